@@ -1,0 +1,208 @@
+//! The kinds of entry, each with its own small struct. New kinds are added at the end: a kind is
+//! known on disk by its place in [`Kind`].
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use crate::{
+    Digest, EffectId, EffectRequest, Epoch, Limits, MessageId, Outcome, Position, RunId, StepId, StepRequest,
+    Timestamp, Value,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub position: Position,
+    /// Whose: the epoch of the owner that wrote it.
+    pub epoch: Epoch,
+    /// Never before the entry before it.
+    pub time: Timestamp,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    Started(Box<Started>),
+    Claimed(Claimed),
+    Asked(Asked),
+    AttemptStarted(AttemptStarted),
+    AttemptResumed(AttemptResumed),
+    EffectAsked(EffectAsked),
+    EffectAnswered(EffectAnswered),
+    /// An attempt failed; the step goes on.
+    Failed(AttemptFailed),
+    /// The checkpoint: a step has its answer.
+    Answered(Answered),
+    Forgotten(Forgotten),
+    StepCancelAsked(StepCancelAsked),
+    /// The run's cancel, copied from the inbox.
+    CancelReceived(CancelReceived),
+    /// The only end.
+    Finished(Finished),
+}
+
+/// The first entry of a run. It pins everything about the host that the guest can observe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    pub run: RunId,
+    pub workflow: Arc<str>,
+    pub deployment: Arc<str>,
+    pub component: Digest,
+    pub input: Value,
+    /// What `random` is made of.
+    pub seed: [u8; 32],
+    /// What idempotency keys are made of. A fork gets another one.
+    pub key_seed: [u8; 32],
+    pub limits: Limits,
+    /// Version of the rules in this crate that the run began under.
+    pub rules: u32,
+}
+
+/// Somebody owns the run now. In the first frame of each activation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    pub worker: Arc<str>,
+    /// Full name and version of the engine that runs the code. Fuel is compared only between equals.
+    pub engine: Arc<str>,
+    pub component: Digest,
+}
+
+/// By what a command is recognised on replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Of the request.
+    pub digest: Digest,
+    /// How many completions had been delivered to the guest before.
+    pub deliveries: u32,
+    /// Fuel used since the last delivery.
+    pub fuel: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    pub step: StepId,
+    pub request: StepRequest,
+    pub proof: Proof,
+    /// When it was asked for, on the guest's clock: the time of the last delivery. A sleep is
+    /// due at this time plus its duration.
+    pub now: Timestamp,
+    pub at: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptStarted {
+    pub step: StepId,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// After a crash: the attempt is recalled effect by effect and goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptResumed {
+    pub step: StepId,
+    pub attempt: u32,
+}
+
+/// A function is about to touch the world. Durable before it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectAsked {
+    pub step: StepId,
+    pub attempt: u32,
+    pub effect: EffectId,
+    pub request: EffectRequest,
+    pub proof: Proof,
+    /// On the function's clock: the time of its last delivery.
+    pub now: Timestamp,
+    /// The idempotency key under which it is sent, where it has one.
+    pub key: Option<Arc<str>>,
+    pub at: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectAnswered {
+    pub step: StepId,
+    pub attempt: u32,
+    pub effect: EffectId,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFailed {
+    pub step: StepId,
+    pub attempt: u32,
+    /// The text of a [`crate::Failure`].
+    pub failure: Value,
+    /// When the next attempt starts.
+    pub next_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    pub step: StepId,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    pub step: StepId,
+    pub proof: Proof,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepCancelAsked {
+    pub step: StepId,
+    pub proof: Proof,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelReceived {
+    pub message: MessageId,
+    pub reason: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    pub end: End,
+    /// How the guest came to its end; absent when the host ended it from outside.
+    pub fingerprint: Option<Fingerprint>,
+    /// Inbox items that nobody read.
+    pub unread: Vec<MessageId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    Succeeded(Value),
+    /// The text of a [`crate::Failure`].
+    Failed(Value),
+    Cancelled { reason: Arc<str> },
+    Terminated { reason: Arc<str> },
+}
+
+/// What a guest did in all, from its first instruction to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    pub commands: u64,
+    pub deliveries: u32,
+    /// Since the last delivery.
+    pub fuel: u64,
+}
+
+impl Kind {
+    /// The word for people and tools.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Started(_) => "Started",
+            Kind::Claimed(_) => "Claimed",
+            Kind::Asked(_) => "Asked",
+            Kind::AttemptStarted(_) => "AttemptStarted",
+            Kind::AttemptResumed(_) => "AttemptResumed",
+            Kind::EffectAsked(_) => "EffectAsked",
+            Kind::EffectAnswered(_) => "EffectAnswered",
+            Kind::Failed(_) => "Failed",
+            Kind::Answered(_) => "Answered",
+            Kind::Forgotten(_) => "Forgotten",
+            Kind::StepCancelAsked(_) => "StepCancelAsked",
+            Kind::CancelReceived(_) => "CancelReceived",
+            Kind::Finished(_) => "Finished",
+        }
+    }
+}

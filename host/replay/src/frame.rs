@@ -1,0 +1,91 @@
+//! How entries stand on disk: one frame is the 1..n entries of one append.
+//!
+//! `version (1 byte) | body (postcard) | crc32c of all before (4 bytes, little endian)`
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Entry, Epoch, Kind, Position, Timestamp};
+
+/// The format that this crate writes. It reads every one before.
+pub const FORMAT: u8 = 1;
+
+const CHECKSUM_BYTES: usize = 4;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// At least one, positions without gaps, one epoch.
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    #[error("the frame is {size_bytes} bytes short of the smallest one")]
+    Short { size_bytes: usize },
+    #[error("the frame's checksum is {found:08x}, its bytes give {computed:08x}")]
+    Checksum { found: u32, computed: u32 },
+    #[error("the frame has format {found}; this program reads up to {FORMAT}")]
+    Newer { found: u8 },
+    #[error("the frame's checksum holds, but its body cannot be read: {reason}")]
+    Body { reason: String },
+}
+
+#[derive(Serialize)]
+struct BodyOut<'a> {
+    epoch: Epoch,
+    position: Position,
+    entries: Vec<(Timestamp, &'a Kind)>,
+}
+
+#[derive(Deserialize)]
+struct BodyIn {
+    epoch: Epoch,
+    position: Position,
+    entries: Vec<(Timestamp, Kind)>,
+}
+
+impl Frame {
+    pub fn position(&self) -> Position {
+        self.entries[0].position
+    }
+
+    /// `entries` must be those of one owner, in order, at least one.
+    pub fn encode(entries: &[Entry]) -> Vec<u8> {
+        let first = entries.first().expect("a frame has at least one entry");
+        let body = BodyOut {
+            epoch: first.epoch,
+            position: first.position,
+            entries: entries.iter().map(|entry| (entry.time, &entry.kind)).collect(),
+        };
+        let mut bytes = postcard::to_extend(&body, vec![FORMAT]).expect("entries hold nothing that postcard refuses");
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+        let (covered, checksum) = bytes
+            .split_last_chunk::<CHECKSUM_BYTES>()
+            .filter(|(covered, _)| !covered.is_empty())
+            .ok_or(FrameError::Short { size_bytes: bytes.len() })?;
+        let found = u32::from_le_bytes(*checksum);
+        let computed = crc32c::crc32c(covered);
+        if found != computed {
+            return Err(FrameError::Checksum { found, computed });
+        }
+        if covered[0] != FORMAT {
+            return Err(FrameError::Newer { found: covered[0] });
+        }
+        let body: BodyIn =
+            postcard::from_bytes(&covered[1..]).map_err(|error| FrameError::Body { reason: error.to_string() })?;
+        if body.entries.is_empty() {
+            return Err(FrameError::Body { reason: "it holds no entry".to_owned() });
+        }
+        let entries = body
+            .entries
+            .into_iter()
+            .enumerate()
+            .map(|(place, (time, kind))| Entry { position: body.position.plus(place as u64), epoch: body.epoch, time, kind })
+            .collect();
+        Ok(Frame { entries })
+    }
+}

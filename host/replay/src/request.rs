@@ -1,0 +1,41 @@
+//! What a guest asked for, and the digest by which a replay recognises it.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use crate::{Digest, Value};
+
+/// What a workflow asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepRequest {
+    Call { function: Arc<str>, input: Value, options: Arc<str> },
+    Sleep { duration_ms: u64, options: Arc<str> },
+}
+
+/// What a function asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EffectRequest {
+    Http { request: Value, options: Arc<str> },
+    Sleep { duration_ms: u64, options: Arc<str> },
+}
+
+/// The digest of a call. It is over the bytes that the guest gave, wherever they end up standing.
+pub fn digest_of_call(function: &str, input: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"call", function.as_bytes(), input.as_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_http(request: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"http", request.as_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_sleep(duration_ms: u64, options: &str) -> Digest {
+    Digest::of_parts(&[b"sleep", &duration_ms.to_le_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_forget(id: u32) -> Digest {
+    Digest::of_parts(&[b"forget", &id.to_le_bytes()])
+}
+
+pub fn digest_of_cancel(id: u32) -> Digest {
+    Digest::of_parts(&[b"cancel", &id.to_le_bytes()])
+}

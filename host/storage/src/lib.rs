@@ -1,0 +1,207 @@
+//! What survives a crash: journals, their side rows, payloads, components.
+//!
+//! One trait, [`Storage`]; the embedded [`sled`](SledStorage) and the seeded faulty one in memory
+//! ([`MemoryStorage`]) keep it, and one conformance suite holds both to it. Nothing here knows what
+//! an entry means, and nothing here touches the network or the engine.
+
+mod error;
+mod rows;
+
+pub use error::{StorageError, StorageErrorKind};
+pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, StartKey, Version};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, TenantId, Timestamp};
+
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
+
+/// A larger payload is written as a file; it must be put before the frame that names it.
+pub const PAYLOAD_ROW_MAX_BYTES: usize = 32 << 10;
+/// No frame is larger: sled never syncs values above 64 KiB.
+pub const FRAME_MAX_BYTES: usize = 60 << 10;
+/// Unread items of one run; one more is refused as [`Sent::Full`].
+pub const INBOX_MAX: usize = 1_000;
+
+/// A run and whose it is. No row is reached by less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunKey {
+    pub tenant: TenantId,
+    pub run: RunId,
+}
+
+/// One frame for a run's journal, with the rows that change with it or not at all.
+#[derive(Debug, Clone)]
+pub struct Append {
+    pub run: RunKey,
+    /// Of the frame's first entry.
+    pub position: Position,
+    /// How many entries it holds: the next frame belongs at `position + entries`.
+    pub entries: u32,
+    /// Id of the frame that ends just before `position`; `None` at position 0 only.
+    pub previous: Option<FrameId>,
+    pub id: FrameId,
+    pub frame: Bytes,
+    pub rows: Rows,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// The new head, where the status changed.
+    pub head: Option<Head>,
+    pub owner: Owner,
+    /// Inbox items that this frame copied in.
+    pub read: Vec<MessageId>,
+    pub logs: Vec<LogLine>,
+    /// Payloads of at most [`PAYLOAD_ROW_MAX_BYTES`] that this frame names.
+    pub payloads: Vec<(Digest, Bytes)>,
+    /// At position 0 only: the key under which the run was started.
+    pub start_key: Option<StartKey>,
+    /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.
+    pub recalled: bool,
+}
+
+/// What a frame does to the ownership of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Owner {
+    /// The appender goes on. After a crash the run is ready at once.
+    #[default]
+    Keep,
+    /// Nobody owns the run until its timer is due or something is in its inbox (also: already is).
+    Park { due: Option<Timestamp> },
+    /// The run has ended: no timer, no ready mark, no inbox, out of the index of open runs.
+    End,
+}
+
+#[derive(Debug)]
+pub enum Appended {
+    /// The frame stands and survives a crash, with all its rows.
+    Durable,
+    /// Another frame stands there, or the frame before is not `previous`. Nothing was changed.
+    Fenced,
+    /// It may stand or not. Append the same bytes under the same id again until it is known.
+    Unknown,
+    /// The start key names another run already. Nothing was changed.
+    KeyTaken(StartKey),
+    /// Nothing was changed, and the run's place is still free: the disk is full, say.
+    Refused(StorageError),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFrame {
+    pub position: Position,
+    pub entries: u32,
+    pub previous: Option<FrameId>,
+    pub id: FrameId,
+    pub frame: Bytes,
+}
+
+/// What [`Storage::claim`] found.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// Now owned by the caller: to be appended to, parked, ended or released.
+    pub runs: Vec<RunKey>,
+    /// Runs that the caller owns already and whose inbox got something since the last call.
+    pub knocks: Vec<RunKey>,
+    /// When the earliest timer of a run that nobody owns is due.
+    pub next_due: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// In the inbox, durable. Also the answer when the same message had been sent before.
+    Delivered,
+    NoSuchRun,
+    /// The run has ended, with this status.
+    Ended(Status),
+    /// [`INBOX_MAX`] items are waiting.
+    Full,
+}
+
+/// Which runs to list; the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct RunQuery {
+    pub workflow: Option<String>,
+    pub deployment: Option<String>,
+    pub status: Vec<Status>,
+    /// Only runs whose id is below: the last id of the page before.
+    pub before: Option<RunId>,
+    /// Only ids from here on (with `before`: for looking up a prefix).
+    pub from: Option<RunId>,
+    pub limit: usize,
+}
+
+/// What survives a crash. Every method answers when its effect is durable, and every read shows
+/// only what is durable.
+pub trait Storage: Send + Sync + 'static {
+    /// The epoch under which this process owns what it claims and starts. Higher than any before.
+    fn epoch(&self) -> Epoch;
+
+    /// Appends one frame, if its place is free and the frame before it is `previous`. At position
+    /// 0 the appender becomes the run's owner. At most one append of a run is in flight.
+    /// Appending a frame that stands already (same id, same place) is [`Appended::Durable`].
+    fn append(&self, append: Append) -> BoxFuture<'_, Appended>;
+
+    /// Frames from the one that holds `from` on, in order, until `max_bytes` are passed.
+    fn frames(&self, run: RunKey, from: Position, max_bytes: usize) -> Answer<'_, Vec<StoredFrame>>;
+
+    /// Writes a payload of any size that a later frame names.
+    fn put_payload(&self, run: RunKey, digest: Digest, bytes: Bytes) -> Answer<'_, ()>;
+
+    fn payload(&self, run: RunKey, digest: Digest) -> Answer<'_, Option<Bytes>>;
+
+    /// Takes up to `max` runs that are ready or whose timer is due at `now`.
+    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims>;
+
+    /// Resolves when a claim may find something that the last one did not. Never early by more
+    /// than a wasted claim, never missed.
+    fn changed(&self) -> BoxFuture<'_, ()>;
+
+    /// Gives a run back without an append. It is ready at once, for anybody.
+    fn release(&self, run: RunKey) -> Answer<'_, ()>;
+
+    /// Raises the run's recall counter, durably, and returns it. See [`Rows::recalled`].
+    fn begin_recall(&self, run: RunKey) -> Answer<'_, u32>;
+
+    /// Sets a head without an append, and parks the run without a timer: it is stuck.
+    fn set_stuck(&self, run: RunKey, head: Head) -> Answer<'_, ()>;
+
+    /// Puts an item into the run's inbox and marks the run ready. Idempotent by message id.
+    fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent>;
+
+    /// Unread items, in the order of their arrival.
+    fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>>;
+
+    fn head(&self, run: RunKey) -> Answer<'_, Option<Head>>;
+
+    fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>>;
+
+    /// Resolves when a frame of `run` after `seen` entries is durable, or may be. Views that
+    /// follow a run wait here and then read.
+    fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()>;
+
+    /// Log lines after `after`, in the order of their keys.
+    fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Answer<'_, Vec<LogLine>>;
+
+    fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>>;
+
+    /// Idempotent by digest.
+    fn put_component(&self, tenant: TenantId, record: ComponentRecord, bytes: Bytes) -> Answer<'_, ()>;
+
+    fn component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<ComponentRecord>>;
+
+    fn component_bytes(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<Bytes>>;
+
+    fn components(&self, tenant: TenantId) -> Answer<'_, Vec<ComponentRecord>>;
+
+    fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>>;
+
+    fn deployments(&self, tenant: TenantId) -> Answer<'_, Vec<Deployment>>;
+
+    /// Writes `deployment` if the stored one has revision `deployment.revision - 1` (0: there is
+    /// none); false if not.
+    fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool>;
+
+    /// Makes everything durable and closes. Every later call is an error.
+    fn close(&self) -> Answer<'_, ()>;
+}

@@ -1,0 +1,83 @@
+//! The rows beside the journals.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use trackway_replay::{Digest, MessageId, RunId, Timestamp};
+
+/// What somebody else has for a run, before the run's owner writes it into the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxItem {
+    pub message: MessageId,
+    pub arrived: Timestamp,
+    pub body: InboxBody,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InboxBody {
+    Cancel { reason: Arc<str> },
+}
+
+/// Where in a run a log line stands: the same place on every replay, so a line is stored once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogKey {
+    /// Of a workflow: how many commands came before. Of a function: the number of its step.
+    pub step: u32,
+    /// 0 for the workflow itself.
+    pub attempt: u32,
+    /// Effects of the attempt before it; 0 for the workflow itself.
+    pub effect: u32,
+    /// How many lines since.
+    pub line: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub key: LogKey,
+    pub time: Timestamp,
+    pub level: Arc<str>,
+    pub message: Arc<str>,
+    /// A JSON object, or empty.
+    pub fields: Arc<str>,
+}
+
+/// The idempotency key under which a run was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartKey {
+    pub key: Arc<str>,
+    pub run: RunId,
+    /// Of the whole start request: the same key with another request is a conflict.
+    pub request: Digest,
+}
+
+/// What is known of a component beside its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentRecord {
+    pub digest: Digest,
+    pub size_bytes: u64,
+    pub uploaded: Timestamp,
+    /// JSON, as `describe` returned it.
+    pub manifest: Arc<str>,
+    /// It imports nothing but `step`.
+    pub pure: bool,
+}
+
+/// A named pointer of a tenant to a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    pub name: Arc<str>,
+    /// Grows by one with each write.
+    pub revision: u64,
+    /// The version that new runs use.
+    pub current: u32,
+    /// Every component that the name has pointed to, numbered from 1.
+    pub versions: Vec<Version>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    pub version: u32,
+    pub component: Digest,
+    pub deployed: Timestamp,
+    /// What its functions may reach.
+    pub allow_hosts: Vec<Arc<str>>,
+}
