@@ -173,8 +173,12 @@ pub enum End {
     Succeeded(Value),
     /// The text of a [`crate::Failure`].
     Failed(Value),
-    Cancelled { reason: Arc<str> },
-    Terminated { reason: Arc<str> },
+    Cancelled {
+        reason: Arc<str>,
+    },
+    Terminated {
+        reason: Arc<str>,
+    },
 }
 
 /// What a guest did in all, from its first instruction to its end.

@@ -84,7 +84,12 @@ impl Frame {
             .entries
             .into_iter()
             .enumerate()
-            .map(|(place, (time, kind))| Entry { position: body.position.plus(place as u64), epoch: body.epoch, time, kind })
+            .map(|(place, (time, kind))| Entry {
+                position: body.position.plus(place as u64),
+                epoch: body.epoch,
+                time,
+                kind,
+            })
             .collect();
         Ok(Frame { entries })
     }
