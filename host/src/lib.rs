@@ -1,1 +1,10 @@
+//! Trackway: durable workflows in a WebAssembly sandbox.
+//!
+//! `cli, api -> host -> worker -> {sandbox, storage, effects} -> replay`; the middle three never
+//! know each other.
 
+pub mod effects;
+pub mod error;
+pub mod sandbox;
+
+pub use error::{Code, Error, Result};

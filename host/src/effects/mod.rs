@@ -1,0 +1,45 @@
+//! The world outside, as seen from a run: guest traffic, the clock and randomness of the system.
+//! Everything that leaves for a guest leaves through the egress gate here. It never knows storage,
+//! the journal or the engine.
+
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use trackway_replay::{Failure, TenantId, Timestamp};
+
+/// The time, as the worker is handed it.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+
+    /// Resolves when `now` is at or after `until`.
+    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()>;
+}
+
+/// Randomness, as the worker is handed it.
+pub trait Randomness: Send + Sync + 'static {
+    fn fill(&self, into: &mut [u8]);
+}
+
+/// One HTTP exchange for a function.
+#[derive(Debug, Clone)]
+pub struct HttpCall {
+    pub tenant: TenantId,
+    pub allow: Arc<Grants>,
+    pub request: HttpRequest,
+    /// Sent as `idempotency-key` where present.
+    pub key: Option<Arc<str>>,
+}
+
+/// Contacts with the world, as the worker is handed them.
+pub trait Effects: Send + Sync + 'static {
+    /// The answer is the JSON that `wit/README.md` lists under HTTP. Dropping the future breaks the
+    /// exchange off.
+    fn http(&self, call: HttpCall) -> BoxFuture<'static, Result<String, Failure>>;
+}
+
+/// What a deployment may reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {}
+
+/// A request that has been read and checked against the contract.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {}

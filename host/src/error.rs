@@ -1,0 +1,196 @@
+//! What went wrong with the host, its input or its surroundings: a stable code, what happened, and
+//! what to do next. Never what went wrong with a guest: that is a [`trackway_replay::Failure`].
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $title:literal;)*) => {
+        /// Every code, each with a page `docs/errors/CODE.md` that `trackway explain CODE` prints.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)* }
+
+        impl Code {
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            pub fn text(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+
+            /// A few words, the same for every error of this code.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // TW00: not told apart further.
+    /// A bug or an unforeseen answer of the operating system.
+    Internal = "TW0001", "internal error";
+
+    // TW01: the command line and the project.
+    /// Arguments that do not fit.
+    Usage = "TW0101", "wrong usage";
+    /// `trackway.toml`, the user file or the environment holds something wrong.
+    BadConfig = "TW0102", "bad configuration";
+    /// No project here, or nothing to build.
+    NoProject = "TW0103", "no project here";
+    /// The guest could not be built.
+    BuildFailed = "TW0104", "build failed";
+    /// No toolchain for the guest's target.
+    NoToolchain = "TW0105", "toolchain missing";
+    /// A file that was named cannot be read or written.
+    File = "TW0106", "file cannot be used";
+
+    // TW02: uploads.
+    /// Text, ELF, an archive: anything but Wasm.
+    NotWasm = "TW0201", "not WebAssembly";
+    /// Wasm that is cut off or breaks the format.
+    BadWasm = "TW0202", "malformed WebAssembly";
+    /// Larger than an upload may be.
+    UploadTooLarge = "TW0203", "upload too large";
+    /// More of something (functions, memories, nesting) than the gate lets in.
+    TooComplex = "TW0204", "component over a structural limit";
+    /// An import outside the contract.
+    ForeignImport = "TW0205", "import outside the contract";
+    /// An export of the contract is missing or has another type.
+    WrongWorld = "TW0206", "not a Trackway component";
+    /// The compiler refused, crashed or went over its limits.
+    CompileFailed = "TW0207", "cannot be compiled";
+    /// `describe` trapped, or its manifest breaks the contract.
+    BadManifest = "TW0208", "bad manifest";
+    /// No component with that digest.
+    NoSuchComponent = "TW0209", "no such component";
+
+    // TW03: deployments and runs.
+    /// No deployment of that name, or none that has the workflow.
+    NoSuchDeployment = "TW0301", "no such deployment";
+    /// The deployment has no workflow of that name.
+    NoSuchWorkflow = "TW0302", "no such workflow";
+    /// No run with that id or prefix.
+    NoSuchRun = "TW0303", "no such run";
+    /// A prefix that fits several runs.
+    AmbiguousRun = "TW0304", "ambiguous run id";
+    /// Input that is not JSON.
+    InputNotJson = "TW0305", "input is not JSON";
+    /// Input that breaks the workflow's schema.
+    InputBreaksSchema = "TW0306", "input breaks the schema";
+    /// Input over its limit.
+    InputTooLarge = "TW0307", "input too large";
+    /// The run has ended, so it takes nothing any more.
+    RunEnded = "TW0308", "run has ended";
+    /// The idempotency key was used with another request.
+    KeyConflict = "TW0309", "idempotency key used for another request";
+    /// The run's inbox is full.
+    InboxFull = "TW0310", "inbox full";
+    /// A deployment changed while it was being changed.
+    DeploymentConflict = "TW0311", "deployment changed meanwhile";
+    /// Several deployments have the workflow.
+    AmbiguousWorkflow = "TW0312", "workflow in several deployments";
+    /// A host pattern of a grant that cannot be read.
+    BadGrant = "TW0313", "bad host pattern";
+
+    // TW04: the store.
+    /// Another process uses the data folder.
+    DataInUse = "TW0401", "data folder in use";
+    /// The data folder is of a newer version.
+    DataNewer = "TW0402", "data folder of a newer version";
+    /// A checksum or structure in the store is wrong.
+    DataDamaged = "TW0403", "stored data damaged";
+    /// Acknowledged data is missing from the store.
+    DataBehind = "TW0404", "store behind its own counter";
+    /// No room left.
+    DiskFull = "TW0405", "disk full";
+    /// Writes do not become durable here.
+    NotDurable = "TW0406", "disk does not keep its promises";
+    /// The store stopped.
+    StoreClosed = "TW0407", "store closed";
+    /// Any other error of the disk.
+    StoreIo = "TW0408", "disk error";
+
+    // TW05: replay.
+    /// The code does not do what the journal says.
+    Diverged = "TW0501", "replay diverged";
+    /// Recalling the run brought the worker down again and again.
+    Quarantined = "TW0502", "run quarantined";
+    /// Something in the run's journal cannot be read.
+    JournalUnreadable = "TW0503", "journal unreadable";
+    /// The code trapped while it was being recalled.
+    RecallTrapped = "TW0504", "trap while recalling";
+    /// The component of a run is missing or cannot be loaded.
+    CodeMissing = "TW0505", "code of the run unavailable";
+
+    // TW06: server and network.
+    /// The address is taken.
+    PortInUse = "TW0601", "address in use";
+    /// Nobody answers there.
+    Unreachable = "TW0602", "server not reachable";
+    /// No key, or one that is not known.
+    Unauthorized = "TW0603", "not authorized";
+    /// The request is malformed.
+    BadRequest = "TW0604", "bad request";
+    /// There is no such path.
+    NoSuchPath = "TW0605", "no such path";
+    /// The server is stopping and takes no new work.
+    Stopping = "TW0606", "server is stopping";
+    /// The request's body is too large.
+    RequestTooLarge = "TW0607", "request too large";
+    /// Too much is going on; try again.
+    Overloaded = "TW0608", "too many requests";
+    /// Waited as long as was asked for; the run goes on.
+    GaveUpWaiting = "TW0609", "gave up waiting";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.text())
+    }
+}
+
+/// An error of the host.
+#[derive(Debug, Clone)]
+pub struct Error {
+    pub code: Code,
+    /// What happened, where and why.
+    pub message: String,
+    /// What to do next, where there is something to say beyond the code's page.
+    pub hint: Option<String>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        Error { code, message: message.into(), hint: None }
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Error {
+        Error { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.code, self.code.title(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<trackway_storage::StorageError> for Error {
+    fn from(error: trackway_storage::StorageError) -> Error {
+        use trackway_storage::StorageErrorKind as Kind;
+        let code = match error.kind {
+            Kind::InUse => Code::DataInUse,
+            Kind::Newer => Code::DataNewer,
+            Kind::Damaged => Code::DataDamaged,
+            Kind::Behind => Code::DataBehind,
+            Kind::Full => Code::DiskFull,
+            Kind::NotDurable => Code::NotDurable,
+            Kind::Closed => Code::StoreClosed,
+            Kind::Io => Code::StoreIo,
+        };
+        Error::new(code, error.message)
+    }
+}
