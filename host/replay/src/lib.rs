@@ -2,6 +2,10 @@
 //!
 //! This crate only thinks. It never waits, reads a clock, does I/O or iterates a `HashMap`; whoever
 //! calls it brings the time and carries out what it decides.
+//!
+//! In reading order: an [`Entry`] is one fact of a run's journal, a [`Frame`] is how entries stand
+//! on disk. [`RunState`] folds entries into what a run is up to. The [`Machine`] holds what a guest
+//! does against what is on record. The [`Sequencer`] gives new entries their places.
 
 mod entry;
 mod failure;
@@ -9,7 +13,12 @@ mod frame;
 mod head;
 mod ids;
 mod limits;
+mod machine;
+mod random;
 mod request;
+mod retry;
+mod sequencer;
+mod state;
 mod time;
 mod value;
 
@@ -22,8 +31,16 @@ pub use frame::{FORMAT, Frame, FrameError};
 pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
 pub use limits::Limits;
+pub use machine::{Act, Command, Compared, Completion, Decision, Divergence, FuelRule, Machine, Next};
+pub use random::{Random, idempotency_key};
 pub use request::{
     EffectRequest, StepRequest, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_sleep,
+};
+pub use retry::{ATTEMPTS_MAX, RetryPolicy, Verdict};
+pub use sequencer::{AHEAD_MAX_BYTES, AHEAD_MAX_ENTRIES, LINGER, Sequencer};
+pub use state::{
+    AttemptState, BadJournal, CancelState, Claim, EffectKind, EffectRecord, Phase, RULES, RunState, StepState,
+    outcome_of,
 };
 pub use time::Timestamp;
 pub use value::{Outcome, Value};

@@ -1,0 +1,50 @@
+//! Randomness that replays: ChaCha20 from a seed on record.
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::{Digest, StepId};
+
+#[derive(Debug, Clone)]
+pub struct Random(ChaCha20Rng);
+
+impl Random {
+    /// What a workflow draws from.
+    pub fn of_run(seed: [u8; 32]) -> Random {
+        Random(ChaCha20Rng::from_seed(seed))
+    }
+
+    /// What one attempt of a function draws from: another stream for each attempt.
+    pub fn of_attempt(seed: [u8; 32], step: StepId, attempt: u32) -> Random {
+        Random::derived(b"attempt", seed, step, attempt)
+    }
+
+    /// What the host draws the jitter from that follows an attempt.
+    pub fn of_jitter(seed: [u8; 32], step: StepId, attempt: u32) -> Random {
+        Random::derived(b"jitter", seed, step, attempt)
+    }
+
+    pub fn fill(&mut self, into: &mut [u8]) {
+        self.0.fill_bytes(into);
+    }
+
+    /// A number in `[0, 1)`.
+    pub fn fraction(&mut self) -> f64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        // 53 bits are what an f64 holds exactly.
+        (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn derived(purpose: &[u8], seed: [u8; 32], step: StepId, attempt: u32) -> Random {
+        let digest = Digest::of_parts(&[purpose, &seed, &step.0.to_le_bytes(), &attempt.to_le_bytes()]);
+        Random(ChaCha20Rng::from_seed(digest.0))
+    }
+}
+
+/// The key under which an effect is sent, so that the other side can tell a repetition from a new
+/// request: the same after a crash and in a later attempt, another in a fork.
+pub fn idempotency_key(key_seed: [u8; 32], step: StepId, request: Digest, nth: u32) -> String {
+    let digest = Digest::of_parts(&[b"key", &key_seed, &step.0.to_le_bytes(), &request.0, &nth.to_le_bytes()]);
+    format!("{digest:.32}")
+}
