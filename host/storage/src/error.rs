@@ -12,6 +12,8 @@ pub enum StorageErrorKind {
     Damaged,
     /// The store is behind its own counter: acknowledged data is missing.
     Behind,
+    /// What was asked for cannot be stored: too large, or for a run that is not open.
+    Invalid,
     /// No room: nothing was written.
     Full,
     /// The disk does not make writes durable in a way that this program knows of.

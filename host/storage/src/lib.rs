@@ -4,10 +4,14 @@
 //! ([`MemoryStorage`]) keep it, and one conformance suite holds both to it. Nothing here knows what
 //! an entry means, and nothing here touches the network or the engine.
 
+mod desk;
 mod error;
+pub mod memory;
 mod rows;
+mod watch;
 
 pub use error::{StorageError, StorageErrorKind};
+pub use memory::{Faults, MemoryStorage};
 pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, StartKey, Version};
 
 use bytes::Bytes;
@@ -129,6 +133,38 @@ pub struct RunQuery {
     /// Only ids from here on (with `before`: for looking up a prefix).
     pub from: Option<RunId>,
     pub limit: usize,
+}
+
+impl Append {
+    /// What both stores demand of an append, whatever they hold.
+    fn check(&self) -> Result<(), StorageError> {
+        let invalid = |why: String| Err(StorageError::new(StorageErrorKind::Invalid, why));
+        if self.entries == 0 {
+            return invalid(format!("a frame of run {} at {} holds no entry", self.run.run, self.position));
+        }
+        if self.frame.len() > FRAME_MAX_BYTES {
+            let size_bytes = self.frame.len();
+            return invalid(format!("a frame of {size_bytes} bytes is over the limit of {FRAME_MAX_BYTES}"));
+        }
+        if let Some((digest, bytes)) = self.rows.payloads.iter().find(|(_, bytes)| bytes.len() > PAYLOAD_ROW_MAX_BYTES)
+        {
+            let size_bytes = bytes.len();
+            return invalid(format!("payload {digest:?} of {size_bytes} bytes must be put before its frame"));
+        }
+        if self.rows.start_key.is_some() && self.position != Position::FIRST {
+            return invalid(format!("run {} brings a start key after its start", self.run.run));
+        }
+        Ok(())
+    }
+}
+
+impl RunQuery {
+    fn wants(&self, head: &Head) -> bool {
+        let one_of = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        one_of(&self.workflow, &head.workflow)
+            && one_of(&self.deployment, &head.deployment)
+            && (self.status.is_empty() || self.status.contains(&head.status))
+    }
 }
 
 /// What survives a crash. Every method answers when its effect is durable, and every read shows

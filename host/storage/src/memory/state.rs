@@ -1,0 +1,192 @@
+//! What the store in memory holds: all of it counts as durable. No faults, no waiting here.
+
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use trackway_replay::{Digest, Head, MessageId, Position, Status, TenantId, Timestamp};
+
+use super::invalid;
+use crate::desk::Desk;
+use crate::{
+    Append, Appended, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, Owner, RunKey, Sent, StartKey,
+    StorageError, StoredFrame,
+};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub runs: BTreeMap<RunKey, Run>,
+    pub timers: BTreeSet<(Timestamp, RunKey)>,
+    pub payloads: BTreeMap<(RunKey, Digest), Bytes>,
+    pub start_keys: BTreeMap<(TenantId, Arc<str>), StartKey>,
+    pub components: BTreeMap<(TenantId, Digest), (ComponentRecord, Bytes)>,
+    pub deployments: BTreeMap<(TenantId, Arc<str>), Deployment>,
+}
+
+pub(super) struct Run {
+    frames: Vec<StoredFrame>,
+    pub head: Option<Head>,
+    place: Place,
+    due: Option<Timestamp>,
+    pub recalls: u32,
+    pub inbox: Vec<InboxItem>,
+    /// Everything that was ever sent to it.
+    messages: BTreeSet<MessageId>,
+    pub logs: BTreeMap<LogKey, LogLine>,
+}
+
+/// Where a run is after a crash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ready,
+    Parked,
+    Ended,
+}
+
+impl Run {
+    fn end(&self) -> Position {
+        self.frames.last().map_or(Position::FIRST, |frame| frame.position.plus(u64::from(frame.entries)))
+    }
+}
+
+impl State {
+    pub fn ready(&self) -> Vec<RunKey> {
+        self.runs.iter().filter(|(_, run)| run.place == Place::Ready).map(|(key, _)| *key).collect()
+    }
+
+    pub fn end_of(&self, run: RunKey) -> Position {
+        self.runs.get(&run).map_or(Position::FIRST, Run::end)
+    }
+
+    pub fn open_run(&mut self, run: RunKey) -> Option<&mut Run> {
+        self.runs.get_mut(&run).filter(|run| run.place != Place::Ended)
+    }
+
+    pub fn frames(&self, run: RunKey, from: Position, max_bytes: usize) -> Vec<StoredFrame> {
+        let Some(run) = self.runs.get(&run) else { return Vec::new() };
+        let first = run.frames.partition_point(|frame| frame.position.plus(u64::from(frame.entries)) <= from);
+        let mut size_bytes = 0;
+        let wanted = run.frames[first..].iter().take_while(|frame| {
+            let more = size_bytes < max_bytes.max(1);
+            size_bytes += frame.frame.len();
+            more
+        });
+        wanted.cloned().collect()
+    }
+
+    pub fn append(&mut self, mut append: Append, desk: &Desk) -> Appended {
+        let key = append.run;
+        let standing = self.runs.get(&key).map(|run| run.frames.as_slice()).unwrap_or_default();
+        if standing.iter().any(|frame| frame.position == append.position && frame.id == append.id) {
+            return Appended::Durable;
+        }
+        let previous = standing.last().map(|frame| frame.id);
+        if self.end_of(key) != append.position || previous != append.previous {
+            return Appended::Fenced;
+        }
+        if self.runs.get(&key).is_some_and(|run| run.place == Place::Ended) {
+            return Appended::Fenced;
+        }
+        if let Some(start_key) = append.rows.start_key.take() {
+            let place = (key.tenant, start_key.key.clone());
+            if let Some(taken) = self.start_keys.get(&place) {
+                return Appended::KeyTaken(taken.clone());
+            }
+            self.start_keys.insert(place, start_key);
+        }
+        let run = self.runs.entry(key).or_insert_with(|| {
+            desk.own(key);
+            Run {
+                frames: Vec::new(),
+                head: None,
+                place: Place::Ready,
+                due: None,
+                recalls: 0,
+                inbox: Vec::new(),
+                messages: BTreeSet::new(),
+                logs: BTreeMap::new(),
+            }
+        });
+        run.frames.push(StoredFrame {
+            position: append.position,
+            entries: append.entries,
+            previous: append.previous,
+            id: append.id,
+            frame: append.frame,
+        });
+        let rows = append.rows;
+        if rows.head.is_some() {
+            run.head = rows.head;
+        }
+        if rows.recalled {
+            run.recalls = 0;
+        }
+        run.inbox.retain(|item| !rows.read.contains(&item.message));
+        run.logs.extend(rows.logs.into_iter().map(|line| (line.key, line)));
+        self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
+        if let Some(due) = run.due.take() {
+            self.timers.remove(&(due, key));
+        }
+        match rows.owner {
+            Owner::Keep => run.place = Place::Ready,
+            Owner::Park { due } if run.inbox.is_empty() => {
+                run.place = Place::Parked;
+                run.due = due;
+                self.timers.extend(due.map(|due| (due, key)));
+                desk.park(key, due);
+            }
+            // Whoever claims it reads the inbox and parks it again, with the same timer.
+            Owner::Park { .. } => {
+                run.place = Place::Ready;
+                desk.ready(key);
+            }
+            Owner::End => {
+                run.place = Place::Ended;
+                run.inbox = Vec::new();
+                run.messages = BTreeSet::new();
+                desk.end(key);
+            }
+        }
+        Appended::Durable
+    }
+
+    pub fn set_stuck(&mut self, key: RunKey, head: Head) -> Result<(), StorageError> {
+        let run = self.open_run(key).ok_or_else(|| invalid(format!("run {} is not open", key.run)))?;
+        run.head = Some(head);
+        run.place = Place::Parked;
+        if let Some(due) = run.due.take() {
+            self.timers.remove(&(due, key));
+        }
+        Ok(())
+    }
+
+    pub fn send(&mut self, key: RunKey, item: InboxItem, inbox_max: usize, desk: &Desk) -> Sent {
+        let Some(run) = self.runs.get_mut(&key) else { return Sent::NoSuchRun };
+        if run.place == Place::Ended {
+            return Sent::Ended(run.head.as_ref().map_or(Status::Failed, |head| head.status));
+        }
+        if run.messages.contains(&item.message) {
+            return Sent::Delivered;
+        }
+        if run.inbox.len() >= inbox_max {
+            return Sent::Full;
+        }
+        run.messages.insert(item.message);
+        run.inbox.push(item);
+        run.place = Place::Ready;
+        if let Some(due) = run.due.take() {
+            self.timers.remove(&(due, key));
+        }
+        desk.knock(key);
+        Sent::Delivered
+    }
+
+    pub fn put_deployment(&mut self, tenant: TenantId, deployment: Deployment) -> bool {
+        let place = (tenant, deployment.name.clone());
+        let stored = self.deployments.get(&place).map_or(0, |stored| stored.revision);
+        if stored.checked_add(1) != Some(deployment.revision) {
+            return false;
+        }
+        self.deployments.insert(place, deployment);
+        true
+    }
+}
