@@ -20,6 +20,7 @@ mod retry;
 mod sequencer;
 mod state;
 mod time;
+pub mod trace;
 mod value;
 
 pub use entry::{

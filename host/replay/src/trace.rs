@@ -1,0 +1,341 @@
+//! The journal read aloud: rows for people and tools, the same for command line, API and every
+//! other view. A pure function of the entries; it works on any beginning of a journal, keeps no
+//! record of its own, and never fails: an entry that makes no sense is listed as such.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Digest, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
+
+mod fold;
+#[cfg(test)]
+mod tests;
+
+/// Texts of stored values, brought by the caller, so that this stays pure.
+pub type Payloads = BTreeMap<Digest, Arc<str>>;
+
+/// Projects the entries of one run, from its first on.
+pub fn trace(entries: &[Entry]) -> Trace {
+    trace_with(entries, &Payloads::new())
+}
+
+/// As [`trace`], reading method, URL, status and tries of HTTP effects also from stored values.
+pub fn trace_with(entries: &[Entry], payloads: &Payloads) -> Trace {
+    fold::fold(entries, payloads)
+}
+
+/// The stored values that make a trace of these entries say more, without repetition.
+pub fn payloads_wanted(entries: &[Entry]) -> Vec<Digest> {
+    fold::payloads_wanted(entries)
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// Absent only where the beginning of the journal is missing.
+    pub run: Option<RunHeader>,
+    /// Parents before children; steps in the order in which they were asked for.
+    pub rows: Vec<Row>,
+    /// Each stretch from a claim to the next.
+    pub activations: Vec<Activation>,
+    pub totals: Totals,
+    /// Entries that fit nowhere; a sound journal has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unplaced: Vec<Position>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    pub id: RunId,
+    pub workflow: Arc<str>,
+    pub deployment: Arc<str>,
+    /// The code that the run is pinned to.
+    pub component: Digest,
+    /// As far as the journal tells: that a run is stuck stands in its head, not here.
+    pub status: Status,
+    #[serde(rename = "started_us")]
+    pub started: Timestamp,
+    #[serde(rename = "finished_us")]
+    pub finished: Option<Timestamp>,
+    /// From the start to the end, or to the last entry so far.
+    pub duration_us: u64,
+    pub input: Shown,
+    pub output: Option<Shown>,
+    pub failure: Option<Failure>,
+    /// Why it was cancelled or terminated.
+    pub reason: Option<Arc<str>>,
+}
+
+/// One line of a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
+    /// run's cancel. The same in every view and as the journal grows.
+    pub id: String,
+    /// Id of the row above.
+    pub parent: Option<String>,
+    pub what: What,
+    pub status: RowStatus,
+    /// Given by the guest in its options.
+    pub label: Option<String>,
+    /// The source place that asked for it.
+    pub at: Option<Arc<str>>,
+    #[serde(rename = "started_us")]
+    pub started: Timestamp,
+    #[serde(rename = "ended_us")]
+    pub ended: Option<Timestamp>,
+    /// How long it was ready before somebody began with it.
+    pub queue_us: Option<u64>,
+    /// From start to end; absent while it is open.
+    pub duration_us: Option<u64>,
+    pub input: Option<Shown>,
+    pub output: Option<Shown>,
+    pub failure: Option<Failure>,
+    /// When the workflow asked to cancel the step.
+    #[serde(rename = "cancel_asked_us")]
+    pub cancel_asked: Option<Timestamp>,
+    /// The entries that tell of this row itself, in order.
+    pub positions: Vec<Position>,
+    /// The entry that ended it.
+    pub closed: Option<Position>,
+}
+
+/// What a row stands for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    Call {
+        function: Arc<str>,
+        /// When the next attempt starts, between two attempts.
+        #[serde(rename = "retry_at_us")]
+        retry_at: Option<Timestamp>,
+    },
+    /// A sleep of the workflow, or of a function where it is below an attempt.
+    Sleep {
+        duration_ms: u64,
+        #[serde(rename = "due_us")]
+        due: Timestamp,
+    },
+    Attempt {
+        number: u32,
+        worker: Option<Arc<str>>,
+        /// Each time the attempt went on after a crash instead of starting anew.
+        resumed: Vec<Resumed>,
+        /// When the next attempt was planned for, where this one failed and is not the last.
+        #[serde(rename = "next_at_us")]
+        next_at: Option<Timestamp>,
+    },
+    Http(Http),
+    /// The run was asked to cancel.
+    Cancel {
+        reason: Arc<str>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resumed {
+    #[serde(rename = "time_us")]
+    pub time: Timestamp,
+    pub worker: Option<Arc<str>>,
+    pub position: Position,
+}
+
+/// One HTTP exchange. What stands beside the journal and was not brought is absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Http {
+    pub method: Option<String>,
+    pub url: Option<String>,
+    pub status: Option<u16>,
+    /// Each try but the last.
+    pub tries: Vec<Try>,
+    pub idempotency_key: Option<Arc<str>>,
+    /// How often the host died while the answer was open. Each time the request may have been sent
+    /// once more, with the same key.
+    pub interrupted: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Try {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowStatus {
+    /// Asked for, not begun.
+    Queued,
+    Running,
+    /// An attempt failed; the next one has not begun.
+    Retrying,
+    Succeeded,
+    Failed,
+    Cancelled,
+    /// The workflow does not want the answer any more.
+    Forgotten,
+    /// What it belonged to ended first.
+    Aborted,
+}
+
+/// A value as a trace shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shown {
+    /// Exactly the text of the journal.
+    Json(Box<RawValue>),
+    /// Beside the journal.
+    Payload { digest: Digest, size_bytes: u64 },
+}
+
+/// From a claim on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Activation {
+    pub worker: Arc<str>,
+    pub epoch: Epoch,
+    #[serde(rename = "claimed_us")]
+    pub claimed: Timestamp,
+    pub position: Position,
+    /// The owner before was another process: this claim followed a crash or a stop.
+    pub restart: bool,
+    /// Steps that had their answer already: none of them is done again.
+    pub steps_recalled: u32,
+    /// Answered effects of attempts that go on: none of them is done again.
+    pub effects_recalled: u32,
+    /// HTTP effects without an answer: only these may be done twice.
+    pub effects_open: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    pub entries: u64,
+    pub steps: u32,
+    pub steps_succeeded: u32,
+    pub steps_failed: u32,
+    pub steps_cancelled: u32,
+    pub steps_forgotten: u32,
+    pub steps_open: u32,
+    pub attempts: u32,
+    pub attempts_failed: u32,
+    pub attempts_resumed: u32,
+    pub effects: u32,
+    pub effects_answered: u32,
+    pub effects_interrupted: u32,
+    pub restarts: u32,
+}
+
+/// What one activation found done, and what it found open.
+#[derive(Debug, Clone, Default)]
+pub struct Recalled<'a> {
+    /// Steps that had their answer.
+    pub steps: Vec<&'a Row>,
+    /// Effects that had their answer, in attempts that were still going.
+    pub effects: Vec<&'a Row>,
+    /// HTTP effects whose answer was open.
+    pub open: Vec<&'a Row>,
+}
+
+impl Trace {
+    /// What was not repeated after the claim of `activation`, and what may have been.
+    pub fn recalled(&self, activation: &Activation) -> Recalled<'_> {
+        let claim = activation.position;
+        let before = |position: Option<Position>| position.is_some_and(|position| position < claim);
+        let mut recalled = Recalled::default();
+        // Parents stand before their children, so the attempt of an effect is the last one seen.
+        let mut attempt_goes_on = false;
+        for row in &self.rows {
+            let began_before = before(row.positions.first().copied());
+            match (&row.what, &row.parent) {
+                (What::Call { .. } | What::Sleep { .. }, None) if before(row.closed) => recalled.steps.push(row),
+                (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
+                (What::Http(_) | What::Sleep { .. }, Some(_)) if attempt_goes_on && before(row.closed) => {
+                    recalled.effects.push(row);
+                }
+                (What::Http(_), Some(_)) if attempt_goes_on && began_before => recalled.open.push(row),
+                (What::Call { .. } | What::Sleep { .. } | What::Http(_) | What::Cancel { .. }, _) => {}
+            }
+        }
+        recalled
+    }
+
+    /// The rows of one step: itself, its attempts and their effects.
+    pub fn step(&self, step: StepId) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.step() == Some(step))
+    }
+}
+
+impl Row {
+    /// The step that the row is or belongs to.
+    pub fn step(&self) -> Option<StepId> {
+        self.id.split('.').next()?.parse().ok().map(StepId)
+    }
+
+    /// 0 for a step, 1 for an attempt, 2 for an effect.
+    pub fn depth(&self) -> usize {
+        self.id.bytes().filter(|byte| *byte == b'.').count()
+    }
+
+    /// What it is, in few words.
+    pub fn title(&self) -> String {
+        match &self.what {
+            What::Call { function, .. } => function.to_string(),
+            What::Sleep { duration_ms, .. } => format!("sleep {duration_ms} ms"),
+            What::Attempt { number, .. } => format!("attempt {number}"),
+            What::Http(http) => {
+                let method = http.method.as_deref().unwrap_or("HTTP");
+                format!("{method} {}", http.url.as_deref().unwrap_or("(request beside the journal)"))
+            }
+            What::Cancel { .. } => "cancel".to_owned(),
+        }
+    }
+}
+
+impl RowStatus {
+    pub fn name(self) -> &'static str {
+        match self {
+            RowStatus::Queued => "queued",
+            RowStatus::Running => "running",
+            RowStatus::Retrying => "retrying",
+            RowStatus::Succeeded => "succeeded",
+            RowStatus::Failed => "failed",
+            RowStatus::Cancelled => "cancelled",
+            RowStatus::Forgotten => "forgotten",
+            RowStatus::Aborted => "aborted",
+        }
+    }
+
+    pub fn has_ended(self) -> bool {
+        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Retrying)
+    }
+}
+
+impl Shown {
+    pub fn of(value: &Value) -> Shown {
+        match value {
+            Value::Inline(text) => Shown::Json(raw(text)),
+            Value::Stored { digest, size_bytes } => Shown::Payload { digest: *digest, size_bytes: *size_bytes },
+        }
+    }
+}
+
+/// Text that is not JSON is shown as a JSON string, so that a trace is always valid JSON.
+fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned())
+        .or_else(|_| serde_json::value::to_raw_value(text))
+        .expect("a string can always be written as JSON")
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Shown) -> bool {
+        match (self, other) {
+            (Shown::Json(mine), Shown::Json(theirs)) => mine.get() == theirs.get(),
+            (
+                Shown::Payload { digest, size_bytes },
+                Shown::Payload { digest: other_digest, size_bytes: other_size },
+            ) => digest == other_digest && size_bytes == other_size,
+            (Shown::Json(_), Shown::Payload { .. }) | (Shown::Payload { .. }, Shown::Json(_)) => false,
+        }
+    }
+}
