@@ -3,6 +3,7 @@
 //! `cli, api -> host -> worker -> {sandbox, storage, effects} -> replay`; the middle three never
 //! know each other.
 
+pub mod api;
 pub mod effects;
 pub mod error;
 pub mod sandbox;

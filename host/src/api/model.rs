@@ -1,0 +1,352 @@
+//! What goes over the wire: every request and answer of `/v1`, read and written by the same types
+//! on both sides. JSON values of guests are carried as they are, never decoded. Ids, digests and
+//! numbers above 2^53 are text. Nothing here decides or fetches anything.
+
+mod journal;
+
+pub use journal::{Entry, JournalPage, Stored};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use trackway_replay::{Digest, RunId, Status, Waiting};
+use utoipa::ToSchema;
+
+use super::time::Time;
+
+/// `GET /v1/health`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    pub status: HealthStatus,
+    pub version: String,
+    /// Of the process: another one after each restart.
+    pub epoch: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    Ready,
+    /// It ends what it has begun and takes no new work.
+    Stopping,
+}
+
+/// An uploaded component.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Component {
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    pub size_bytes: u64,
+    pub uploaded_at: Time,
+    /// Its only import is `step`.
+    pub pure: bool,
+    /// As its `describe` returned it: see the guest contract.
+    #[schema(value_type = Object)]
+    pub manifest: Box<RawValue>,
+}
+
+/// A named pointer to a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deployment {
+    pub name: String,
+    /// Grows by one with each change.
+    pub revision: u64,
+    /// The version that new runs use.
+    pub current: u32,
+    /// What the name has pointed to, the newest last.
+    pub versions: Vec<Version>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    pub version: u32,
+    #[schema(value_type = String)]
+    pub component: Digest,
+    pub deployed_at: Time,
+    /// What its functions may reach.
+    pub allow_hosts: Vec<String>,
+    /// Names of the component's workflows.
+    pub workflows: Vec<String>,
+}
+
+/// `GET /v1/deployments`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentList {
+    pub deployments: Vec<Deployment>,
+}
+
+/// `PUT /v1/deployments/{name}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    #[schema(value_type = String)]
+    pub component: Digest,
+    /// What its functions may reach, as `example.com`, `*.example.com` or `http://127.0.0.1:8080`.
+    #[serde(default)]
+    pub allow_hosts: Vec<String>,
+    /// Refuse if the deployment is not at this revision (0: if there is one already).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<u64>,
+}
+
+/// `POST /v1/deployments/{name}/promote`: one of `component` and `from`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Promote {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub component: Option<Digest>,
+    /// Another deployment: what it points to now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Default: what the deployment's current version may reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_hosts: Option<Vec<String>>,
+}
+
+/// `POST /v1/deployments/{name}/rollback`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// Default: the one before the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+}
+
+/// `POST /v1/runs`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// `DEPLOYMENT/WORKFLOW`, or `WORKFLOW` where only one deployment has it.
+    pub workflow: String,
+    /// Any JSON; `null` where absent. The workflow gets exactly these bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub input: Option<Box<RawValue>>,
+}
+
+/// The answer of `POST /v1/runs`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Started {
+    /// The idempotency key had started this run before.
+    pub existing: bool,
+    pub run: Run,
+}
+
+/// A run.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Run {
+    #[schema(value_type = String)]
+    pub id: RunId,
+    pub workflow: String,
+    pub deployment: String,
+    #[schema(value_type = String)]
+    pub component: Digest,
+    #[schema(inline, value_type = RunStatus)]
+    pub status: Status,
+    /// For what, where the status is `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(inline, value_type = Option<RunWaiting>)]
+    pub waiting: Option<Waiting>,
+    /// When it goes on by itself, where it sleeps or waits for a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Time>,
+    pub started_at: Time,
+    /// When the status changed last.
+    pub changed_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// Steps asked for so far.
+    pub steps: u32,
+    /// Code of the failure, or of what it is stuck on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// One line for people beside the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Only where one run is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub input: Option<Box<RawValue>>,
+    /// Of a succeeded run; only where one run is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub output: Option<Box<RawValue>>,
+    /// Of a failed run: `code`, `message`, `retryable`, `details`, `at`; only where one run is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    pub failure: Option<Box<RawValue>>,
+    /// Why a cancelled run was cancelled; only where one run is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// For the documentation of [`Status`], which the pure crate owns.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "read by the derive only")]
+enum RunStatus {
+    Queued,
+    Running,
+    Sleeping,
+    Waiting,
+    Stuck,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// For the documentation of [`Waiting`].
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "read by the derive only")]
+enum RunWaiting {
+    Retry,
+}
+
+/// `GET /v1/runs`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RunPage {
+    /// The newest first.
+    pub runs: Vec<Run>,
+    /// For the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// `POST /v1/runs/{id}/cancel`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cancel {
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `GET /v1/runs/{id}/trace`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Trace {
+    pub run: Run,
+    /// How many journal entries it was made of.
+    pub position: u64,
+    /// The trace: rows and totals.
+    #[schema(value_type = Object)]
+    pub trace: Box<RawValue>,
+}
+
+/// One event of `GET /v1/runs/{id}/events`. Its id is `position`; its name is `progress`, or `end`
+/// for the last one.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RunEvent {
+    /// How many journal entries were durable.
+    pub position: u64,
+    /// The run; with output or failure in the last event.
+    pub run: Run,
+    /// Rows of the trace that are new or changed since the event before, in order of their ids.
+    #[schema(value_type = Vec<Object>)]
+    pub rows: Vec<Box<RawValue>>,
+}
+
+/// `GET /v1/runs/{id}/logs`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct LogPage {
+    pub lines: Vec<LogLine>,
+    /// Where to go on; absent where this is all for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// Names the line: the same on every replay.
+    pub id: String,
+    pub time: Time,
+    pub level: String,
+    pub message: String,
+    /// What the guest gave beside the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub fields: Option<Box<RawValue>>,
+    /// The step whose function wrote it; absent for the workflow itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+/// `POST /v1/runs/{id}/replay`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// Another component to replay with. Default: the run's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub component: Option<Digest>,
+}
+
+/// What a replay compared and found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReplayReport {
+    #[schema(value_type = String)]
+    pub run: RunId,
+    #[schema(value_type = String)]
+    pub component: Digest,
+    /// Everything compared was the same.
+    pub identical: bool,
+    /// Commands whose digest and fuel were compared.
+    pub commands_with_fuel: u64,
+    /// Commands whose digest alone was compared: another engine or component.
+    pub commands_without_fuel: u64,
+    /// Deliveries whose order was compared.
+    pub deliveries: u64,
+    /// `identical`, or why the end was not compared.
+    pub end: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<Divergence>,
+}
+
+/// Where code and journal part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Divergence {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// What the journal says.
+    pub recorded: String,
+    /// What the code did.
+    pub produced: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub produced_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub recorded_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub produced_digest: Option<Digest>,
+}
+
+/// The body of every error: `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// `urn:trackway:error:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for every error of the code.
+    pub title: String,
+    /// Of HTTP.
+    pub status: u16,
+    /// What happened, where and why.
+    pub detail: String,
+    /// Stable, as `TW0303`.
+    pub code: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Reads a field that is there, so that JSON's `null` is told apart from absence.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! A journal as JSON, for tools and tests. Each entry is one flat object: what its kind does not
+//! have is left out.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use trackway_replay::{Digest, RunId};
+use utoipa::ToSchema;
+
+use super::{Time, present};
+
+/// `GET /v1/runs/{id}/journal`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct JournalPage {
+    pub entries: Vec<Entry>,
+    /// The position to ask for next; absent where this is all for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// A value that stands beside the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stored {
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    pub size_bytes: u64,
+}
+
+macro_rules! entry {
+    ($($(#[$attribute:meta])* $name:ident: $kind:ty,)*) => {
+        /// One journal entry.
+        #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+        pub struct Entry {
+            pub position: u64,
+            pub epoch: u64,
+            pub time: Time,
+            /// `Started`, `Claimed`, `Asked`, `AttemptStarted`, `AttemptResumed`, `EffectAsked`,
+            /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
+            /// `CancelReceived` or `Finished`.
+            pub kind: String,
+            $(
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                $(#[$attribute])*
+                pub $name: Option<$kind>,
+            )*
+        }
+    };
+}
+
+entry! {
+    #[schema(value_type = Option<String>)]
+    run: RunId,
+    workflow: String,
+    deployment: String,
+    #[schema(value_type = Option<String>)]
+    component: Digest,
+    worker: String,
+    engine: String,
+    /// Version of the rules that the run began under.
+    rules: u32,
+    step: u32,
+    attempt: u32,
+    effect: u32,
+    /// What was asked for: `call`, `sleep` or `http`.
+    operation: String,
+    function: String,
+    /// Of a run or a call.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    input: Box<RawValue>,
+    /// Instead of `input`, where it stands beside the journal.
+    input_stored: Stored,
+    /// Of HTTP.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    request: Box<RawValue>,
+    request_stored: Stored,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    options: Box<RawValue>,
+    duration_ms: u64,
+    /// `succeeded`, `failed`, `cancelled` or `terminated`.
+    outcome: String,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    output: Box<RawValue>,
+    output_stored: Stored,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    failure: Box<RawValue>,
+    reason: String,
+    /// When the next attempt starts.
+    next_at: Time,
+    /// The clock of the guest when it asked.
+    now: Time,
+    /// The idempotency key under which an effect is sent.
+    key: String,
+    /// Source place.
+    at: String,
+    /// Digest of the request.
+    #[schema(value_type = Option<String>)]
+    digest: Digest,
+    /// Of the guest, before this command or end.
+    deliveries: u32,
+    /// Used since the last delivery.
+    fuel: u64,
+    /// Commands in all.
+    commands: u64,
+    /// Of an inbox item, 32 hexadecimal digits.
+    message: String,
+    /// Inbox items that nobody read.
+    unread: Vec<String>,
+}
