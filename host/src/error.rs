@@ -189,6 +189,7 @@ impl From<trackway_storage::StorageError> for Error {
             Kind::Full => Code::DiskFull,
             Kind::NotDurable => Code::NotDurable,
             Kind::Closed => Code::StoreClosed,
+            Kind::Invalid => Code::Internal,
             Kind::Io => Code::StoreIo,
         };
         Error::new(code, error.message)
