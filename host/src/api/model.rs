@@ -227,9 +227,9 @@ pub struct Trace {
     pub run: Run,
     /// How many journal entries it was made of.
     pub position: u64,
-    /// The trace: rows and totals.
+    /// Header, rows, activations and totals.
     #[schema(value_type = Object)]
-    pub trace: Box<RawValue>,
+    pub trace: trackway_replay::trace::Trace,
 }
 
 /// One event of `GET /v1/runs/{id}/events`. Its id is `position`; its name is `progress`, or `end`
@@ -240,9 +240,9 @@ pub struct RunEvent {
     pub position: u64,
     /// The run; with output or failure in the last event.
     pub run: Run,
-    /// Rows of the trace that are new or changed since the event before, in order of their ids.
+    /// Rows of the trace that are new or changed since the event before, in the order of the trace.
     #[schema(value_type = Vec<Object>)]
-    pub rows: Vec<Box<RawValue>>,
+    pub rows: Vec<trackway_replay::trace::Row>,
 }
 
 /// `GET /v1/runs/{id}/logs`
