@@ -1,1 +1,3 @@
+//! The project's own tasks. It must build within seconds, so it never links the engine.
+
 fn main() {}
