@@ -2,9 +2,20 @@
 //! Everything that leaves for a guest leaves through the egress gate here. It never knows storage,
 //! the journal or the engine.
 
+mod address;
+mod clock;
+mod grants;
+mod randomness;
+mod request;
+
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use trackway_replay::{Failure, TenantId, Timestamp};
+
+pub use clock::SystemClock;
+pub use grants::{Grant, Grants};
+pub use randomness::SystemRandomness;
+pub use request::HttpRequest;
 
 /// The time, as the worker is handed it.
 pub trait Clock: Send + Sync + 'static {
@@ -25,7 +36,8 @@ pub struct HttpCall {
     pub tenant: TenantId,
     pub allow: Arc<Grants>,
     pub request: HttpRequest,
-    /// Sent as `idempotency-key` where present.
+    /// Sent as `idempotency-key` where present. The caller derives it where [`HttpRequest::wants_key`]
+    /// says so, unless [`HttpRequest::author_key`] gives one.
     pub key: Option<Arc<str>>,
 }
 
@@ -35,11 +47,3 @@ pub trait Effects: Send + Sync + 'static {
     /// exchange off.
     fn http(&self, call: HttpCall) -> BoxFuture<'static, Result<String, Failure>>;
 }
-
-/// What a deployment may reach.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants {}
-
-/// A request that has been read and checked against the contract.
-#[derive(Debug, Clone)]
-pub struct HttpRequest {}

@@ -1,0 +1,282 @@
+//! A guest's HTTP request, read from JSON text and checked against the contract. Pure; whether it may
+//! be sent is the gate's to say.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+use trackway_replay::{Failure, code};
+use url::Url;
+
+/// One value that a model or a form takes; larger ones belong into a store that the guest names.
+pub const BODY_MAX_BYTES: usize = 8 << 20;
+/// What common servers accept.
+const HEADERS_MAX: usize = 100;
+const HEADERS_MAX_BYTES: usize = 64 << 10;
+const URL_MAX_BYTES: usize = 16 << 10;
+const METHOD_MAX_BYTES: usize = 32;
+const OPTIONS_MAX_BYTES: usize = 4 << 10;
+const LABEL_MAX_BYTES: usize = 256;
+const KEY_MAX_BYTES: usize = 256;
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// The header that carries the idempotency key.
+pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// They frame the message or belong to one connection, so the host alone writes them.
+const HEADERS_OF_THE_HOST: [&str; 13] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request that has been read and checked against the contract.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
+    pub(super) timeout: Duration,
+    key: Option<Arc<str>>,
+    label: Option<Arc<str>>,
+}
+
+impl HttpRequest {
+    /// Reads the two texts of `effect.http`. Fails with `BAD_REQUEST`, `BAD_OPTIONS` or `TOO_LARGE`, none
+    /// of them retryable, naming the field.
+    pub fn parse(request: &str, options: &str) -> Result<HttpRequest, Failure> {
+        let mut fields = Fields::read("request", code::BAD_REQUEST, request)?;
+        let method = fields.take("method", method)?.unwrap_or(Method::GET);
+        let url = fields.take("url", url)?.ok_or_else(|| fields.bad("url", "is missing"))?;
+        let mut headers = fields.take("headers", headers)?.unwrap_or_default();
+        let text = fields.take("body", |value| Ok(Bytes::from(string(value)?)))?;
+        let bytes = fields.take("body_base64", base64)?;
+        if text.is_some() && bytes.is_some() {
+            return Err(fields.bad("body_base64", "cannot stand beside `body`; give one of them"));
+        }
+        let body = text.or(bytes);
+        fields.end()?;
+        if let Some(size) = body.as_ref().map(Bytes::len).filter(|size| *size > BODY_MAX_BYTES) {
+            let message = format!("the request body has {size} bytes; at most {BODY_MAX_BYTES} are sent");
+            return Err(Failure::permanent(code::TOO_LARGE, message));
+        }
+
+        let header_key = key_of_headers(&mut headers)?;
+        let HttpOptions { label, timeout, key } = HttpOptions::parse(options)?;
+        if header_key.is_some() && key.is_some() && header_key != key {
+            let message = "`idempotency_key` differs from the header `idempotency-key`; give one of them";
+            return Err(Failure::permanent(code::BAD_OPTIONS, message));
+        }
+        Ok(HttpRequest { method, url, headers, body, timeout, key: key.or(header_key), label })
+    }
+
+    /// Whether the host has to send an idempotency key: the method may change something.
+    pub fn wants_key(&self) -> bool {
+        ![Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&self.method)
+    }
+
+    /// The author's own idempotency key, which is sent instead of a derived one, with any method.
+    pub fn author_key(&self) -> Option<Arc<str>> {
+        self.key.clone()
+    }
+
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+struct HttpOptions {
+    label: Option<Arc<str>>,
+    timeout: Duration,
+    key: Option<Arc<str>>,
+}
+
+impl HttpOptions {
+    fn parse(text: &str) -> Result<HttpOptions, Failure> {
+        if text.len() > OPTIONS_MAX_BYTES {
+            let message = format!("`options` has {} bytes; at most {OPTIONS_MAX_BYTES} are read", text.len());
+            return Err(Failure::permanent(code::BAD_OPTIONS, message));
+        }
+        let text = if text.is_empty() { "{}" } else { text };
+        let mut fields = Fields::read("options", code::BAD_OPTIONS, text)?;
+        let label = fields.take("label", label)?;
+        let timeout = fields.take("timeout_ms", timeout)?.unwrap_or(TIMEOUT_DEFAULT);
+        let key = fields.take("idempotency_key", |value| key(&string(value)?))?;
+        fields.end()?;
+        Ok(HttpOptions { label, timeout, key })
+    }
+}
+
+/// A JSON object whose fields are taken one by one; what is left at the end is unknown.
+struct Fields {
+    what: &'static str,
+    code: &'static str,
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    fn read(what: &'static str, code: &'static str, text: &str) -> Result<Fields, Failure> {
+        let bad = |why: String| Failure::permanent(code, format!("`{what}` {why}"));
+        match serde_json::from_str(text) {
+            Ok(Value::Object(map)) => Ok(Fields { what, code, map }),
+            Ok(_) => Err(bad("is not a JSON object".to_owned())),
+            Err(error) => Err(bad(format!("is not JSON: {error}"))),
+        }
+    }
+
+    /// `null` counts as absent.
+    fn take<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Result<Option<T>, Failure> {
+        match self.map.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => read(value).map(Some).map_err(|why| self.bad(name, &why)),
+        }
+    }
+
+    fn bad(&self, name: &str, why: &str) -> Failure {
+        Failure::permanent(self.code, format!("`{name}` in `{}` {why}", self.what))
+    }
+
+    fn end(&self) -> Result<(), Failure> {
+        match self.map.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(self.bad(&name.escape_debug().to_string(), "is not a known field")),
+        }
+    }
+}
+
+fn string(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err("must be a string".to_owned()),
+    }
+}
+
+fn method(value: Value) -> Result<Method, String> {
+    let text = string(value)?;
+    let is_method = (1..=METHOD_MAX_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_');
+    match text.as_str() {
+        "CONNECT" | "TRACE" => Err(format!("cannot be {text}")),
+        _ if is_method => Method::from_bytes(text.as_bytes()).map_err(|error| error.to_string()),
+        _ => Err("must be a method in capital letters, as `GET`".to_owned()),
+    }
+}
+
+fn url(value: Value) -> Result<Url, String> {
+    let text = string(value)?;
+    if text.len() > URL_MAX_BYTES {
+        return Err(format!("has {} bytes; at most {URL_MAX_BYTES} are sent", text.len()));
+    }
+    let mut url: Url = text.parse().map_err(|error| format!("is not an absolute URL: {error}"))?;
+    check_url(&url)?;
+    url.set_fragment(None);
+    Ok(url)
+}
+
+/// What holds for every URL that is sent to, redirects included.
+pub(super) fn check_url(url: &Url) -> Result<(), String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("has the scheme `{}`; only `http` and `https` are sent", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or password; send an `authorization` header".to_owned());
+    }
+    Ok(())
+}
+
+fn headers(value: Value) -> Result<HeaderMap, String> {
+    let Value::Array(pairs) = value else { return Err("must be an array of `[name, value]`".to_owned()) };
+    if pairs.len() > HEADERS_MAX {
+        return Err(format!("has {} headers; at most {HEADERS_MAX} are sent", pairs.len()));
+    }
+    let mut headers = HeaderMap::new();
+    let mut size_bytes = 0;
+    for (place, pair) in pairs.into_iter().enumerate() {
+        let (name, value) = header(pair).map_err(|why| format!("at {place} {why}"))?;
+        size_bytes += name.as_str().len() + value.len();
+        headers.append(name, value);
+    }
+    if size_bytes > HEADERS_MAX_BYTES {
+        return Err(format!("has {size_bytes} bytes; at most {HEADERS_MAX_BYTES} are sent"));
+    }
+    Ok(headers)
+}
+
+fn header(pair: Value) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = serde_json::from_value::<(String, String)>(pair)
+        .map_err(|_| "must be `[name, value]`, both strings".to_owned())?;
+    // Both types refuse what would end a line, and so begin another header or request.
+    let shown = name.escape_debug().to_string();
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("has a bad name `{shown}`"))?;
+    if HEADERS_OF_THE_HOST.contains(&name.as_str()) {
+        return Err(format!("is `{name}`, which the host alone sends"));
+    }
+    let mut value = HeaderValue::from_bytes(value.trim().as_bytes())
+        .map_err(|_| format!("has a control character in the value of `{name}`"))?;
+    // Keeps them out of anything that prints a request.
+    value.set_sensitive(name == header::AUTHORIZATION || name == header::COOKIE);
+    Ok((name, value))
+}
+
+fn key_of_headers(headers: &mut HeaderMap) -> Result<Option<Arc<str>>, Failure> {
+    let bad =
+        |why: &str| Failure::permanent(code::BAD_REQUEST, format!("`headers` in `request`: `{KEY_HEADER}` {why}"));
+    if headers.get_all(KEY_HEADER).iter().count() > 1 {
+        return Err(bad("stands there twice"));
+    }
+    let Some(value) = headers.remove(KEY_HEADER) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| bad("must be printable ASCII"))?;
+    key(text).map(Some).map_err(|why| bad(&why))
+}
+
+fn key(text: &str) -> Result<Arc<str>, String> {
+    let is_key = (1..=KEY_MAX_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        // A space at an end does not survive the way.
+        && text.trim() == text;
+    if is_key { Ok(text.into()) } else { Err(format!("must be printable ASCII, 1 to {KEY_MAX_BYTES} bytes")) }
+}
+
+fn label(value: Value) -> Result<Arc<str>, String> {
+    let text = string(value)?;
+    if text.len() > LABEL_MAX_BYTES {
+        return Err(format!("has {} bytes; at most {LABEL_MAX_BYTES} are kept", text.len()));
+    }
+    Ok(text.into())
+}
+
+fn timeout(value: Value) -> Result<Duration, String> {
+    let max_ms = TIMEOUT_MAX.as_millis();
+    match value.as_u64().map(Duration::from_millis) {
+        Some(timeout) if !timeout.is_zero() && timeout <= TIMEOUT_MAX => Ok(timeout),
+        _ => Err(format!("must be a whole number from 1 to {max_ms}")),
+    }
+}
+
+fn base64(value: Value) -> Result<Bytes, String> {
+    let text = string(value)?;
+    BASE64_STANDARD.decode(text).map(Bytes::from).map_err(|error| format!("is not base64: {error}"))
+}
+
+#[cfg(test)]
+mod tests;
