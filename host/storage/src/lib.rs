@@ -199,8 +199,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Raises the run's recall counter, durably, and returns it. See [`Rows::recalled`].
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32>;
 
-    /// Sets a head without an append, and parks the run without a timer: it is stuck.
-    fn set_stuck(&self, run: RunKey, head: Head) -> Answer<'_, ()>;
+    /// Parks a run without an append, as [`Owner::Park`] does. A `head` says that it is stuck.
+    fn park(&self, run: RunKey, due: Option<Timestamp>, head: Option<Head>) -> Answer<'_, ()>;
 
     /// Puts an item into the run's inbox and marks the run ready. Idempotent by message id.
     fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent>;

@@ -235,12 +235,8 @@ impl Storage for MemoryStorage {
         }))
     }
 
-    fn set_stuck(&self, run: RunKey, head: Head) -> Answer<'_, ()> {
-        Box::pin(self.call(Access::Write, move |state| {
-            state.set_stuck(run, head)?;
-            self.desk.park(run, None);
-            Ok(())
-        }))
+    fn park(&self, run: RunKey, due: Option<Timestamp>, head: Option<Head>) -> Answer<'_, ()> {
+        Box::pin(self.call(Access::Write, move |state| state.park(run, due, head, &self.desk)))
     }
 
     fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent> {

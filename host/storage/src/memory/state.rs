@@ -123,10 +123,17 @@ impl State {
         run.inbox.retain(|item| !rows.read.contains(&item.message));
         run.logs.extend(rows.logs.into_iter().map(|line| (line.key, line)));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
+        self.place(key, rows.owner, desk);
+        Appended::Durable
+    }
+
+    /// Carries out what an append or a park does to the ownership of a run.
+    fn place(&mut self, key: RunKey, owner: Owner, desk: &Desk) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
         if let Some(due) = run.due.take() {
             self.timers.remove(&(due, key));
         }
-        match rows.owner {
+        match owner {
             Owner::Keep => run.place = Place::Ready,
             Owner::Park { due } if run.inbox.is_empty() => {
                 run.place = Place::Parked;
@@ -146,16 +153,18 @@ impl State {
                 desk.end(key);
             }
         }
-        Appended::Durable
     }
 
-    pub fn set_stuck(&mut self, key: RunKey, head: Head) -> Result<(), StorageError> {
+    pub fn park(
+        &mut self,
+        key: RunKey,
+        due: Option<Timestamp>,
+        head: Option<Head>,
+        desk: &Desk,
+    ) -> Result<(), StorageError> {
         let run = self.open_run(key).ok_or_else(|| invalid(format!("run {} is not open", key.run)))?;
-        run.head = Some(head);
-        run.place = Place::Parked;
-        if let Some(due) = run.due.take() {
-            self.timers.remove(&(due, key));
-        }
+        run.head = head.or(run.head.take());
+        self.place(key, Owner::Park { due }, desk);
         Ok(())
     }
 
