@@ -4,6 +4,7 @@
 //! know each other.
 
 pub mod api;
+pub mod cli;
 pub mod effects;
 pub mod error;
 pub mod sandbox;

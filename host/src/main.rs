@@ -1,1 +1,26 @@
-fn main() {}
+//! The binary: hands over to the command line. It decides nothing.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(report_bug));
+    trackway::cli::main()
+}
+
+/// A panic is a bug of ours: it is said in words, with the place. The backtrace is for who asks.
+fn report_bug(panic: &std::panic::PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = std::backtrace::Backtrace::capture();
+    let more = match backtrace.status() {
+        std::backtrace::BacktraceStatus::Captured => format!("\n{backtrace}"),
+        _ => "\n  With RUST_BACKTRACE=1 it says more.".to_owned(),
+    };
+    use std::io::Write as _;
+    // Where stderr is gone there is nobody to tell.
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "error: internal error [TW0001]\n  This is a bug in Trackway {}, please report it: {message} ({place}){more}",
+        env!("CARGO_PKG_VERSION"),
+    );
+}

@@ -1,0 +1,462 @@
+//! The words and flags of the command line. Declares them and what their help says; does nothing.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::duration::parse_duration;
+use super::output::Format;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "trackway",
+    version,
+    about = "Durable workflows in a WebAssembly sandbox",
+    long_about = "Durable workflows in a WebAssembly sandbox: every step is journaled by the host, so a run that was \
+                  killed goes on where it was, and any run replays exactly.",
+    after_help = "Start here:\n  trackway init hello && cd hello\n  trackway dev                  # in one terminal\n  \
+                  trackway run hello            # in another\n  trackway trace @last\n\n\
+                  Every command has examples: trackway run --help",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// How to print data: text on a terminal and json in a pipe, if not said
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new project
+    #[command(after_help = "Examples:\n  trackway init hello\n  trackway init news --template headlines\n  \
+                            trackway init              # into this folder")]
+    Init(Init),
+
+    /// Build the project here into a WebAssembly file
+    #[command(
+        after_help = "Examples:\n  trackway build\n  trackway build --debug\n  trackway build -o id    # only the \
+                            path of the file"
+    )]
+    Build(Build),
+
+    /// Check a component as an upload would, and say what it holds
+    #[command(after_help = "Examples:\n  trackway check                    # builds the project here first\n  \
+                            trackway check app.wasm\n  trackway check app.wasm -o json | jq .functions")]
+    Check(Check),
+
+    /// Run a server for this project: build, deploy, watch, all in one process
+    #[command(
+        after_help = "Examples:\n  trackway dev\n  trackway dev --listen 127.0.0.1:9000\n  trackway dev --no-watch\n\n\
+                            While it runs, `trackway run WORKFLOW` in the same folder finds it."
+    )]
+    Dev(Dev),
+
+    /// Run a server
+    #[command(after_help = "Examples:\n  trackway server --data /var/lib/trackway --key-file /etc/trackway/key\n  \
+                            trackway server --listen 0.0.0.0:8750 --key-file key --grace 30s\n\n\
+                            SIGTERM drains: nothing new is begun, effects in flight get the grace period, everything is \
+                            made durable, exit code 0. A second SIGTERM ends at once and loses nothing.")]
+    Server(Server),
+
+    /// Upload a component and point a deployment to it
+    #[command(after_help = "Examples:\n  trackway deploy                   # builds the project here first\n  \
+                            trackway deploy app.wasm --name news\n  \
+                            trackway deploy --allow-host example.com --allow-host '*.example.org'")]
+    Deploy(Deploy),
+
+    /// List deployments, or move one to another version
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Deployments {
+        #[command(subcommand)]
+        command: Deployments,
+    },
+
+    /// Start a run, wait for its end and print its output
+    #[command(after_help = "Examples:\n  trackway run hello\n  trackway run hello -i '{\"name\": \"Ada\"}'\n  \
+                            trackway run news/headlines -i @urls.json --follow\n  cat urls.json | trackway run headlines -i -\n  \
+                            id=$(trackway run hello --detach -o id)\n\n\
+                            Exit codes: 0 it succeeded, 3 it failed or was cancelled, 6 --timeout passed (the run goes on).")]
+    Run(Run),
+
+    /// List, describe and cancel runs
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Runs {
+        #[command(subcommand)]
+        command: Runs,
+    },
+
+    /// Show every step of a run: attempts, effects, durations, places in the source
+    #[command(
+        after_help = "Examples:\n  trackway trace @last\n  trackway trace 01k9 --follow     # a prefix is enough\n  \
+                            trackway trace @last --step 3\n  trackway trace @last -o json | jq '.rows[]'"
+    )]
+    Trace(Trace),
+
+    /// Run a run again from its journal, touching nothing, and prove that it is the same
+    #[command(after_help = "Examples:\n  trackway replay @last\n  trackway replay 01k9 --with target/app.wasm\n\n\
+                            Exit code 7: the code does something else than the journal says.")]
+    Replay(Replay),
+
+    /// Print the log lines of a run
+    #[command(after_help = "Examples:\n  trackway logs @last\n  trackway logs @last --follow\n  \
+                            trackway logs @last -o jsonl | jq -r .message")]
+    Logs(Logs),
+
+    /// Look at the toolchain, the data folder, the disk and the server, and say what to do
+    #[command(after_help = "Examples:\n  trackway doctor\n  trackway doctor --data /var/lib/trackway")]
+    Doctor(Doctor),
+
+    /// Say what an error code means and what to do
+    #[command(after_help = "Examples:\n  trackway explain TW0205\n  trackway explain            # all codes")]
+    Explain(Explain),
+
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Examples:\n  trackway completions bash > ~/.local/share/bash-completion/completions/trackway\n  \
+                            trackway completions zsh > ~/.zfunc/_trackway\n  \
+                            trackway completions fish > ~/.config/fish/completions/trackway.fish"
+    )]
+    Completions(Completions),
+
+    /// The same as `runs describe` and `trace`, under other names
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Inspect {
+        #[command(subcommand)]
+        command: Inspect,
+    },
+
+    /// Print the OpenAPI description of the HTTP interface
+    #[command(name = "__openapi", hide = true)]
+    Openapi,
+}
+
+/// Which server, and with what key.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Connect {
+    /// Address of the server [env: TRACKWAY_SERVER]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, help_heading = "Connection")]
+    pub server: Option<String>,
+
+    /// Key for the server; better in TRACKWAY_KEY, other users can see arguments [env: TRACKWAY_KEY]
+    #[arg(long, value_name = "KEY", help_heading = "Connection")]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// One workflow and one function, the smallest that shows something
+    Hello,
+    /// Fetch many pages at once over HTTP, with retries and a timer
+    Headlines,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Name of the project and of its folder; this folder if left out
+    pub name: Option<String>,
+
+    /// What to start from
+    #[arg(long, value_enum, default_value_t = Template::Hello)]
+    pub template: Template,
+}
+
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Build without optimisation: faster to build, slower to run
+    #[arg(long)]
+    pub debug: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// A component or a core module; the project here is built if left out
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+
+    /// Data folder; `.trackway/data` beside the project file if left out
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+
+    /// Build and deploy once, and do not watch the sources
+    #[arg(long)]
+    pub no_watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+
+    /// Data folder [env: TRACKWAY_DATA]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+
+    /// File with the keys that are let in, one a line; made with a fresh key if there is none
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key_file: Option<PathBuf>,
+
+    /// How long effects in flight may go on after SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
+    pub grace: Duration,
+
+    /// How many runs may be active at once
+    #[arg(long, value_name = "N")]
+    pub runs_max: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// A component or a core module; the project here is built if left out
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+
+    /// Name of the deployment; the project's name or the file's if left out
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// A host that its functions may reach: example.com, example.com:8443, *.example.com,
+    /// http://127.0.0.1:8080
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub allow_host: Vec<String>,
+
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Deployments {
+    /// List deployments
+    #[command(after_help = "Examples:\n  trackway deployments ls\n  trackway deployments ls -o json")]
+    Ls {
+        #[command(flatten)]
+        connect: Connect,
+    },
+    /// Point a deployment to what another one points to, or to a component that was uploaded
+    #[command(after_help = "Examples:\n  trackway deployments promote news --from news-test\n  \
+                            trackway deployments promote news --component 9f86d081…   # all 64 characters")]
+    Promote(Promote),
+    /// Point a deployment to the version before the current one, or to a given one
+    #[command(
+        after_help = "Examples:\n  trackway deployments rollback news\n  trackway deployments rollback news --to 3"
+    )]
+    Rollback {
+        name: String,
+        /// Number of the version; the one before the current one if left out
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u32>,
+        #[command(flatten)]
+        connect: Connect,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["from", "component"]))]
+pub struct Promote {
+    /// Name of the deployment that is moved
+    pub name: String,
+    /// Another deployment: what it points to now
+    #[arg(long, value_name = "DEPLOYMENT")]
+    pub from: Option<String>,
+    /// Digest of a component
+    #[arg(long, value_name = "DIGEST")]
+    pub component: Option<trackway_replay::Digest>,
+    /// A host that its functions may reach; what the current version may reach if left out
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub allow_host: Vec<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The workflow; with several deployments that have it, DEPLOYMENT/WORKFLOW
+    #[arg(value_name = "[DEPLOYMENT/]WORKFLOW")]
+    pub workflow: String,
+
+    /// Input: JSON, @FILE, or - for standard input; `null` if left out
+    #[arg(short, long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub input: Option<String>,
+
+    /// Show the steps while they happen
+    #[arg(short, long, conflicts_with = "detach")]
+    pub follow: bool,
+
+    /// Print the id of the run and do not wait
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// Starting twice under one key starts one run; a fresh key if left out
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+
+    /// Wait no longer than this; the run goes on
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "detach")]
+    pub timeout: Option<Duration>,
+
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Runs {
+    /// List runs, the newest first
+    #[command(
+        after_help = "Examples:\n  trackway runs ls\n  trackway runs ls --status failed --workflow headlines\n  \
+                            trackway runs ls -o id | head -1"
+    )]
+    Ls(RunsLs),
+    /// Show what is known of a run
+    #[command(after_help = "Examples:\n  trackway runs describe @last\n  trackway runs describe 01k9 -o json")]
+    Describe(OneRun),
+    /// Ask a run to stop: its open awaits fail as cancelled, and 30 s later it is ended
+    #[command(
+        after_help = "Examples:\n  trackway runs cancel @last\n  trackway runs cancel 01k9 --reason 'wrong input'"
+    )]
+    Cancel(RunsCancel),
+}
+
+#[derive(Debug, Args)]
+pub struct RunsLs {
+    /// Only runs of this workflow
+    #[arg(long)]
+    pub workflow: Option<String>,
+    /// Only runs of this deployment
+    #[arg(long)]
+    pub deployment: Option<String>,
+    /// Only runs in this state: queued, running, sleeping, waiting, stuck, succeeded, failed, cancelled
+    #[arg(long, value_delimiter = ',', value_parser = ["queued", "running", "sleeping", "waiting", "stuck", "succeeded", "failed", "cancelled"])]
+    pub status: Vec<String>,
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub limit: usize,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct OneRun {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsCancel {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Why; the workflow gets to see it
+    #[arg(long, default_value = "cancelled from the command line")]
+    pub reason: String,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    #[command(flatten)]
+    pub view: TraceView,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct TraceView {
+    /// Go on printing until the run ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Everything about one step: input, output, every attempt and effect
+    #[arg(long, value_name = "N", conflicts_with = "flat")]
+    pub step: Option<u32>,
+    /// One line for each row, in the order of the journal, without a tree
+    #[arg(long)]
+    pub flat: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Replay on this component instead of the run's own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub with: Option<PathBuf>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Go on printing until the run ends
+    #[arg(short, long)]
+    pub follow: bool,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Data folder to look at [env: TRACKWAY_DATA]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+    /// Address that a server would listen on
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The code, as TW0205; all of them if left out
+    pub code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Inspect {
+    /// Runs: the same as `trackway runs`
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Runs {
+        #[command(subcommand)]
+        command: Runs,
+    },
+    /// The same as `trackway trace RUN`
+    #[command(after_help = "Examples:\n  trackway inspect trace -r 01k9")]
+    Trace {
+        /// Id of a run, a prefix of it that fits no other, or @last
+        #[arg(short = 'r', long = "run", value_name = "RUN")]
+        run: String,
+        #[command(flatten)]
+        view: TraceView,
+        #[command(flatten)]
+        connect: Connect,
+    },
+}
