@@ -2,17 +2,24 @@
 //! Everything that leaves for a guest leaves through the egress gate here. It never knows storage,
 //! the journal or the engine.
 
+mod egress;
+mod exchange;
+
 mod address;
+mod answer;
 mod clock;
 mod grants;
 mod randomness;
 mod request;
+mod resolver;
+mod tries;
 
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use trackway_replay::{Failure, TenantId, Timestamp};
 
 pub use clock::SystemClock;
+pub use egress::Egress;
 pub use grants::{Grant, Grants};
 pub use randomness::SystemRandomness;
 pub use request::HttpRequest;

@@ -187,21 +187,24 @@ fn url(value: Value) -> Result<Url, String> {
     if text.len() > URL_MAX_BYTES {
         return Err(format!("has {} bytes; at most {URL_MAX_BYTES} are sent", text.len()));
     }
-    let mut url: Url = text.parse().map_err(|error| format!("is not an absolute URL: {error}"))?;
-    check_url(&url)?;
-    url.set_fragment(None);
-    Ok(url)
+    check_url(text.parse().map_err(|error| format!("is not an absolute URL: {error}"))?)
 }
 
-/// What holds for every URL that is sent to, redirects included.
-pub(super) fn check_url(url: &Url) -> Result<(), String> {
+/// What holds for every URL that is sent to, redirects included. The fragment stays at home, and so
+/// does a dot at the end of the host, so that what was granted, resolved and named to the server is
+/// one name.
+pub(super) fn check_url(mut url: Url) -> Result<Url, String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("has the scheme `{}`; only `http` and `https` are sent", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a user name or password; send an `authorization` header".to_owned());
     }
-    Ok(())
+    url.set_fragment(None);
+    if let Some(host) = url.domain().and_then(|name| name.strip_suffix('.')).map(str::to_owned) {
+        url.set_host(Some(&host)).map_err(|error| format!("has a bad host: {error}"))?;
+    }
+    Ok(url)
 }
 
 fn headers(value: Value) -> Result<HeaderMap, String> {

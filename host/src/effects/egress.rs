@@ -1,0 +1,155 @@
+//! The door through which guest traffic leaves: grants, limits, time, and tries. Nothing of a guest
+//! reaches a socket but through here; what a request says is `request`'s, where a name leads
+//! `resolver`'s.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use reqwest::{Client, ClientBuilder, redirect, retry};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use trackway_replay::{Failure, TenantId, code};
+
+use super::answer::{Try, to_json, with_tries};
+use super::exchange::{Broken, Tried, exchange, gate};
+use super::resolver::{GuardedResolver, Lookup, system_lookup};
+use super::tries::{Standing, Verdict};
+use super::{Clock, Effects, HttpCall};
+use crate::{Code, Error, Result};
+
+/// Sockets of one tenant at a time. A machine's usual limit of open files is 1,024.
+const REQUESTS_PER_TENANT_MAX: usize = 256;
+/// Long enough for a lost first packet to be sent three times.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections that are kept to one host.
+const IDLE_PER_HOST_MAX: usize = 32;
+const USER_AGENT: &str = concat!("trackway/", env!("CARGO_PKG_VERSION"));
+
+/// HTTP for guests, over real sockets.
+#[derive(Clone)]
+pub struct Egress(Arc<Gate>);
+
+struct Gate {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    tenants: Mutex<BTreeMap<TenantId, Arc<Semaphore>>>,
+}
+
+impl Egress {
+    /// Deadlines and waits between tries follow `clock`; connecting follows the system's.
+    ///
+    /// Servers are trusted by the certificates of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR`
+    /// name others), so that an operator's own authority works as in every other program. Where there
+    /// are none, `https` fails with a connection error and `http` still works.
+    pub fn new(clock: Arc<dyn Clock>) -> Result<Egress> {
+        Egress::with_lookup(clock, system_lookup())
+    }
+
+    fn with_lookup(clock: Arc<dyn Clock>, lookup: Lookup) -> Result<Egress> {
+        let client = client(lookup)?;
+        Ok(Egress(Arc::new(Gate { client, clock, tenants: Mutex::default() })))
+    }
+}
+
+impl Effects for Egress {
+    fn http(&self, call: HttpCall) -> BoxFuture<'static, Result<String, Failure>> {
+        let gate = self.0.clone();
+        async move { gate.http(&call).await }.boxed()
+    }
+}
+
+impl Gate {
+    async fn http(&self, call: &HttpCall) -> Result<String, Failure> {
+        gate(call.request.url(), &call.allow)?;
+        // Standing in line is not the other side's time.
+        let mut permit = Some(self.permit(call.tenant).await);
+        let started = self.clock.now();
+        let deadline = started + call.request.timeout;
+        let mut timeout = self.clock.sleep_until(deadline);
+        let mut tries = Vec::new();
+        loop {
+            let tried = tokio::select! {
+                biased;
+                tried = self.attempt(call, &mut permit) => tried,
+                () = &mut timeout => return Err(with_tries(timed_out(call), &tries)),
+            };
+            let standing = Standing {
+                started,
+                now: self.clock.now(),
+                deadline,
+                tries: tries.len() + 1,
+                repeatable: tried.repeatable,
+            };
+            let (verdict, told) = match &tried.result {
+                Ok(answer) => {
+                    (standing.judge_answer(answer.status, &answer.headers), Try::Status(answer.status.as_u16()))
+                }
+                Err(Broken::Transport(failure)) => (standing.judge_break(), Try::Error(failure.to_string())),
+                Err(Broken::ForGood(failure)) => (Verdict::Finish, Try::Error(failure.to_string())),
+            };
+            match (verdict, tried.result) {
+                (Verdict::AgainAt(at), _) => {
+                    tries.push(told);
+                    // It ends before the deadline.
+                    self.clock.sleep_until(at).await;
+                }
+                (Verdict::Finish, Ok(answer)) => return to_json(&answer, &tries),
+                (Verdict::Finish, Err(Broken::Transport(failure) | Broken::ForGood(failure))) => {
+                    return Err(with_tries(failure, &tries));
+                }
+            }
+        }
+    }
+
+    /// Holds a permit while there is a socket, not while waiting for the next try.
+    async fn attempt(&self, call: &HttpCall, permit: &mut Option<OwnedSemaphorePermit>) -> Tried {
+        let _permit = match permit.take() {
+            Some(permit) => permit,
+            None => self.permit(call.tenant).await,
+        };
+        exchange(&self.client, call).await
+    }
+
+    async fn permit(&self, tenant: TenantId) -> OwnedSemaphorePermit {
+        let semaphore = {
+            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+            tenants.entry(tenant).or_insert_with(|| Arc::new(Semaphore::new(REQUESTS_PER_TENANT_MAX))).clone()
+        };
+        semaphore.acquire_owned().await.expect("the semaphore is never closed")
+    }
+}
+
+fn timed_out(call: &HttpCall) -> Failure {
+    let origin = call.request.url().origin().ascii_serialization();
+    let millis = call.request.timeout.as_millis();
+    Failure::new(code::HTTP_TIMEOUT, format!("`{origin}` gave no complete answer within {millis} ms"))
+}
+
+fn client(lookup: Lookup) -> Result<Client> {
+    // An error says that it was installed before, by which it is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let resolver = Arc::new(GuardedResolver::new(lookup));
+    let built = builder(resolver.clone()).build().or_else(|error| {
+        tracing::warn!(%error, "no root certificates found: `https` requests of guests will fail; install \
+            `ca-certificates` or set SSL_CERT_FILE");
+        builder(resolver).tls_certs_only([]).build()
+    });
+    built.map_err(|error| Error::new(Code::Internal, format!("the HTTP client cannot be made: {error}")))
+}
+
+/// Everything that a client does by itself is off: what leaves is what the guest asked for.
+fn builder(resolver: Arc<GuardedResolver>) -> ClientBuilder {
+    Client::builder()
+        .dns_resolver(resolver)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .user_agent(USER_AGENT)
+}
+
+#[cfg(test)]
+mod tests;
