@@ -1,3 +1,54 @@
-//! The project's own tasks. It must build within seconds, so it never links the engine.
+//! The project's own tasks. They install what is missing and run other programs; they never link
+//! the engine, so that this program is built within seconds.
 
-fn main() {}
+use std::process::ExitCode;
+
+mod bench;
+mod bless;
+mod check;
+mod demo;
+mod foreign;
+mod guests;
+mod pages;
+mod process;
+mod setup;
+mod tree;
+
+const HELP: &str = "\
+cargo xtask TASK
+
+  demo [URL...]   build everything, run the example `headlines`, kill the host in the middle, watch it finish
+  test            set up what is missing, then run every check and test
+  ci              test, then demo
+  guests          build the guests and examples that the tests use
+  bless           write the files anew that are made from the code and checked in
+  bench           print orders of size";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let done = match (task.as_str(), rest.is_empty()) {
+        ("demo", _) => demo::demo(rest),
+        ("test", true) => check::check(),
+        ("ci", true) => check::check().and_then(|()| demo::demo(Vec::new())),
+        ("guests", true) => guests::build().and_then(|()| foreign::build()),
+        ("bless", true) => bless::bless(),
+        ("bench", true) => bench::bench(),
+        ("" | "help" | "--help" | "-h", _) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("unknown: {task} {}\n\n{HELP}", rest.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The whole check: sets up what is missing, builds everything, runs every check and test, and ends
+//! with what did not run and one line of counts. A check that cannot run is never silent.
+
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::process::{self, flush, run, say, seconds};
+use crate::{foreign, guests, setup, tree};
+
+/// By this beginning of a line a test says that it could not do what it promises on this machine.
+const NOT_RUN: &str = "NOT RUN";
+
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    failures: Vec<String>,
+    not_run: Vec<String>,
+}
+
+/// Runs everything; an error says how much of it failed.
+pub fn check() -> Result<()> {
+    let begun = Instant::now();
+    let mut tally = Tally::default();
+    tally.needed("set-up", prepare());
+    tally.stage("formatting", run("formatting", cargo("fmt").args(["--all", "--check"])));
+    let clippy = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+    tally.stage("lints", run("lints", cargo("clippy").args(clippy)));
+    tally.stage("licences and sources", licences());
+    advisories(&mut tally);
+    let built = run("building the program", cargo("build").args(["--package", "trackway"]));
+    let can_test = built.is_ok();
+    tally.stage("building the program", built);
+    if can_test && let Err(error) = tests(&mut tally) {
+        tally.stage("tests", Err(error));
+    }
+    tally.summary();
+    println!("    in all: {}", seconds(begun.elapsed()));
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    flush();
+    if tally.failed > 0 { bail!("{} failed", tally.failed) } else { Ok(()) }
+}
+
+/// What tests need beside a compiler, set up or said to be missing.
+fn prepare() -> Vec<(&'static str, Result<()>)> {
+    say("setting up");
+    vec![
+        ("guests in Rust and examples", guests::build()),
+        ("guests in Python and JavaScript", foreign::build()),
+        ("file systems for the power-cut test", setup::file_systems()),
+    ]
+}
+
+fn cargo(task: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(task).current_dir(tree::root());
+    command
+}
+
+fn licences() -> Result<()> {
+    let mut command = Command::new(setup::cargo_deny()?);
+    run("licences and sources", command.args(["check", "bans", "licenses", "sources"]).current_dir(tree::root()))
+}
+
+/// Known weaknesses of dependencies: from a database that is not everywhere within reach.
+fn advisories(tally: &mut Tally) {
+    say("advisories");
+    let Ok(program) = setup::cargo_deny() else { return };
+    let mut command = Command::new(program);
+    match command.args(["check", "advisories"]).current_dir(tree::root()).output() {
+        Ok(output) if output.status.success() => tally.stage("advisories", Ok(())),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            if text.contains("failed to fetch advisory database") {
+                tally.not_run.push("advisories of dependencies: the advisory database cannot be reached".to_owned());
+            } else {
+                tally.stage("advisories", Err(anyhow::anyhow!("{}", text.trim_end())));
+            }
+        }
+        Err(error) => tally.stage("advisories", Err(error.into())),
+    }
+}
+
+/// All tests of the workspace. Their output passes through, but for what passing tests print: of
+/// that only what they say they could not do is kept.
+fn tests(tally: &mut Tally) -> Result<()> {
+    say("tests");
+    let mut command = cargo("test");
+    command.args(["--workspace", "--no-fail-fast", "--", "--show-output"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let stdout = child.stdout.take().expect("piped just above");
+    let mut report = Report::default();
+    for line in BufReader::new(stdout).lines() {
+        // A program under test may print anything.
+        let Ok(line) = line else { continue };
+        if report.take(&line) {
+            println!("{line}");
+        }
+    }
+    flush();
+    let status = child.wait()?;
+    tally.passed += report.passed;
+    tally.failed += report.failed;
+    tally.failures.extend(report.failures);
+    tally.not_run.extend(report.not_run);
+    if !status.success() && report.failed == 0 {
+        bail!("`cargo test` ended with {status} and names no failed test: did everything compile?");
+    }
+    if report.passed == 0 {
+        bail!("not one test ran");
+    }
+    Ok(())
+}
+
+/// What the lines of `cargo test` say.
+#[derive(Default)]
+struct Report {
+    passed: u64,
+    failed: u64,
+    failures: Vec<String>,
+    not_run: Vec<String>,
+    /// Within the output of tests that passed.
+    in_passing: bool,
+}
+
+impl Report {
+    /// Whether the line is for people.
+    fn take(&mut self, line: &str) -> bool {
+        let words = line.trim();
+        if let Some(at) = words.find(NOT_RUN).filter(|at| *at == 0) {
+            let reason = words[at + NOT_RUN.len()..].trim_start_matches([':', ' ']).to_owned();
+            if !self.not_run.contains(&reason) {
+                self.not_run.push(reason);
+            }
+        }
+        if let Some(result) = words.strip_prefix("test result: ") {
+            self.in_passing = false;
+            self.passed += count(result, "passed");
+            self.failed += count(result, "failed");
+        } else if words == "successes:" {
+            self.in_passing = true;
+        } else if words == "failures:" {
+            self.in_passing = false;
+        } else if let Some(name) = words.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
+            self.failures.push(name.to_owned());
+        }
+        !self.in_passing
+    }
+}
+
+/// The number before `word` in `ok. 3 passed; 0 failed; ...`.
+fn count(result: &str, word: &str) -> u64 {
+    let words: Vec<&str> = result.split([' ', ';']).collect();
+    let place = words.iter().position(|found| *found == word);
+    place.and_then(|place| words.get(place.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
+}
+
+impl Tally {
+    fn needed(&mut self, what: &str, parts: Vec<(&'static str, Result<()>)>) {
+        for (part, result) in parts {
+            self.stage(&format!("{what}: {part}"), result);
+        }
+    }
+
+    fn stage(&mut self, what: &str, result: Result<()>) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                eprintln!("\nFAILED {what}\n{error:#}");
+                self.failed += 1;
+                self.failures.push(what.to_owned());
+            }
+        }
+    }
+
+    fn summary(&self) {
+        say("summary");
+        for failure in &self.failures {
+            println!("    FAILED  {failure}");
+        }
+        for reason in &self.not_run {
+            println!("    {NOT_RUN} {reason}");
+        }
+        if self.not_run.is_empty() {
+            println!("    everything was run");
+        } else {
+            println!(
+                "    {} NOT RUN, see above: what they promise was not checked on this machine",
+                self.not_run.len()
+            );
+        }
+        process::flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_failures_and_what_was_not_run_are_read_from_the_output_of_tests() {
+        let mut report = Report::default();
+        let lines = [
+            ("running 3 tests", true),
+            ("test a ... ok", true),
+            ("test b::c ... FAILED", true),
+            ("successes:", false),
+            ("---- a stdout ----", false),
+            ("NOT RUN: power cut: no loop device", false),
+            ("failures:", true),
+            ("assertion failed", true),
+            ("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out", true),
+            ("test result: ok. 40 passed; 0 failed; 0 ignored", true),
+        ];
+        for (line, shown) in lines {
+            assert_eq!(report.take(line), shown, "{line}");
+        }
+        assert_eq!((report.passed, report.failed), (42, 1));
+        assert_eq!(report.failures, ["b::c"]);
+        assert_eq!(report.not_run, ["power cut: no loop device"]);
+    }
+}
