@@ -21,9 +21,11 @@ fn python() -> Result<()> {
     if is_fresh(&made, &folder) {
         return Ok(());
     }
+    // It finds the module in the folder that it is started in; an absolute `-p` it does not find.
     let mut command = Command::new(setup::componentize_py()?);
-    command.arg("-d").arg(tree::root().join("wit")).args(["-w", "app", "componentize", "-s", "app", "-p"]);
-    run_quietly("building the Python guest", command.arg(&folder).arg("-o").arg(&made))
+    command.current_dir(&folder).arg("-d").arg(tree::root().join("wit"));
+    command.args(["-w", "app", "componentize", "-s", "app", "-o"]).arg(&made);
+    run_quietly("building the Python guest", &mut command)
 }
 
 fn javascript() -> Result<()> {
