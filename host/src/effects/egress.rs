@@ -4,7 +4,7 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use reqwest::{Client, ClientBuilder, redirect, retry};
+use reqwest::{Certificate, Client, ClientBuilder, redirect, retry};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,11 +43,11 @@ impl Egress {
     /// name others), so that an operator's own authority works as in every other program. Where there
     /// are none, `https` fails with a connection error and `http` still works.
     pub fn new(clock: Arc<dyn Clock>) -> Result<Egress> {
-        Egress::with_lookup(clock, system_lookup())
+        Egress::with(clock, system_lookup(), &[])
     }
 
-    fn with_lookup(clock: Arc<dyn Clock>, lookup: Lookup) -> Result<Egress> {
-        let client = client(lookup)?;
+    fn with(clock: Arc<dyn Clock>, lookup: Lookup, roots: &[Certificate]) -> Result<Egress> {
+        let client = client(lookup, roots)?;
         Ok(Egress(Arc::new(Gate { client, clock, tenants: Mutex::default() })))
     }
 }
@@ -126,14 +126,14 @@ fn timed_out(call: &HttpCall) -> Failure {
     Failure::new(code::HTTP_TIMEOUT, format!("`{origin}` gave no complete answer within {millis} ms"))
 }
 
-fn client(lookup: Lookup) -> Result<Client> {
+fn client(lookup: Lookup, roots: &[Certificate]) -> Result<Client> {
     // An error says that it was installed before, by which it is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let resolver = Arc::new(GuardedResolver::new(lookup));
-    let built = builder(resolver.clone()).build().or_else(|error| {
+    let built = builder(resolver.clone()).tls_certs_merge(roots.to_vec()).build().or_else(|error| {
         tracing::warn!(%error, "no root certificates found: `https` requests of guests will fail; install \
             `ca-certificates` or set SSL_CERT_FILE");
-        builder(resolver).tls_certs_only([]).build()
+        builder(resolver).tls_certs_only(roots.to_vec()).build()
     });
     built.map_err(|error| Error::new(Code::Internal, format!("the HTTP client cannot be made: {error}")))
 }
