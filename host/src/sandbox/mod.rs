@@ -1,6 +1,35 @@
 //! Runs untrusted components: gates, compiles, caches and calls them. Only this module names the
 //! engine. It never touches storage or the network, and it decides nothing about a run: every
 //! import is handed to a [`GuestHost`].
+//!
+//! An upload passes [`gate`], is compiled by [`compile`], kept by [`cache`], and says what it holds
+//! by `describe` ([`manifest`]). A call ([`code`]) takes a place among [`slots`], gets an instance
+//! with the imports of its role ([`imports`], [`guest`]), shares the processors by [`tick`], and ends
+//! with what the guest returned or what [`trap`] makes of its end.
+
+mod advice;
+mod cache;
+mod code;
+mod compile;
+mod completion;
+mod engine;
+mod gate;
+mod guest;
+mod imports;
+mod limits;
+mod load;
+mod manifest;
+mod slots;
+mod tick;
+mod trap;
+mod world;
+
+pub use code::Code;
+pub use compile::{COMPILE_ARGUMENT, Compiler, compile_child_main};
+pub use gate::{UPLOAD_BYTES_MAX, check_size};
+pub use load::{Admitted, Options, Sandbox};
+pub use manifest::{FunctionEntry, Manifest, Sdk, WorkflowEntry};
+pub use slots::{Pressure, SLOTS_DEFAULT};
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -83,7 +112,8 @@ pub struct GuestCall {
 pub enum Ended {
     /// What the guest returned: output or failure, as it gave it.
     Returned(Result<String, String>),
-    /// The guest trapped; classified, with advice where the cause is known.
+    /// The guest trapped, or returned more than `Limits::value_bytes`; classified, with advice where
+    /// the cause is known.
     Trapped(Failure),
     /// An import answered [`Stop`].
     Stopped,
@@ -97,3 +127,6 @@ pub struct End {
     /// Used since the last delivery.
     pub fuel: u64,
 }
+
+#[cfg(test)]
+mod tests;

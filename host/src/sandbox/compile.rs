@@ -1,0 +1,226 @@
+//! Turns a checked component into machine code, in a process of its own: the compiler is large and
+//! reads what strangers wrote, so its crash or its hunger must cost one upload and nothing else.
+
+use super::engine::{self, Purpose};
+use crate::{Code, Error, Result};
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use wasmtime::{CodeBuilder, Engine};
+
+/// The hidden first argument that makes this binary a compiler; see [`compile_child_main`].
+pub const COMPILE_ARGUMENT: &str = "__compile";
+
+/// A Python component takes 10 seconds of one processor and 1 GiB; these are several times that.
+const CPU_SECONDS_MAX: u64 = 120;
+const WALL_SECONDS_MAX: u32 = 300;
+const ADDRESS_SPACE_BYTES_MAX: u64 = 8 << 30;
+/// The machine code of the largest components is about twice their size.
+const CODE_BYTES_MAX: u64 = 512 << 20;
+/// An error message and no more.
+const COMPLAINT_BYTES_MAX: u64 = 16 << 10;
+/// More threads would compete with running guests; each also costs address space.
+const THREADS_MAX: &str = "2";
+const ARENAS_MAX: &str = "2";
+const OPEN_FILES_MAX: u64 = 64;
+
+/// The child understood the component and refused it; its complaint says why.
+const EXIT_REFUSED: u8 = 3;
+/// The child could not do its work for reasons of its own.
+const EXIT_BROKEN: u8 = 4;
+
+#[derive(Debug, Clone)]
+pub enum Compiler {
+    /// This program, started with [`COMPILE_ARGUMENT`] and nothing else.
+    Child(PathBuf),
+    /// For tests of other things: quick, and without protection.
+    InProcess,
+}
+
+impl Compiler {
+    /// The running binary itself, also after its file was replaced.
+    pub fn this_binary() -> std::io::Result<Compiler> {
+        let proc = PathBuf::from("/proc/self/exe");
+        if cfg!(target_os = "linux") && proc.exists() {
+            return Ok(Compiler::Child(proc));
+        }
+        std::env::current_exe().map(Compiler::Child)
+    }
+
+    /// Blocks for as long as it takes.
+    pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>> {
+        match self {
+            Compiler::Child(program) => in_child(program, component),
+            Compiler::InProcess => translate(component).map_err(refused),
+        }
+    }
+}
+
+/// Never from text: a component is what was uploaded and digested, byte for byte.
+fn translate(component: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let engine = engine::build(Purpose::Compile).map_err(|error| error.to_string())?;
+    let compile = || precompile(&engine, component);
+    match catch_unwind(AssertUnwindSafe(compile)) {
+        Ok(result) => result.map_err(|error| format!("{error:#}")),
+        Err(_) => Err("the compiler crashed on it".to_owned()),
+    }
+}
+
+fn precompile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    let mut builder = CodeBuilder::new(engine);
+    builder.wasm_binary(component, None)?;
+    builder.compile_component_serialized()
+}
+
+fn refused(problem: impl std::fmt::Display) -> Error {
+    Error::new(Code::CompileFailed, format!("the compiler refused the component: {problem}"))
+}
+
+fn in_child(program: &PathBuf, component: &[u8]) -> Result<Vec<u8>> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        Error::new(Code::CompileFailed, format!("the compiling process {what}: {error}"))
+    };
+    let mut child = Command::new(program)
+        .arg(COMPILE_ARGUMENT)
+        .env_clear()
+        .env("RAYON_NUM_THREADS", THREADS_MAX)
+        .env("MALLOC_ARENA_MAX", ARENAS_MAX)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed("did not start", &error))?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (code, complaint) = thread::scope(|scope| {
+        // A child that ends early closes its end; its status tells more than the broken pipe.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(component)));
+        let complaint = scope.spawn(move || read_all(stderr, COMPLAINT_BYTES_MAX));
+        let code = read_all(stdout, CODE_BYTES_MAX);
+        (code, complaint.join().unwrap_or_default())
+    });
+    if code.len() as u64 > CODE_BYTES_MAX {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| failed("was lost", &error))?;
+    if code.len() as u64 > CODE_BYTES_MAX {
+        return Err(failed("was stopped", &format!("more than {CODE_BYTES_MAX} bytes of machine code")));
+    }
+    let complaint = String::from_utf8_lossy(&complaint);
+    match status.code() {
+        Some(0) if !code.is_empty() => Ok(code),
+        Some(code) if code == i32::from(EXIT_REFUSED) => Err(refused(complaint.trim())),
+        _ => Err(failed(&end_of(status), &last_line(&complaint))
+            .hint("a component that the compiler cannot digest may be too large, or built in an unusual way")),
+    }
+}
+
+/// At most one byte more than `bytes_max`, so that the caller sees an excess.
+fn read_all(pipe: Option<impl Read>, bytes_max: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        // What was read before an error is judged with the child's status.
+        let _ = pipe.take(bytes_max + 1).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+fn last_line(complaint: &str) -> String {
+    let line = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    line.trim().to_owned()
+}
+
+#[cfg(unix)]
+fn end_of(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match status.signal() {
+        Some(libc::SIGXCPU) => format!("used more than {CPU_SECONDS_MAX} s of processor time"),
+        Some(libc::SIGALRM) => format!("took longer than {WALL_SECONDS_MAX} s"),
+        Some(libc::SIGABRT) => "gave up, most likely at its memory limit".to_owned(),
+        Some(libc::SIGKILL) => "was killed".to_owned(),
+        Some(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL) => "crashed".to_owned(),
+        Some(signal) => format!("ended by signal {signal}"),
+        None => format!("ended with {status}"),
+    }
+}
+
+#[cfg(not(unix))]
+fn end_of(status: ExitStatus) -> String {
+    format!("ended with {status}")
+}
+
+/// What the binary does when its first argument is [`COMPILE_ARGUMENT`]: reads a component from
+/// standard input, and writes its code to standard output or a complaint to standard error.
+pub fn compile_child_main() -> ExitCode {
+    if let Err(error) = confine() {
+        eprintln!("limits cannot be set: {error}");
+        return ExitCode::from(EXIT_BROKEN);
+    }
+    let mut component = Vec::new();
+    if let Err(error) = std::io::stdin().lock().read_to_end(&mut component) {
+        eprintln!("no component: {error}");
+        return ExitCode::from(EXIT_BROKEN);
+    }
+    let code = match translate(&component) {
+        Ok(code) => code,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::from(EXIT_REFUSED);
+        }
+    };
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(&code).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("code cannot be handed over: {error}");
+            ExitCode::from(EXIT_BROKEN)
+        }
+    }
+}
+
+/// Limits that the kernel enforces on this process: memory, processor time, wall time, files.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the standard library has no door to these calls")]
+fn confine() -> std::io::Result<()> {
+    let limits = [
+        (libc::RLIMIT_AS, ADDRESS_SPACE_BYTES_MAX),
+        (libc::RLIMIT_CPU, CPU_SECONDS_MAX),
+        (libc::RLIMIT_FSIZE, 0),
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_NOFILE, OPEN_FILES_MAX),
+    ];
+    for (what, max) in limits {
+        // The hard limit of processor time is a little higher, so that the signal tells the cause.
+        let hard = if what == libc::RLIMIT_CPU { max + 5 } else { max };
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: both calls only read or write the struct they are given.
+        let set = unsafe { libc::getrlimit(what, &raw mut limit) } == 0 && {
+            let hard = limit.rlim_max.min(hard);
+            let limit = libc::rlimit { rlim_cur: hard.min(max), rlim_max: hard };
+            // SAFETY: as above.
+            unsafe { libc::setrlimit(what, &raw const limit) == 0 }
+        };
+        if !set {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    // SAFETY: `alarm` touches no memory; its signal ends the process.
+    unsafe { libc::alarm(WALL_SECONDS_MAX) };
+    #[cfg(target_os = "linux")]
+    // SAFETY: called first thing in this process, when nothing owns a descriptor above 2 and no
+    // memory is shared; an old kernel that lacks one of the calls answers with an error.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        // Nobody waits for the code when the host is gone.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn confine() -> std::io::Result<()> {
+    Ok(())
+}

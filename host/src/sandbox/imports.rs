@@ -1,0 +1,213 @@
+//! The functions that a guest can call. Each reads its arguments where they lie, asks the host, and
+//! gives the answer back; none decides anything and none panics on what a guest gives.
+
+use super::completion::Completion;
+use super::guest::{self, Guest, Panicked, command, room, with_host};
+use super::{Command, Role};
+use std::borrow::Cow;
+use wasmtime::component::{Linker, LinkerInstance, WasmStr};
+use wasmtime::{AsContext, Engine, Result, StoreContext, StoreContextMut};
+
+pub const STEP: &str = "trackway:guest/step@0.1.0";
+pub const EFFECT: &str = "trackway:guest/effect@0.1.0";
+
+/// One call gives at most this many bytes; a guest that needs more asks again.
+const RANDOM_BYTES_MAX: u32 = 65_536;
+
+/// The guest used an interface that is not live in its role.
+#[derive(Debug, thiserror::Error)]
+#[error("{interface}.{function} is not available here")]
+pub struct NotLinked {
+    pub interface: Interface,
+    pub function: &'static str,
+    pub at: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    Step,
+    Effect,
+}
+
+impl std::fmt::Display for Interface {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Interface::Step => "step",
+            Interface::Effect => "effect",
+        })
+    }
+}
+
+/// A call of an import that the contract forbids.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(String);
+
+/// All imports for instances of `role`; for none of the two, all of them trap.
+pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    let mut step = linker.instance(STEP)?;
+    if role == Some(Role::Workflow) {
+        link_call(&mut step)?;
+        link_shared(&mut step)?;
+    } else {
+        refuse_call(&mut step)?;
+        refuse_shared(&mut step, Interface::Step)?;
+    }
+    link_panicked(&mut step)?;
+    let mut effect = linker.instance(EFFECT)?;
+    if role == Some(Role::Function) {
+        link_http(&mut effect)?;
+        link_shared(&mut effect)?;
+    } else {
+        refuse_http(&mut effect)?;
+        refuse_shared(&mut effect, Interface::Effect)?;
+    }
+    link_panicked(&mut effect)?;
+    Ok(linker)
+}
+
+type Instance<'a> = LinkerInstance<'a, Guest>;
+type Cx<'a> = StoreContextMut<'a, Guest>;
+
+fn link_call(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap_async("call", |mut cx: Cx<'_>, (function, input, options, at): Parameters| {
+        Box::new(async move {
+            let id = command(&mut cx, |store, give| {
+                let (function, input) = (function.to_str(&store)?, input.to_str(&store)?);
+                let (options, at) = (options.to_str(&store)?, text(at.as_ref(), &store)?);
+                give(Command::Call { function: &function, input: &input, options: &options, at: at.as_deref() });
+                Ok(())
+            })?;
+            room(&mut cx).await?;
+            Ok((id,))
+        })
+    })
+}
+
+fn link_http(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap_async("http", |mut cx: Cx<'_>, (request, options, at): Parameters| {
+        Box::new(async move {
+            let id = command(&mut cx, |store, give| {
+                let (request, options) = (request.to_str(&store)?, options.to_str(&store)?);
+                let at = text(at.as_ref(), &store)?;
+                give(Command::Http { request: &request, options: &options, at: at.as_deref() });
+                Ok(())
+            })?;
+            room(&mut cx).await?;
+            Ok((id,))
+        })
+    })
+}
+
+/// What both interfaces have.
+fn link_shared(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap_async("sleep", |mut cx: Cx<'_>, (ms, options, at): (u64, WasmStr, Option<WasmStr>)| {
+        Box::new(async move {
+            let id = command(&mut cx, |store, give| {
+                let (options, at) = (options.to_str(&store)?, text(at.as_ref(), &store)?);
+                give(Command::Sleep { duration_ms: ms, options: &options, at: at.as_deref() });
+                Ok(())
+            })?;
+            room(&mut cx).await?;
+            Ok((id,))
+        })
+    })?;
+    interface.func_wrap_async("next", |mut cx: Cx<'_>, (): ()| {
+        Box::new(async move {
+            let delivery = guest::next(&mut cx).await?;
+            Ok((Completion { kind: delivery.kind, id: delivery.id, body: delivery.body },))
+        })
+    })?;
+    link_without_text(interface, "forget", |id| Command::Forget { id })?;
+    link_without_text(interface, "cancel", |id| Command::Cancel { id })?;
+    interface.func_wrap("now", |mut cx: Cx<'_>, (): ()| with_host(&mut cx, |host, _, _| Ok((host.now_ms(),))))?;
+    interface.func_wrap("random", |mut cx: Cx<'_>, (size_bytes,): (u32,)| {
+        if size_bytes > RANDOM_BYTES_MAX {
+            let message = format!("random was asked for {size_bytes} bytes; at most {RANDOM_BYTES_MAX} in one call");
+            return Err(Misuse(message).into());
+        }
+        let mut bytes = vec![0; size_bytes as usize];
+        with_host(&mut cx, |host, _, _| {
+            host.random(&mut bytes);
+            Ok(())
+        })?;
+        Ok((bytes,))
+    })?;
+    interface.func_wrap("log", |mut cx: Cx<'_>, (level, message, fields): (WasmStr, WasmStr, WasmStr)| {
+        with_host(&mut cx, |host, store, _| {
+            host.log(&level.to_str(&store)?, &message.to_str(&store)?, &fields.to_str(&store)?);
+            Ok(())
+        })
+    })
+}
+
+fn link_without_text(interface: &mut Instance<'_>, name: &str, make: fn(u32) -> Command<'static>) -> Result<()> {
+    interface.func_wrap_async(name, move |mut cx: Cx<'_>, (id,): (u32,)| {
+        Box::new(async move {
+            command(&mut cx, |_, give| {
+                give(make(id));
+                Ok(())
+            })?;
+            room(&mut cx).await
+        })
+    })
+}
+
+/// Live in every instance: a panic hook does not know whom it serves.
+fn link_panicked(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap("panicked", |mut cx: Cx<'_>, (message, at): (WasmStr, Option<WasmStr>)| {
+        let store = cx.as_context();
+        let panicked = Panicked::new(&message.to_str(&store)?, text(at.as_ref(), &store)?.as_deref());
+        cx.data_mut().panicked = Some(panicked);
+        Ok(())
+    })
+}
+
+fn refuse_call(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap("call", |cx: Cx<'_>, (_, _, _, at): Parameters| -> Result<(u32,)> {
+        Err(not_linked(&cx, Interface::Step, "call", at.as_ref()))
+    })
+}
+
+fn refuse_http(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap("http", |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
+        Err(not_linked(&cx, Interface::Effect, "http", at.as_ref()))
+    })
+}
+
+fn refuse_shared(interface: &mut Instance<'_>, of: Interface) -> Result<()> {
+    interface.func_wrap("sleep", move |cx: Cx<'_>, (_, _, at): (u64, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
+        Err(not_linked(&cx, of, "sleep", at.as_ref()))
+    })?;
+    interface.func_wrap("next", move |cx: Cx<'_>, (): ()| -> Result<(Completion,)> {
+        Err(not_linked(&cx, of, "next", None))
+    })?;
+    for name in ["forget", "cancel"] {
+        interface
+            .func_wrap(name, move |cx: Cx<'_>, (_,): (u32,)| -> Result<()> { Err(not_linked(&cx, of, name, None)) })?;
+    }
+    interface
+        .func_wrap("now", move |cx: Cx<'_>, (): ()| -> Result<(u64,)> { Err(not_linked(&cx, of, "now", None)) })?;
+    interface.func_wrap("random", move |cx: Cx<'_>, (_,): (u32,)| -> Result<(Vec<u8>,)> {
+        Err(not_linked(&cx, of, "random", None))
+    })?;
+    interface.func_wrap("log", move |cx: Cx<'_>, (_, _, _): (WasmStr, WasmStr, WasmStr)| -> Result<()> {
+        Err(not_linked(&cx, of, "log", None))
+    })
+}
+
+fn not_linked(cx: &Cx<'_>, interface: Interface, function: &'static str, at: Option<&WasmStr>) -> wasmtime::Error {
+    let at = match text(at, &cx.as_context()) {
+        Ok(at) => at.map(Cow::into_owned),
+        Err(error) => return error,
+    };
+    NotLinked { interface, function, at }.into()
+}
+
+fn text<'a>(text: Option<&WasmStr>, store: &'a StoreContext<'_, Guest>) -> Result<Option<Cow<'a, str>>> {
+    text.map(|text| text.to_str(store)).transpose()
+}

@@ -1,0 +1,187 @@
+//! From bytes to code that runs: the upload pipeline, and loading with the cache in front of the
+//! compiler. It stores nothing but compiled code; components are the caller's to keep.
+
+use super::cache::Cache;
+use super::code::{Code, Linkers, Runtime};
+use super::compile::Compiler;
+use super::engine::{self, Purpose};
+use super::gate;
+use super::manifest::Manifest;
+use super::slots::{Pressure, Slots};
+use super::tick::{SlowLane, Ticker};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::Semaphore;
+use trackway_replay::Digest;
+use wasmtime::component::Component;
+
+/// Code that was used lately stays loaded, so that a run that wakes finds it. It is mapped from the
+/// cache's files, so it costs address space rather than memory.
+const LOADED_MAX: usize = 64;
+
+pub struct Options {
+    /// Where compiled code is kept; closed to other users.
+    pub cache: PathBuf,
+    /// Seals the cache. Whoever has it can make this host run any machine code.
+    pub key: [u8; 32],
+    pub compiler: Compiler,
+    /// How many instances may live at once, roughly; [`super::SLOTS_DEFAULT`] but for tests.
+    pub slots: u32,
+    /// Processors of this machine.
+    pub cores: usize,
+}
+
+/// A component that may be stored and deployed.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    pub digest: Digest,
+    /// The component, encoded; what [`Sandbox::load`] wants.
+    pub bytes: Arc<[u8]>,
+    pub manifest: Manifest,
+    /// It imports nothing but `step`, so it cannot touch the world at all.
+    pub pure: bool,
+}
+
+pub struct Sandbox {
+    runtime: Arc<Runtime>,
+    name: Arc<str>,
+    cache: Arc<Cache>,
+    compiler: Compiler,
+    compiling: Semaphore,
+    loading: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    loaded: Mutex<Loaded>,
+}
+
+impl Sandbox {
+    pub fn new(options: Options) -> Result<Sandbox> {
+        let internal = |error: wasmtime::Error| Error::new(crate::Code::Internal, format!("sandbox: {error:#}"));
+        let engine = engine::build(Purpose::Run { slots: options.slots })?;
+        let name = engine::name();
+        let cache = Cache::open(&options.cache, options.key, format!("{name}/{}", engine::compatibility(&engine)))?;
+        let ticker = Ticker::start(&engine)
+            .map_err(|error| Error::new(crate::Code::Internal, format!("no thread for ticks: {error}")))?;
+        let linkers = Linkers::new(&engine).map_err(internal)?;
+        let (lane, slots) = (SlowLane::for_cores(options.cores), Slots::new(options.slots));
+        Ok(Sandbox {
+            runtime: Arc::new(Runtime { engine, ticker, lane, slots, linkers }),
+            name: name.into(),
+            cache: Arc::new(cache),
+            compiler: options.compiler,
+            compiling: Semaphore::new((options.cores / 2).max(1)),
+            loading: Mutex::default(),
+            loaded: Mutex::default(),
+        })
+    }
+
+    /// Version of the engine and of its settings: hosts with the same name count the same fuel.
+    pub fn engine_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn pressure(&self) -> Pressure {
+        self.runtime.slots.pressure()
+    }
+
+    /// The upload pipeline: gates, compiler, `describe`. Nothing is stored but compiled code.
+    pub async fn admit(&self, bytes: Arc<[u8]>) -> Result<Admitted> {
+        let gated = blocking(move || gate::pass(&bytes)).await??;
+        let bytes: Arc<[u8]> = gated.bytes.into();
+        let digest = Digest::of(&bytes);
+        let code = self.load(digest, &bytes).await?;
+        let manifest = code.manifest().clone();
+        gated.world.serves(&manifest)?;
+        Ok(Admitted { digest, bytes, manifest, pure: !gated.world.imports_effect })
+    }
+
+    /// The code of an admitted component, without a look at its bytes: from memory or the cache.
+    pub async fn cached(&self, digest: Digest) -> Result<Option<Arc<Code>>> {
+        if let Some(code) = self.loaded().get(digest) {
+            return Ok(Some(code));
+        }
+        let turn = self.turn(digest);
+        let _turn = turn.lock().await;
+        self.find(digest).await
+    }
+
+    /// The code of an admitted component: from memory, from the cache, or compiled from `bytes`.
+    pub async fn load(&self, digest: Digest, bytes: &Arc<[u8]>) -> Result<Arc<Code>> {
+        if let Some(code) = self.loaded().get(digest) {
+            return Ok(code);
+        }
+        // Of several that want the same code one makes it, the others find it.
+        let turn = self.turn(digest);
+        let _turn = turn.lock().await;
+        if let Some(code) = self.find(digest).await? {
+            return Ok(code);
+        }
+        self.compile(digest, bytes).await?;
+        let found = self.find(digest).await?;
+        found.ok_or_else(|| Error::new(crate::Code::CompileFailed, "its code could not be read back from the cache"))
+    }
+
+    async fn find(&self, digest: Digest) -> Result<Option<Arc<Code>>> {
+        if let Some(code) = self.loaded().get(digest) {
+            return Ok(Some(code));
+        }
+        let (cache, engine) = (Arc::clone(&self.cache), self.runtime.engine.clone());
+        let component: Option<Component> = blocking(move || cache.load(&engine, digest)).await?;
+        let Some(component) = component else { return Ok(None) };
+        let code = Arc::new(Code::new(Arc::clone(&self.runtime), digest, component).await?);
+        self.loaded().keep(&code);
+        Ok(Some(code))
+    }
+
+    async fn compile(&self, digest: Digest, bytes: &Arc<[u8]>) -> Result<()> {
+        let _place = self.compiling.acquire().await;
+        let (compiler, cache, bytes) = (self.compiler.clone(), Arc::clone(&self.cache), Arc::clone(bytes));
+        blocking(move || cache.save(digest, &compiler.compile(&bytes)?)).await?
+    }
+
+    fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        loading.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = loading.get(&digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        loading.insert(digest, Arc::downgrade(&turn));
+        turn
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Code by digest, with the number of its last use.
+#[derive(Default)]
+struct Loaded {
+    codes: BTreeMap<Digest, (u64, Arc<Code>)>,
+    uses: u64,
+}
+
+impl Loaded {
+    fn get(&mut self, digest: Digest) -> Option<Arc<Code>> {
+        self.uses += 1;
+        let (last, code) = self.codes.get_mut(&digest)?;
+        *last = self.uses;
+        Some(Arc::clone(code))
+    }
+
+    fn keep(&mut self, code: &Arc<Code>) {
+        self.uses += 1;
+        self.codes.insert(code.digest(), (self.uses, Arc::clone(code)));
+        if self.codes.len() > LOADED_MAX
+            && let Some(oldest) = self.codes.iter().min_by_key(|(_, (last, _))| *last).map(|(digest, _)| *digest)
+        {
+            self.codes.remove(&oldest);
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let failed = |error| Error::new(crate::Code::Internal, format!("the work was lost: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(failed)
+}

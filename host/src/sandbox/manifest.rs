@@ -1,0 +1,277 @@
+//! What a component says about itself: read from the text of `describe`, every limit checked. Pure.
+
+use crate::{Code, Error, Result};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use trackway_replay::RetryPolicy;
+
+const CONTRACT: &str = "0.1";
+const TEXT_BYTES_MAX: usize = 1 << 20;
+const ENTRIES_MAX: usize = 1_000;
+const NAME_BYTES_MAX: usize = 128;
+const DOC_BYTES_MAX: usize = 64 << 10;
+const HOSTS_MAX: usize = 100;
+const HOST_BYTES_MAX: usize = 300;
+/// A day, as for waits between attempts.
+const TIMEOUT_MS_MAX: u64 = 86_400_000;
+const TIMEOUT_MS_DEFAULT: u64 = 300_000;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// As the component gave it, unknown keys included.
+    pub text: Arc<str>,
+    pub workflows: Vec<WorkflowEntry>,
+    pub functions: Vec<FunctionEntry>,
+    pub sdk: Option<Sdk>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkflowEntry {
+    pub name: Arc<str>,
+    pub doc: Option<String>,
+    /// JSON Schema.
+    pub input: Option<Value>,
+    /// JSON Schema.
+    pub output: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct FunctionEntry {
+    pub name: Arc<str>,
+    pub doc: Option<String>,
+    /// JSON Schema.
+    pub input: Option<Value>,
+    /// JSON Schema.
+    pub output: Option<Value>,
+    pub retry: RetryPolicy,
+    /// How long a worker may hold one attempt.
+    pub timeout_ms: u64,
+    /// Host patterns that the function wants to reach; checked by whoever grants them.
+    pub hosts: Vec<String>,
+}
+
+/// For people; nothing depends on it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sdk {
+    pub name: String,
+    pub version: String,
+    pub language: String,
+}
+
+impl Manifest {
+    /// Every refusal names the field.
+    pub fn read(text: &str) -> Result<Manifest> {
+        read(text).map_err(|problem| {
+            Error::new(Code::BadManifest, problem).hint("wit/README.md lists the fields of a manifest and their limits")
+        })
+    }
+
+    pub fn workflow(&self, name: &str) -> Option<&WorkflowEntry> {
+        self.workflows.iter().find(|entry| &*entry.name == name)
+    }
+
+    pub fn function(&self, name: &str) -> Option<&FunctionEntry> {
+        self.functions.iter().find(|entry| &*entry.name == name)
+    }
+}
+
+type Read<T> = std::result::Result<T, String>;
+
+fn read(text: &str) -> Read<Manifest> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("the manifest has {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len()));
+    }
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("the manifest is not JSON: {error}"))?;
+    let root = Fields::of(&value, "the manifest".to_owned(), String::new())?;
+    match root.text("contract", 16)? {
+        Some(contract) if contract == CONTRACT => {}
+        Some(other) => return Err(format!("`contract` is {other:?}; this host speaks {CONTRACT:?}")),
+        None => return Err(format!("`contract` is missing; it must be {CONTRACT:?}")),
+    }
+    let workflows = root.entries("workflows", workflow)?;
+    let functions = root.entries("functions", function)?;
+    unique("workflows", workflows.iter().map(|entry| &entry.name))?;
+    unique("functions", functions.iter().map(|entry| &entry.name))?;
+    Ok(Manifest {
+        text: text.into(),
+        workflows,
+        functions,
+        sdk: root.object("sdk")?.map(|sdk| self::sdk(&sdk)).transpose()?,
+    })
+}
+
+fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
+    Ok(WorkflowEntry {
+        name: entry.name()?,
+        doc: entry.text("doc", DOC_BYTES_MAX)?,
+        input: entry.schema("input")?,
+        output: entry.schema("output")?,
+    })
+}
+
+fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {
+    let timeout_ms = entry.whole("timeout_ms")?.unwrap_or(TIMEOUT_MS_DEFAULT);
+    if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        return Err(format!("{} is {timeout_ms}; it must be 1 to {TIMEOUT_MS_MAX}", entry.path("timeout_ms")));
+    }
+    Ok(FunctionEntry {
+        name: entry.name()?,
+        doc: entry.text("doc", DOC_BYTES_MAX)?,
+        input: entry.schema("input")?,
+        output: entry.schema("output")?,
+        retry: entry.object("retry")?.map(|fields| retry(&fields)).transpose()?.unwrap_or_default(),
+        timeout_ms,
+        hosts: entry.hosts()?,
+    })
+}
+
+fn retry(fields: &Fields<'_>) -> Read<RetryPolicy> {
+    let plain = RetryPolicy::default();
+    let attempts = fields.whole("attempts")?.unwrap_or(plain.attempts.into());
+    let policy = RetryPolicy {
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        backoff_ms: fields.whole("backoff_ms")?.unwrap_or(plain.backoff_ms),
+        factor: fields.number("factor")?.unwrap_or(plain.factor),
+        backoff_max_ms: fields.whole("backoff_max_ms")?.unwrap_or(plain.backoff_max_ms),
+        jitter: fields.number("jitter")?.unwrap_or(plain.jitter),
+    };
+    policy.check().map_err(|problem| format!("in `{}`: {problem}", fields.path))?;
+    Ok(policy)
+}
+
+fn sdk(fields: &Fields<'_>) -> Read<Sdk> {
+    let part = |key| fields.text(key, NAME_BYTES_MAX).map(Option::unwrap_or_default);
+    Ok(Sdk { name: part("name")?, version: part("version")?, language: part("language")? })
+}
+
+fn unique<'a>(list: &str, names: impl Iterator<Item = &'a Arc<str>>) -> Read<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(format!("`{list}` has two entries named `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+/// A JSON object and where it stands.
+struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    path: String,
+}
+
+impl<'a> Fields<'a> {
+    fn of(value: &'a Value, told: String, path: String) -> Read<Fields<'a>> {
+        match value {
+            Value::Object(map) => Ok(Fields { map, path }),
+            other => Err(format!("{told} must be an object, it is {}", kind(other))),
+        }
+    }
+
+    fn place(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// The place of a field, quoted for a message.
+    fn path(&self, key: &str) -> String {
+        format!("`{}`", self.place(key))
+    }
+
+    /// `null` is the same as a missing field.
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, key: &str, wanted: &str, found: &Value) -> String {
+        format!("{} must be {wanted}, it is {}", self.path(key), kind(found))
+    }
+
+    fn text(&self, key: &str, bytes_max: usize) -> Read<Option<String>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.len() <= bytes_max => Ok(Some(text.clone())),
+            Some(Value::String(text)) => {
+                Err(format!("{} has {} bytes; at most {bytes_max} are allowed", self.path(key), text.len()))
+            }
+            Some(other) => Err(self.wrong(key, "a string", other)),
+        }
+    }
+
+    fn whole(&self, key: &str) -> Read<Option<u64>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_u64().map(Some).ok_or_else(|| self.wrong(key, "a whole number, not negative", value))
+    }
+
+    fn number(&self, key: &str) -> Read<Option<f64>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_f64().map(Some).ok_or_else(|| self.wrong(key, "a number", value))
+    }
+
+    fn object(&self, key: &str) -> Read<Option<Fields<'a>>> {
+        self.get(key).map(|value| Fields::of(value, self.path(key), self.place(key))).transpose()
+    }
+
+    fn list(&self, key: &str, entries_max: usize) -> Read<&'a [Value]> {
+        match self.get(key) {
+            None => Ok(&[]),
+            Some(Value::Array(list)) if list.len() <= entries_max => Ok(list),
+            Some(Value::Array(list)) => {
+                Err(format!("{} has {} entries; at most {entries_max} are allowed", self.path(key), list.len()))
+            }
+            Some(other) => Err(self.wrong(key, "an array", other)),
+        }
+    }
+
+    fn entries<T>(&self, key: &str, read: impl Fn(&Fields<'_>) -> Read<T>) -> Read<Vec<T>> {
+        let list = self.list(key, ENTRIES_MAX)?.iter().enumerate();
+        list.map(|(index, value)| {
+            let path = format!("{}[{index}]", self.place(key));
+            read(&Fields::of(value, format!("`{path}`"), path)?)
+        })
+        .collect()
+    }
+
+    fn name(&self) -> Read<Arc<str>> {
+        let name = self.text("name", NAME_BYTES_MAX)?.ok_or_else(|| format!("{} is missing", self.path("name")))?;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        if name.is_empty() || !name.bytes().all(fits) {
+            return Err(format!(
+                "{} is {name:?}; a name is 1 to {NAME_BYTES_MAX} of `A-Z a-z 0-9 _ - .`",
+                self.path("name")
+            ));
+        }
+        Ok(name.into())
+    }
+
+    fn schema(&self, key: &str) -> Read<Option<Value>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(schema @ (Value::Object(_) | Value::Bool(_))) => Ok(Some(schema.clone())),
+            Some(other) => Err(self.wrong(key, "a JSON Schema (an object or a boolean)", other)),
+        }
+    }
+
+    fn hosts(&self) -> Read<Vec<String>> {
+        let list = self.list("hosts", HOSTS_MAX)?.iter().enumerate();
+        list.map(|(index, host)| match host {
+            Value::String(host) if !host.is_empty() && host.len() <= HOST_BYTES_MAX => Ok(host.clone()),
+            other => Err(format!(
+                "{} must be a host pattern of 1 to {HOST_BYTES_MAX} bytes, it is {}",
+                self.path(&format!("hosts[{index}]")),
+                kind(other)
+            )),
+        })
+        .collect()
+    }
+}
+
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => format!("the boolean {value}"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => format!("a string of {} bytes", text.len()),
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}

@@ -1,0 +1,4 @@
+//! Promises of the sandbox, kept by guests written as text.
+
+mod calls;
+mod support;
