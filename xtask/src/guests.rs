@@ -1,7 +1,46 @@
-//! Builds the guests and examples that are written in Rust.
+//! Builds the guests and examples that are written in Rust. How a compiler is found it never knows:
+//! the command line's own `toolchain.rs` does, and both share it.
 
-use anyhow::Result;
+#[allow(dead_code, reason = "the command line uses the rest")]
+#[path = "../../host/src/cli/toolchain.rs"]
+mod toolchain;
 
+use anyhow::{Context, Result};
+use std::path::Path;
+
+use crate::process::{flush, say};
+use crate::tree;
+use toolchain::{Guest, Toolchain};
+
+/// Each a workspace of its own.
+const WORKSPACES: [&str; 2] = ["tests/guests", "examples/hello"];
+
+/// Builds all of them, and leaves each module as `NAME.wasm` in the folder of the guests.
 pub fn build() -> Result<()> {
+    let toolchain = Toolchain::find_or_install(&mut |doing| {
+        println!("    {doing} ...");
+        flush();
+    })?;
+    // One folder for all, so that std and the SDK are built once.
+    let target_folder = tree::target().join("guests-cargo");
+    let sdk = tree::root().join("guest-sdk/rust");
+    for workspace in WORKSPACES {
+        say(&format!("building the guests in {workspace}"));
+        let folder = tree::root().join(workspace);
+        let made = toolchain.build(&Guest { folder: &folder, sdk: &sdk, target_folder: &target_folder })?;
+        copy_modules(&made)?;
+    }
+    Ok(())
+}
+
+fn copy_modules(from: &Path) -> Result<()> {
+    std::fs::create_dir_all(tree::guests())?;
+    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let module = entry?.path();
+        if let (Some("wasm"), Some(name)) = (module.extension().and_then(|ending| ending.to_str()), module.file_name())
+        {
+            std::fs::copy(&module, tree::guests().join(name)).with_context(|| module.display().to_string())?;
+        }
+    }
     Ok(())
 }

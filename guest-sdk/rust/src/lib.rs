@@ -1,1 +1,71 @@
+//! Write durable workflows for Trackway in Rust.
+//!
+//! A *workflow* decides what happens: it asks for steps, waits, and computes. A *function* does one
+//! piece of work and may touch the world. The host journals every answer, so a run that is interrupted
+//! goes on where it was, and no finished step is repeated.
+//!
+//! ```
+//! use trackway_sdk::prelude::*;
+//!
+//! /// Greets somebody.
+//! #[workflow]
+//! async fn hello(ctx: Ctx, name: String) -> Result<String, Failure> {
+//!     ctx.step(greet, name).await
+//! }
+//!
+//! #[function]
+//! fn greet(name: String) -> String {
+//!     format!("Hello, {name}!")
+//! }
+//!
+//! export!(hello, greet);
+//! # fn main() {}
+//! ```
+//!
+//! A workflow must do the same thing each time it sees the same answers. The sandbox sees to it: in
+//! a workflow there is no clock but [`Ctx::now`], no randomness but [`Ctx::random`], and no way out but
+//! [`Ctx::step`].
+//!
+//! This crate must never reach the world by itself, and never decide anything by time, addresses or
+//! hash order.
 
+#[doc(hidden)]
+pub mod bindings;
+mod ctx;
+mod export;
+mod failure;
+pub mod http;
+mod join;
+mod json;
+mod log;
+mod operation;
+mod runtime;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+pub use ctx::{Ctx, FnCtx};
+pub use export::{Call, Function, Value, Workflow};
+pub use failure::{Failure, code};
+pub use join::{Steps, join_all, try_join_all};
+pub use log::Log;
+pub use operation::Operation;
+pub use trackway_sdk_macros::{function, join, select, try_join, value, workflow};
+
+pub use {schemars, serde, serde_json};
+
+/// What most guests need: `use trackway_sdk::prelude::*;`.
+pub mod prelude {
+    pub use crate::export;
+    pub use crate::http;
+    pub use crate::{Ctx, Failure, FnCtx, Steps, join_all, try_join_all};
+    pub use crate::{function, join, select, try_join, value, workflow};
+    pub use std::time::Duration;
+}
+
+/// For the code that the macros make. Not for people: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::bindings;
+    pub use crate::export::{About, Export, Item, Outcome, Policy, Retry, call, describe, run};
+}

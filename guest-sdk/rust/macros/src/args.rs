@@ -1,0 +1,188 @@
+//! The keys of the attributes, read and checked where they are written.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Error, Expr, ExprArray, Ident, Lit, LitStr, Result, Token, UnOp};
+
+/// The first try included, the contract allows 20.
+const RETRIES_MAX: u32 = 19;
+const DURATION_MAX_MS: u64 = 86_400_000;
+const NAME_MAX_BYTES: usize = 128;
+
+#[derive(Default)]
+pub struct Arguments {
+    pub name: Option<LitStr>,
+    pub retries: Option<u32>,
+    pub backoff_ms: Option<u64>,
+    pub factor: Option<f64>,
+    pub backoff_max_ms: Option<u64>,
+    pub jitter: Option<f64>,
+    pub timeout_ms: Option<u64>,
+    pub hosts: Vec<LitStr>,
+}
+
+struct Pair {
+    key: Ident,
+    value: Expr,
+}
+
+impl Parse for Pair {
+    fn parse(input: ParseStream<'_>) -> Result<Pair> {
+        let key: Ident = input.parse()?;
+        if !input.peek(Token![=]) {
+            return Err(Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`")));
+        }
+        input.parse::<Token![=]>()?;
+        Ok(Pair { key, value: input.parse()? })
+    }
+}
+
+impl Arguments {
+    pub fn of_workflow(tokens: TokenStream) -> Result<Arguments> {
+        read(tokens, "workflow", &["name"])
+    }
+
+    pub fn of_function(tokens: TokenStream) -> Result<Arguments> {
+        let keys = ["retries", "backoff", "factor", "backoff_max", "jitter", "timeout", "hosts", "name"];
+        read(tokens, "function", &keys)
+    }
+
+    /// The constant `POLICY`.
+    pub fn to_policy(&self) -> TokenStream {
+        let attempts = option(self.retries.map(|retries| retries + 1));
+        let (backoff_ms, backoff_max_ms) = (option(self.backoff_ms), option(self.backoff_max_ms));
+        let (factor, jitter, timeout_ms) = (option(self.factor), option(self.jitter), option(self.timeout_ms));
+        let hosts = &self.hosts;
+        quote! {
+            ::trackway_sdk::__private::Policy {
+                retry: ::trackway_sdk::__private::Retry {
+                    attempts: #attempts,
+                    backoff_ms: #backoff_ms,
+                    factor: #factor,
+                    backoff_max_ms: #backoff_max_ms,
+                    jitter: #jitter,
+                },
+                timeout_ms: #timeout_ms,
+                hosts: &[#(#hosts),*],
+            }
+        }
+    }
+}
+
+fn option<T: quote::ToTokens>(value: Option<T>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}
+
+fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments> {
+    let pairs = syn::parse::Parser::parse2(Punctuated::<Pair, Token![,]>::parse_terminated, tokens)?;
+    let mut arguments = Arguments::default();
+    let mut seen: Vec<String> = Vec::new();
+    for Pair { key, value } in pairs {
+        let name = key.to_string();
+        if seen.contains(&name) {
+            return Err(Error::new(key.span(), format!("`{name}` is given twice")));
+        }
+        if !keys.contains(&name.as_str()) {
+            let known = keys.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+            return Err(Error::new(key.span(), format!("#[{attribute}] has no key `{name}`; it knows {known}")));
+        }
+        match name.as_str() {
+            "name" => arguments.name = Some(export_name(&value)?),
+            "retries" => arguments.retries = Some(retries(&value)?),
+            "backoff" => arguments.backoff_ms = Some(duration_ms(&value)?),
+            "backoff_max" => arguments.backoff_max_ms = Some(duration_ms(&value)?),
+            "timeout" => arguments.timeout_ms = Some(timeout_ms(&value)?),
+            "factor" => arguments.factor = Some(number(&value, "factor", 1.0, 10.0)?),
+            "jitter" => arguments.jitter = Some(number(&value, "jitter", 0.0, 1.0)?),
+            _ => arguments.hosts = hosts(&value)?,
+        }
+        seen.push(name);
+    }
+    Ok(arguments)
+}
+
+fn literal(value: &Expr) -> Option<&Lit> {
+    match value {
+        Expr::Lit(literal) => Some(&literal.lit),
+        Expr::Group(group) => literal(&group.expr),
+        _ => None,
+    }
+}
+
+fn text(value: &Expr, hint: &str) -> Result<LitStr> {
+    match literal(value) {
+        Some(Lit::Str(text)) => Ok(text.clone()),
+        _ => Err(Error::new_spanned(value, hint)),
+    }
+}
+
+fn export_name(value: &Expr) -> Result<LitStr> {
+    let hint = "a name is 1 to 128 of `A-Z a-z 0-9 _ - .`, as in `name = \"fetch-article\"`";
+    let name = text(value, hint)?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let fits = (1..=NAME_MAX_BYTES).contains(&name.value().len()) && name.value().bytes().all(allowed);
+    if fits { Ok(name) } else { Err(Error::new_spanned(value, hint)) }
+}
+
+fn retries(value: &Expr) -> Result<u32> {
+    let retries = match literal(value) {
+        Some(Lit::Int(number)) => number.base10_parse::<u32>().ok(),
+        _ => None,
+    };
+    retries.filter(|retries| *retries <= RETRIES_MAX).ok_or_else(|| {
+        Error::new_spanned(value, format!("`retries` is a number from 0 to {RETRIES_MAX}, as in `retries = 5`"))
+    })
+}
+
+fn number(value: &Expr, key: &str, least: f64, most: f64) -> Result<f64> {
+    let negative = matches!(value, Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)));
+    let number = match literal(value) {
+        Some(Lit::Float(number)) => number.base10_parse::<f64>().ok(),
+        Some(Lit::Int(number)) => number.base10_parse::<f64>().ok(),
+        _ => None,
+    };
+    number.filter(|number| !negative && (least..=most).contains(number)).ok_or_else(|| {
+        Error::new_spanned(value, format!("`{key}` is a number from {least} to {most}, as in `{key} = {least}`"))
+    })
+}
+
+fn timeout_ms(value: &Expr) -> Result<u64> {
+    match duration_ms(value)? {
+        0 => Err(Error::new_spanned(value, "a timeout of nothing would end every attempt before it starts")),
+        timeout_ms => Ok(timeout_ms),
+    }
+}
+
+/// A whole number and its unit.
+fn duration_ms(value: &Expr) -> Result<u64> {
+    let hint = "write a whole number and its unit: \"200ms\", \"30s\", \"5m\" or \"2h\"";
+    let given = text(value, &format!("a duration is text: {hint}"))?.value();
+    let digits = given.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = given.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let total = number.parse::<u64>().ok().zip(unit_ms).map(|(number, unit_ms)| number.checked_mul(unit_ms));
+    match total {
+        Some(Some(total)) if total <= DURATION_MAX_MS => Ok(total),
+        Some(_) => Err(Error::new_spanned(value, format!("`{given}` is too long: at most \"24h\""))),
+        None => Err(Error::new_spanned(value, format!("`{given}` is not a duration: {hint}"))),
+    }
+}
+
+fn hosts(value: &Expr) -> Result<Vec<LitStr>> {
+    let hint = "hosts are a list of texts, as in `hosts = [\"example.com\", \"*.example.org\", \"http://127.0.0.1:8080\"]`";
+    match value {
+        Expr::Array(ExprArray { elems, .. }) => elems.iter().map(|host| text(host, hint)).collect(),
+        other => Err(Error::new_spanned(other, hint)),
+    }
+}

@@ -1,0 +1,90 @@
+//! The imports of the contract, and nothing else: on wasm the generated code, elsewhere the host
+//! of [`crate::testing`]. No other file names wit-bindgen.
+
+/// What both roles may do. One object per role, so that a component without functions never
+/// refers to `effect`, and is seen to be pure.
+pub(crate) trait Port {
+    fn sleep(&self, duration_ms: u64, options: &str, at: &str) -> u32;
+    fn next(&self) -> Completion;
+    fn forget(&self, id: u32);
+    fn cancel(&self, id: u32);
+    fn now(&self) -> u64;
+    fn random(&self, size_bytes: u32) -> Vec<u8>;
+    fn log(&self, level: &str, message: &str, fields: &str);
+    fn panicked(&self, message: &str, at: Option<&str>);
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use native::{Completion, EffectPort, Host, StepPort, call, host_is, http, with_host};
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use wasm::{Completion, EffectPort, StepPort, call, http};
+#[cfg(target_arch = "wasm32")]
+pub use wasm::generated::*;
+
+#[cfg(target_arch = "wasm32")]
+mod wasm {
+    use super::Port;
+    use generated::trackway::guest::{effect, step};
+
+    #[allow(unsafe_code, missing_docs, clippy::all, reason = "generated from wit/")]
+    pub mod generated {
+        wit_bindgen::generate!({
+            path: "../../wit",
+            world: "app",
+            pub_export_macro: true,
+            export_macro_name: "wit_export",
+            default_bindings_module: "::trackway_sdk::__private::bindings",
+            runtime_path: "::wit_bindgen::rt",
+        });
+    }
+
+    pub(crate) use generated::trackway::guest::types::Completion;
+
+    pub(crate) fn call(function: &str, input: &str, options: &str, at: &str) -> u32 {
+        step::call(function, input, options, Some(at))
+    }
+
+    pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {
+        effect::http(request, options, Some(at))
+    }
+
+    pub(crate) struct StepPort;
+    pub(crate) struct EffectPort;
+
+    macro_rules! port {
+        ($port:ident, $interface:ident) => {
+            impl Port for $port {
+                fn sleep(&self, duration_ms: u64, options: &str, at: &str) -> u32 {
+                    $interface::sleep(duration_ms, options, Some(at))
+                }
+                fn next(&self) -> Completion {
+                    $interface::next()
+                }
+                fn forget(&self, id: u32) {
+                    $interface::forget(id);
+                }
+                fn cancel(&self, id: u32) {
+                    $interface::cancel(id);
+                }
+                fn now(&self) -> u64 {
+                    $interface::now()
+                }
+                fn random(&self, size_bytes: u32) -> Vec<u8> {
+                    $interface::random(size_bytes)
+                }
+                fn log(&self, level: &str, message: &str, fields: &str) {
+                    $interface::log(level, message, fields);
+                }
+                fn panicked(&self, message: &str, at: Option<&str>) {
+                    $interface::panicked(message, at);
+                }
+            }
+        };
+    }
+
+    port!(StepPort, step);
+    port!(EffectPort, effect);
+}

@@ -1,0 +1,91 @@
+//! The imports where there is no Trackway: whatever host a test has put in place on this thread.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::Port;
+
+/// What `next` delivers; the same fields as in the contract.
+#[derive(Debug, Clone)]
+pub(crate) struct Completion {
+    pub kind: String,
+    pub id: u32,
+    pub body: String,
+}
+
+/// What answers the imports in a test. Roles are not told apart.
+pub(crate) trait Host: Port {
+    fn call(&self, function: &str, input: &str, options: &str, at: &str) -> u32;
+    fn http(&self, request: &str, options: &str, at: &str) -> u32;
+}
+
+thread_local! {
+    static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` with `host` behind the imports, and puts the host before it back afterwards.
+pub(crate) fn with_host<T>(host: Rc<dyn Host>, body: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Rc<dyn Host>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            HOST.set(self.0.take());
+        }
+    }
+    let _restore = Restore(HOST.replace(Some(host)));
+    body()
+}
+
+/// Whether a host is in place on this thread.
+pub(crate) fn host_is() -> bool {
+    HOST.with_borrow(Option::is_some)
+}
+
+fn host() -> Rc<dyn Host> {
+    HOST.with_borrow(Clone::clone)
+        .expect("there is no Trackway on this target: run workflows in a test with `trackway_sdk::testing::Host`")
+}
+
+pub(crate) fn call(function: &str, input: &str, options: &str, at: &str) -> u32 {
+    host().call(function, input, options, at)
+}
+
+pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {
+    host().http(request, options, at)
+}
+
+pub(crate) struct StepPort;
+pub(crate) struct EffectPort;
+
+macro_rules! port {
+    ($port:ident) => {
+        impl Port for $port {
+            fn sleep(&self, duration_ms: u64, options: &str, at: &str) -> u32 {
+                host().sleep(duration_ms, options, at)
+            }
+            fn next(&self) -> Completion {
+                host().next()
+            }
+            fn forget(&self, id: u32) {
+                host().forget(id);
+            }
+            fn cancel(&self, id: u32) {
+                host().cancel(id);
+            }
+            fn now(&self) -> u64 {
+                host().now()
+            }
+            fn random(&self, size_bytes: u32) -> Vec<u8> {
+                host().random(size_bytes)
+            }
+            fn log(&self, level: &str, message: &str, fields: &str) {
+                host().log(level, message, fields);
+            }
+            fn panicked(&self, message: &str, at: Option<&str>) {
+                host().panicked(message, at);
+            }
+        }
+    };
+}
+
+port!(StepPort);
+port!(EffectPort);

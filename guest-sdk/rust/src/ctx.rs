@@ -1,0 +1,201 @@
+//! What a workflow ([`Ctx`]) and a function ([`FnCtx`]) may ask of the host by themselves.
+
+use serde::Deserialize;
+use std::ops::Range;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use crate::log::Log;
+use crate::runtime::Runtime;
+use crate::{Call, Function, Operation, operation};
+
+/// No call of the contract's `random` may ask for more.
+const RANDOM_MAX_BYTES: usize = 65_536;
+
+/// What a workflow does with the world: it asks for steps, waits, and reads the run's own clock and
+/// randomness. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ctx {
+    about: Rc<AboutRun>,
+}
+
+/// What a function knows about its attempt, and its own clock, randomness and waiting. Cheap to
+/// clone. For HTTP see [`crate::http`], which needs no context.
+#[derive(Debug, Clone)]
+pub struct FnCtx {
+    about: Rc<AboutAttempt>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AboutRun {
+    run: String,
+    workflow: String,
+    deployment: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct AboutAttempt {
+    run: String,
+    step: u32,
+    attempt: u32,
+}
+
+impl Default for AboutAttempt {
+    fn default() -> AboutAttempt {
+        AboutAttempt { run: String::new(), step: 1, attempt: 1 }
+    }
+}
+
+impl Ctx {
+    pub(crate) fn from_context(context: &str) -> Ctx {
+        Ctx { about: Rc::new(serde_json::from_str(context).unwrap_or_default()) }
+    }
+
+    /// Calls a function as a step: in an instance of its own, tried again as its `retries` say, and
+    /// never again once its answer is in the journal.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[function(retries = 5, backoff = "200ms")]
+    /// async fn fetch_title(url: String) -> Result<String, Failure> {
+    ///     let page = http::get(url).send().await?.error_for_status()?.text()?;
+    ///     Ok(page.lines().next().unwrap_or_default().to_owned())
+    /// }
+    ///
+    /// #[workflow]
+    /// async fn title(ctx: Ctx, url: String) -> Result<String, Failure> {
+    ///     ctx.step(fetch_title, url).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The failure of the last attempt; `CANCELLED` if the run was cancelled meanwhile.
+    #[track_caller]
+    pub fn step<F: Function>(
+        &self,
+        function: impl FnOnce(F::Input) -> Call<F>,
+        input: F::Input,
+    ) -> Operation<F::Output> {
+        let _ = function;
+        #[cfg(not(target_arch = "wasm32"))]
+        crate::testing::learn::<F>();
+        operation::call(F::NAME, &input, Location::caller())
+    }
+
+    /// Waits, also over restarts of the host, at no cost while waiting. Rounded up to milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// `CANCELLED` if the run was cancelled meanwhile.
+    #[track_caller]
+    pub fn sleep(&self, duration: Duration) -> Operation<()> {
+        operation::sleep(duration, Location::caller())
+    }
+
+    /// The id of the run.
+    pub fn run_id(&self) -> &str {
+        &self.about.run
+    }
+
+    /// The name under which the workflow was started.
+    pub fn workflow(&self) -> &str {
+        &self.about.workflow
+    }
+
+    /// The deployment through which the run was started.
+    pub fn deployment(&self) -> &str {
+        &self.about.deployment
+    }
+}
+
+impl FnCtx {
+    pub(crate) fn from_context(context: &str) -> FnCtx {
+        FnCtx { about: Rc::new(serde_json::from_str(context).unwrap_or_default()) }
+    }
+
+    /// Waits inside the attempt. For long waits let the workflow sleep: an attempt that waits counts
+    /// towards its `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// `CANCELLED` if it was cancelled meanwhile.
+    #[track_caller]
+    pub fn sleep(&self, duration: Duration) -> Operation<()> {
+        operation::sleep(duration, Location::caller())
+    }
+
+    /// The id of the run.
+    pub fn run_id(&self) -> &str {
+        &self.about.run
+    }
+
+    /// The number of the step in its run, from 1.
+    pub fn step(&self) -> u32 {
+        self.about.step
+    }
+
+    /// Which try this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.about.attempt
+    }
+}
+
+macro_rules! clock_and_chance {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The time of the last answer that was delivered. It stands still in between, and is the
+            /// same on every replay.
+            pub fn now(&self) -> SystemTime {
+                SystemTime::UNIX_EPOCH + Duration::from_millis(Runtime::current().port().now())
+            }
+
+            /// A random number, the same on every replay.
+            pub fn random(&self) -> u64 {
+                let mut bytes = [0; 8];
+                self.fill_random(&mut bytes);
+                u64::from_le_bytes(bytes)
+            }
+
+            /// A random number of `range`, each as likely as the others; its start if it is empty.
+            pub fn random_range(&self, range: Range<u64>) -> u64 {
+                let Some(width) = range.end.checked_sub(range.start).filter(|width| *width > 0) else {
+                    return range.start;
+                };
+                // Numbers past the last whole multiple of the width would favour the first ones.
+                let limit = u64::MAX - u64::MAX % width;
+                loop {
+                    let number = self.random();
+                    if number < limit {
+                        return range.start + number % width;
+                    }
+                }
+            }
+
+            /// Fills `bytes` with random ones, the same on every replay.
+            pub fn fill_random(&self, bytes: &mut [u8]) {
+                let runtime = Runtime::current();
+                for part in bytes.chunks_mut(RANDOM_MAX_BYTES) {
+                    part.copy_from_slice(&runtime.port().random(part.len() as u32));
+                }
+            }
+
+            /// The run's log. A line is written once, however often the run is replayed.
+            ///
+            /// ```
+            /// # use trackway_sdk::prelude::*;
+            /// # async fn example(ctx: Ctx) {
+            /// ctx.log().field("pages", 3).info("fetched");
+            /// # }
+            /// ```
+            pub fn log(&self) -> Log {
+                Log::default()
+            }
+        }
+    )*};
+}
+
+clock_and_chance!(Ctx FnCtx);

@@ -1,0 +1,412 @@
+//! Workflows and functions as types: what the attributes implement, what `export!` collects, and how
+//! the host's three calls reach them.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+
+use crate::bindings::{EffectPort, Port, StepPort};
+use crate::failure::{Failure, code};
+use crate::{Ctx, FnCtx, json, runtime};
+
+/// What can cross between workflow, function and people. Write [`#[value]`](macro@crate::value) on
+/// your own types; numbers, text, `Vec`, `Option`, tuples and maps are values already.
+///
+/// Maps with a random order of iteration are values too, but prefer `BTreeMap`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross between workflows, functions and people",
+    label = "not a value",
+    note = "write `#[value]` above the definition of `{Self}` (it derives Serialize, Deserialize and JsonSchema)"
+)]
+pub trait Value: Serialize + DeserializeOwned + JsonSchema {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + JsonSchema> Value for T {}
+
+/// A function that [`#[function]`](macro@crate::function) made.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function of Trackway",
+    note = "write `#[function]` above its definition"
+)]
+pub trait Function: Sized + 'static {
+    /// What it takes; `()` if it takes nothing.
+    type Input: Value;
+    /// What it gives.
+    type Output: Value;
+    /// Its name in the manifest.
+    const NAME: &'static str;
+    #[doc(hidden)]
+    const ABOUT: About;
+    #[doc(hidden)]
+    const POLICY: Policy;
+    #[doc(hidden)]
+    fn run(ctx: FnCtx, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>>;
+}
+
+/// A workflow that [`#[workflow]`](macro@crate::workflow) made.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a workflow of Trackway",
+    note = "write `#[workflow]` above its definition"
+)]
+pub trait Workflow: Sized + 'static {
+    /// What a run is started with; `()` if it takes nothing.
+    type Input: Value;
+    /// What it gives.
+    type Output: Value;
+    /// Its name in the manifest.
+    const NAME: &'static str;
+    #[doc(hidden)]
+    const ABOUT: About;
+    #[doc(hidden)]
+    fn run(ctx: Ctx, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>>;
+}
+
+/// A call of a function, as its own name makes it.
+///
+/// [`Ctx::step`] takes it apart and has the host carry it out. Awaited on its own, or [`run`](Call::run)
+/// in a test, the code runs right here: not journaled, not tried again.
+#[must_use = "pass the function to `ctx.step(function, input)`"]
+pub struct Call<F: Function> {
+    input: F::Input,
+}
+
+impl<F: Function> Call<F> {
+    #[doc(hidden)]
+    pub fn new(input: F::Input) -> Call<F> {
+        Call { input }
+    }
+
+    /// Runs the code here and now: for tests.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the function.
+    pub fn run(self) -> Result<F::Output, Failure> {
+        runtime::block_on(&EffectPort, F::run(FnCtx::from_context(""), self.input))
+    }
+}
+
+impl<F: Function> IntoFuture for Call<F> {
+    type Output = Result<F::Output, Failure>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(F::run(FnCtx::from_context(""), self.input))
+    }
+}
+
+impl<F: Function> fmt::Debug for Call<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("function", &F::NAME).finish()
+    }
+}
+
+/// What the body of a workflow or function may return beside a plain value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what a workflow or function returns",
+    note = "return `Result<Output, Failure>`, where any error type that becomes a `Failure` will do, or a plain value"
+)]
+#[doc(hidden)]
+pub trait Outcome {
+    type Output;
+    fn outcome(self) -> Result<Self::Output, Failure>;
+}
+
+impl<T, E: Into<Failure>> Outcome for Result<T, E> {
+    type Output = T;
+    fn outcome(self) -> Result<T, Failure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// How a value is described to people.
+#[doc(hidden)]
+pub struct About {
+    pub doc: &'static str,
+    pub takes_input: bool,
+}
+
+/// When a function is tried again, and what it wants to reach; the fields of the manifest.
+#[doc(hidden)]
+#[derive(Serialize)]
+pub struct Policy {
+    #[serde(skip_serializing_if = "Retry::is_default")]
+    pub retry: Retry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub hosts: &'static [&'static str],
+}
+
+#[doc(hidden)]
+#[derive(Serialize, PartialEq)]
+pub struct Retry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_max_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<f64>,
+}
+
+impl Retry {
+    /// What the host does by itself.
+    pub const DEFAULT: Retry =
+        Retry { attempts: None, backoff_ms: None, factor: None, backoff_max_ms: None, jitter: None };
+
+    fn is_default(&self) -> bool {
+        *self == Retry::DEFAULT
+    }
+}
+
+impl Policy {
+    /// What the host does by itself.
+    pub const DEFAULT: Policy = Policy { retry: Retry::DEFAULT, timeout_ms: None, hosts: &[] };
+}
+
+/// What can stand in `export!`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a workflow nor a function of Trackway",
+    note = "write `#[workflow]` or `#[function]` above its definition"
+)]
+#[doc(hidden)]
+pub trait Export {
+    const ITEM: Item;
+}
+
+/// One exported name, and how to reach it. The code of a role is referred to only through here, so a
+/// component without functions imports no effects.
+#[doc(hidden)]
+pub enum Item {
+    Workflow { name: &'static str, main: Main, describe: fn() -> Described },
+    Function { name: &'static str, main: Main, describe: fn() -> Described },
+}
+
+/// Input and context in; output or failure out; all as JSON.
+#[doc(hidden)]
+pub type Main = fn(&str, &str) -> Result<String, String>;
+
+#[doc(hidden)]
+#[derive(Serialize)]
+pub struct Described {
+    name: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    doc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<Schema>,
+    output: Schema,
+    #[serde(flatten)]
+    policy: Option<Policy>,
+}
+
+impl Item {
+    pub const fn workflow<W: Workflow>() -> Item {
+        Item::Workflow { name: W::NAME, main: workflow_main::<W>, describe: describe_workflow::<W> }
+    }
+
+    pub const fn function<F: Function>() -> Item {
+        Item::Function { name: F::NAME, main: function_main::<F>, describe: describe_function::<F> }
+    }
+}
+
+pub(crate) fn workflow_main<W: Workflow>(input: &str, context: &str) -> Result<String, String> {
+    tell_panics(&StepPort);
+    let body = async {
+        let input = json::read_input(if W::ABOUT.takes_input { input } else { "null" })?;
+        W::run(Ctx::from_context(context), input).await
+    };
+    to_text(runtime::block_on(&StepPort, body))
+}
+
+pub(crate) fn function_main<F: Function>(input: &str, context: &str) -> Result<String, String> {
+    tell_panics(&EffectPort);
+    let body = async {
+        let input = json::read_input(if F::ABOUT.takes_input { input } else { "null" })?;
+        F::run(FnCtx::from_context(context), input).await
+    };
+    to_text(runtime::block_on(&EffectPort, body))
+}
+
+fn to_text<T: Serialize>(outcome: Result<T, Failure>) -> Result<String, String> {
+    outcome.and_then(|output| json::write_output(&output)).map_err(|failure| failure.to_text())
+}
+
+fn describe_workflow<W: Workflow>() -> Described {
+    Described {
+        name: W::NAME,
+        doc: W::ABOUT.doc,
+        input: W::ABOUT.takes_input.then(input_schema::<W::Input>),
+        output: output_schema::<W::Output>(),
+        policy: None,
+    }
+}
+
+fn describe_function<F: Function>() -> Described {
+    Described {
+        name: F::NAME,
+        doc: F::ABOUT.doc,
+        input: F::ABOUT.takes_input.then(input_schema::<F::Input>),
+        output: output_schema::<F::Output>(),
+        policy: Some(F::POLICY),
+    }
+}
+
+fn input_schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>()
+}
+
+fn output_schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+/// A panic is told to the host before it becomes a trap. In a test the usual hook stays.
+fn tell_panics(port: &'static (dyn Port + Sync)) {
+    if cfg!(not(target_arch = "wasm32")) {
+        return;
+    }
+    std::panic::set_hook(Box::new(move |info| {
+        let message = info.payload_as_str().unwrap_or("the panic had no message");
+        port.panicked(message, info.location().map(crate::failure::place).as_deref());
+    }));
+}
+
+/// The export `describe`.
+#[doc(hidden)]
+pub fn describe(items: &[Item]) -> String {
+    #[derive(Serialize)]
+    struct Manifest {
+        contract: &'static str,
+        workflows: Vec<Described>,
+        functions: Vec<Described>,
+        sdk: Sdk,
+    }
+    #[derive(Serialize)]
+    struct Sdk {
+        name: &'static str,
+        version: &'static str,
+        language: &'static str,
+    }
+    let mut manifest = Manifest {
+        contract: "0.1",
+        workflows: Vec::new(),
+        functions: Vec::new(),
+        sdk: Sdk { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), language: "rust" },
+    };
+    for item in items {
+        match item {
+            Item::Workflow { describe, .. } => manifest.workflows.push(describe()),
+            Item::Function { describe, .. } => manifest.functions.push(describe()),
+        }
+    }
+    serde_json::to_string(&manifest).expect("a manifest holds only text, numbers and schemas")
+}
+
+/// The export `run`.
+#[doc(hidden)]
+pub fn run(items: &[Item], workflow: &str, input: &str, context: &str) -> Result<String, String> {
+    let found = items.iter().find_map(|item| match item {
+        Item::Workflow { name, main, .. } if *name == workflow => Some(main),
+        Item::Workflow { .. } | Item::Function { .. } => None,
+    });
+    found.map_or_else(|| Err(unknown("workflow", workflow)), |main| main(input, context))
+}
+
+/// The export `call`.
+#[doc(hidden)]
+pub fn call(items: &[Item], function: &str, input: &str, context: &str) -> Result<String, String> {
+    let found = items.iter().find_map(|item| match item {
+        Item::Function { name, main, .. } if *name == function => Some(main),
+        Item::Workflow { .. } | Item::Function { .. } => None,
+    });
+    found.map_or_else(|| Err(unknown("function", function)), |main| main(input, context))
+}
+
+fn unknown(what: &str, name: &str) -> String {
+    let message = format!("there is no {what} `{name}` in `export!(...)`");
+    Failure { at: None, ..Failure::permanent(code::UNKNOWN_FUNCTION, message) }.to_text()
+}
+
+/// Names the workflows and functions of a component. Once in a crate, at its end.
+///
+/// ```
+/// use trackway_sdk::prelude::*;
+///
+/// #[workflow]
+/// async fn hello(ctx: Ctx, name: String) -> Result<String, Failure> {
+///     ctx.step(greet, name).await
+/// }
+///
+/// #[function]
+/// fn greet(name: String) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// export!(hello, greet);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($($item:ty),+ $(,)?) => {
+        const _: () = {
+            const ITEMS: &[$crate::__private::Item] = &[$(<$item as $crate::__private::Export>::ITEM),+];
+            $crate::__export_component!(ITEMS);
+        };
+    };
+    () => {
+        ::core::compile_error!("name the workflows and functions of this crate: `export!(my_workflow, my_function);`");
+    };
+}
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_component {
+    ($items:ident) => {
+        struct Component;
+
+        impl $crate::__private::bindings::Guest for Component {
+            fn describe() -> ::std::string::String {
+                $crate::__private::describe($items)
+            }
+
+            fn run(
+                workflow: ::std::string::String,
+                input: ::std::string::String,
+                context: ::std::string::String,
+            ) -> ::core::result::Result<::std::string::String, ::std::string::String> {
+                $crate::__private::run($items, &workflow, &input, &context)
+            }
+
+            fn call(
+                function: ::std::string::String,
+                input: ::std::string::String,
+                context: ::std::string::String,
+            ) -> ::core::result::Result<::std::string::String, ::std::string::String> {
+                $crate::__private::call($items, &function, &input, &context)
+            }
+        }
+
+        $crate::__private::bindings::wit_export!(Component with_types_in $crate::__private::bindings);
+    };
+}
+
+/// Elsewhere the names are only checked.
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_component {
+    ($items:ident) => {
+        const _: usize = $items.len();
+    };
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! What went wrong, as a value that crosses between functions, workflows and people. It is never
+//! an error of the host, and it never holds more than the contract lets through.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::panic::Location;
+
+/// The codes that the host and this crate give. Your own codes are any others.
+pub mod code {
+    /// A failure without a code of its own, such as one made of an error by `?`.
+    pub const FAILED: &str = "FAILED";
+    /// The code panicked.
+    pub const PANIC: &str = "PANIC";
+    /// An attempt was held longer than its `timeout`.
+    pub const TIMEOUT: &str = "TIMEOUT";
+    /// The operation, or the whole run, was cancelled.
+    pub const CANCELLED: &str = "CANCELLED";
+    /// An input is not what its schema or type says.
+    pub const BAD_INPUT: &str = "BAD_INPUT";
+    /// An output is not what its schema or type says.
+    pub const BAD_OUTPUT: &str = "BAD_OUTPUT";
+    /// A function that `export!` does not name.
+    pub const UNKNOWN_FUNCTION: &str = "UNKNOWN_FUNCTION";
+    /// An await of something that no operation will ever wake.
+    pub const NOTHING_OPEN: &str = "NOTHING_OPEN";
+    /// The URL is outside of what the deployment was granted.
+    pub const EGRESS_DENIED: &str = "EGRESS_DENIED";
+    /// An HTTP answer with a status of 400 or more, by [`error_for_status`].
+    ///
+    /// [`error_for_status`]: crate::http::Response::error_for_status
+    pub const HTTP_STATUS: &str = "HTTP_STATUS";
+}
+
+const CODE_MAX_BYTES: usize = 64;
+
+/// Why a function or a workflow did not succeed.
+///
+/// Any [`std::error::Error`] becomes a failure by `?`, with code `FAILED` and the place of the
+/// `?`. A failure of a function is tried again, as its `retries` say, unless it is
+/// [permanent](Failure::permanent).
+///
+/// ```
+/// use trackway_sdk::prelude::*;
+///
+/// /// The number in a text.
+/// #[function]
+/// fn parse(text: String) -> Result<u32, Failure> {
+///     if text.is_empty() {
+///         return Err(Failure::permanent("EMPTY", "there is nothing to parse"));
+///     }
+///     Ok(text.trim().parse()?)
+/// }
+///
+/// assert_eq!(parse(" 7".into()).run().unwrap(), 7);
+/// assert_eq!(parse("".into()).run().unwrap_err().code, "EMPTY");
+/// ```
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What kind of failure it is, for programs: 1 to 64 of `A-Z 0-9 _`.
+    pub code: String,
+    /// What happened, for people; the host cuts it at 8 KiB.
+    pub message: String,
+    /// Whether another attempt could help.
+    #[serde(default = "yes")]
+    pub retryable: bool,
+    /// More, for programs; the host leaves it out above 16 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<serde_json::Value>,
+    /// The source place, as `src/lib.rs:41`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Failure {
+    /// A failure that is worth another attempt. Characters that a code may not hold become `_`.
+    ///
+    /// ```
+    /// # use trackway_sdk::Failure;
+    /// let failure = Failure::new("OUT_OF_STOCK", "no socks left");
+    /// assert!(failure.retryable);
+    /// ```
+    #[track_caller]
+    pub fn new(code: impl AsRef<str>, message: impl fmt::Display) -> Failure {
+        Failure {
+            code: clean_code(code.as_ref()),
+            message: message.to_string(),
+            retryable: true,
+            details: None,
+            at: Some(place(Location::caller())),
+        }
+    }
+
+    /// A failure that no further attempt can mend: retries end at once.
+    #[track_caller]
+    pub fn permanent(code: impl AsRef<str>, message: impl fmt::Display) -> Failure {
+        Failure { retryable: false, ..Failure::new(code, message) }
+    }
+
+    /// Adds details for programs. What cannot be written as JSON is left out.
+    pub fn with_details(self, details: impl Serialize) -> Failure {
+        Failure { details: serde_json::to_value(details).ok(), ..self }
+    }
+
+    /// Whether the operation or the run was cancelled, rather than gone wrong.
+    pub fn is_cancelled(&self) -> bool {
+        self.code == code::CANCELLED
+    }
+
+    /// Reads the body of a `failed` completion. Any text becomes a failure.
+    pub(crate) fn from_text(text: &str) -> Failure {
+        serde_json::from_str(text).unwrap_or_else(|_| Failure {
+            code: code::FAILED.to_owned(),
+            message: text.to_owned(),
+            retryable: true,
+            details: None,
+            at: None,
+        })
+    }
+
+    pub(crate) fn cancelled(reason: &str) -> Failure {
+        let message = if reason.is_empty() { "the run was cancelled" } else { reason };
+        Failure {
+            code: code::CANCELLED.to_owned(),
+            message: message.to_owned(),
+            retryable: false,
+            details: None,
+            at: None,
+        }
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("a failure holds only text and JSON")
+    }
+}
+
+/// A source place as the contract writes it.
+pub(crate) fn place(location: &Location<'_>) -> String {
+    let mut text = String::with_capacity(location.file().len() + 6);
+    text.push_str(location.file());
+    text.push(':');
+    text.push_str(&location.line().to_string());
+    text
+}
+
+/// The host takes a failure with any other code for plain text, and its code would be lost.
+fn clean_code(code: &str) -> String {
+    let clean = code.chars().take(CODE_MAX_BYTES).map(|character| match character.to_ascii_uppercase() {
+        allowed @ ('A'..='Z' | '0'..='9' | '_') => allowed,
+        _ => '_',
+    });
+    if code.is_empty() { code::FAILED.to_owned() } else { clean.collect() }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Failure {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            message.push_str(": ");
+            message.push_str(&next.to_string());
+            cause = next.source();
+        }
+        Failure::new(code::FAILED, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        self.at.iter().try_for_each(|at| write!(f, " (at {at})"))
+    }
+}

@@ -1,0 +1,211 @@
+//! One operation that the host carries out, as a future. It must never do anything on its own:
+//! it asks once, and reads its answer once.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::failure::{Failure, code, place};
+use crate::runtime::{Answer, Runtime};
+use crate::{bindings, json};
+
+/// A step, a sleep or an HTTP request: something that the host does and journals.
+///
+/// It starts when it is first awaited (or by [`start`](Operation::start)). Await several at once
+/// with [`join!`](crate::join), [`join_all`](crate::join_all), [`select!`](crate::select) or
+/// [`Steps`](crate::Steps). Dropping one that is open stops it: the host forgets it.
+///
+/// ```
+/// # use trackway_sdk::prelude::*;
+/// # #[function] fn greet(name: String) -> String { format!("Hello, {name}!") }
+/// #[workflow]
+/// async fn hello(ctx: Ctx, name: String) -> Result<String, Failure> {
+///     ctx.step(greet, name).label("say hello").await
+/// }
+/// ```
+#[must_use = "an operation starts when it is awaited: add `.await`, or `.start()` to go on meanwhile"]
+pub struct Operation<T> {
+    state: State,
+    decode: fn(&str) -> Result<T, Failure>,
+    label: Option<String>,
+    at: &'static Location<'static>,
+}
+
+enum State {
+    Unasked(Request),
+    Refused(Failure),
+    Open(Rc<Runtime>, u32),
+    Taken,
+}
+
+pub(crate) enum Request {
+    Call { function: &'static str, input: String },
+    Sleep { duration_ms: u64 },
+    /// `send` is handed in, so that a component which sends nothing imports no effects.
+    Http { send: Send, request: String, timeout_ms: Option<u64>, idempotency_key: Option<String> },
+}
+
+/// The request, the options and the place.
+pub(crate) type Send = fn(&str, &str, &str) -> u32;
+
+/// The options of the contract; in this order, as they take part in the request digest.
+#[derive(Serialize, Default)]
+struct Options<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'a str>,
+}
+
+impl Options<'_> {
+    fn to_text(&self) -> String {
+        if self.label.is_none() && self.timeout_ms.is_none() && self.idempotency_key.is_none() {
+            return String::new();
+        }
+        serde_json::to_string(self).expect("options are text and numbers")
+    }
+}
+
+impl<T> Operation<T> {
+    pub(crate) fn new(
+        request: Result<Request, Failure>,
+        decode: fn(&str) -> Result<T, Failure>,
+        at: &'static Location<'static>,
+    ) -> Operation<T> {
+        let state = request.map_or_else(State::Refused, State::Unasked);
+        Operation { state, decode, label: None, at }
+    }
+
+    /// A word for people, shown in the trace beside the operation; up to 256 bytes.
+    pub fn label(mut self, label: impl Into<String>) -> Operation<T> {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Starts it now, so that it runs while the workflow does something else.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// # #[function] fn slow(n: u32) -> u32 { n }
+    /// #[workflow]
+    /// async fn both(ctx: Ctx) -> Result<u32, Failure> {
+    ///     let early = ctx.step(slow, 1).start();
+    ///     let late = ctx.step(slow, 2).await?;
+    ///     Ok(early.await? + late)
+    /// }
+    /// ```
+    pub fn start(mut self) -> Operation<T> {
+        self.ask(Waker::noop());
+        self
+    }
+
+    /// Asks the host to stop it. It still has to be awaited: it ends with its answer if that came
+    /// first, else as a failure with [`is_cancelled`](Failure::is_cancelled). One that was never
+    /// started fails so at once.
+    pub fn cancel(&mut self) {
+        match &self.state {
+            State::Open(runtime, id) => runtime.port().cancel(*id),
+            State::Unasked(_) => self.state = State::Refused(Failure::cancelled("cancelled before it was started")),
+            State::Refused(_) | State::Taken => {}
+        }
+    }
+
+    fn ask(&mut self, waker: &Waker) {
+        let State::Unasked(request) = &self.state else { return };
+        let runtime = Runtime::current();
+        let at = place(self.at);
+        let mut options = Options { label: self.label.as_deref(), ..Options::default() };
+        let id = match request {
+            Request::Call { function, input } => bindings::call(function, input, &options.to_text(), &at),
+            Request::Sleep { duration_ms } => runtime.port().sleep(*duration_ms, &options.to_text(), &at),
+            Request::Http { send, request, timeout_ms, idempotency_key } => {
+                options.timeout_ms = *timeout_ms;
+                options.idempotency_key = idempotency_key.as_deref();
+                send(request, &options.to_text(), &at)
+            }
+        };
+        runtime.opened(id, waker.clone());
+        self.state = State::Open(runtime, id);
+    }
+}
+
+impl<T> Future for Operation<T> {
+    type Output = Result<T, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &self.state {
+            State::Unasked(_) => {
+                self.ask(context.waker());
+                Poll::Pending
+            }
+            State::Open(runtime, id) => {
+                let Poll::Ready(answer) = runtime.take(*id, context.waker()) else { return Poll::Pending };
+                self.state = State::Taken;
+                Poll::Ready(match answer {
+                    Answer::Succeeded(body) => (self.decode)(&body),
+                    Answer::Failed(body) => Err(explained(Failure::from_text(&body))),
+                    Answer::Cancelled(reason) => Err(Failure::cancelled(&reason)),
+                })
+            }
+            State::Refused(_) => match std::mem::replace(&mut self.state, State::Taken) {
+                State::Refused(failure) => Poll::Ready(Err(failure)),
+                State::Unasked(_) | State::Open(..) | State::Taken => Poll::Pending,
+            },
+            State::Taken => panic!("an operation was awaited again after it had ended"),
+        }
+    }
+}
+
+/// The host cannot know how a Rust author names functions.
+fn explained(mut failure: Failure) -> Failure {
+    if failure.code == code::UNKNOWN_FUNCTION {
+        failure.message.push_str("; name it in `trackway_sdk::export!(...)`");
+    }
+    failure
+}
+
+impl<T> Drop for Operation<T> {
+    fn drop(&mut self) {
+        if let State::Open(runtime, id) = &self.state {
+            runtime.forget(*id);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Operation<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, id) = match &self.state {
+            State::Unasked(_) => ("unasked", None),
+            State::Refused(_) => ("refused", None),
+            State::Open(_, id) => ("open", Some(id)),
+            State::Taken => ("ended", None),
+        };
+        f.debug_struct("Operation").field("state", &what).field("id", &id).field("at", &place(self.at)).finish()
+    }
+}
+
+/// A call of `function`, whose output is read as `O`.
+pub(crate) fn call<I: Serialize, O: DeserializeOwned>(
+    function: &'static str,
+    input: &I,
+    at: &'static Location<'static>,
+) -> Operation<O> {
+    let request = serde_json::to_string(input).map(|input| Request::Call { function, input }).map_err(|error| {
+        let message = format!("the input of `{function}` cannot be written as JSON: {error}");
+        Failure { at: Some(place(at)), ..Failure::permanent(code::BAD_INPUT, message) }
+    });
+    Operation::new(request, json::read_output, at)
+}
+
+pub(crate) fn sleep(duration: Duration, at: &'static Location<'static>) -> Operation<()> {
+    let duration_ms = u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    Operation::new(Ok(Request::Sleep { duration_ms }), |_| Ok(()), at)
+}
