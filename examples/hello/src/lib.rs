@@ -1,3 +1,5 @@
+//! The smallest workflow: one step.
+
 use trackway_sdk::prelude::*;
 
 /// Greets somebody, or the world.

@@ -20,9 +20,9 @@ mod native;
 pub(crate) use native::{Completion, EffectPort, Host, StepPort, call, host_is, http, with_host};
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{Completion, EffectPort, StepPort, call, http};
-#[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use wasm::{Completion, EffectPort, StepPort, call, http};
 
 #[cfg(target_arch = "wasm32")]
 mod wasm {

@@ -70,8 +70,13 @@ struct Walk<'a> {
 
 enum Open<'a> {
     /// `key` is that of the field being read; none before the first and after each comma.
-    Object { key: Option<&'a str>, in_value: bool },
-    Array { place: usize },
+    Object {
+        key: Option<&'a str>,
+        in_value: bool,
+    },
+    Array {
+        place: usize,
+    },
 }
 
 impl<'a> Walk<'a> {

@@ -45,11 +45,8 @@ impl Log {
     }
 
     fn write(self, level: &str, message: &dyn Display) {
-        let fields = if self.fields.is_empty() {
-            String::new()
-        } else {
-            serde_json::Value::Object(self.fields).to_string()
-        };
+        let fields =
+            if self.fields.is_empty() { String::new() } else { serde_json::Value::Object(self.fields).to_string() };
         Runtime::current().port().log(level, &message.to_string(), &fields);
     }
 }

@@ -45,10 +45,20 @@ enum State {
 }
 
 pub(crate) enum Request {
-    Call { function: &'static str, input: String },
-    Sleep { duration_ms: u64 },
+    Call {
+        function: &'static str,
+        input: String,
+    },
+    Sleep {
+        duration_ms: u64,
+    },
     /// `send` is handed in, so that a component which sends nothing imports no effects.
-    Http { send: Send, request: String, timeout_ms: Option<u64>, idempotency_key: Option<String> },
+    Http {
+        send: Send,
+        request: String,
+        timeout_ms: Option<u64>,
+        idempotency_key: Option<String>,
+    },
 }
 
 /// The request, the options and the place.

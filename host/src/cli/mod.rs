@@ -8,6 +8,7 @@ mod duration;
 mod exit;
 mod explain;
 mod output;
+pub mod toolchain;
 
 use clap::Parser;
 use std::process::ExitCode;

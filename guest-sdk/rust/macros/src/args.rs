@@ -180,7 +180,8 @@ fn duration_ms(value: &Expr) -> Result<u64> {
 }
 
 fn hosts(value: &Expr) -> Result<Vec<LitStr>> {
-    let hint = "hosts are a list of texts, as in `hosts = [\"example.com\", \"*.example.org\", \"http://127.0.0.1:8080\"]`";
+    let hint =
+        "hosts are a list of texts, as in `hosts = [\"example.com\", \"*.example.org\", \"http://127.0.0.1:8080\"]`";
     match value {
         Expr::Array(ExprArray { elems, .. }) => elems.iter().map(|host| text(host, hint)).collect(),
         other => Err(Error::new_spanned(other, hint)),

@@ -128,11 +128,8 @@ pub fn select(input: TokenStream) -> Result<TokenStream> {
     }
     let names = names(arms.len());
     let variants: Vec<_> = (0..arms.len()).map(|place| format_ident!("Branch{place}")).collect();
-    let (patterns, futures, bodies) = (
-        arms.iter().map(|arm| &arm.pattern),
-        arms.iter().map(|arm| &arm.future),
-        arms.iter().map(|arm| &arm.body),
-    );
+    let (patterns, futures, bodies) =
+        (arms.iter().map(|arm| &arm.pattern), arms.iter().map(|arm| &arm.future), arms.iter().map(|arm| &arm.body));
     Ok(quote! {{
         enum __First<#(#variants),*> {
             #(#variants(#variants),)*
