@@ -6,10 +6,12 @@
 
 mod desk;
 mod error;
-pub mod memory;
+mod memory;
 mod rows;
+mod sled;
 mod watch;
 
+pub use crate::sled::{Hardening, SledOptions, SledStorage};
 pub use error::{StorageError, StorageErrorKind};
 pub use memory::{Faults, MemoryStorage};
 pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, StartKey, Version};

@@ -1,0 +1,141 @@
+//! The append: a frame and its rows, or nothing.
+
+use trackway_replay::{MessageId, Position, Status};
+
+use super::draft::{Draft, News, Owned, Place, RunState};
+use super::key::{self, Kind};
+use super::row::{OpenRow, Row, Tail};
+use crate::{Append, Appended, Owner, Rows, RunKey, StartKey, StorageError};
+
+impl Draft {
+    pub fn append(&mut self, append: &Append) -> Result<Appended, StorageError> {
+        self.with_run(append.run, |draft, state| draft.append_to(state, append))
+    }
+
+    fn append_to(&mut self, state: &mut RunState, append: &Append) -> Result<Appended, StorageError> {
+        if self.stands(state, append)? {
+            return Ok(Appended::Durable);
+        }
+        let (end, last) = state.tail.map_or((Position::FIRST, None), |tail| (tail.end(), Some(tail.id)));
+        if append.position != end || append.previous != last || matches!(state.place, Place::Ended(_)) {
+            return Ok(Appended::Fenced);
+        }
+        if let Some(start_key) = &append.rows.start_key
+            && let Some(taken) = self.taken(append.run, start_key)?
+        {
+            return Ok(Appended::KeyTaken(taken));
+        }
+        self.shared.room.check()?;
+
+        let run = append.run;
+        let frame = key::frame(run, append.position);
+        let value = self.writer.frame(&frame, self.commit, append);
+        self.insert(&frame, value);
+        self.stage_rows(run, &append.rows)?;
+        let left = self.stage_read(run, state, &append.rows.read);
+        let to = next_place(state.place, &append.rows, left.is_empty());
+        self.stage_move(run, state.place, to)?;
+        if append.rows.owner == Owner::End {
+            self.stage_inbox_end(run, &left)?;
+        }
+
+        // Nothing fails from here on.
+        if let Some(start_key) = &append.rows.start_key {
+            self.start_keys.insert((run.tenant, start_key.key.clone()), start_key.clone());
+        }
+        state.tail =
+            Some(Tail { position: append.position, entries: append.entries, previous: append.previous, id: append.id });
+        state.unread = left;
+        match (append.rows.owner, to) {
+            (Owner::Keep, _) => {
+                if state.owner == Owned::No {
+                    self.tell(News::Own(run));
+                }
+                state.owner = Owned::Yes;
+            }
+            (Owner::Park { .. }, Place::Parked(row)) => {
+                self.tell(News::Park(run, row.due));
+                state.owner = Owned::No;
+            }
+            (Owner::Park { .. }, _) => {
+                self.tell(News::Ready(run));
+                state.owner = Owned::No;
+            }
+            (Owner::End, _) => {
+                self.tell(News::End(run));
+                state.owner = Owned::No;
+            }
+        }
+        state.place = to;
+        self.grew(run);
+        Ok(Appended::Durable)
+    }
+
+    /// Whether this very frame stands already.
+    fn stands(&self, state: &RunState, append: &Append) -> Result<bool, StorageError> {
+        let Some(tail) = state.tail else { return Ok(false) };
+        if tail.position == append.position {
+            return Ok(tail.id == append.id);
+        }
+        if append.position > tail.position {
+            return Ok(false);
+        }
+        let key = key::frame(append.run, append.position);
+        match self.shared.written(&key)? {
+            Some(row) => Ok(row.tail(&key)?.id == append.id),
+            None => Ok(false),
+        }
+    }
+
+    fn taken(&self, run: RunKey, start_key: &StartKey) -> Result<Option<StartKey>, StorageError> {
+        if let Some(taken) = self.start_keys.get(&(run.tenant, start_key.key.clone())) {
+            return Ok(Some(taken.clone()));
+        }
+        let key = key::named(Kind::StartKey, run.tenant, &start_key.key);
+        self.shared.written(&key)?.map(|row: Row| row.decode(&key)).transpose()
+    }
+
+    fn stage_rows(&mut self, run: RunKey, rows: &Rows) -> Result<(), StorageError> {
+        if let Some(head) = &rows.head {
+            self.stage(&key::of_run(Kind::Head, run), head)?;
+        }
+        if let Some(start_key) = &rows.start_key {
+            self.stage(&key::named(Kind::StartKey, run.tenant, &start_key.key), start_key)?;
+        }
+        for line in &rows.logs {
+            self.stage(&key::log(run, line.key), line)?;
+        }
+        for (digest, bytes) in &rows.payloads {
+            self.stage_payload(run, *digest, bytes);
+        }
+        Ok(())
+    }
+
+    /// Takes items out of the inbox; returns what is left.
+    fn stage_read(&mut self, run: RunKey, state: &RunState, read: &[MessageId]) -> Vec<(u64, MessageId)> {
+        let mut left = state.unread.clone();
+        left.retain(|(order, message)| {
+            let is_read = read.contains(message);
+            if is_read {
+                self.remove(&key::inbox(run, *order));
+            }
+            !is_read
+        });
+        left
+    }
+}
+
+fn next_place(place: Place, rows: &Rows, inbox_is_empty: bool) -> Place {
+    let recalls = if rows.recalled { 0 } else { place.recalls() };
+    let ready = Place::Ready(OpenRow { due: None, recalls });
+    match rows.owner {
+        Owner::Keep => ready,
+        Owner::Park { due } if inbox_is_empty => Place::Parked(OpenRow { due, recalls }),
+        // Whoever claims it reads the inbox and parks it again, with the same timer.
+        Owner::Park { .. } => ready,
+        Owner::End => {
+            let status: Option<Status> = rows.head.as_ref().map(|head| head.status);
+            Place::Ended(status)
+        }
+    }
+}

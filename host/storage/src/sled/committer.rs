@@ -1,0 +1,192 @@
+//! The one thread that writes: it drains the queue, makes one batch of it, flushes once and wakes
+//! everybody. The time of a flush is what forms the next batch, so there is nothing to tune. It must
+//! never answer before the flush.
+
+use bytes::Bytes;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+use trackway_replay::{Digest, Head, TenantId};
+
+use super::counter::{Counter, Stop};
+use super::draft::Draft;
+use super::folder::io_error;
+use super::shared::{Shared, closed};
+use super::{Hardening, SledOptions, sync};
+use crate::{Append, Appended, ComponentRecord, Deployment, InboxItem, RunKey, Sent, StorageError};
+
+/// In one batch: more would make the first of them wait for the last.
+const BATCH_VERBS_MAX: usize = 512;
+/// Of frames and payloads in one batch.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+pub(super) type Answerer<T> = oneshot::Sender<Result<T, StorageError>>;
+
+pub(super) enum Request {
+    Do(Verb),
+    /// Everything before is made durable, then nothing is accepted.
+    Close(oneshot::Sender<Result<(), StorageError>>),
+    /// As if the process had been killed.
+    Stop,
+}
+
+pub(super) enum Verb {
+    Append(Box<Append>, oneshot::Sender<Appended>),
+    Payload { run: RunKey, digest: Digest, bytes: Bytes, answer: Answerer<()> },
+    Release { run: RunKey, answer: Answerer<()> },
+    BeginRecall { run: RunKey, answer: Answerer<u32> },
+    SetStuck { run: RunKey, head: Box<Head>, answer: Answerer<()> },
+    Send { run: RunKey, item: InboxItem, answer: Answerer<Sent> },
+    Component { tenant: TenantId, record: Box<ComponentRecord>, answer: Answerer<()> },
+    Deployment { tenant: TenantId, deployment: Box<Deployment>, answer: Answerer<bool> },
+}
+
+/// What to say once the batch is durable.
+pub(super) enum Reply {
+    Appended(oneshot::Sender<Appended>, Appended),
+    Done(Answerer<()>, Result<(), StorageError>),
+    Recalls(Answerer<u32>, Result<u32, StorageError>),
+    Sent(Answerer<Sent>, Result<Sent, StorageError>),
+    Deployed(Answerer<bool>, Result<bool, StorageError>),
+}
+
+pub(super) fn start(
+    shared: Arc<Shared>,
+    counter: Counter,
+    requests: mpsc::Receiver<Request>,
+    options: SledOptions,
+) -> std::io::Result<JoinHandle<()>> {
+    let committer = Committer { draft: Draft::new(shared.clone()), shared, counter, options };
+    std::thread::Builder::new().name("trackway-commit".to_owned()).spawn(move || committer.run(&requests))
+}
+
+struct Committer {
+    shared: Arc<Shared>,
+    draft: Draft,
+    counter: Counter,
+    options: SledOptions,
+}
+
+/// What ends a batch.
+enum Next {
+    Go,
+    Close(oneshot::Sender<Result<(), StorageError>>),
+    Stop,
+}
+
+impl Committer {
+    fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        // Also when a bug panics: then the store refuses everything instead of leaving it waiting.
+        let _closing = Closing(self.shared.clone());
+        while let Ok(first) = requests.recv() {
+            let next = self.gather(first, requests);
+            self.commit();
+            match next {
+                Next::Go => {}
+                Next::Stop => return,
+                Next::Close(answer) => {
+                    self.shared.close();
+                    let settled = self.counter.settle(self.shared.durable.commit(), Stop::Clean);
+                    let path = self.shared.folder.counter();
+                    // Nobody listens if the caller gave up.
+                    let _ = answer.send(settled.map_err(|error| io_error(&path, "cannot write", &error)));
+                    refuse_rest(requests);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn gather(&mut self, first: Request, requests: &mpsc::Receiver<Request>) -> Next {
+        let mut request = first;
+        let mut verbs = 0;
+        loop {
+            match request {
+                Request::Do(verb) => self.draft.take(verb),
+                Request::Close(answer) => return Next::Close(answer),
+                Request::Stop => return Next::Stop,
+            }
+            verbs += 1;
+            if verbs == BATCH_VERBS_MAX || self.draft.size_bytes() >= BATCH_BYTES_MAX {
+                return Next::Go;
+            }
+            match requests.try_recv() {
+                Ok(next) => request = next,
+                Err(_) => return Next::Go,
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        if let Some((commit, batch)) = self.draft.batch() {
+            let log = self.shared.folder.log();
+            if let Err(error) = self.shared.db.apply_batch(batch) {
+                sync::give_up(&log, "could not write", &error.to_string());
+            }
+            if self.options.hardening == Hardening::NoWait {
+                self.shared.durable.raise(commit);
+                self.draft.publish();
+                return;
+            }
+            if let Some(hook) = &self.options.before_flush {
+                hook();
+            }
+            if let Err(error) = self.shared.db.flush() {
+                sync::give_up(&log, "could not make data durable", &error.to_string());
+            }
+            self.shared.durable.raise(commit);
+            if let Err(error) = self.counter.raise(commit) {
+                tracing::warn!(%error, "the commit counter lags: it could not be written");
+            }
+        }
+        self.draft.publish();
+    }
+}
+
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Reply {
+    pub fn send(self) {
+        // Nobody listens if the caller gave up; what was asked for stands all the same.
+        match self {
+            Reply::Appended(answer, appended) => drop(answer.send(appended)),
+            Reply::Done(answer, done) => drop(answer.send(done)),
+            Reply::Recalls(answer, recalls) => drop(answer.send(recalls)),
+            Reply::Sent(answer, sent) => drop(answer.send(sent)),
+            Reply::Deployed(answer, deployed) => drop(answer.send(deployed)),
+        }
+    }
+}
+
+impl Verb {
+    /// Instead of carrying it out.
+    fn refuse(self, error: StorageError) {
+        match self {
+            Verb::Append(_, answer) => drop(answer.send(Appended::Refused(error))),
+            Verb::Payload { answer, .. }
+            | Verb::Release { answer, .. }
+            | Verb::SetStuck { answer, .. }
+            | Verb::Component { answer, .. } => drop(answer.send(Err(error))),
+            Verb::BeginRecall { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Send { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Deployment { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+/// Requests that came after a close.
+fn refuse_rest(requests: &mpsc::Receiver<Request>) {
+    while let Ok(request) = requests.try_recv() {
+        match request {
+            Request::Do(verb) => verb.refuse(closed()),
+            Request::Close(answer) => drop(answer.send(Err(closed()))),
+            Request::Stop => {}
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! One batch in the making: rows to write, what to answer and whom to wake once they are durable.
+//! A verb stages its rows and takes them all back if it fails. Nothing here touches the disk but
+//! to read.
+
+use ::sled::IVec;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use trackway_replay::{MessageId, Status, TenantId, Timestamp};
+
+use super::committer::{Reply, Verb};
+use super::key::{self, Kind};
+use super::row::{OpenRow, Tail, Writer, damaged};
+use super::shared::Shared;
+use crate::{Appended, InboxItem, RunKey, StartKey, StorageError};
+
+pub(super) struct Draft {
+    pub shared: Arc<Shared>,
+    /// The number of this batch.
+    pub commit: u64,
+    pub writer: Writer,
+    staged: Vec<(IVec, Option<IVec>)>,
+    batch: ::sled::Batch,
+    rows: usize,
+    size_bytes: usize,
+    /// Owned runs, and those that this batch touches.
+    runs: HashMap<RunKey, RunState>,
+    touched: Vec<RunKey>,
+    /// Of this batch, so not to be read yet.
+    pub start_keys: HashMap<(TenantId, Arc<str>), StartKey>,
+    pub sent: HashSet<(RunKey, MessageId)>,
+    pub revisions: HashMap<(TenantId, Arc<str>), u64>,
+    news: Vec<News>,
+    grown: Vec<RunKey>,
+    replies: Vec<Reply>,
+}
+
+/// What the committer has to know of a run to judge the next verb.
+pub(super) struct RunState {
+    pub tail: Option<Tail>,
+    pub place: Place,
+    /// In the order of arrival.
+    pub unread: Vec<(u64, MessageId)>,
+    pub owner: Owned,
+}
+
+/// Whether the run's state stays in memory after this batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owned {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Nowhere,
+    /// After a crash it is ready.
+    Ready(OpenRow),
+    /// After a crash it waits for its timer or its inbox.
+    Parked(OpenRow),
+    /// With the status, where this batch ends it.
+    Ended(Option<Status>),
+}
+
+/// What the desk learns when the batch is durable.
+pub(super) enum News {
+    Own(RunKey),
+    Knock(RunKey),
+    Ready(RunKey),
+    Park(RunKey, Option<Timestamp>),
+    End(RunKey),
+}
+
+impl Draft {
+    pub fn new(shared: Arc<Shared>) -> Draft {
+        let commit = shared.durable.commit() + 1;
+        Draft {
+            shared,
+            commit,
+            writer: Writer::default(),
+            staged: Vec::new(),
+            batch: ::sled::Batch::default(),
+            rows: 0,
+            size_bytes: 0,
+            runs: HashMap::new(),
+            touched: Vec::new(),
+            start_keys: HashMap::new(),
+            sent: HashSet::new(),
+            revisions: HashMap::new(),
+            news: Vec::new(),
+            grown: Vec::new(),
+            replies: Vec::new(),
+        }
+    }
+
+    pub fn take(&mut self, verb: Verb) {
+        let reply = match verb {
+            Verb::Append(append, answer) => {
+                let appended = self.append(&append);
+                Reply::Appended(answer, self.settle(appended).unwrap_or_else(Appended::Refused))
+            }
+            Verb::Payload { run, digest, bytes, answer } => {
+                let done = self.put_payload(run, digest, &bytes);
+                Reply::Done(answer, self.settle(done))
+            }
+            Verb::Release { run, answer } => {
+                let done = self.release(run);
+                Reply::Done(answer, self.settle(done))
+            }
+            Verb::BeginRecall { run, answer } => {
+                let recalls = self.begin_recall(run);
+                Reply::Recalls(answer, self.settle(recalls))
+            }
+            Verb::SetStuck { run, head, answer } => {
+                let done = self.set_stuck(run, &head);
+                Reply::Done(answer, self.settle(done))
+            }
+            Verb::Send { run, item, answer } => {
+                let sent = self.send(run, &item);
+                Reply::Sent(answer, self.settle(sent))
+            }
+            Verb::Component { tenant, record, answer } => {
+                let done = self.put_component(tenant, &record);
+                Reply::Done(answer, self.settle(done))
+            }
+            Verb::Deployment { tenant, deployment, answer } => {
+                let deployed = self.put_deployment(tenant, &deployment);
+                Reply::Deployed(answer, self.settle(deployed))
+            }
+        };
+        self.replies.push(reply);
+    }
+
+    /// Takes the staged rows into the batch, or back.
+    fn settle<T>(&mut self, done: Result<T, StorageError>) -> Result<T, StorageError> {
+        match done {
+            Ok(_) => {
+                for (key, value) in self.staged.drain(..) {
+                    self.rows += 1;
+                    match value {
+                        Some(value) => {
+                            self.size_bytes += value.len();
+                            self.batch.insert(key, value);
+                        }
+                        None => self.batch.remove(key),
+                    }
+                }
+            }
+            Err(_) => self.staged.clear(),
+        }
+        done
+    }
+
+    pub fn insert(&mut self, key: &[u8], value: IVec) {
+        self.staged.push((key.into(), Some(value)));
+    }
+
+    /// An error where the row is too large to be stored.
+    pub fn stage(&mut self, key: &[u8], body: &impl serde::Serialize) -> Result<(), StorageError> {
+        let value = self.writer.row(key, self.commit, body)?;
+        self.insert(key, value);
+        Ok(())
+    }
+
+    pub fn remove(&mut self, key: &[u8]) {
+        self.staged.push((key.into(), None));
+    }
+
+    pub fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    pub fn tell(&mut self, news: News) {
+        self.news.push(news);
+    }
+
+    pub fn grew(&mut self, run: RunKey) {
+        self.grown.push(run);
+    }
+
+    /// The batch and its number. `None`: nothing changes.
+    pub fn batch(&mut self) -> Option<(u64, ::sled::Batch)> {
+        if self.rows == 0 {
+            return None;
+        }
+        let commit = self.commit;
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.insert(&key::META_COMMIT, self.writer.bytes(&key::META_COMMIT, commit, &[]));
+        self.commit += 1;
+        self.rows = 0;
+        self.size_bytes = 0;
+        Some((commit, batch))
+    }
+
+    /// The batch is durable: everybody may know.
+    pub fn publish(&mut self) {
+        for news in self.news.drain(..) {
+            let desk = &self.shared.desk;
+            match news {
+                News::Own(run) => desk.own(run),
+                News::Knock(run) => desk.knock(run),
+                News::Ready(run) => desk.ready(run),
+                News::Park(run, due) => desk.park(run, due),
+                News::End(run) => desk.end(run),
+            }
+        }
+        self.shared.watches.grew(self.grown.drain(..));
+        self.replies.drain(..).for_each(Reply::send);
+        for run in self.touched.drain(..) {
+            if self.runs.get(&run).is_some_and(|state| state.owner == Owned::No) {
+                self.runs.remove(&run);
+            }
+        }
+        self.start_keys.clear();
+        self.sent.clear();
+        self.revisions.clear();
+    }
+
+    /// `act` may change the state only after the last thing that can fail.
+    pub fn with_run<T>(
+        &mut self,
+        run: RunKey,
+        act: impl FnOnce(&mut Draft, &mut RunState) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let mut state = match self.runs.remove(&run) {
+            Some(state) => state,
+            None => RunState::load(&self.shared, run)?,
+        };
+        let done = act(self, &mut state);
+        if state.owner == Owned::No {
+            self.touched.push(run);
+        }
+        self.runs.insert(run, state);
+        done
+    }
+
+    /// Stages the marks and the timer that a move of the run changes.
+    pub fn stage_move(&mut self, run: RunKey, from: Place, to: Place) -> Result<(), StorageError> {
+        if from == to {
+            return Ok(());
+        }
+        let (was, is) = (from.mark(), to.mark());
+        if let Some((kind, row)) = was {
+            if is.is_none_or(|(other, _)| other != kind) {
+                self.remove(&key::of_run(kind, run));
+            }
+            if let Some(due) = row.due {
+                self.remove(&key::timer(due, run));
+            }
+        }
+        if let Some((kind, row)) = is {
+            let place = key::of_run(kind, run);
+            let value = self.writer.row(&place, self.commit, &row)?;
+            self.insert(&place, value);
+            if let Some(due) = row.due {
+                let timer = key::timer(due, run);
+                let value = self.writer.bytes(&timer, self.commit, &[]);
+                self.insert(&timer, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    /// The row that says so. Only a parked run has a due time.
+    fn mark(self) -> Option<(Kind, OpenRow)> {
+        match self {
+            Place::Ready(row) => Some((Kind::Ready, row)),
+            Place::Parked(row) => Some((Kind::Parked, row)),
+            Place::Nowhere | Place::Ended(_) => None,
+        }
+    }
+
+    pub fn recalls(self) -> u32 {
+        self.mark().map_or(0, |(_, row)| row.recalls)
+    }
+
+    pub fn is_open(self) -> bool {
+        self.mark().is_some()
+    }
+}
+
+impl RunState {
+    fn load(shared: &Shared, run: RunKey) -> Result<RunState, StorageError> {
+        let last = shared.db.scan_prefix(key::of_run(Kind::Frame, run)).next_back();
+        let tail = match last {
+            None => None,
+            Some(pair) => {
+                let (key, value) = pair.map_err(|error| shared.failed(&error))?;
+                Some(super::row::Row::open(&key, value)?.tail(&key)?)
+            }
+        };
+        let open = |kind| -> Result<Option<OpenRow>, StorageError> {
+            let key = key::of_run(kind, run);
+            shared.written(&key)?.map(|row| row.decode(&key)).transpose()
+        };
+        let place = match tail {
+            None => Place::Nowhere,
+            Some(_) => match (open(Kind::Ready)?, open(Kind::Parked)?) {
+                (Some(row), _) => Place::Ready(row),
+                (None, Some(row)) => Place::Parked(row),
+                (None, None) => Place::Ended(None),
+            },
+        };
+        let mut unread = Vec::new();
+        if place.is_open() {
+            for pair in shared.db.scan_prefix(key::of_run(Kind::Inbox, run)) {
+                let (key, value) = pair.map_err(|error| shared.failed(&error))?;
+                let item: InboxItem = super::row::Row::open(&key, value)?.decode(&key)?;
+                let order = key::number_of(&key).ok_or_else(|| damaged(&key, "its key has no order"))?;
+                unread.push((order, item.message));
+            }
+        }
+        Ok(RunState { tail, place, unread, owner: Owned::No })
+    }
+}

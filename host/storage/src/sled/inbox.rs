@@ -1,0 +1,73 @@
+//! The inbox of a run: what others have for it.
+
+use trackway_replay::{Head, MessageId, Status};
+
+use super::draft::{Draft, News, Place};
+use super::key::{self, Kind};
+use super::row::OpenRow;
+use super::shared::Shared;
+use crate::{INBOX_MAX, InboxItem, RunKey, Sent, StorageError};
+
+/// More verbs than one batch takes: the order of an item is its commit and its place in the batch.
+const ORDERS_PER_COMMIT: u64 = 1 << 10;
+
+impl Shared {
+    pub fn inbox(&self, run: RunKey) -> Result<Vec<InboxItem>, StorageError> {
+        self.rows(&key::of_run(Kind::Inbox, run)).map(|row| row.and_then(|(key, row)| row.decode(&key))).collect()
+    }
+}
+
+impl Draft {
+    pub fn send(&mut self, run: RunKey, item: &InboxItem) -> Result<Sent, StorageError> {
+        self.with_run(run, |draft, state| {
+            let to = match state.place {
+                Place::Nowhere => return Ok(Sent::NoSuchRun),
+                Place::Ended(Some(status)) => return Ok(Sent::Ended(status)),
+                Place::Ended(None) => return draft.ended_status(run).map(Sent::Ended),
+                Place::Ready(row) | Place::Parked(row) => Place::Ready(OpenRow { due: None, ..row }),
+            };
+            let key = key::message(run, item.message);
+            if draft.sent.contains(&(run, item.message)) || draft.shared.written(&key)?.is_some() {
+                return Ok(Sent::Delivered);
+            }
+            if state.unread.len() >= INBOX_MAX {
+                return Ok(Sent::Full);
+            }
+            draft.shared.room.check()?;
+            let order = draft.commit * ORDERS_PER_COMMIT + draft.sent.len() as u64;
+            draft.stage(&key::inbox(run, order), item)?;
+            let value = draft.writer.bytes(&key, draft.commit, &[]);
+            draft.insert(&key, value);
+            draft.stage_move(run, state.place, to)?;
+            draft.tell(News::Knock(run));
+            draft.sent.insert((run, item.message));
+            state.unread.push((order, item.message));
+            state.place = to;
+            Ok(Sent::Delivered)
+        })
+    }
+
+    fn ended_status(&self, run: RunKey) -> Result<Status, StorageError> {
+        let key = key::of_run(Kind::Head, run);
+        let head: Option<Head> = self.shared.written(&key)?.map(|row| row.decode(&key)).transpose()?;
+        // A run that ended without a head: its owner broke the contract, and nothing better is known.
+        Ok(head.map_or(Status::Failed, |head| head.status))
+    }
+
+    /// An ended run has no inbox, and remembers no message.
+    pub fn stage_inbox_end(&mut self, run: RunKey, unread: &[(u64, MessageId)]) -> Result<(), StorageError> {
+        for (order, _) in unread {
+            self.remove(&key::inbox(run, *order));
+        }
+        for key in self.shared.db.scan_prefix(key::of_run(Kind::Message, run)).keys() {
+            let key = key.map_err(|error| self.shared.failed(&error))?;
+            self.remove(&key);
+        }
+        let of_this_batch: Vec<MessageId> =
+            self.sent.iter().filter(|(to, _)| *to == run).map(|(_, message)| *message).collect();
+        for message in of_this_batch {
+            self.remove(&key::message(run, message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Keys in the one tree: a byte for the kind of row, the tenant, and what names the row, all big
+//! endian, so that rows stand in the order in which they are read.
+
+use trackway_replay::{Digest, MessageId, Position, RunId, TenantId, Timestamp};
+
+use crate::{LogKey, RunKey};
+
+/// Kinds of rows. On disk: a letter keeps its meaning for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// Of the store: no tenant.
+    Meta = b'A',
+    Component = b'C',
+    Deployment = b'D',
+    /// One version of a deployment.
+    Version = b'E',
+    Frame = b'F',
+    Head = b'H',
+    /// An unread item, by its order of arrival.
+    Inbox = b'I',
+    StartKey = b'K',
+    Log = b'L',
+    /// A message that was sent to an open run, read or not.
+    Message = b'M',
+    /// An open run that nobody owns and that has nothing to do yet.
+    Parked = b'P',
+    /// Any other open run.
+    Ready = b'R',
+    Timer = b'T',
+    Payload = b'Y',
+}
+
+pub(super) const META_COMMIT: [u8; 2] = [Kind::Meta as u8, b'c'];
+pub(super) const META_EPOCH: [u8; 2] = [Kind::Meta as u8, b'e'];
+
+const TENANT_BYTES: usize = 1 + 4;
+const RUN_BYTES: usize = TENANT_BYTES + 16;
+
+pub(super) type TenantPrefix = [u8; TENANT_BYTES];
+pub(super) type RunPrefix = [u8; RUN_BYTES];
+
+pub(super) fn of_tenant(kind: Kind, tenant: TenantId) -> TenantPrefix {
+    let mut key = [0; TENANT_BYTES];
+    key[0] = kind as u8;
+    key[1..].copy_from_slice(&tenant.0.to_be_bytes());
+    key
+}
+
+/// The key of a row of which a run has one, and the prefix of those of which it has many.
+pub(super) fn of_run(kind: Kind, run: RunKey) -> RunPrefix {
+    let mut key = [0; RUN_BYTES];
+    key[..TENANT_BYTES].copy_from_slice(&of_tenant(kind, run.tenant));
+    key[TENANT_BYTES..].copy_from_slice(&run.run.0.to_be_bytes());
+    key
+}
+
+fn under_run<const BYTES: usize, const REST: usize>(kind: Kind, run: RunKey, rest: [u8; REST]) -> [u8; BYTES] {
+    const { assert!(BYTES == RUN_BYTES + REST) };
+    let mut key = [0; BYTES];
+    key[..RUN_BYTES].copy_from_slice(&of_run(kind, run));
+    key[RUN_BYTES..].copy_from_slice(&rest);
+    key
+}
+
+pub(super) fn frame(run: RunKey, position: Position) -> [u8; RUN_BYTES + 8] {
+    under_run(Kind::Frame, run, position.0.to_be_bytes())
+}
+
+pub(super) fn inbox(run: RunKey, order: u64) -> [u8; RUN_BYTES + 8] {
+    under_run(Kind::Inbox, run, order.to_be_bytes())
+}
+
+pub(super) fn message(run: RunKey, message: MessageId) -> [u8; RUN_BYTES + 16] {
+    under_run(Kind::Message, run, message.0.to_be_bytes())
+}
+
+pub(super) fn payload(run: RunKey, digest: Digest) -> [u8; RUN_BYTES + 32] {
+    under_run(Kind::Payload, run, digest.0)
+}
+
+pub(super) fn log(run: RunKey, key: LogKey) -> [u8; RUN_BYTES + 16] {
+    let mut rest = [0; 16];
+    for (place, number) in [key.step, key.attempt, key.effect, key.line].into_iter().enumerate() {
+        rest[4 * place..4 * place + 4].copy_from_slice(&number.to_be_bytes());
+    }
+    under_run(Kind::Log, run, rest)
+}
+
+pub(super) fn timer(due: Timestamp, run: RunKey) -> [u8; 9 + 20] {
+    let mut key = [0; 29];
+    key[0] = Kind::Timer as u8;
+    key[1..9].copy_from_slice(&due.0.to_be_bytes());
+    key[9..].copy_from_slice(&of_run(Kind::Timer, run)[1..]);
+    key
+}
+
+pub(super) fn component(tenant: TenantId, digest: Digest) -> [u8; TENANT_BYTES + 32] {
+    let mut key = [0; TENANT_BYTES + 32];
+    key[..TENANT_BYTES].copy_from_slice(&of_tenant(Kind::Component, tenant));
+    key[TENANT_BYTES..].copy_from_slice(&digest.0);
+    key
+}
+
+/// A row of the tenant under a name that people gave it.
+pub(super) fn named(kind: Kind, tenant: TenantId, name: &str) -> Vec<u8> {
+    let mut key = of_tenant(kind, tenant).to_vec();
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// Versions stand behind the length of the name, lest one name be the beginning of another's key.
+pub(super) fn version(tenant: TenantId, name: &str, place: u32) -> Vec<u8> {
+    let mut key = of_tenant(Kind::Version, tenant).to_vec();
+    key.extend_from_slice(&(name.len() as u32).to_be_bytes());
+    key.extend_from_slice(name.as_bytes());
+    key.extend_from_slice(&place.to_be_bytes());
+    key
+}
+
+/// The run in the key of a row that stands under a run. `None`: too short, so not such a key.
+pub(super) fn run_of(key: &[u8]) -> Option<RunKey> {
+    let tenant = u32::from_be_bytes(*key.get(1..)?.first_chunk()?);
+    let run = u128::from_be_bytes(*key.get(TENANT_BYTES..)?.first_chunk()?);
+    Some(RunKey { tenant: TenantId(tenant), run: RunId(run) })
+}
+
+/// The number after the run: a position, or the order of an inbox item.
+pub(super) fn number_of(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*key.get(RUN_BYTES..)?.first_chunk()?))
+}
+
+pub(super) fn timer_of(key: &[u8]) -> Option<(Timestamp, RunKey)> {
+    let due = u64::from_be_bytes(*key.get(1..)?.first_chunk()?);
+    Some((Timestamp(due), run_of(key.get(8..)?)?))
+}

@@ -1,0 +1,291 @@
+//! The embedded store: sled, hardened, with one thread that writes. It must never show what a power
+//! cut could still take back, and never block the caller's thread on the disk.
+//!
+//! ```text
+//! append, send, ... -> queue -> committer: one batch, one flush, wake all
+//! frames, head, ... -> a blocking thread: rows of durable commits only
+//! claim             -> the desk in memory, timers from disk
+//! ```
+
+mod append;
+mod committer;
+mod component;
+mod counter;
+mod deployment;
+mod draft;
+mod folder;
+mod inbox;
+mod key;
+mod open;
+mod owner;
+mod payload;
+mod read;
+mod room;
+mod row;
+mod shared;
+mod sync;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+use trackway_replay::{Digest, Epoch, Head, Position, TenantId, Timestamp};
+
+use self::committer::{Request, Verb};
+use self::shared::{Shared, closed};
+use crate::{
+    Answer, Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES,
+    RunKey, RunQuery, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+};
+
+#[derive(Clone)]
+pub struct SledOptions {
+    /// For sled's pages in memory.
+    pub cache_bytes: u64,
+    /// New work is refused when the disk has less than this free. It must cover what is written
+    /// within a tenth of a second, and sled's own segments.
+    pub reserve_bytes: u64,
+    #[doc(hidden)]
+    pub hardening: Hardening,
+    /// Called by the committer between writing a batch and flushing it.
+    #[doc(hidden)]
+    pub before_flush: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// Anything but `On` loses data. The rest is there so that tests can show that they would notice.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hardening {
+    On,
+    /// sled's own flush, which does not reach the disk.
+    PlainFlush,
+    /// Everything is acknowledged and shown before it is flushed.
+    NoWait,
+}
+
+impl Default for SledOptions {
+    fn default() -> SledOptions {
+        SledOptions { cache_bytes: 256 << 20, reserve_bytes: 64 << 20, hardening: Hardening::On, before_flush: None }
+    }
+}
+
+pub struct SledStorage {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Request>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SledStorage {
+    /// Opens the data folder, creating it if it is not there. Blocks on the disk.
+    ///
+    /// # Errors
+    /// `InUse`, `Newer`, `Damaged`, `Behind`, `Full`, `NotDurable` or `Io`; each message names the folder.
+    pub fn open(folder: &Path, options: SledOptions) -> Result<SledStorage, StorageError> {
+        let opened = open::open(folder, &options)?;
+        let (queue, requests) = mpsc::channel();
+        let (shared, counter) = Shared::new(opened, &options);
+        let shared = Arc::new(shared);
+        let committer = committer::start(shared.clone(), counter, requests, options).map_err(|error| {
+            StorageError::new(StorageErrorKind::Io, format!("cannot start the committer's thread: {error}"))
+        })?;
+        Ok(SledStorage { shared, queue, committer: Mutex::new(Some(committer)) })
+    }
+
+    /// Hands a verb to the committer. An error means that it was never carried out.
+    fn ask<T>(&self, verb: impl FnOnce(oneshot::Sender<T>) -> Verb) -> Result<oneshot::Receiver<T>, StorageError> {
+        if self.shared.is_closed() {
+            return Err(closed());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Request::Do(verb(answer))).map_err(|_| closed())?;
+        Ok(answered)
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(oneshot::Sender<Result<T, StorageError>>) -> Verb,
+    ) -> Answer<'_, T> {
+        let asked = self.ask(verb);
+        Box::pin(async move { asked?.await.unwrap_or_else(|_| Err(closed())) })
+    }
+
+    /// Reads on a thread that may block.
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, StorageError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let shared = self.shared.clone();
+        Box::pin(blocking(shared, read))
+    }
+
+    /// Flips a bit in a stored frame, for tests of what happens then.
+    #[doc(hidden)]
+    pub fn damage_frame(&self, run: RunKey, position: Position) -> Result<bool, StorageError> {
+        self.shared.damage_frame(run, position)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    shared: Arc<Shared>,
+    act: impl FnOnce(&Shared) -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    if shared.is_closed() {
+        return Err(closed());
+    }
+    let done = tokio::task::spawn_blocking(move || act(&shared)).await;
+    done.unwrap_or_else(|error| {
+        // sled asserts where it meets damage that it did not expect.
+        Err(StorageError::new(StorageErrorKind::Damaged, format!("reading the store failed: {error}")))
+    })
+}
+
+impl Storage for SledStorage {
+    fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    fn append(&self, append: Append) -> BoxFuture<'_, Appended> {
+        let asked = append.check().and_then(|()| self.ask(|answer| Verb::Append(Box::new(append), answer)));
+        Box::pin(async move {
+            match asked {
+                Ok(answered) => answered.await.unwrap_or(Appended::Unknown),
+                Err(error) => Appended::Refused(error),
+            }
+        })
+    }
+
+    fn frames(&self, run: RunKey, from: Position, max_bytes: usize) -> Answer<'_, Vec<StoredFrame>> {
+        self.read(move |shared| shared.frames(run, from, max_bytes))
+    }
+
+    fn put_payload(&self, run: RunKey, digest: Digest, bytes: Bytes) -> Answer<'_, ()> {
+        if bytes.len() <= PAYLOAD_ROW_MAX_BYTES {
+            return self.write(|answer| Verb::Payload { run, digest, bytes, answer });
+        }
+        self.read(move |shared| shared.put_payload_file(run, digest, &bytes))
+    }
+
+    fn payload(&self, run: RunKey, digest: Digest) -> Answer<'_, Option<Bytes>> {
+        self.read(move |shared| shared.payload(run, digest))
+    }
+
+    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+        self.read(move |shared| shared.claim(now, max))
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.shared.desk.changed())
+    }
+
+    fn release(&self, run: RunKey) -> Answer<'_, ()> {
+        self.write(|answer| Verb::Release { run, answer })
+    }
+
+    fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {
+        self.write(|answer| Verb::BeginRecall { run, answer })
+    }
+
+    fn set_stuck(&self, run: RunKey, head: Head) -> Answer<'_, ()> {
+        self.write(|answer| Verb::SetStuck { run, head: Box::new(head), answer })
+    }
+
+    fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent> {
+        self.write(|answer| Verb::Send { run, item, answer })
+    }
+
+    fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {
+        self.read(move |shared| shared.inbox(run))
+    }
+
+    fn head(&self, run: RunKey) -> Answer<'_, Option<Head>> {
+        self.read(move |shared| shared.head(run))
+    }
+
+    fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>> {
+        self.read(move |shared| shared.heads(tenant, &query))
+    }
+
+    fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let watch = self.shared.watches.watch(run);
+            let grown = watch.notify.notified();
+            tokio::pin!(grown);
+            grown.as_mut().enable();
+            match blocking(self.shared.clone(), move |shared| shared.durable_end(run)).await {
+                Ok(end) if end <= seen => grown.await,
+                // On an error the reader that comes back meets it itself.
+                Ok(_) | Err(_) => {}
+            }
+        })
+    }
+
+    fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Answer<'_, Vec<LogLine>> {
+        self.read(move |shared| shared.logs(run, after, max))
+    }
+
+    fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {
+        let key = key.to_owned();
+        self.read(move |shared| shared.start_key(tenant, &key))
+    }
+
+    fn put_component(&self, tenant: TenantId, record: ComponentRecord, bytes: Bytes) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let record = blocking(shared, move |shared| {
+                shared.put_component_files(tenant, &record, &bytes)?;
+                Ok(record)
+            });
+            let record = record.await?;
+            self.write(|answer| Verb::Component { tenant, record: Box::new(record), answer }).await
+        })
+    }
+
+    fn component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<ComponentRecord>> {
+        self.read(move |shared| shared.component(tenant, digest))
+    }
+
+    fn component_bytes(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<Bytes>> {
+        self.read(move |shared| shared.component_bytes(tenant, digest))
+    }
+
+    fn components(&self, tenant: TenantId) -> Answer<'_, Vec<ComponentRecord>> {
+        self.read(move |shared| shared.components(tenant))
+    }
+
+    fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>> {
+        let name = name.to_owned();
+        self.read(move |shared| shared.deployment(tenant, &name))
+    }
+
+    fn deployments(&self, tenant: TenantId) -> Answer<'_, Vec<Deployment>> {
+        self.read(move |shared| shared.deployments(tenant))
+    }
+
+    fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
+        self.write(|answer| Verb::Deployment { tenant, deployment: Box::new(deployment), answer })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.queue.send(Request::Close(answer)).map_err(|_| closed());
+        Box::pin(async move {
+            asked?;
+            answered.await.unwrap_or_else(|_| Err(closed()))
+        })
+    }
+}
+
+impl Drop for SledStorage {
+    /// Without a close before, the next opening counts this one as killed.
+    fn drop(&mut self) {
+        // Fails only if the committer has stopped already.
+        let _ = self.queue.send(Request::Stop);
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(committer) = committer {
+            // A panic there has stopped the store, and was printed.
+            let _ = committer.join();
+        }
+    }
+}

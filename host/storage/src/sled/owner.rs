@@ -1,0 +1,67 @@
+//! What becomes of a run without an append: claimed, given back, recalled, stuck.
+
+use trackway_replay::{Head, Timestamp};
+
+use super::draft::{Draft, News, Owned, Place};
+use super::key::{self, Kind};
+use super::row::{OpenRow, damaged};
+use super::shared::Shared;
+use crate::{Claims, RunKey, StorageError, StorageErrorKind};
+
+impl Shared {
+    /// Changes nothing on disk: a run's mark says "ready" until it is parked, and a timer stays until
+    /// the first append, so a crash after the claim loses nothing.
+    pub fn claim(&self, now: Timestamp, max: usize) -> Result<Claims, StorageError> {
+        let timers = self.db.scan_prefix([Kind::Timer as u8]).keys().map(|key| {
+            let key = key.map_err(|error| self.failed(&error))?;
+            key::timer_of(&key).ok_or_else(|| damaged(&key, "its key is too short"))
+        });
+        self.desk.claim(now, max, timers)
+    }
+}
+
+fn not_open(run: RunKey) -> StorageError {
+    StorageError::new(StorageErrorKind::Invalid, format!("run {} is not open", run.run))
+}
+
+impl Draft {
+    pub fn release(&mut self, run: RunKey) -> Result<(), StorageError> {
+        self.with_run(run, |draft, state| {
+            let news = if state.place.is_open() { News::Ready(run) } else { News::End(run) };
+            draft.tell(news);
+            state.owner = Owned::No;
+            Ok(())
+        })
+    }
+
+    pub fn begin_recall(&mut self, run: RunKey) -> Result<u32, StorageError> {
+        self.with_run(run, |draft, state| {
+            let recalls = state.place.recalls().saturating_add(1);
+            let to = match state.place {
+                Place::Ready(row) => Place::Ready(OpenRow { recalls, ..row }),
+                Place::Parked(row) => Place::Parked(OpenRow { recalls, ..row }),
+                Place::Nowhere | Place::Ended(_) => return Err(not_open(run)),
+            };
+            draft.shared.room.check()?;
+            draft.stage_move(run, state.place, to)?;
+            state.place = to;
+            Ok(recalls)
+        })
+    }
+
+    pub fn set_stuck(&mut self, run: RunKey, head: &Head) -> Result<(), StorageError> {
+        self.with_run(run, |draft, state| {
+            if !state.place.is_open() {
+                return Err(not_open(run));
+            }
+            draft.shared.room.check()?;
+            let to = Place::Parked(OpenRow { due: None, recalls: state.place.recalls() });
+            draft.stage(&key::of_run(Kind::Head, run), head)?;
+            draft.stage_move(run, state.place, to)?;
+            draft.tell(News::Park(run, None));
+            state.place = to;
+            state.owner = Owned::No;
+            Ok(())
+        })
+    }
+}

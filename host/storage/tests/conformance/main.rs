@@ -1,0 +1,83 @@
+//! What every store promises. Each promise is checked on sled and in memory by the same code; a
+//! promise that only one store can break (a real disk, simulated faults) has a test of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod faults;
+mod journal;
+mod listing;
+mod ownership;
+mod rows;
+mod sled_only;
+mod subject;
+
+macro_rules! promises {
+    ($($module:ident { $($promise:ident,)* })*) => {
+        mod sled {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $promise() {
+                    crate::$module::$promise(crate::subject::Subject::sled()).await;
+                }
+            )* })*
+        }
+        mod memory {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $promise() {
+                    crate::$module::$promise(crate::subject::Subject::memory()).await;
+                }
+            )* })*
+        }
+    };
+}
+
+promises! {
+    journal {
+        a_frame_stands_where_its_place_is_free_and_its_predecessor_known,
+        a_frame_with_another_predecessor_is_fenced_and_changes_nothing,
+        the_same_append_again_is_durable_and_changes_nothing,
+        frames_are_read_from_the_one_that_holds_the_position,
+        nothing_is_appended_after_the_end,
+        a_frame_over_the_limit_is_refused,
+        appends_of_many_runs_at_once_all_stand,
+        journals_survive_a_kill,
+        journals_survive_a_clean_stop,
+        a_watcher_wakes_when_the_run_grows,
+        a_watcher_that_is_late_does_not_wait,
+        a_tenant_sees_nothing_of_another,
+    }
+    ownership {
+        whoever_starts_a_run_owns_it,
+        a_run_that_was_owned_is_ready_after_a_kill,
+        a_parked_run_is_claimed_when_its_timer_is_due,
+        a_parked_run_without_timer_is_claimed_when_something_arrives,
+        an_item_that_came_before_the_park_makes_the_run_ready,
+        an_item_read_by_the_parking_frame_does_not,
+        timers_survive_a_kill,
+        an_earlier_timer_is_news,
+        the_owner_hears_a_knock_once,
+        a_claim_takes_no_more_than_asked_and_tells_that_there_is_more,
+        a_released_run_is_ready_at_once,
+        an_ended_run_leaves_nothing_behind,
+        recalls_are_counted_across_kills_until_the_run_gets_further,
+        a_stuck_run_waits_until_something_arrives,
+        every_opening_has_a_higher_epoch,
+        a_closed_store_answers_with_errors,
+    }
+    rows {
+        a_start_key_names_one_run_for_ever,
+        an_item_is_delivered_once_and_kept_in_order,
+        an_inbox_has_a_limit,
+        nobody_sends_to_a_run_that_is_not_there_or_has_ended,
+        payloads_come_back_as_they_were,
+        log_lines_stand_once_in_order,
+        components_come_back_with_their_manifest,
+        a_deployment_is_changed_only_from_the_revision_it_has,
+    }
+    listing {
+        the_newest_runs_come_first_page_by_page,
+        runs_are_filtered_by_workflow_deployment_and_status,
+        a_prefix_of_an_id_finds_its_runs,
+    }
+}

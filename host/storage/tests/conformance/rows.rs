@@ -1,0 +1,191 @@
+//! Promises about what stands beside the journals.
+
+use bytes::Bytes;
+use trackway_replay::{Digest, MessageId, Status, TenantId};
+use trackway_storage::{
+    Appended, ComponentRecord, Deployment, INBOX_MAX, LogKey, LogLine, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey, Sent,
+    StartKey, Version,
+};
+
+use crate::subject::{Journal, Subject, at, claim, durable, item, run, started};
+
+const TENANT: TenantId = TenantId::DEFAULT;
+
+fn start_key(key: &str, number: u128) -> StartKey {
+    StartKey { key: key.into(), run: run(number).run, request: Digest::of(b"request") }
+}
+
+pub async fn a_start_key_names_one_run_for_ever(subject: Subject) {
+    let store = subject.store();
+    let mut start = Journal::new(run(1)).next(Owner::Keep);
+    start.rows.start_key = Some(start_key("daily", 1));
+    let mut other = Journal::new(run(2)).next(Owner::Keep);
+    other.rows.start_key = Some(start_key("daily", 2));
+    // Both may come in one batch.
+    let (first, second) = tokio::join!(store.append(start.clone()), store.append(other.clone()));
+    durable(first);
+    assert!(matches!(second, Appended::KeyTaken(taken) if taken == start_key("daily", 1)));
+    durable(store.append(start.clone()).await);
+    drop(store);
+
+    let subject = subject.kill();
+    let store = subject.store();
+    assert!(matches!(store.append(other).await, Appended::KeyTaken(taken) if taken == start_key("daily", 1)));
+    assert_eq!(store.start_key(TENANT, "daily").await.unwrap(), Some(start_key("daily", 1)));
+    assert_eq!(store.start_key(TENANT, "dail").await.unwrap(), None);
+    assert_eq!(store.start_key(TenantId(2), "daily").await.unwrap(), None);
+    assert_eq!(store.head(run(2)).await.unwrap(), None);
+    durable(store.append(start).await);
+}
+
+pub async fn an_item_is_delivered_once_and_kept_in_order(subject: Subject) {
+    let mut journal = started(&*subject.store(), 1).await;
+    for message in [3, 1, 2, 1, 3] {
+        assert_eq!(subject.store().send(run(1), item(message)).await.unwrap(), Sent::Delivered);
+    }
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.inbox(run(1)).await.unwrap(), [item(3), item(1), item(2)]);
+    let mut append = journal.next(Owner::Keep);
+    append.rows.read = vec![MessageId(1), MessageId(3)];
+    journal.append(&*store, append).await;
+    // Read already: delivered, but not again.
+    assert_eq!(store.send(run(1), item(1)).await.unwrap(), Sent::Delivered);
+    assert_eq!(store.inbox(run(1)).await.unwrap(), [item(2)]);
+}
+
+pub async fn an_inbox_has_a_limit(subject: Subject) {
+    let store = subject.store();
+    let mut journal = started(&*store, 1).await;
+    let sends = (0..INBOX_MAX as u128).map(|message| store.send(run(1), item(message)));
+    for sent in futures_util::future::join_all(sends).await {
+        assert_eq!(sent.unwrap(), Sent::Delivered);
+    }
+    assert_eq!(store.send(run(1), item(9_999)).await.unwrap(), Sent::Full);
+    assert_eq!(store.send(run(1), item(0)).await.unwrap(), Sent::Delivered);
+    let mut append = journal.next(Owner::Keep);
+    append.rows.read = vec![MessageId(7)];
+    journal.append(&*store, append).await;
+    assert_eq!(store.send(run(1), item(9_999)).await.unwrap(), Sent::Delivered);
+}
+
+pub async fn nobody_sends_to_a_run_that_is_not_there_or_has_ended(subject: Subject) {
+    let mut journal = started(&*subject.store(), 1).await;
+    assert_eq!(subject.store().send(run(2), item(1)).await.unwrap(), Sent::NoSuchRun);
+    journal.go(&*subject.store(), Owner::End).await;
+    assert_eq!(subject.store().send(run(1), item(1)).await.unwrap(), Sent::Ended(Status::Succeeded));
+    let subject = subject.kill();
+    assert_eq!(subject.store().send(run(1), item(1)).await.unwrap(), Sent::Ended(Status::Succeeded));
+    assert_eq!(claim(&*subject.store(), at(9)).await.runs, []);
+}
+
+pub async fn payloads_come_back_as_they_were(subject: Subject) {
+    let sizes = [0, 1, PAYLOAD_ROW_MAX_BYTES, PAYLOAD_ROW_MAX_BYTES + 1, 1 << 20];
+    let payloads = sizes.map(|size_bytes| Bytes::from(vec![size_bytes as u8 ^ 0x5a; size_bytes]));
+    let mut journal = started(&*subject.store(), 1).await;
+    for bytes in &payloads {
+        for _ in 0..2 {
+            subject.store().put_payload(run(1), Digest::of(bytes), bytes.clone()).await.unwrap();
+        }
+    }
+    let with_frame = Bytes::from_static(b"in the same batch as its frame");
+    let mut append = journal.next(Owner::Keep);
+    append.rows.payloads = vec![(Digest::of(&with_frame), with_frame.clone())];
+    journal.append(&*subject.store(), append).await;
+
+    let subject = subject.kill();
+    let store = subject.store();
+    for bytes in payloads.iter().chain([&with_frame]) {
+        let digest = Digest::of(bytes);
+        assert_eq!(store.payload(run(1), digest).await.unwrap().as_ref(), Some(bytes));
+        assert_eq!(store.payload(run(2), digest).await.unwrap(), None);
+        assert_eq!(store.payload(RunKey { tenant: TenantId(2), ..run(1) }, digest).await.unwrap(), None);
+    }
+}
+
+fn line(step: u32, attempt: u32, number: u32) -> LogLine {
+    LogLine {
+        key: LogKey { step, attempt, effect: 0, line: number },
+        time: at(1),
+        level: "info".into(),
+        message: format!("line {step} {attempt} {number}").into(),
+        fields: "".into(),
+    }
+}
+
+pub async fn log_lines_stand_once_in_order(subject: Subject) {
+    let mut journal = started(&*subject.store(), 1).await;
+    started(&*subject.store(), 2).await;
+    let mut append = journal.next(Owner::Keep);
+    append.rows.logs = vec![line(1, 0, 0), line(0, 0, 1), line(0, 0, 0)];
+    journal.append(&*subject.store(), append).await;
+    let subject = subject.kill();
+    let store = subject.store();
+    let mut append = journal.next(Owner::Keep);
+    append.rows.logs = vec![line(0, 0, 1), line(300, 0, 0), line(1, 2, 0)];
+    journal.append(&*store, append).await;
+
+    let all = [line(0, 0, 0), line(0, 0, 1), line(1, 0, 0), line(1, 2, 0), line(300, 0, 0)];
+    assert_eq!(store.logs(run(1), None, 99).await.unwrap(), all);
+    assert_eq!(store.logs(run(1), None, 2).await.unwrap(), all[..2]);
+    assert_eq!(store.logs(run(1), Some(all[1].key), 2).await.unwrap(), all[2..4]);
+    assert_eq!(store.logs(run(1), Some(all[4].key), 2).await.unwrap(), []);
+    assert_eq!(store.logs(run(2), None, 99).await.unwrap(), []);
+}
+
+pub async fn components_come_back_with_their_manifest(subject: Subject) {
+    let bytes = Bytes::from(vec![9; 300_000]);
+    let record = ComponentRecord {
+        digest: Digest::of(&bytes),
+        size_bytes: bytes.len() as u64,
+        uploaded: at(1),
+        manifest: format!("{{\"doc\":\"{}\"}}", "x".repeat(200_000)).into(),
+        pure: true,
+    };
+    subject.store().put_component(TENANT, record.clone(), bytes.clone()).await.unwrap();
+    let later = ComponentRecord { uploaded: at(2), ..record.clone() };
+    subject.store().put_component(TENANT, later, bytes.clone()).await.unwrap();
+
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.component(TENANT, record.digest).await.unwrap(), Some(record.clone()));
+    assert_eq!(store.component_bytes(TENANT, record.digest).await.unwrap(), Some(bytes));
+    assert_eq!(store.components(TENANT).await.unwrap(), [record.clone()]);
+    assert_eq!(store.component(TenantId(2), record.digest).await.unwrap(), None);
+    assert_eq!(store.component_bytes(TenantId(2), record.digest).await.unwrap(), None);
+    assert_eq!(store.components(TenantId(2)).await.unwrap(), []);
+}
+
+fn deployment(name: &str, revision: u64, versions: u32) -> Deployment {
+    let versions = (1..=versions).map(|version| Version {
+        version,
+        component: Digest::of(&version.to_be_bytes()),
+        deployed: at(u64::from(version)),
+        allow_hosts: vec![format!("host-{version}.example").into()],
+    });
+    Deployment { name: name.into(), revision, current: 1, versions: versions.collect() }
+}
+
+pub async fn a_deployment_is_changed_only_from_the_revision_it_has(subject: Subject) {
+    let store = subject.store();
+    assert!(!store.put_deployment(TENANT, deployment("main", 2, 1)).await.unwrap());
+    assert!(store.put_deployment(TENANT, deployment("main", 1, 1)).await.unwrap());
+    assert!(!store.put_deployment(TENANT, deployment("main", 1, 2)).await.unwrap());
+    assert!(store.put_deployment(TENANT, deployment("mai", 1, 3)).await.unwrap());
+    let (one, other) = tokio::join!(
+        store.put_deployment(TENANT, deployment("main", 2, 2)),
+        store.put_deployment(TENANT, deployment("main", 2, 2)),
+    );
+    assert!(one.unwrap() ^ other.unwrap(), "two changes of one revision");
+    drop(store);
+
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.deployment(TENANT, "main").await.unwrap(), Some(deployment("main", 2, 2)));
+    assert_eq!(store.deployment(TENANT, "ma").await.unwrap(), None);
+    assert_eq!(store.deployments(TENANT).await.unwrap(), [deployment("mai", 1, 3), deployment("main", 2, 2)]);
+    assert_eq!(store.deployments(TenantId(2)).await.unwrap(), []);
+    // Many more versions than one row could hold.
+    assert!(store.put_deployment(TENANT, deployment("main", 3, 2_000)).await.unwrap());
+    assert_eq!(store.deployment(TENANT, "main").await.unwrap(), Some(deployment("main", 3, 2_000)));
+}

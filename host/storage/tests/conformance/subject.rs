@@ -1,0 +1,187 @@
+//! The stores under test, and short words for what the promises need.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use trackway_replay::{Digest, FrameId, Head, MessageId, Position, RunId, Status, TenantId, Timestamp};
+use trackway_storage::{
+    Append, Appended, Claims, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, SledOptions, SledStorage,
+    Storage,
+};
+
+/// Far more than any store needs; a promise that waits longer is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub enum Subject {
+    Sled { folder: TempDir, store: Option<Arc<SledStorage>> },
+    Memory(Arc<MemoryStorage>),
+}
+
+impl Subject {
+    pub fn sled() -> Subject {
+        let folder = TempDir::new().unwrap();
+        let store = Some(Arc::new(open(&folder)));
+        Subject::Sled { folder, store }
+    }
+
+    pub fn memory() -> Subject {
+        Subject::Memory(Arc::new(MemoryStorage::new()))
+    }
+
+    pub fn store(&self) -> Arc<dyn Storage> {
+        match self {
+            Subject::Sled { store, .. } => store.clone().unwrap(),
+            Subject::Memory(store) => store.clone(),
+        }
+    }
+
+    /// Nothing of the old store may be held any more.
+    pub fn kill(self) -> Subject {
+        match self {
+            Subject::Sled { folder, store } => {
+                drop(Arc::into_inner(store.unwrap()).unwrap());
+                let store = Some(Arc::new(open(&folder)));
+                Subject::Sled { folder, store }
+            }
+            Subject::Memory(store) => Subject::Memory(Arc::new(store.crash())),
+        }
+    }
+
+    pub async fn stop_and_start(self) -> Subject {
+        self.store().close().await.unwrap();
+        self.kill()
+    }
+}
+
+fn open(folder: &TempDir) -> SledStorage {
+    SledStorage::open(folder.path(), small()).unwrap()
+}
+
+pub fn small() -> SledOptions {
+    SledOptions { cache_bytes: 8 << 20, ..SledOptions::default() }
+}
+
+pub fn run(number: u128) -> RunKey {
+    RunKey { tenant: TenantId::DEFAULT, run: RunId(number) }
+}
+
+pub fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(1_000 * seconds)
+}
+
+/// A new name for a frame.
+pub fn frame_id() -> FrameId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    FrameId(u128::from(NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// A run's journal as its owner knows it.
+pub struct Journal {
+    pub run: RunKey,
+    pub end: Position,
+    pub last: Option<FrameId>,
+}
+
+impl Journal {
+    pub fn new(run: RunKey) -> Journal {
+        Journal { run, end: Position::FIRST, last: None }
+    }
+
+    /// The next append, of one entry.
+    pub fn next(&self, owner: Owner) -> Append {
+        let status = if owner == Owner::End { Status::Succeeded } else { Status::Running };
+        let head = (self.last.is_none() || owner == Owner::End).then(|| head(self.run, status));
+        Append {
+            run: self.run,
+            position: self.end,
+            entries: 1,
+            previous: self.last,
+            id: frame_id(),
+            frame: Bytes::from(format!("frame of {:?} at {}", self.run, self.end)),
+            rows: Rows { head, owner, ..Rows::default() },
+        }
+    }
+
+    pub fn took(&mut self, append: &Append) {
+        self.end = append.position.plus(u64::from(append.entries));
+        self.last = Some(append.id);
+    }
+
+    pub async fn append(&mut self, store: &dyn Storage, append: Append) {
+        self.took(&append);
+        durable(store.append(append).await);
+    }
+
+    pub async fn go(&mut self, store: &dyn Storage, owner: Owner) {
+        self.append(store, self.next(owner)).await;
+    }
+}
+
+/// A run that was started and is owned.
+pub async fn started(store: &dyn Storage, number: u128) -> Journal {
+    let mut journal = Journal::new(run(number));
+    journal.go(store, Owner::Keep).await;
+    journal
+}
+
+#[track_caller]
+pub fn durable(appended: Appended) {
+    assert!(matches!(appended, Appended::Durable), "{appended:?}");
+}
+
+#[track_caller]
+pub fn fenced(appended: Appended) {
+    assert!(matches!(appended, Appended::Fenced), "{appended:?}");
+}
+
+pub fn head(run: RunKey, status: Status) -> Head {
+    Head {
+        run: run.run,
+        workflow: "count".into(),
+        deployment: "main".into(),
+        component: Digest::of(b"component"),
+        status,
+        waiting: None,
+        due: None,
+        started: at(1),
+        changed: at(2),
+        finished: None,
+        code: None,
+        message: None,
+        steps: 0,
+        format: 1,
+        rules: 1,
+    }
+}
+
+pub fn item(message: u128) -> InboxItem {
+    InboxItem {
+        message: MessageId(message),
+        arrived: at(3),
+        body: InboxBody::Cancel { reason: format!("reason {message}").into() },
+    }
+}
+
+pub async fn claim(store: &dyn Storage, now: Timestamp) -> Claims {
+    store.claim(now, 100).await.unwrap()
+}
+
+/// Waits for news, but not for ever.
+pub async fn news(store: &dyn Storage) {
+    tokio::time::timeout(PATIENCE, store.changed()).await.expect("a claim may find something, and nobody was told");
+}
+
+pub async fn within_patience<T>(waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it should have been told")
+}
+
+/// Whether it is resolved now, without waiting for anything.
+pub async fn is_quiet(waiting: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        biased;
+        () = waiting => false,
+        () = std::future::ready(()) => true,
+    }
+}
