@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use trackway_replay::{Digest, Head, TenantId};
+use trackway_replay::{Digest, Head, TenantId, Timestamp};
 
 use super::counter::{Counter, Stop};
 use super::draft::Draft;
@@ -35,7 +35,7 @@ pub(super) enum Verb {
     Payload { run: RunKey, digest: Digest, bytes: Bytes, answer: Answerer<()> },
     Release { run: RunKey, answer: Answerer<()> },
     BeginRecall { run: RunKey, answer: Answerer<u32> },
-    SetStuck { run: RunKey, head: Box<Head>, answer: Answerer<()> },
+    Park { run: RunKey, due: Option<Timestamp>, head: Option<Box<Head>>, answer: Answerer<()> },
     Send { run: RunKey, item: InboxItem, answer: Answerer<Sent> },
     Component { tenant: TenantId, record: Box<ComponentRecord>, answer: Answerer<()> },
     Deployment { tenant: TenantId, deployment: Box<Deployment>, answer: Answerer<bool> },
@@ -171,7 +171,7 @@ impl Verb {
             Verb::Append(_, answer) => drop(answer.send(Appended::Refused(error))),
             Verb::Payload { answer, .. }
             | Verb::Release { answer, .. }
-            | Verb::SetStuck { answer, .. }
+            | Verb::Park { answer, .. }
             | Verb::Component { answer, .. } => drop(answer.send(Err(error))),
             Verb::BeginRecall { answer, .. } => drop(answer.send(Err(error))),
             Verb::Send { answer, .. } => drop(answer.send(Err(error))),

@@ -110,8 +110,8 @@ impl Draft {
                 let recalls = self.begin_recall(run);
                 Reply::Recalls(answer, self.settle(recalls))
             }
-            Verb::SetStuck { run, head, answer } => {
-                let done = self.set_stuck(run, &head);
+            Verb::Park { run, due, head, answer } => {
+                let done = self.park(run, due, head.as_deref());
                 Reply::Done(answer, self.settle(done))
             }
             Verb::Send { run, item, answer } => {

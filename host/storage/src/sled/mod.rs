@@ -187,8 +187,8 @@ impl Storage for SledStorage {
         self.write(|answer| Verb::BeginRecall { run, answer })
     }
 
-    fn set_stuck(&self, run: RunKey, head: Head) -> Answer<'_, ()> {
-        self.write(|answer| Verb::SetStuck { run, head: Box::new(head), answer })
+    fn park(&self, run: RunKey, due: Option<Timestamp>, head: Option<Head>) -> Answer<'_, ()> {
+        self.write(|answer| Verb::Park { run, due, head: head.map(Box::new), answer })
     }
 
     fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent> {

@@ -49,16 +49,24 @@ impl Draft {
         })
     }
 
-    pub fn set_stuck(&mut self, run: RunKey, head: &Head) -> Result<(), StorageError> {
+    pub fn park(&mut self, run: RunKey, due: Option<Timestamp>, head: Option<&Head>) -> Result<(), StorageError> {
         self.with_run(run, |draft, state| {
             if !state.place.is_open() {
                 return Err(not_open(run));
             }
             draft.shared.room.check()?;
-            let to = Place::Parked(OpenRow { due: None, recalls: state.place.recalls() });
-            draft.stage(&key::of_run(Kind::Head, run), head)?;
+            let recalls = state.place.recalls();
+            // Whoever claims it reads the inbox and parks it again, with the same timer.
+            let (to, news) = if state.unread.is_empty() {
+                (Place::Parked(OpenRow { due, recalls }), News::Park(run, due))
+            } else {
+                (Place::Ready(OpenRow { due: None, recalls }), News::Ready(run))
+            };
+            if let Some(head) = head {
+                draft.stage(&key::of_run(Kind::Head, run), head)?;
+            }
             draft.stage_move(run, state.place, to)?;
-            draft.tell(News::Park(run, None));
+            draft.tell(news);
             state.place = to;
             state.owner = Owned::No;
             Ok(())

@@ -194,7 +194,7 @@ pub async fn a_stuck_run_waits_until_something_arrives(subject: Subject) {
     let mut journal = started(&*subject.store(), 1).await;
     journal.go(&*subject.store(), Owner::Park { due: Some(at(5)) }).await;
     claim(&*subject.store(), at(5)).await;
-    subject.store().set_stuck(run(1), head(run(1), Status::Stuck)).await.unwrap();
+    subject.store().park(run(1), None, Some(head(run(1), Status::Stuck))).await.unwrap();
     assert_eq!(claim(&*subject.store(), at(99)).await.runs, []);
 
     let subject = subject.kill();
