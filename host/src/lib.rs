@@ -8,5 +8,6 @@ pub mod cli;
 pub mod effects;
 pub mod error;
 pub mod sandbox;
+pub mod worker;
 
 pub use error::{Code, Error, Result};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 use crate::Value;
 
@@ -26,6 +27,7 @@ pub mod code {
     pub const TOO_MANY: &str = "TOO_MANY";
     pub const NOTHING_OPEN: &str = "NOTHING_OPEN";
     pub const EGRESS_DENIED: &str = "EGRESS_DENIED";
+    pub const HOST_FAILED: &str = "HOST_FAILED";
     pub const HTTP_CONNECT: &str = "HTTP_CONNECT";
     pub const HTTP_TIMEOUT: &str = "HTTP_TIMEOUT";
     pub const HTTP_BROKEN: &str = "HTTP_BROKEN";
@@ -85,9 +87,13 @@ impl Failure {
     }
 
     /// The text that is journaled and that the guest gets; always within [`Value::INLINE_MAX_BYTES`].
-    pub fn to_value(&self) -> Value {
+    pub fn to_text(&self) -> Arc<str> {
         let text = serde_json::to_string(&self.clone().within_limits());
-        Value::inline(text.expect("a failure holds only text and JSON"))
+        text.expect("a failure holds only text and JSON").into()
+    }
+
+    pub fn to_value(&self) -> Value {
+        Value::Inline(self.to_text())
     }
 
     fn within_limits(mut self) -> Failure {

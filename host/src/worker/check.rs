@@ -1,0 +1,54 @@
+//! What a guest may hand over: JSON that is JSON, options that are known. Pure.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use trackway_replay::{Failure, Limits, code};
+
+/// Enough for every option there is.
+pub(super) const OPTIONS_MAX_BYTES: usize = 4 << 10;
+pub(super) const NAME_MAX_BYTES: usize = 128;
+pub(super) const AT_MAX_BYTES: usize = 512;
+const LABEL_MAX_BYTES: usize = 256;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    label: Option<String>,
+}
+
+/// The options of `call` and `sleep`.
+pub(super) fn options(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if text.len() > OPTIONS_MAX_BYTES {
+        let message = format!("options are {} bytes; the limit is {OPTIONS_MAX_BYTES}", text.len());
+        return Err(Failure::permanent(code::BAD_OPTIONS, message));
+    }
+    let options: Options = serde_json::from_str(text)
+        .map_err(|error| Failure::permanent(code::BAD_OPTIONS, format!("options: {error}")))?;
+    match options.label {
+        Some(label) if label.len() > LABEL_MAX_BYTES => {
+            let message = format!("`label` is {} bytes; the limit is {LABEL_MAX_BYTES}", label.len());
+            Err(Failure::permanent(code::BAD_OPTIONS, message))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A value that crosses. `code` says on which side it is wrong.
+pub(super) fn value(text: &str, limits: &Limits, code: &str) -> Result<(), Failure> {
+    if text.len() > limits.value_bytes as usize {
+        let message = format!("the value is {} bytes; the limit is {}", text.len(), limits.value_bytes);
+        return Err(Failure::permanent(code::TOO_LARGE, message));
+    }
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::permanent(code, format!("not JSON: {error}"))),
+    }
+}
+
+/// The part of `text` that fits into `max` bytes.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}

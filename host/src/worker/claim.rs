@@ -1,0 +1,103 @@
+//! Finds runs to drive: ready ones, due ones, and those whose inbox got something.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use trackway_replay::Timestamp;
+use trackway_storage::RunKey;
+
+use super::Core;
+use super::drive;
+use super::load;
+use super::registry::Found;
+
+/// More at once would only wait for each other.
+const CLAIMS_MAX: usize = 64;
+/// A claim that the store refused is tried again after this.
+const CLAIM_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+pub(super) async fn claim_loop(core: Arc<Core>) {
+    while !core.is_draining() {
+        let next_due = match claim(&core).await {
+            Ok(Claimed { next_due, was_full: false }) => next_due,
+            Ok(Claimed { was_full: true, .. }) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "runs cannot be claimed");
+                Some(core.clock.now() + CLAIM_AGAIN_AFTER)
+            }
+        };
+        let expiry = core.registry.warm_since().map(|since| since + core.options.warm_for);
+        let wake_at = [next_due, expiry].into_iter().flatten().min();
+        let timer = async {
+            match wake_at {
+                Some(at) => core.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = core.storage.changed() => {}
+            () = core.nudge.notified() => {}
+            () = timer => {}
+        }
+        evict_expired(&core);
+    }
+}
+
+struct Claimed {
+    next_due: Option<Timestamp>,
+    was_full: bool,
+}
+
+async fn claim(core: &Arc<Core>) -> crate::Result<Claimed> {
+    // Warm runs give way to runs that have something to do.
+    let room = (core.runs.available_permits() + core.registry.warm_count()).min(CLAIMS_MAX);
+    let claims = core.storage.claim(core.clock.now(), room).await?;
+    claims.knocks.into_iter().for_each(|key| core.registry.knock(key));
+    let was_full = room > 0 && claims.runs.len() == room;
+    claims.runs.into_iter().for_each(|key| take(core, key));
+    Ok(Claimed { next_due: claims.next_due, was_full })
+}
+
+/// Sees to it that a run which was claimed is driven.
+pub(super) fn take(core: &Arc<Core>, key: RunKey) {
+    match core.registry.claimed(key) {
+        Found::Driven => {}
+        // Something is in its inbox; if it is a cancel, the run can be ended as it is.
+        Found::Held => {
+            let core = core.clone();
+            core.spawner.clone().spawn(Box::pin(async move {
+                load::end_if_cancelled(&core, key).await;
+            }));
+        }
+        Found::Warm(active) => {
+            active.claimed();
+            core.spawner.spawn(Box::pin(drive::drive(active)));
+        }
+        Found::Nothing => {
+            let task_core = core.clone();
+            core.spawner.spawn(Box::pin(async move {
+                match room(&task_core).await {
+                    Some(room) => load::load_and_drive(task_core, key, room).await,
+                    None => {
+                        task_core.registry.gone(key);
+                    }
+                }
+            }));
+        }
+    }
+}
+
+/// Room for one more run in hand, made by an eviction if need be.
+pub(super) async fn room(core: &Arc<Core>) -> Option<OwnedSemaphorePermit> {
+    if core.runs.available_permits() == 0 {
+        drop(core.registry.evict(Timestamp(u64::MAX)));
+    }
+    core.runs.clone().acquire_owned().await.ok()
+}
+
+fn evict_expired(core: &Core) {
+    let now = core.clock.now();
+    let warm_for = u64::try_from(core.options.warm_for.as_micros()).unwrap_or(u64::MAX);
+    let since = Timestamp(now.0.saturating_sub(warm_for));
+    while core.registry.evict(since).is_some() {}
+}

@@ -1,0 +1,233 @@
+//! Brings a run back from its journal: the frames are read, the entries folded, the machine told
+//! what is on record.
+
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use trackway_replay::{
+    BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Outcome,
+    Position, RunState, StepId,
+};
+use trackway_storage::{Append, Appended, InboxBody, Owner, Rows, RunKey, Storage};
+
+use super::Core;
+use super::code::code_of;
+use super::drive::{self, Active, stuck_head};
+use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
+use crate::effects::Grants;
+use crate::{Code, Error, Result};
+
+/// Read in pieces of this size, so that a long journal does not stand in memory twice.
+const READ_MAX_BYTES: usize = 4 << 20;
+/// A run whose recall brought the process down this often is left alone.
+const RECALLS_MAX: u32 = 3;
+
+/// A journal as it stands.
+pub(crate) struct Journal {
+    pub entries: Vec<Entry>,
+    pub last_frame: FrameId,
+}
+
+pub(crate) async fn read_journal(storage: &dyn Storage, key: RunKey) -> Result<Journal> {
+    let unreadable = |why: String| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut last_frame = None;
+    loop {
+        let next = Position(entries.len() as u64);
+        let frames = storage.frames(key, next, READ_MAX_BYTES).await?;
+        if frames.is_empty() {
+            break;
+        }
+        for stored in frames {
+            let frame = Frame::decode(&stored.frame).map_err(|error| unreadable(error.to_string()))?;
+            let expected = Position(entries.len() as u64);
+            if frame.position() != expected || stored.previous != last_frame {
+                return Err(unreadable(format!(
+                    "the frame at {} does not follow position {expected}",
+                    stored.position
+                )));
+            }
+            entries.extend(frame.entries);
+            last_frame = Some(stored.id);
+        }
+    }
+    match last_frame {
+        Some(last_frame) => Ok(Journal { entries, last_frame }),
+        None => Err(Error::new(Code::NoSuchRun, format!("run {} has no journal", key.run))),
+    }
+}
+
+/// The machine of a run that goes on: its recorded commands, and the answers that are there.
+pub(super) fn machine_of(state: &RunState, entries: &[Entry], engine: &str) -> Machine {
+    machine_of_code(state, entries, engine, state.started().component)
+}
+
+/// The same for other code: what `component` on `engine` is held against.
+pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str, component: Digest) -> Machine {
+    let mut machine = Machine::new(state.started_at(), state.started().limits.fuel);
+    for entry in entries {
+        let rule = || fuel_rule(state, entry.position, engine, component);
+        match &entry.kind {
+            Kind::Asked(asked) => machine.expect(asked.into(), asked.proof, rule()),
+            Kind::Forgotten(forgotten) => {
+                machine.expect(about(forgotten.step, true, forgotten.proof.digest), forgotten.proof, rule());
+            }
+            Kind::StepCancelAsked(asked) => {
+                machine.expect(about(asked.step, false, asked.proof.digest), asked.proof, rule());
+            }
+            Kind::Answered(answered) => {
+                let outcome: Outcome = answered.outcome.clone();
+                machine.answered(entry.position, entry.time, answered.step.0, outcome);
+            }
+            Kind::CancelReceived(cancel) => {
+                machine.cancel_received(entry.position, entry.time, cancel.reason.clone());
+            }
+            Kind::Started(_)
+            | Kind::Claimed(_)
+            | Kind::AttemptStarted(_)
+            | Kind::AttemptResumed(_)
+            | Kind::EffectAsked(_)
+            | Kind::EffectAnswered(_)
+            | Kind::Failed(_)
+            | Kind::Finished(_) => {}
+        }
+    }
+    machine
+}
+
+fn about(step: StepId, is_forget: bool, digest: Digest) -> trackway_replay::Command {
+    let id = step.0;
+    let act = if is_forget { trackway_replay::Act::Forget { id } } else { trackway_replay::Act::Cancel { id } };
+    trackway_replay::Command { act, digest, at: None }
+}
+
+pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) {
+    match load(&core, key, room).await {
+        Ok(active) => {
+            active.claimed();
+            drive::drive(active).await;
+        }
+        Err(error) => {
+            tracing::error!(run = %key.run, %error, "the run cannot be taken up");
+            if !end_if_cancelled(&core, key).await {
+                leave_stuck(&core, key, &error).await;
+            }
+        }
+    }
+}
+
+/// Ends a run that cannot be recalled, if somebody asked to cancel it: that needs no replay. Only
+/// for runs that this worker owns and does not drive.
+pub(super) async fn end_if_cancelled(core: &Arc<Core>, key: RunKey) -> bool {
+    match try_end_cancelled(core, key).await {
+        Ok(has_ended) => {
+            if has_ended {
+                core.registry.gone(key);
+            }
+            has_ended
+        }
+        Err(error) => {
+            tracing::error!(run = %key.run, %error, "the cancelled run cannot be ended");
+            false
+        }
+    }
+}
+
+async fn try_end_cancelled(core: &Arc<Core>, key: RunKey) -> Result<bool> {
+    let items = core.storage.inbox(key).await?;
+    let Some((message, reason)) = items.iter().map(|item| (item.message, cancel_reason(&item.body))).next() else {
+        return Ok(false);
+    };
+    let Journal { entries, last_frame } = read_journal(&*core.storage, key).await?;
+    let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
+    let mut state = RunState::of(&entries).map_err(unreadable)?;
+    let mut sequencer = sequencer_after(state.last(), core.storage.epoch());
+    let position = sequencer.next();
+    let now = core.clock.now();
+    let claimed = Claimed {
+        worker: core.options.name.clone(),
+        engine: core.sandbox.engine_name().clone(),
+        component: state.started().component,
+    };
+    let unread = items.iter().skip(1).map(|item| item.message).collect();
+    let finished = Finished { end: End::Cancelled { reason: reason.clone() }, fingerprint: None, unread };
+    let kinds =
+        [Kind::Claimed(claimed), Kind::CancelReceived(CancelReceived { message, reason }), Kind::Finished(finished)];
+    for kind in kinds {
+        state.apply(sequencer.push(now, kind)).map_err(unreadable)?;
+    }
+    let entries = sequencer.take_frame();
+    let append = Append {
+        run: key,
+        position,
+        entries: entries.len() as u32,
+        previous: Some(last_frame),
+        id: FrameId(u128::from_le_bytes(core.random())),
+        frame: Frame::encode(&entries).into(),
+        rows: Rows { head: Some(state.head()), owner: Owner::End, read: vec![message], ..Rows::default() },
+    };
+    match core.storage.append(append).await {
+        Appended::Durable => Ok(true),
+        Appended::Fenced | Appended::Unknown | Appended::KeyTaken(_) => Ok(false),
+        Appended::Refused(error) => Err(error.into()),
+    }
+}
+
+fn cancel_reason(body: &InboxBody) -> Arc<str> {
+    let InboxBody::Cancel { reason } = body;
+    reason.clone()
+}
+
+async fn leave_stuck(core: &Arc<Core>, key: RunKey, error: &Error) {
+    let parked = match core.storage.head(key).await {
+        Ok(Some(head)) => {
+            let head = stuck_head(head, core.clock.now(), error);
+            core.storage.park(key, None, Some(head)).await
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = parked {
+        tracing::error!(run = %key.run, %error, "the run cannot be marked as stuck");
+    }
+    // What is in its inbox would make it ready again at once.
+    core.registry.hold(key);
+}
+
+async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Result<Box<Active>> {
+    let recalls = core.storage.begin_recall(key).await?;
+    if recalls > RECALLS_MAX {
+        let message = format!("taking up the run did not get beyond its claim {RECALLS_MAX} times");
+        return Err(Error::new(Code::Quarantined, message));
+    }
+    let Journal { entries, last_frame } = read_journal(&*core.storage, key).await?;
+    let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
+    let state = RunState::of(&entries).map_err(unreadable)?;
+    let started = state.started().clone();
+    let code = code_of(core, key.tenant, started.component).await?;
+    let grants = grants_of(core, key, &started.deployment, started.component).await?;
+    let machine = machine_of(&state, &entries, core.sandbox.engine_name());
+    let durable = Position(entries.len() as u64);
+    let sequencer = sequencer_after(state.last(), core.storage.epoch());
+    let loaded = Loaded {
+        machine,
+        state,
+        sequencer,
+        previous: Some(last_frame),
+        start_key: None,
+        head_written: None,
+        recall_counted: true,
+        durable,
+    };
+    let run = Run::new(Given { key, core: core.clone(), code, grants }, loaded);
+    Ok(Box::new(Active::new(run, room, None)))
+}
+
+/// What the functions of a run may reach: what the deployment was granted with this component.
+pub(super) async fn grants_of(core: &Core, key: RunKey, deployment: &str, component: Digest) -> Result<Arc<Grants>> {
+    let Some(deployment) = core.storage.deployment(key.tenant, deployment).await? else {
+        return Ok(Arc::new(Grants::default()));
+    };
+    let version = deployment.versions.iter().rev().find(|version| version.component == component);
+    let patterns = version.map(|version| version.allow_hosts.as_slice()).unwrap_or_default();
+    Grants::parse(patterns).map(Arc::new)
+}

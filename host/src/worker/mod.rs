@@ -1,0 +1,150 @@
+//! Drives runs: claims each, runs its workflow and its functions, writes its journal, parks it.
+//!
+//! ```text
+//!            claim / start                    frames            one flush for many runs
+//!  storage ───────────────▶ drive (one task ─────────▶ storage ────────────────▶ durable
+//!     ▲                      for each run)                                          │
+//!     │ park, end             │        ▲ entries                 may leave          │
+//!     └───────────────────────┘        │                 ┌──────────────────────────┘
+//!                             workflow │ attempts (one task each) ──▶ effects
+//! ```
+//!
+//! Everything it needs is handed to it, so one test drives it on one thread with virtual time. It
+//! never names the engine, the store or the network.
+
+mod attempt;
+mod check;
+mod claim;
+mod code;
+mod drive;
+mod function;
+mod load;
+mod registry;
+mod run;
+mod start;
+mod verify;
+mod workflow;
+mod write;
+
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+use trackway_storage::Storage;
+
+use crate::effects::{Clock, Effects, Randomness};
+use crate::sandbox::Sandbox;
+
+pub use start::{Start, StartAnswer, StartKeyRequest};
+pub use verify::{EndCheck, ReplayReport};
+
+/// Starts a task, on whatever runs tasks.
+pub trait Spawner: Send + Sync + 'static {
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+/// Spawns on the tokio runtime that the call is made on.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct TokioSpawner;
+
+impl Spawner for TokioSpawner {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    pub storage: Arc<dyn Storage>,
+    pub sandbox: Arc<Sandbox>,
+    pub effects: Arc<dyn Effects>,
+    pub clock: Arc<dyn Clock>,
+    pub randomness: Arc<dyn Randomness>,
+    pub spawner: Arc<dyn Spawner>,
+    pub options: Options,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name of the worker in `Claimed` and in the trace.
+    pub name: Arc<str>,
+    /// How long a parked run keeps its instance.
+    pub warm_for: Duration,
+    /// Runs that hold an instance at once, the warm ones included.
+    pub runs_max: usize,
+    /// Attempts that hold an instance at once.
+    pub attempts_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { name: "worker".into(), warm_for: Duration::from_secs(3), runs_max: 256, attempts_max: 256 }
+    }
+}
+
+/// What every task of the worker shares.
+pub(crate) struct Core {
+    storage: Arc<dyn Storage>,
+    sandbox: Arc<Sandbox>,
+    effects: Arc<dyn Effects>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    spawner: Arc<dyn Spawner>,
+    options: Options,
+    registry: registry::Registry,
+    runs: Arc<Semaphore>,
+    attempts: Arc<Semaphore>,
+    draining: AtomicBool,
+    /// Wakes the claim loop: a warm run expired, room came free, the worker drains.
+    nudge: Notify,
+}
+
+impl Core {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.randomness.fill(&mut bytes);
+        bytes
+    }
+}
+
+pub struct Worker {
+    core: Arc<Core>,
+}
+
+impl Worker {
+    /// Begins to claim and drive runs.
+    pub fn spawn(parts: Parts) -> Arc<Worker> {
+        let Parts { storage, sandbox, effects, clock, randomness, spawner, options } = parts;
+        let core = Arc::new(Core {
+            runs: Arc::new(Semaphore::new(options.runs_max)),
+            attempts: Arc::new(Semaphore::new(options.attempts_max)),
+            registry: registry::Registry::default(),
+            draining: AtomicBool::new(false),
+            nudge: Notify::new(),
+            storage,
+            sandbox,
+            effects,
+            clock,
+            randomness,
+            spawner,
+            options,
+        });
+        core.spawner.spawn(Box::pin(claim::claim_loop(core.clone())));
+        Arc::new(Worker { core })
+    }
+
+    /// Takes no new runs, gives effects in flight `grace` to end, and returns when all that was
+    /// done is durable and every run is given back.
+    pub async fn drain(&self, grace: Duration) {
+        self.core.draining.store(true, Ordering::Release);
+        self.core.nudge.notify_waiters();
+        self.core.nudge.notify_one();
+        let until = self.core.clock.now() + grace;
+        self.core.registry.drain(until).await;
+    }
+}

@@ -1,0 +1,440 @@
+//! One active run: its machine, its state and the entries that no frame holds yet, behind one lock.
+//! The workflow, its attempts and the driver all sequence here, so there is one order.
+
+use bytes::Bytes;
+use futures_util::future::AbortHandle;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use tokio::sync::{Notify, watch};
+use trackway_replay::{
+    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Phase, Position,
+    Random, RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
+};
+use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
+
+use super::Core;
+use crate::effects::Grants;
+use crate::sandbox::Code as GuestCode;
+
+/// Large values that are kept in memory for their delivery; beyond it those that are durable are
+/// read from the store again.
+const HELD_MAX_BYTES: usize = 32 << 20;
+/// Lines that one instance may log; the last one says that the rest is dropped.
+pub(super) const LOG_LINES_MAX: u32 = 10_000;
+
+pub(crate) struct Run {
+    pub key: RunKey,
+    pub core: Arc<Core>,
+    pub code: Arc<GuestCode>,
+    pub grants: Arc<Grants>,
+    pub started: Arc<Started>,
+    inner: Mutex<Inner>,
+    /// Wakes the driver.
+    pub poke: Notify,
+    /// How far the journal is durable: the position after the last durable entry.
+    durable: watch::Sender<Durable>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    UpTo(Position),
+    /// Nothing more becomes durable through this worker.
+    Never,
+}
+
+/// The run has left this worker; whoever waits for it must end without a trace.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gone;
+
+pub(super) struct Inner {
+    pub machine: Machine,
+    pub state: RunState,
+    pub sequencer: Sequencer,
+    pub random: Random,
+    /// The workflow waits in `next` or for room.
+    pub guest: Option<Waker>,
+    /// Attempts that are too far ahead of storage.
+    pub waiting_for_room: Vec<Waker>,
+    pub timers: BTreeSet<(Timestamp, StepId)>,
+    /// Attempts that a task of this worker makes now.
+    pub attempts: BTreeMap<StepId, LiveAttempt>,
+    /// Open steps on record are being taken care of.
+    pub taken_up: bool,
+    /// Stopped when the entry at the position is durable.
+    pub aborts: Vec<(Position, AbortHandle)>,
+    held: BTreeMap<Digest, Arc<str>>,
+    held_bytes: usize,
+    /// Payloads that no frame brought to the store yet.
+    pub payloads: Vec<(Digest, Arc<str>)>,
+    pub logs: Vec<LogLine>,
+    /// Inbox items that the next frame reads.
+    pub read: Vec<MessageId>,
+    /// Inbox items that were read, by a frame or one to come.
+    pub seen: BTreeSet<MessageId>,
+    pub knocked: bool,
+    /// Everything before this position is wanted durable now.
+    pub forced: Position,
+    /// When the oldest entry without a frame was sequenced.
+    pub pending_since: Timestamp,
+    pub previous: Option<FrameId>,
+    pub start_key: Option<StartKey>,
+    pub head_written: Option<Status>,
+    /// Entries other than `Claimed` were sequenced in this activation.
+    pub moved_on: bool,
+    pub recall_counted: bool,
+    pub stop: Option<Stopping>,
+    pub drain_until: Option<Timestamp>,
+    pub effects_in_flight: usize,
+    log_place: (u64, u32),
+    log_lines: u32,
+}
+
+/// Why the workflow's instance was stopped.
+#[derive(Debug, Clone)]
+pub(super) enum Stopping {
+    Diverged(Box<Divergence>),
+    /// A value that it needs cannot be read.
+    Unreadable(crate::Error),
+    /// It ends with this, by an import instead of by returning.
+    GuestFailed(Failure),
+    Gone,
+}
+
+pub(super) struct LiveAttempt {
+    pub attempt: u32,
+    pub abort: AbortHandle,
+    /// Nothing happens in it before then: it waits for effects that are sleeps.
+    pub idle_until: Option<Timestamp>,
+}
+
+/// What a run begins an activation with.
+pub(super) struct Loaded {
+    pub machine: Machine,
+    pub state: RunState,
+    pub sequencer: Sequencer,
+    pub previous: Option<FrameId>,
+    pub start_key: Option<StartKey>,
+    pub head_written: Option<Status>,
+    pub recall_counted: bool,
+    pub durable: Position,
+}
+
+pub(super) struct Given {
+    pub key: RunKey,
+    pub core: Arc<Core>,
+    pub code: Arc<GuestCode>,
+    pub grants: Arc<Grants>,
+}
+
+impl Run {
+    pub fn new(given: Given, loaded: Loaded) -> Arc<Run> {
+        let Given { key, core, code, grants } = given;
+        let started = loaded.state.started().clone();
+        let inner = Inner {
+            random: Random::of_run(started.seed),
+            machine: loaded.machine,
+            state: loaded.state,
+            sequencer: loaded.sequencer,
+            guest: None,
+            waiting_for_room: Vec::new(),
+            timers: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            taken_up: false,
+            aborts: Vec::new(),
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            payloads: Vec::new(),
+            logs: Vec::new(),
+            read: Vec::new(),
+            seen: BTreeSet::new(),
+            knocked: true,
+            forced: Position::FIRST,
+            pending_since: Timestamp::default(),
+            previous: loaded.previous,
+            start_key: loaded.start_key,
+            head_written: loaded.head_written,
+            moved_on: false,
+            recall_counted: loaded.recall_counted,
+            stop: None,
+            drain_until: None,
+            effects_in_flight: 0,
+            log_place: (0, 0),
+            log_lines: 0,
+        };
+        let durable = watch::Sender::new(Durable::UpTo(loaded.durable));
+        Arc::new(Run { key, core, code, grants, started, inner: Mutex::new(inner), poke: Notify::new(), durable })
+    }
+
+    /// A panic while it was held is a bug of one run; the next user of the lock sees a run that
+    /// its driver has left.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.core.clock.now()
+    }
+
+    pub fn knock(&self) {
+        self.lock().knocked = true;
+        self.poke.notify_one();
+    }
+
+    pub fn drain(&self, until: Timestamp) {
+        self.lock().drain_until = Some(until);
+        self.poke.notify_one();
+    }
+
+    /// Asks for everything before `end` to be made durable, now.
+    pub fn force(&self, inner: &mut Inner, end: Position) {
+        inner.forced = inner.forced.max(end);
+        self.poke.notify_one();
+    }
+
+    /// Resolves when everything before `end` is durable. Must be forced, or be in a frame by itself.
+    pub async fn durable(&self, end: Position) -> Result<(), Gone> {
+        let mut durable = self.durable.subscribe();
+        let reached = durable
+            .wait_for(|durable| match durable {
+                Durable::UpTo(position) => *position >= end,
+                Durable::Never => true,
+            })
+            .await
+            .map_err(|_| Gone)?;
+        match *reached {
+            Durable::UpTo(_) => Ok(()),
+            Durable::Never => Err(Gone),
+        }
+    }
+
+    pub fn durable_position(&self) -> Position {
+        match *self.durable.borrow() {
+            Durable::UpTo(position) => position,
+            Durable::Never => Position::FIRST,
+        }
+    }
+
+    pub fn set_durable(&self, durable: Durable) {
+        self.durable.send_replace(durable);
+    }
+
+    /// The text of a value: from the entry, from memory, or from the store.
+    pub async fn text(&self, value: &Value) -> crate::Result<Arc<str>> {
+        let digest = match value {
+            Value::Inline(text) => return Ok(text.clone()),
+            Value::Stored { digest, .. } => *digest,
+        };
+        if let Some(text) = self.lock().held.get(&digest) {
+            return Ok(text.clone());
+        }
+        read_payload(&self.core, self.key, digest).await
+    }
+}
+
+pub(super) async fn read_payload(core: &Core, key: RunKey, digest: Digest) -> crate::Result<Arc<str>> {
+    let damaged = |what: &str| {
+        crate::Error::new(crate::Code::DataDamaged, format!("payload {digest:.12} of run {} {what}", key.run))
+    };
+    let bytes = core.storage.payload(key, digest).await?.ok_or_else(|| damaged("is missing"))?;
+    if Digest::of(&bytes) != digest {
+        return Err(damaged("does not have the bytes of its digest"));
+    }
+    std::str::from_utf8(&bytes).map(Arc::from).map_err(|_| damaged("is not text"))
+}
+
+impl Inner {
+    /// Gives `kind` its place. State, machine and timers follow at once, so what is sequenced here
+    /// is what everybody sees, in this order.
+    pub fn sequence(&mut self, clock: Timestamp, kind: Kind) -> (Position, Timestamp) {
+        if !self.sequencer.has_pending() {
+            self.pending_since = clock;
+        }
+        let entry = self.sequencer.push(clock, kind);
+        self.state.apply(entry).expect("what a worker sequences follows the rules of a journal");
+        let (position, time) = (entry.position, entry.time);
+        self.moved_on |= !matches!(entry.kind, Kind::Claimed(_));
+        match &entry.kind {
+            Kind::Answered(answered) => {
+                self.machine.answered(position, time, answered.step.0, answered.outcome.clone());
+                self.wake_guest();
+            }
+            Kind::CancelReceived(cancel) => {
+                self.machine.cancel_received(position, time, cancel.reason.clone());
+                self.wake_guest();
+            }
+            Kind::Failed(failed) => {
+                self.timers.insert((failed.next_at, failed.step));
+            }
+            Kind::Started(_)
+            | Kind::Claimed(_)
+            | Kind::Asked(_)
+            | Kind::AttemptStarted(_)
+            | Kind::AttemptResumed(_)
+            | Kind::EffectAsked(_)
+            | Kind::EffectAnswered(_)
+            | Kind::Forgotten(_)
+            | Kind::StepCancelAsked(_)
+            | Kind::Finished(_) => {}
+        }
+        (position, time)
+    }
+
+    pub fn wake_guest(&mut self) {
+        if let Some(waker) = self.guest.take() {
+            waker.wake();
+        }
+    }
+
+    /// The position after the last sequenced entry.
+    pub fn end(&self) -> Position {
+        self.sequencer.next()
+    }
+
+    pub fn answer(&mut self, clock: Timestamp, step: StepId, outcome: Outcome) {
+        self.sequence(clock, Kind::Answered(trackway_replay::Answered { step, outcome }));
+    }
+
+    pub fn answer_failed(&mut self, clock: Timestamp, step: StepId, failure: &Failure) {
+        self.answer(clock, step, Outcome::Failed(failure.to_value()));
+    }
+
+    /// A value as an entry holds it; a large one is kept for the next frame and for its delivery.
+    pub fn value(&mut self, text: &str, inline_max_bytes: usize) -> Value {
+        if text.len() <= inline_max_bytes {
+            return Value::inline(text);
+        }
+        let digest = Digest::of(text.as_bytes());
+        if !self.held.contains_key(&digest) {
+            let text: Arc<str> = text.into();
+            self.held_bytes += text.len();
+            self.payloads.push((digest, text.clone()));
+            self.held.insert(digest, text);
+        }
+        Value::Stored { digest, size_bytes: text.len() as u64 }
+    }
+
+    pub fn held(&self, digest: &Digest) -> Option<Arc<str>> {
+        self.held.get(digest).cloned()
+    }
+
+    /// Forgets large values that can be read from the store again.
+    pub fn trim_held(&mut self) {
+        if self.held_bytes <= HELD_MAX_BYTES {
+            return;
+        }
+        self.held.clear();
+        self.held.extend(self.payloads.iter().map(|(digest, text)| (*digest, text.clone())));
+        self.held_bytes = self.held.values().map(|text| text.len()).sum();
+    }
+
+    /// Splits what the next frame must bring along: files to write before it, rows to go with it.
+    pub fn take_payloads(&mut self) -> (Vec<(Digest, Bytes)>, Vec<(Digest, Bytes)>) {
+        let payloads = std::mem::take(&mut self.payloads);
+        let bytes = |(digest, text): (Digest, Arc<str>)| (digest, Bytes::copy_from_slice(text.as_bytes()));
+        let (files, rows): (Vec<_>, Vec<_>) =
+            payloads.into_iter().partition(|(_, text)| text.len() > PAYLOAD_ROW_MAX_BYTES);
+        (files.into_iter().map(bytes).collect(), rows.into_iter().map(bytes).collect())
+    }
+
+    /// The attempt is this worker's to write for.
+    pub fn is_live(&self, step: StepId, attempt: u32) -> bool {
+        self.stop.is_none() && self.attempts.get(&step).is_some_and(|live| live.attempt == attempt)
+    }
+
+    /// Takes an attempt out of hand; it can write nothing from here on, and is stopped when all
+    /// that is sequenced is durable.
+    pub fn abandon(&mut self, step: StepId) {
+        if let Some(live) = self.attempts.remove(&step) {
+            let last = Position(self.end().0.saturating_sub(1));
+            self.aborts.push((last, live.abort));
+        }
+    }
+
+    pub fn remove_timer(&mut self, step: StepId) {
+        if let Some(due) = self.state.step(step).and_then(|state| state.due()) {
+            self.timers.remove(&(due, step));
+        }
+    }
+
+    /// The earliest moment at which the run goes on by itself.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let timer = self.timers.first().map(|(due, _)| *due);
+        let attempt = self.attempts.values().filter_map(|live| live.idle_until).min();
+        let grace = self.cancel_deadline();
+        [timer, attempt, grace].into_iter().flatten().min()
+    }
+
+    /// When a run that was asked to cancel is ended by the host.
+    pub fn cancel_deadline(&self) -> Option<Timestamp> {
+        self.state.cancel().map(|cancel| cancel.received + super::drive::CANCEL_GRACE)
+    }
+
+    /// Keeps a line of the workflow's log, unless it is on record already.
+    pub fn log_workflow(&mut self, time: Timestamp, level: &str, message: &str, fields: &str) {
+        let commands = self.machine.commands();
+        if self.log_place.0 != commands {
+            self.log_place = (commands, 0);
+        }
+        let step = u32::try_from(commands).unwrap_or(u32::MAX);
+        let key = LogKey { step, attempt: 0, effect: 0, line: self.log_place.1 };
+        self.log_place.1 += 1;
+        self.log_lines = self.log_lines.saturating_add(1);
+        if self.machine.has_caught_up() {
+            self.logs.extend(log_line(key, time, self.log_lines, [level, message, fields]));
+        }
+    }
+}
+
+/// The `nth` line of an instance, if it is kept.
+pub(super) fn log_line(key: LogKey, time: Timestamp, nth: u32, text: [&str; 3]) -> Option<LogLine> {
+    const MESSAGE_MAX_BYTES: usize = 16 << 10;
+    let [level, message, fields] = text;
+    let level = match level {
+        "debug" | "warn" | "error" => level,
+        _ => "info",
+    };
+    let is_object = || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(fields).is_ok();
+    let fields = if fields.len() <= MESSAGE_MAX_BYTES && is_object() { fields } else { "" };
+    let message = super::check::cut(message, MESSAGE_MAX_BYTES);
+    match nth {
+        ..LOG_LINES_MAX => {
+            Some(LogLine { key, time, level: level.into(), message: message.into(), fields: fields.into() })
+        }
+        LOG_LINES_MAX => Some(LogLine {
+            key,
+            time,
+            level: "warn".into(),
+            message: format!("this instance has logged {LOG_LINES_MAX} lines; the rest is dropped").into(),
+            fields: "".into(),
+        }),
+        _ => None,
+    }
+}
+
+/// By what rule an entry's fuel is compared: exactly, if the same engine and code counted it.
+pub(super) fn fuel_rule(state: &RunState, position: Position, engine: &str, component: Digest) -> FuelRule {
+    let claims = state.claims();
+    let after = claims.partition_point(|claim| claim.from <= position);
+    match after.checked_sub(1).and_then(|last| claims.get(last)) {
+        Some(claim) if *claim.engine == *engine && claim.component == component => FuelRule::Exact,
+        Some(_) | None => FuelRule::Loose,
+    }
+}
+
+/// Whether a step that is on record still has something to be done for it.
+pub(super) fn is_idle(phase: &Phase) -> bool {
+    matches!(phase, Phase::Sleeping { .. } | Phase::Retrying { .. })
+}
+
+pub(super) fn cancelled(message: &str) -> Failure {
+    Failure::permanent(code::CANCELLED, message)
+}
+
+pub(super) fn first_state(entry: &Entry) -> RunState {
+    RunState::new(entry).expect("a worker begins a journal with `Started`")
+}
+
+pub(super) fn sequencer_after(last: (Position, Timestamp), epoch: Epoch) -> Sequencer {
+    Sequencer::new(last.0.plus(1), epoch, last.1)
+}

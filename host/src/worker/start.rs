@@ -1,0 +1,133 @@
+//! Starts runs. The first frame is the acknowledgement.
+
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use trackway_replay::{
+    Digest, Kind, Limits, Machine, Position, RULES, RunId, Sequencer, Started, TenantId, Timestamp, Value,
+};
+use trackway_storage::{RunKey, StartKey};
+
+use super::claim;
+use super::code::code_of;
+use super::drive::{self, Active, StartTrouble};
+use super::load::grants_of;
+use super::run::{Given, Loaded, Run, first_state};
+use super::{Core, Worker};
+use crate::{Code, Error, Result};
+
+/// A run to be started. Workflow and input have been checked.
+#[derive(Debug, Clone)]
+pub struct Start {
+    pub workflow: Arc<str>,
+    pub deployment: Arc<str>,
+    pub component: Digest,
+    pub input: Arc<str>,
+    pub key: Option<StartKeyRequest>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StartKeyRequest {
+    pub key: Arc<str>,
+    /// Of all that makes the request what it is.
+    pub request: Digest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartAnswer {
+    pub run: RunId,
+    /// The key had started this run before.
+    pub existing: bool,
+}
+
+impl Worker {
+    /// Starts a run and answers when its first frame is durable.
+    pub async fn start(&self, tenant: TenantId, start: Start) -> Result<StartAnswer> {
+        let core = &self.core;
+        let stopping = || Error::new(Code::Stopping, "the server is stopping and starts no more runs");
+        if core.is_draining() {
+            return Err(stopping());
+        }
+        if let Some(wanted) = &start.key
+            && let Some(known) = core.storage.start_key(tenant, &wanted.key).await?
+        {
+            return existing(wanted, known);
+        }
+        let room = claim::room(core).await.ok_or_else(stopping)?;
+        let code = code_of(core, tenant, start.component).await?;
+        let now = core.clock.now();
+        let key = RunKey { tenant, run: RunId::new(now, u128::from_le_bytes(core.random())) };
+        let grants = grants_of(core, key, &start.deployment, start.component).await?;
+        let wanted = start.key.clone();
+        let (ack, acknowledged) = oneshot::channel();
+        let run = {
+            let given = Given { key, core: core.clone(), code, grants };
+            first_frame(core, given, start, now)
+        };
+        let active = Box::new(Active::new(run, room, Some(ack)));
+        active.claimed();
+        core.registry.reserve(key);
+        core.spawner.spawn(Box::pin(drive::drive(active)));
+        match acknowledged.await {
+            Ok(Ok(())) => Ok(StartAnswer { run: key.run, existing: false }),
+            Ok(Err(StartTrouble::Failed(error))) => Err(error),
+            Ok(Err(StartTrouble::KeyTaken(known))) => match wanted {
+                Some(wanted) => existing(&wanted, known),
+                None => Err(Error::new(Code::Internal, "the store knows a key that was not given")),
+            },
+            Err(_) => Err(stopping()),
+        }
+    }
+}
+
+fn existing(wanted: &StartKeyRequest, known: StartKey) -> Result<StartAnswer> {
+    if known.request == wanted.request {
+        return Ok(StartAnswer { run: known.run, existing: true });
+    }
+    let message = format!("the key `{}` started run {} with another workflow or input", wanted.key, known.run);
+    Err(Error::new(Code::KeyConflict, message).hint("use a new key for a new run"))
+}
+
+/// A run whose first entry is sequenced and not yet written.
+fn first_frame(core: &Arc<Core>, given: Given, start: Start, now: Timestamp) -> Arc<Run> {
+    let key = given.key;
+    let is_large = start.input.len() > Value::INLINE_MAX_BYTES;
+    let input = if is_large {
+        Value::Stored { digest: Digest::of(start.input.as_bytes()), size_bytes: start.input.len() as u64 }
+    } else {
+        Value::Inline(start.input.clone())
+    };
+    let started = Started {
+        run: key.run,
+        workflow: start.workflow,
+        deployment: start.deployment,
+        component: start.component,
+        input,
+        seed: core.random(),
+        key_seed: core.random(),
+        limits: Limits::default(),
+        rules: RULES,
+    };
+    let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
+    let machine = Machine::new(now, started.limits.fuel);
+    let state = first_state(sequencer.push(now, Kind::Started(Box::new(started))));
+    let start_key = start.key.map(|wanted| StartKey { key: wanted.key, run: key.run, request: wanted.request });
+    let loaded = Loaded {
+        machine,
+        state,
+        sequencer,
+        previous: None,
+        start_key,
+        head_written: None,
+        recall_counted: false,
+        durable: Position::FIRST,
+    };
+    let run = Run::new(given, loaded);
+    {
+        let mut inner = run.lock();
+        inner.pending_since = now;
+        if is_large {
+            inner.value(&start.input, Value::INLINE_MAX_BYTES);
+        }
+    }
+    run
+}

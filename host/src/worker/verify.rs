@@ -1,0 +1,311 @@
+//! Re-executes a run from its journal and holds everything it does against the record. Touches
+//! nothing outside: what is not on record ends the replay.
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use trackway_replay::{
+    Act, Command as Produced, Compared, Completion, Decision, Digest, Divergence, End as RunEnd, Failure, Kind,
+    Machine, Next, Outcome, Random, RunState, Value, code, digest_of_call, digest_of_cancel, digest_of_forget,
+    digest_of_sleep,
+};
+use trackway_storage::RunKey;
+
+use super::check;
+use super::code::code_of;
+use super::load::{Journal, machine_of_code, read_journal};
+use super::run::{fuel_rule, read_payload};
+use super::workflow::{cancel_body, nothing_open};
+use super::{Core, Worker};
+use crate::sandbox::{Code as GuestCode, Command, Delivery, End, Ended, GuestCall, GuestHost, Reply, Role, Stop};
+use crate::{Code, Error, Result};
+
+/// What a replay found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplayReport {
+    pub compared: Compared,
+    pub end: EndCheck,
+    /// The first difference, if there is one.
+    pub divergence: Option<Divergence>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCheck {
+    /// The same outcome after the same commands, deliveries and fuel.
+    Identical,
+    /// The host ended the run, or it has not ended: all that is on record agreed.
+    NoneOnRecord,
+    /// Not reached, or another one.
+    Diverged,
+}
+
+impl Worker {
+    /// Replays a run. `with` is other code than its own, which it is then held against.
+    pub async fn replay(&self, key: RunKey, with: Option<(Digest, Arc<GuestCode>)>) -> Result<ReplayReport> {
+        let core = &self.core;
+        let Journal { entries, .. } = read_journal(&*core.storage, key).await?;
+        let unreadable = |why: trackway_replay::BadJournal| Error::new(Code::JournalUnreadable, why.to_string());
+        let state = RunState::of(&entries).map_err(unreadable)?;
+        let started = state.started().clone();
+        let (component, guest) = match with {
+            Some(with) => with,
+            None => (started.component, code_of(core, key.tenant, started.component).await?),
+        };
+        let engine = core.sandbox.engine_name();
+        let mut machine = machine_of_code(&state, &entries, engine, component);
+        let recorded = match entries.last().map(|entry| (&entry.kind, entry.position)) {
+            Some((Kind::Finished(finished), position)) => {
+                if let Some(fingerprint) = finished.fingerprint {
+                    let out_of_fuel = failure_code(&finished.end).is_some_and(|code| code == code::OUT_OF_FUEL);
+                    machine.expect_end(fingerprint, out_of_fuel, fuel_rule(&state, position, engine, component));
+                }
+                finished.fingerprint.map(|_| finished.end.clone())
+            }
+            Some(_) | None => None,
+        };
+        let input = match &started.input {
+            Value::Inline(text) => text.clone(),
+            Value::Stored { digest, .. } => read_payload(core, key, *digest).await?,
+        };
+        let context = serde_json::json!({
+            "run": key.run,
+            "workflow": started.workflow,
+            "deployment": started.deployment,
+        });
+        let fuel = machine.allowance(0);
+        let shared = Arc::new(Shared { core: core.clone(), key, inner: Mutex::new(Inner { machine, stop: None }) });
+        let host = ReplayHost { shared: shared.clone(), random: Random::of_run(started.seed), loading: None };
+        let call = GuestCall {
+            role: Role::Workflow,
+            name: started.workflow.clone(),
+            input,
+            context: context.to_string().into(),
+            limits: started.limits.clone(),
+            fuel,
+        };
+        let end = guest.call(call, Box::new(host)).await;
+        report(&shared, recorded, end)
+    }
+}
+
+fn report(shared: &Shared, recorded: Option<RunEnd>, end: End) -> Result<ReplayReport> {
+    let mut inner = shared.lock();
+    let compared = inner.machine.compared();
+    let diverged =
+        |divergence: Divergence| ReplayReport { compared, end: EndCheck::Diverged, divergence: Some(divergence) };
+    let result = match end.how {
+        Ended::HostFailed(error) => return Err(error),
+        Ended::Stopped => {
+            return match inner.stop.take() {
+                Some(Why::Diverged(divergence)) => Ok(diverged(*divergence)),
+                Some(Why::EndOfRecord) => Ok(ReplayReport { compared, end: EndCheck::NoneOnRecord, divergence: None }),
+                Some(Why::Unreadable(error)) => Err(error),
+                None => Err(Error::new(Code::Internal, "the replay was stopped without a reason")),
+            };
+        }
+        Ended::Trapped(failure) => {
+            if failure.code == code::OUT_OF_FUEL
+                && let Some(divergence) = inner.machine.ran_past_record()
+            {
+                return Ok(diverged(*divergence));
+            }
+            Err(failure)
+        }
+        Ended::Returned(Ok(output)) => Ok(output),
+        Ended::Returned(Err(failure)) => Err(Failure::from_guest(&failure)),
+    };
+    if let Err(divergence) = inner.machine.end(end.fuel) {
+        let produced = format!("{} with {}", divergence.produced, describe(&result));
+        return Ok(diverged(Divergence { produced, ..*divergence }));
+    }
+    let Some(recorded) = recorded else {
+        // A run that is still going, or that the host ended before its guest did.
+        return Ok(ReplayReport { compared, end: EndCheck::NoneOnRecord, divergence: None });
+    };
+    if is_same(&recorded, &result) {
+        return Ok(ReplayReport { compared, end: EndCheck::Identical, divergence: None });
+    }
+    Ok(diverged(Divergence {
+        id: None,
+        commands: inner.machine.commands(),
+        recorded: describe_end(&recorded),
+        produced: describe(&result),
+        recorded_at: None,
+        produced_at: result.err().and_then(|failure| failure.at),
+        recorded_digest: None,
+        produced_digest: None,
+    }))
+}
+
+fn is_same(recorded: &RunEnd, produced: &Result<String, Failure>) -> bool {
+    match (recorded, produced) {
+        (RunEnd::Succeeded(Value::Inline(text)), Ok(output)) => **text == **output,
+        (RunEnd::Succeeded(Value::Stored { digest, .. }), Ok(output)) => *digest == Digest::of(output.as_bytes()),
+        // A limit is reached at the same place; where the host was when it noticed may differ.
+        (RunEnd::Failed(recorded), Err(failure)) => {
+            Failure::from_value(recorded).code == failure.code || *recorded == failure.to_value()
+        }
+        (RunEnd::Cancelled { .. }, Err(failure)) => failure.code == code::CANCELLED,
+        // The outcome was journaled as what it is, so what the guest gave was refused: its code says why.
+        (RunEnd::Failed(recorded), Ok(_)) => {
+            matches!(Failure::from_value(recorded).code.as_str(), code::BAD_OUTPUT | code::TOO_LARGE)
+        }
+        (RunEnd::Succeeded(_), Err(_)) | (RunEnd::Cancelled { .. }, Ok(_)) | (RunEnd::Terminated { .. }, _) => false,
+    }
+}
+
+fn failure_code(end: &RunEnd) -> Option<String> {
+    match end {
+        RunEnd::Failed(failure) => Some(Failure::from_value(failure).code),
+        RunEnd::Succeeded(_) | RunEnd::Cancelled { .. } | RunEnd::Terminated { .. } => None,
+    }
+}
+
+/// Enough of an output to recognise it by.
+const SHOWN_MAX_BYTES: usize = 200;
+
+fn describe(result: &Result<String, Failure>) -> String {
+    match result {
+        Ok(output) => format!("the output {}", check::cut(output, SHOWN_MAX_BYTES)),
+        Err(failure) => format!("the failure {failure}"),
+    }
+}
+
+fn describe_end(end: &RunEnd) -> String {
+    match end {
+        RunEnd::Succeeded(Value::Inline(text)) => format!("the output {}", check::cut(text, SHOWN_MAX_BYTES)),
+        RunEnd::Succeeded(Value::Stored { digest, size_bytes }) => {
+            format!("an output of {size_bytes} bytes, digest {digest:.12}")
+        }
+        RunEnd::Failed(failure) => format!("the failure {}", Failure::from_value(failure)),
+        RunEnd::Cancelled { reason } => format!("cancelled: {reason}"),
+        RunEnd::Terminated { reason } => format!("terminated: {reason}"),
+    }
+}
+
+struct Shared {
+    core: Arc<Core>,
+    key: RunKey,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    machine: Machine,
+    stop: Option<Why>,
+}
+
+enum Why {
+    Diverged(Box<Divergence>),
+    EndOfRecord,
+    Unreadable(Error),
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct ReplayHost {
+    shared: Arc<Shared>,
+    random: Random,
+    loading: Option<(Delivery, BoxFuture<'static, Result<Arc<str>>>)>,
+}
+
+impl Inner {
+    fn stop(&mut self, why: Why) -> Stop {
+        self.stop.get_or_insert(why);
+        Stop
+    }
+
+    fn take(&mut self, decision: Decision) -> Result<u32, Stop> {
+        match decision {
+            Decision::Recall { id } | Decision::Resume { id } => Ok(id),
+            Decision::Ignore => Ok(0),
+            Decision::Perform { .. } => Err(self.stop(Why::EndOfRecord)),
+            Decision::Diverged(divergence) => Err(self.stop(Why::Diverged(divergence))),
+        }
+    }
+}
+
+impl GuestHost for ReplayHost {
+    fn command(&mut self, command: Command<'_>, fuel: u64) -> Result<Reply, Stop> {
+        let mut inner = self.shared.lock();
+        let place = |at: Option<&str>| at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
+        let decision = match command {
+            Command::Call { function, input, options, at } => {
+                let act = Act::Call { function: check::cut(function, check::NAME_MAX_BYTES).into() };
+                let digest = digest_of_call(function, input, options);
+                inner.machine.ask(Produced { act, digest, at: place(at) }, fuel)
+            }
+            Command::Sleep { duration_ms, options, at } => {
+                let act = Act::Sleep { duration_ms };
+                let digest = digest_of_sleep(duration_ms, options);
+                inner.machine.ask(Produced { act, digest, at: place(at) }, fuel)
+            }
+            Command::Forget { id } => {
+                let command = Produced { act: Act::Forget { id }, digest: digest_of_forget(id), at: None };
+                inner.machine.about(id, command, fuel)
+            }
+            Command::Cancel { id } => {
+                let command = Produced { act: Act::Cancel { id }, digest: digest_of_cancel(id), at: None };
+                inner.machine.about(id, command, fuel)
+            }
+            Command::Http { .. } => return Err(inner.stop(Why::EndOfRecord)),
+        };
+        let is_about = matches!(command, Command::Forget { .. } | Command::Cancel { .. });
+        let id = inner.take(decision)?;
+        Ok(Reply { id: if is_about { 0 } else { id }, fuel: Some(inner.machine.allowance(fuel)) })
+    }
+
+    fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, fuel: u64) -> Poll<Result<Delivery, Stop>> {
+        if let Some((_, loading)) = &mut self.loading {
+            let Poll::Ready(loaded) = loading.as_mut().poll(cx) else { return Poll::Pending };
+            let Some((delivery, _)) = self.loading.take() else { return Poll::Ready(Err(Stop)) };
+            return Poll::Ready(
+                loaded
+                    .map(|body| Delivery { body, ..delivery })
+                    .map_err(|error| self.shared.lock().stop(Why::Unreadable(error))),
+            );
+        }
+        let shared = self.shared.clone();
+        let mut inner = shared.lock();
+        let (kind, id, value) = match inner.machine.deliver() {
+            Next::Deliver(Completion::Answer { id, outcome: Outcome::Succeeded(value) }) => ("succeeded", id, value),
+            Next::Deliver(Completion::Answer { id, outcome: Outcome::Failed(value) }) => ("failed", id, value),
+            Next::Deliver(Completion::Cancel { reason }) => ("cancel", 0, cancel_body(&reason)),
+            Next::NothingOpen => return Poll::Ready(Ok(nothing_open(inner.machine.allowance(fuel)))),
+            Next::Wait => return Poll::Ready(Err(inner.stop(Why::EndOfRecord))),
+            Next::Diverged(divergence) => return Poll::Ready(Err(inner.stop(Why::Diverged(divergence)))),
+        };
+        let delivery = |body| Delivery { kind, id, body, fuel: Some(inner.machine.allowance(0)), refuel: true };
+        match value {
+            Value::Inline(text) => Poll::Ready(Ok(delivery(text))),
+            Value::Stored { digest, .. } => {
+                let delivery = delivery("".into());
+                drop(inner);
+                let shared = self.shared.clone();
+                let loading = async move { read_payload(&shared.core, shared.key, digest).await };
+                self.loading = Some((delivery, Box::pin(loading)));
+                self.poll_next(cx, fuel)
+            }
+        }
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.shared.lock().machine.now().millis()
+    }
+
+    fn random(&mut self, into: &mut [u8]) {
+        self.random.fill(into);
+    }
+
+    /// What the run logs is on record.
+    fn log(&mut self, _: &str, _: &str, _: &str) {}
+}

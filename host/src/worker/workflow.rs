@@ -1,0 +1,322 @@
+//! The host side of a workflow's instance: every import becomes a command or a delivery of the
+//! run's machine.
+
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use trackway_replay::{
+    Act, Asked, Command as Produced, Completion, Decision, Digest, Failure, Forgotten, Kind, Next, Outcome, Proof,
+    StepCancelAsked, StepId, StepRequest, Value, code, digest_of_call, digest_of_cancel, digest_of_forget,
+    digest_of_sleep,
+};
+
+use super::attempt;
+use super::check;
+use super::run::{Inner, Run, Stopping, cancelled};
+use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
+
+pub(super) struct WorkflowHost {
+    run: Arc<Run>,
+    /// A large value on its way from the store, and what it is delivered as.
+    loading: Option<(Delivery, BoxFuture<'static, crate::Result<Arc<str>>>)>,
+}
+
+impl WorkflowHost {
+    pub fn new(run: Arc<Run>) -> WorkflowHost {
+        WorkflowHost { run, loading: None }
+    }
+
+    fn ask(&self, inner: &mut Inner, request: Asking<'_>, fuel: u64) -> Result<u32, Stop> {
+        let limits = &self.run.started.limits;
+        if inner.machine.ids() >= limits.steps {
+            let message = format!("the run asked for more than {} operations", limits.steps);
+            inner.stop = Some(Stopping::GuestFailed(Failure::permanent(code::TOO_MANY, message)));
+            return Err(Stop);
+        }
+        let command = Produced { act: request.act(), digest: request.digest(), at: request.at() };
+        let at = command.at.clone();
+        let open = inner.machine.open_count();
+        match inner.machine.ask(command, fuel) {
+            Decision::Recall { id } | Decision::Resume { id } => {
+                self.catch_up(inner);
+                Ok(id)
+            }
+            Decision::Perform { id, proof } => {
+                let refusal = request.refusal(&self.run, open);
+                self.perform(inner, StepId(id), request, proof, at, refusal);
+                Ok(id)
+            }
+            Decision::Ignore => Ok(0),
+            Decision::Diverged(divergence) => Err(diverged(inner, divergence)),
+        }
+    }
+
+    fn perform(
+        &self,
+        inner: &mut Inner,
+        step: StepId,
+        request: Asking<'_>,
+        proof: Proof,
+        at: Option<Arc<str>>,
+        refusal: Option<Failure>,
+    ) {
+        let clock = self.run.now();
+        let now = inner.machine.now();
+        let refused = refusal.is_some();
+        let request = match request {
+            Asking::Call { function, input, options, .. } => StepRequest::Call {
+                function: check::cut(function, check::NAME_MAX_BYTES).into(),
+                // What was refused need not be JSON, and may be larger than anything that is kept.
+                input: if refused { Value::null() } else { inner.value(input, Value::INLINE_MAX_BYTES) },
+                options: kept_options(options, refused),
+            },
+            Asking::Sleep { duration_ms, options, .. } => {
+                StepRequest::Sleep { duration_ms, options: kept_options(options, refused) }
+            }
+        };
+        let due = match &request {
+            StepRequest::Sleep { duration_ms, .. } => Some(now + Duration::from_millis(*duration_ms)),
+            StepRequest::Call { .. } => None,
+        };
+        inner.sequence(clock, Kind::Asked(Asked { step, request, proof, now, at }));
+        match (refusal, due) {
+            (Some(failure), _) => inner.answer_failed(clock, step, &failure),
+            (None, Some(due)) => {
+                inner.timers.insert((due, step));
+            }
+            (None, None) => attempt::launch(&self.run, inner, step, 1, None),
+        }
+    }
+
+    /// Once the record is used up, what it left open is the driver's to take up.
+    fn catch_up(&self, inner: &mut Inner) {
+        if inner.machine.has_caught_up() && !inner.taken_up {
+            self.run.poke.notify_one();
+        }
+    }
+
+    fn about(&self, inner: &mut Inner, id: u32, act: Act, fuel: u64) -> Result<(), Stop> {
+        let is_forget = matches!(act, Act::Forget { .. });
+        let digest = if is_forget { digest_of_forget(id) } else { digest_of_cancel(id) };
+        let proof = match inner.machine.about(id, Produced { act, digest, at: None }, fuel) {
+            Decision::Perform { proof, .. } => proof,
+            Decision::Recall { .. } | Decision::Resume { .. } => {
+                self.catch_up(inner);
+                return Ok(());
+            }
+            Decision::Ignore => return Ok(()),
+            Decision::Diverged(divergence) => return Err(diverged(inner, divergence)),
+        };
+        let step = StepId(id);
+        let clock = self.run.now();
+        let is_open = inner.state.step(step).is_some();
+        inner.remove_timer(step);
+        if is_forget {
+            inner.sequence(clock, Kind::Forgotten(Forgotten { step, proof }));
+        } else {
+            inner.sequence(clock, Kind::StepCancelAsked(StepCancelAsked { step, proof }));
+            if is_open {
+                inner.answer_failed(clock, step, &cancelled("the workflow cancelled this step"));
+            }
+        }
+        if inner.attempts.contains_key(&step) {
+            inner.abandon(step);
+            let end = inner.end();
+            self.run.force(inner, end);
+        }
+        Ok(())
+    }
+}
+
+fn diverged(inner: &mut Inner, divergence: Box<trackway_replay::Divergence>) -> Stop {
+    inner.stop = Some(Stopping::Diverged(divergence));
+    Stop
+}
+
+fn kept_options(options: &str, refused: bool) -> Arc<str> {
+    if refused { "".into() } else { options.into() }
+}
+
+/// What a workflow asks for, as it gives it.
+#[derive(Clone, Copy)]
+enum Asking<'a> {
+    Call { function: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
+    Sleep { duration_ms: u64, options: &'a str, at: Option<&'a str> },
+}
+
+impl Asking<'_> {
+    fn act(&self) -> Act {
+        match *self {
+            Asking::Call { function, .. } => Act::Call { function: check::cut(function, check::NAME_MAX_BYTES).into() },
+            Asking::Sleep { duration_ms, .. } => Act::Sleep { duration_ms },
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        match *self {
+            Asking::Call { function, input, options, .. } => digest_of_call(function, input, options),
+            Asking::Sleep { duration_ms, options, .. } => digest_of_sleep(duration_ms, options),
+        }
+    }
+
+    fn at(&self) -> Option<Arc<str>> {
+        let (Asking::Call { at, .. } | Asking::Sleep { at, .. }) = self;
+        at.map(|at| check::cut(at, check::AT_MAX_BYTES).into())
+    }
+
+    /// Why this cannot be done, if it cannot: the journaled answer of its id.
+    fn refusal(&self, run: &Run, open: usize) -> Option<Failure> {
+        let limits = &run.started.limits;
+        if open >= limits.steps_open as usize {
+            let message = format!("{open} operations are open; the limit is {}", limits.steps_open);
+            return Some(Failure::permanent(code::TOO_MANY, message));
+        }
+        match *self {
+            Asking::Call { function, .. } if run.code.manifest().function(function).is_none() => {
+                let message =
+                    format!("the component has no function `{}`", check::cut(function, check::NAME_MAX_BYTES));
+                Some(Failure::permanent(code::UNKNOWN_FUNCTION, message))
+            }
+            Asking::Call { input, options, .. } => {
+                check::options(options).and_then(|()| check::value(input, limits, code::BAD_INPUT)).err()
+            }
+            Asking::Sleep { options, .. } => check::options(options).err(),
+        }
+    }
+}
+
+impl GuestHost for WorkflowHost {
+    fn command(&mut self, command: Command<'_>, fuel: u64) -> Result<Reply, Stop> {
+        let run = self.run.clone();
+        let mut inner = run.lock();
+        if inner.stop.is_some() {
+            return Err(Stop);
+        }
+        let id = match command {
+            Command::Call { function, input, options, at } => {
+                self.ask(&mut inner, Asking::Call { function, input, options, at }, fuel)?
+            }
+            Command::Sleep { duration_ms, options, at } => {
+                self.ask(&mut inner, Asking::Sleep { duration_ms, options, at }, fuel)?
+            }
+            Command::Forget { id } => {
+                self.about(&mut inner, id, Act::Forget { id }, fuel)?;
+                0
+            }
+            Command::Cancel { id } => {
+                self.about(&mut inner, id, Act::Cancel { id }, fuel)?;
+                0
+            }
+            // The sandbox links no `http` in this role.
+            Command::Http { .. } => return Err(Stop),
+        };
+        Ok(Reply { id, fuel: Some(inner.machine.allowance(fuel)) })
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        let mut inner = self.run.lock();
+        if inner.stop.is_some() {
+            return Poll::Ready(Err(Stop));
+        }
+        if !inner.sequencer.is_too_far_ahead() {
+            return Poll::Ready(Ok(()));
+        }
+        inner.guest = Some(cx.waker().clone());
+        let end = inner.end();
+        self.run.force(&mut inner, end);
+        Poll::Pending
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, fuel: u64) -> Poll<Result<Delivery, Stop>> {
+        if let Some((_, loading)) = &mut self.loading {
+            let Poll::Ready(loaded) = loading.as_mut().poll(cx) else { return Poll::Pending };
+            return Poll::Ready(self.loaded(loaded));
+        }
+        let run = self.run.clone();
+        let mut inner = run.lock();
+        if inner.stop.is_some() {
+            return Poll::Ready(Err(Stop));
+        }
+        match inner.machine.deliver() {
+            Next::Deliver(completion) => {
+                self.catch_up(&mut inner);
+                let allowance = inner.machine.allowance(0);
+                let delivery = delivery_of(&inner, completion, allowance);
+                drop(inner);
+                match delivery {
+                    Ok(delivery) => Poll::Ready(Ok(delivery)),
+                    Err((delivery, value)) => {
+                        let run = self.run.clone();
+                        self.loading = Some((delivery, Box::pin(async move { run.text(&value).await })));
+                        self.poll_next(cx, fuel)
+                    }
+                }
+            }
+            Next::NothingOpen => Poll::Ready(Ok(nothing_open(inner.machine.allowance(fuel)))),
+            Next::Wait => {
+                inner.guest = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Next::Diverged(divergence) => Poll::Ready(Err(diverged(&mut inner, divergence))),
+        }
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.run.lock().machine.now().millis()
+    }
+
+    fn random(&mut self, into: &mut [u8]) {
+        self.run.lock().random.fill(into);
+    }
+
+    fn log(&mut self, level: &str, message: &str, fields: &str) {
+        let now = self.run.now();
+        self.run.lock().log_workflow(now, level, message, fields);
+    }
+}
+
+impl WorkflowHost {
+    fn loaded(&mut self, loaded: crate::Result<Arc<str>>) -> Result<Delivery, Stop> {
+        let (delivery, _) = self.loading.take().ok_or(Stop)?;
+        match loaded {
+            Ok(body) => Ok(Delivery { body, ..delivery }),
+            Err(error) => {
+                tracing::error!(run = %self.run.key.run, %error, "a value of the run cannot be read");
+                self.run.lock().stop = Some(Stopping::Unreadable(error));
+                Err(Stop)
+            }
+        }
+    }
+}
+
+/// A delivery, or what it lacks: a value that is not in memory.
+pub(super) fn delivery_of(
+    inner: &Inner,
+    completion: Completion,
+    allowance: u64,
+) -> Result<Delivery, (Delivery, Value)> {
+    let (kind, id, value) = match completion {
+        Completion::Answer { id, outcome: Outcome::Succeeded(value) } => ("succeeded", id, value),
+        Completion::Answer { id, outcome: Outcome::Failed(value) } => ("failed", id, value),
+        Completion::Cancel { reason } => ("cancel", 0, cancel_body(&reason)),
+    };
+    let delivery = |body| Delivery { kind, id, body, fuel: Some(allowance), refuel: true };
+    match &value {
+        Value::Inline(text) => Ok(delivery(text.clone())),
+        Value::Stored { digest, .. } => match inner.held(digest) {
+            Some(text) => Ok(delivery(text)),
+            None => Err((delivery("".into()), value)),
+        },
+    }
+}
+
+pub(super) fn cancel_body(reason: &str) -> Value {
+    Value::inline(serde_json::json!({ "reason": reason }).to_string())
+}
+
+/// Does not refuel: a guest that asks for nothing again and again comes to its end.
+pub(super) fn nothing_open(allowance: u64) -> Delivery {
+    let failure = Failure::permanent(code::NOTHING_OPEN, "`next` was called with nothing open: start something first");
+    Delivery { kind: "failed", id: 0, body: failure.to_text(), fuel: Some(allowance), refuel: false }
+}
