@@ -51,6 +51,9 @@ pub struct Failure {
     pub at: Option<String>,
 }
 
+#[cfg(test)]
+mod tests;
+
 fn yes() -> bool {
     true
 }
@@ -71,8 +74,10 @@ impl Failure {
     /// Reads what a guest returned as its failure. Text that is no failure object becomes the
     /// message of one, so nothing a guest says is lost or refused.
     pub fn from_guest(text: &str) -> Failure {
-        let failure = serde_json::from_str::<Failure>(text)
-            .ok()
+        // serde would also take an array of the fields.
+        let failure = Some(text)
+            .filter(|text| text.trim_ascii_start().starts_with('{'))
+            .and_then(|text| serde_json::from_str::<Failure>(text).ok())
             .filter(|failure| is_code(&failure.code))
             .unwrap_or_else(|| Failure::new(code::FAILED, text));
         failure.within_limits()

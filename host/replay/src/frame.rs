@@ -1,6 +1,8 @@
 //! How entries stand on disk: one frame is the 1..n entries of one append.
 //!
-//! `version (1 byte) | body (postcard) | crc32c of all before (4 bytes, little endian)`
+//! `version (1 byte) | body (postcard) | crc32c of all before (4 bytes, little endian)`. Every format
+//! begins with its version and ends with this checksum, so that a newer one is known as such. Bytes
+//! from a disk are never trusted: what cannot be read is an error, not a panic.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,9 @@ pub enum FrameError {
     #[error("the frame's checksum holds, but its body cannot be read: {reason}")]
     Body { reason: String },
 }
+
+#[cfg(test)]
+mod tests;
 
 #[derive(Serialize)]
 struct BodyOut<'a> {
@@ -72,13 +77,22 @@ impl Frame {
         if found != computed {
             return Err(FrameError::Checksum { found, computed });
         }
-        if covered[0] != FORMAT {
-            return Err(FrameError::Newer { found: covered[0] });
+        let bad = |reason: &str| FrameError::Body { reason: reason.to_owned() };
+        match covered[0] {
+            FORMAT => {}
+            0 => return Err(bad("no program ever wrote format 0")),
+            found => return Err(FrameError::Newer { found }),
         }
-        let body: BodyIn =
-            postcard::from_bytes(&covered[1..]).map_err(|error| FrameError::Body { reason: error.to_string() })?;
+        let (body, rest) =
+            postcard::take_from_bytes::<BodyIn>(&covered[1..]).map_err(|error| bad(&error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(bad("something follows its last entry"));
+        }
         if body.entries.is_empty() {
-            return Err(FrameError::Body { reason: "it holds no entry".to_owned() });
+            return Err(bad("it holds no entry"));
+        }
+        if body.position.0.checked_add(body.entries.len() as u64).is_none() {
+            return Err(bad("its positions do not fit a number"));
         }
         let entries = body
             .entries

@@ -13,6 +13,9 @@ pub struct BadId {
     pub what: &'static str,
 }
 
+#[cfg(test)]
+mod tests;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -65,7 +68,7 @@ impl Position {
     pub const FIRST: Position = Position(0);
 
     pub fn plus(self, entries: u64) -> Position {
-        Position(self.0 + entries)
+        Position(self.0.saturating_add(entries))
     }
 }
 
@@ -187,7 +190,8 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Digest, BadId> {
         let bad = || BadId { text: text.to_owned(), what: "a digest" };
-        if text.len() != 64 || !text.is_ascii() {
+        // `from_str_radix` would also take a sign.
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(bad());
         }
         let mut bytes = [0; 32];

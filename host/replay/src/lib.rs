@@ -7,6 +7,8 @@
 //! on disk. [`RunState`] folds entries into what a run is up to. The [`Machine`] holds what a guest
 //! does against what is on record. The [`Sequencer`] gives new entries their places.
 
+mod command;
+mod divergence;
 mod entry;
 mod failure;
 mod frame;
@@ -23,6 +25,8 @@ mod time;
 pub mod trace;
 mod value;
 
+pub use command::{Act, Command};
+pub use divergence::Divergence;
 pub use entry::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, EffectAnswered,
     EffectAsked, End, Entry, Fingerprint, Finished, Forgotten, Kind, Proof, Started, StepCancelAsked,
@@ -32,7 +36,7 @@ pub use frame::{FORMAT, Frame, FrameError};
 pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
 pub use limits::Limits;
-pub use machine::{Act, Command, Compared, Completion, Decision, Divergence, FuelRule, Machine, Next};
+pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next};
 pub use random::{Random, idempotency_key};
 pub use request::{
     EffectRequest, StepRequest, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_sleep,

@@ -5,40 +5,28 @@
 //! live: when the recorded commands are used up, the next one is new. One machine serves a
 //! workflow, or one attempt of a function. It never waits and never asks what time it is.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use crate::divergence::{describe, describe_proof};
+use crate::{
+    Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Failure, Fingerprint, Finished, Kind, Outcome,
+    Position, Proof, Timestamp, code,
+};
 
-use crate::{Asked, Digest, EffectAsked, EffectRequest, Fingerprint, Outcome, Position, Proof, StepRequest, Timestamp};
-
-/// What a command does, in short: enough to tell one from another in a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    Call { function: Arc<str> },
-    Http,
-    Sleep { duration_ms: u64 },
-    Forget { id: u32 },
-    Cancel { id: u32 },
-}
-
-/// A command, as it stands in the journal or as the guest gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    pub act: Act,
-    pub digest: Digest,
-    pub at: Option<Arc<str>>,
-}
+#[cfg(test)]
+mod tests;
 
 /// What to do about a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It is on record, and so is all that can come of it: nothing to do.
+    /// It is on record, and so is its answer or that it will be forgotten: nothing to do.
     Recall {
         id: u32,
     },
-    /// It is on record without an answer: take it up again once the guest has caught up.
+    /// It is on record without an answer: take it up again once the guest has caught up. Of a
+    /// `cancel`: ask again to stop what the id stands for.
     Resume {
         id: u32,
     },
@@ -66,21 +54,6 @@ pub enum Next {
 pub enum Completion {
     Answer { id: u32, outcome: Outcome },
     Cancel { reason: Arc<str> },
-}
-
-/// The first difference between what is on record and what the guest did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Divergence {
-    /// The id of the operation, where it is about one.
-    pub id: Option<u32>,
-    /// How many commands agreed before.
-    pub commands: u64,
-    pub recorded: String,
-    pub produced: String,
-    pub recorded_at: Option<String>,
-    pub produced_at: Option<String>,
-    pub recorded_digest: Option<Digest>,
-    pub produced_digest: Option<Digest>,
 }
 
 /// How much was held against the record.
@@ -120,11 +93,12 @@ struct Arrived {
     outcome: Outcome,
 }
 
+/// The run's cancel.
 #[derive(Debug)]
-struct Cancel {
-    position: Position,
-    time: Timestamp,
-    reason: Arc<str>,
+enum Cancel {
+    NotReceived,
+    Waiting { position: Position, time: Timestamp, reason: Arc<str> },
+    Delivered,
 }
 
 #[derive(Debug)]
@@ -137,12 +111,18 @@ pub struct Machine {
     open: BTreeMap<u32, Option<Position>>,
     /// The answers of open ids, by their place in the journal.
     deliverable: BTreeMap<Position, (u32, Timestamp, Outcome)>,
-    cancel: Option<Cancel>,
+    cancel: Cancel,
+    /// Ids whose `forget` is on record and not yet done.
+    will_be_forgotten: BTreeSet<u32>,
     ids: u32,
     commands: u64,
     deliveries: u32,
     now: Timestamp,
     budget: u64,
+    /// How much more than on record the guest has used since the last delivery, because its engine
+    /// counts otherwise. Its budget grows by as much, so that a new engine cannot end a run that
+    /// the old one let go on.
+    excess: u64,
     end: Option<RecordedEnd>,
     compared: Compared,
 }
@@ -162,19 +142,61 @@ impl Machine {
             early: BTreeMap::new(),
             open: BTreeMap::new(),
             deliverable: BTreeMap::new(),
-            cancel: None,
+            cancel: Cancel::NotReceived,
+            will_be_forgotten: BTreeSet::new(),
             ids: 0,
             commands: 0,
             deliveries: 0,
             now,
             budget,
+            excess: 0,
             end: None,
             compared: Compared::default(),
         }
     }
 
+    /// Takes in an entry that was on record before the guest began: whatever its workflow did or
+    /// got. `fuel_rule` is that of the claim under which it was written.
+    pub fn recall(&mut self, entry: &Entry, fuel_rule: FuelRule) {
+        let (position, time) = (entry.position, entry.time);
+        match &entry.kind {
+            Kind::Asked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
+            Kind::Forgotten(forgotten) => self.expect(forgotten.into(), forgotten.proof, fuel_rule),
+            Kind::StepCancelAsked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
+            Kind::Answered(answered) => self.answered(position, time, answered.step.0, answered.outcome.clone()),
+            Kind::CancelReceived(cancel) => self.cancel_received(position, time, cancel.reason.clone()),
+            Kind::Finished(Finished { end, fingerprint: Some(fingerprint), .. }) => {
+                // A guest may give a failure that code itself, but only the host gives it at the budget.
+                let out_of_fuel = matches!(end, End::Failed(failure) if Failure::from_value(failure).code == code::OUT_OF_FUEL)
+                    && fingerprint.fuel >= self.budget;
+                self.expect_end(*fingerprint, out_of_fuel, fuel_rule);
+            }
+            Kind::Finished(Finished { fingerprint: None, .. })
+            | Kind::Started(_)
+            | Kind::Claimed(_)
+            | Kind::AttemptStarted(_)
+            | Kind::AttemptResumed(_)
+            | Kind::EffectAsked(_)
+            | Kind::EffectAnswered(_)
+            | Kind::Failed(_) => {}
+        }
+    }
+
+    /// The same for the machine of an attempt.
+    pub fn recall_effect(&mut self, record: &EffectRecord, fuel_rule: FuelRule) {
+        match &record.kind {
+            EffectKind::Asked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
+            EffectKind::Answered(answered) => {
+                self.answered(record.position, record.time, answered.effect.0, answered.outcome.clone());
+            }
+        }
+    }
+
     /// A command that is on record. All of these come before the guest's first one.
     pub fn expect(&mut self, command: Command, proof: Proof, fuel_rule: FuelRule) {
+        if let Act::Forget { id } = command.act {
+            self.will_be_forgotten.insert(id);
+        }
         self.recorded.push_back(Recorded { command, proof, fuel_rule });
     }
 
@@ -195,17 +217,19 @@ impl Machine {
 
     /// The run's cancel stands in the journal. Delivered once.
     pub fn cancel_received(&mut self, position: Position, time: Timestamp, reason: Arc<str>) {
-        if self.cancel.is_none() {
-            self.cancel = Some(Cancel { position, time, reason });
+        if matches!(self.cancel, Cancel::NotReceived) {
+            self.cancel = Cancel::Waiting { position, time, reason };
         }
     }
 
     /// The guest gives a command that starts something.
     pub fn ask(&mut self, command: Command, fuel: u64) -> Decision {
-        let id = self.ids + 1;
+        let id = self.ids.saturating_add(1);
         let decision = match self.hold_against_record(&command, Some(id), fuel) {
             Held::New(proof) => Decision::Perform { id, proof },
-            Held::Same if self.early.contains_key(&id) => Decision::Recall { id },
+            Held::Same if self.early.contains_key(&id) || self.will_be_forgotten.contains(&id) => {
+                Decision::Recall { id }
+            }
             Held::Same => Decision::Resume { id },
             Held::Diverged(divergence) => return Decision::Diverged(divergence),
         };
@@ -218,17 +242,24 @@ impl Machine {
         decision
     }
 
-    /// The guest gives a command about an id: `forget` or `cancel`.
+    /// The guest of a run gives a command about an id: `forget` or `cancel`. Those of an attempt
+    /// are not journaled, its function repeats them by itself: see [`Machine::close`].
     pub fn about(&mut self, id: u32, command: Command, fuel: u64) -> Decision {
-        if !self.open.contains_key(&id) {
+        let Some(answer) = self.open.get(&id) else {
             return Decision::Ignore;
-        }
+        };
+        let is_pending = answer.is_none();
         let decision = match self.hold_against_record(&command, Some(id), fuel) {
             Held::New(proof) => Decision::Perform { id, proof },
+            Held::Same
+                if command.act == (Act::Cancel { id }) && is_pending && !self.will_be_forgotten.contains(&id) =>
+            {
+                Decision::Resume { id }
+            }
             Held::Same => Decision::Recall { id },
             Held::Diverged(divergence) => return Decision::Diverged(divergence),
         };
-        if matches!(command.act, Act::Forget { .. }) {
+        if command.act == (Act::Forget { id }) {
             self.close(id);
         }
         decision
@@ -236,6 +267,7 @@ impl Machine {
 
     /// Closes an id without a command: an effect's `forget`, which its function repeats by itself.
     pub fn close(&mut self, id: u32) {
+        self.will_be_forgotten.remove(&id);
         if let Some(Some(position)) = self.open.remove(&id) {
             self.deliverable.remove(&position);
         }
@@ -250,15 +282,11 @@ impl Machine {
             return Next::Diverged(divergence);
         }
         let first = self.deliverable.first_key_value().map(|(position, _)| *position);
-        let cancel_first = match (&self.cancel, first) {
-            (Some(cancel), Some(first)) => !self.cancel_is_delivered() && cancel.position < first,
-            (Some(_), None) => !self.cancel_is_delivered(),
-            (None, _) => false,
-        };
-        if cancel_first && let Some(cancel) = &mut self.cancel {
-            let reason = cancel.reason.clone();
-            let time = cancel.time;
-            cancel.position = Position(u64::MAX);
+        if let Cancel::Waiting { position, time, reason } = &self.cancel
+            && first.is_none_or(|first| *position < first)
+        {
+            let (time, reason) = (*time, reason.clone());
+            self.cancel = Cancel::Delivered;
             self.delivered(time);
             return Next::Deliver(Completion::Cancel { reason });
         }
@@ -298,22 +326,26 @@ impl Machine {
 
     /// How much fuel the guest may still use, having used `fuel` since the last delivery.
     pub fn allowance(&self, fuel: u64) -> u64 {
-        let budget = self.budget.saturating_sub(fuel);
         let (bound, fuel_rule) = match (self.recorded.front(), &self.end) {
-            (Some(recorded), _) if recorded.proof.deliveries == self.deliveries => {
-                (recorded.proof.fuel, recorded.fuel_rule)
-            }
-            (None, Some(end)) if !end.out_of_fuel && end.fingerprint.deliveries == self.deliveries => {
-                (end.fingerprint.fuel, end.fuel_rule)
-            }
-            (Some(_), _) | (None, _) => return budget,
-        };
-        match fuel_rule {
             // One more than recorded, since the engine stops a guest that has none left at a check
             // between its last counted instruction and the command.
-            FuelRule::Exact => bound.saturating_add(1).saturating_sub(fuel),
-            FuelRule::Loose => bound.saturating_mul(FUEL_FACTOR).saturating_add(FUEL_SLACK).saturating_sub(fuel),
-        }
+            (Some(recorded), _) if recorded.proof.deliveries == self.deliveries => {
+                (recorded.proof.fuel.saturating_add(1), recorded.fuel_rule)
+            }
+            (None, Some(end)) if !end.out_of_fuel && end.fingerprint.deliveries == self.deliveries => {
+                (end.fingerprint.fuel.saturating_add(1), end.fuel_rule)
+            }
+            // The guest goes on to another delivery, so it stayed within its budget here.
+            (Some(recorded), _) => (u64::MAX, recorded.fuel_rule),
+            (None, Some(end)) if end.fingerprint.deliveries != self.deliveries => (u64::MAX, end.fuel_rule),
+            (None, _) => (u64::MAX, FuelRule::Exact),
+        };
+        // What a forged record allows is bounded by the budget too.
+        let bound = match fuel_rule {
+            FuelRule::Exact => bound.min(self.budget.saturating_add(self.excess)),
+            FuelRule::Loose => bound.min(self.budget).saturating_mul(FUEL_FACTOR).saturating_add(FUEL_SLACK),
+        };
+        bound.saturating_sub(fuel)
     }
 
     /// Nothing on record is left to be done by the guest: what it does from here on is new.
@@ -343,29 +375,27 @@ impl Machine {
         self.ids
     }
 
-    /// Whether a guest that asks for the next completion would get something at once.
+    /// Whether a guest that asks for the next completion would get [`Next::Wait`].
     pub fn would_wait(&self) -> bool {
         !self.open.is_empty()
             && self.deliverable.is_empty()
-            && (self.cancel.is_none() || self.cancel_is_delivered())
+            && !matches!(self.cancel, Cancel::Waiting { .. })
             && self.recorded.is_empty()
+            && self.end.is_none()
     }
 
     /// The cancel has reached the guest.
     pub fn cancel_was_delivered(&self) -> bool {
-        self.cancel.is_some() && self.cancel_is_delivered()
+        matches!(self.cancel, Cancel::Delivered)
     }
 
     pub fn compared(&self) -> Compared {
         self.compared
     }
 
-    fn cancel_is_delivered(&self) -> bool {
-        self.cancel.as_ref().is_some_and(|cancel| cancel.position == Position(u64::MAX))
-    }
-
     fn delivered(&mut self, time: Timestamp) {
-        self.deliveries += 1;
+        self.deliveries = self.deliveries.saturating_add(1);
+        self.excess = 0;
         self.now = self.now.max(time);
         self.compared.deliveries += u64::from(!self.recorded.is_empty() || self.end.is_some());
     }
@@ -384,7 +414,10 @@ impl Machine {
         }
         match recorded.fuel_rule {
             FuelRule::Exact => self.compared.with_fuel += 1,
-            FuelRule::Loose => self.compared.without_fuel += 1,
+            FuelRule::Loose => {
+                self.compared.without_fuel += 1;
+                self.excess = self.excess.max(fuel.saturating_sub(recorded.proof.fuel));
+            }
         }
         self.recorded.pop_front();
         self.commands += 1;
@@ -415,8 +448,12 @@ impl Machine {
     }
 
     fn divergence(&self, recorded: &Recorded) -> Divergence {
+        let id = match recorded.command.act {
+            Act::Forget { id } | Act::Cancel { id } => id,
+            Act::Call { .. } | Act::Http | Act::Sleep { .. } => self.ids.saturating_add(1),
+        };
         Divergence {
-            id: None,
+            id: Some(id),
             commands: self.commands,
             recorded: format!("{} {}", recorded.command.act, describe_proof(&recorded.proof)),
             produced: String::new(),
@@ -458,80 +495,8 @@ impl RecordedEnd {
     }
 }
 
-impl Divergence {
-    fn against(self, id: Option<u32>, command: &Command, proof: &Proof) -> Divergence {
-        Divergence {
-            id,
-            produced: format!("{} {}", command.act, describe_proof(proof)),
-            produced_at: command.at.as_deref().map(str::to_owned),
-            produced_digest: Some(command.digest),
-            ..self
-        }
-    }
-}
-
 enum Held {
     New(Proof),
     Same,
     Diverged(Box<Divergence>),
-}
-
-fn describe(fingerprint: &Fingerprint) -> String {
-    format!(
-        "after {} commands, {} deliveries and {} fuel since the last one",
-        fingerprint.commands, fingerprint.deliveries, fingerprint.fuel
-    )
-}
-
-fn describe_proof(proof: &Proof) -> String {
-    format!("after {} deliveries and {} fuel since the last one", proof.deliveries, proof.fuel)
-}
-
-impl fmt::Display for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Act::Call { function } => write!(f, "call `{function}`"),
-            Act::Http => f.write_str("http"),
-            Act::Sleep { duration_ms } => write!(f, "sleep {duration_ms} ms"),
-            Act::Forget { id } => write!(f, "forget {id}"),
-            Act::Cancel { id } => write!(f, "cancel {id}"),
-        }
-    }
-}
-
-impl fmt::Display for Divergence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(id) = self.id {
-            write!(f, "step {id}: ")?;
-        }
-        write!(f, "recorded: {}", self.recorded)?;
-        if let Some(at) = &self.recorded_at {
-            write!(f, " ({at})")?;
-        }
-        write!(f, "; produced: {}", self.produced)?;
-        if let Some(at) = &self.produced_at {
-            write!(f, " ({at})")?;
-        }
-        Ok(())
-    }
-}
-
-impl From<&Asked> for Command {
-    fn from(asked: &Asked) -> Command {
-        let act = match &asked.request {
-            StepRequest::Call { function, .. } => Act::Call { function: function.clone() },
-            StepRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
-        };
-        Command { act, digest: asked.proof.digest, at: asked.at.clone() }
-    }
-}
-
-impl From<&EffectAsked> for Command {
-    fn from(asked: &EffectAsked) -> Command {
-        let act = match &asked.request {
-            EffectRequest::Http { .. } => Act::Http,
-            EffectRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
-        };
-        Command { act, digest: asked.proof.digest, at: asked.at.clone() }
-    }
 }

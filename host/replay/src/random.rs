@@ -5,6 +5,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::{Digest, StepId};
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug, Clone)]
 pub struct Random(ChaCha20Rng);
 

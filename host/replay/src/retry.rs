@@ -29,6 +29,9 @@ impl Default for RetryPolicy {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     RetryAt(Timestamp),
@@ -47,7 +50,9 @@ impl RetryPolicy {
     /// The wait after `attempt` failed: drawn from `[wait * (1 - jitter), wait]`.
     pub fn backoff(&self, attempt: u32, draw: f64) -> Duration {
         let cap = (self.backoff_max_ms as f64).min(BACKOFF_MAX.as_millis() as f64);
-        let grown = self.backoff_ms as f64 * self.factor.clamp(1.0, FACTOR_MAX).powi(attempt.saturating_sub(1) as i32);
+        let factor = self.factor.clamp(1.0, FACTOR_MAX);
+        // Multiplied step by step: unlike `powi`, that gives the same number everywhere.
+        let grown = (1..attempt.min(ATTEMPTS_MAX)).fold(self.backoff_ms as f64, |wait, _| wait * factor);
         let wait = grown.min(cap) * (1.0 - self.jitter.clamp(0.0, 1.0) * draw.clamp(0.0, 1.0));
         // Whole microseconds, so that the same draw gives the same time everywhere.
         Duration::from_micros((wait * 1_000.0) as u64)

@@ -1,33 +1,42 @@
 //! Gives each new entry its place and time, and keeps those that no frame holds yet.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Entry, Epoch, Kind, Outcome, Position, StepRequest, Timestamp, Value};
+use crate::{EffectRequest, End, Entry, Epoch, Kind, Outcome, Position, StepRequest, Timestamp, Value};
 
 /// A run may be ahead of storage by so much; then its guest waits.
 pub const AHEAD_MAX_ENTRIES: usize = 1_024;
 pub const AHEAD_MAX_BYTES: usize = 1 << 20;
 /// An entry that nothing waits for is written at the latest after this.
 pub const LINGER: Duration = Duration::from_millis(1);
-/// What a frame's entries may take in all; leaves room below the largest frame for one more entry
-/// of the largest size and its head.
+/// What a frame's entries may take in all, so that latency stays even. A larger entry has a frame
+/// of its own: the largest there is (the end, with a value and a full inbox of unread items) stays
+/// below the 60 KiB that storage takes.
 const FRAME_FILL_BYTES: usize = 16 << 10;
-/// A generous guess at what an entry takes beside its values.
+/// What an entry takes at most beside its texts and values: a digest, five numbers, tags, lengths.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
+/// 128 bits, seven to a byte.
+const MESSAGE_ID_MAX_BYTES: usize = 19;
+
+#[cfg(test)]
+mod tests;
 
 #[derive(Debug)]
 pub struct Sequencer {
     next: Position,
     epoch: Epoch,
     last: Timestamp,
-    pending: Vec<Entry>,
+    /// With their sizes.
+    pending: VecDeque<(Entry, usize)>,
     pending_bytes: usize,
 }
 
 impl Sequencer {
     /// `next` is the first free position, `last` the time of the entry before it.
     pub fn new(next: Position, epoch: Epoch, last: Timestamp) -> Sequencer {
-        Sequencer { next, epoch, last, pending: Vec::new(), pending_bytes: 0 }
+        Sequencer { next, epoch, last, pending: VecDeque::new(), pending_bytes: 0 }
     }
 
     /// Sequences one entry. Its time is the clock's, but never before the entry before it.
@@ -36,24 +45,23 @@ impl Sequencer {
         let entry = Entry { position: self.next, epoch: self.epoch, time, kind };
         self.next = self.next.plus(1);
         self.last = time;
-        self.pending_bytes += size_estimate(&entry.kind);
-        self.pending.push(entry);
-        &self.pending[self.pending.len() - 1]
+        let size_bytes = size_max(&entry.kind);
+        self.pending_bytes += size_bytes;
+        self.pending.push_back((entry, size_bytes));
+        &self.pending[self.pending.len() - 1].0
     }
 
     /// The entries of the next frame, from the front; as many as one frame takes.
     pub fn take_frame(&mut self) -> Vec<Entry> {
         let mut bytes = 0;
-        let fits = self.pending.iter().position(|entry| {
-            bytes += size_estimate(&entry.kind);
-            bytes > FRAME_FILL_BYTES
-        });
-        let rest = match fits {
-            Some(count) => self.pending.split_off(count.max(1)),
-            None => Vec::new(),
-        };
-        let frame = std::mem::replace(&mut self.pending, rest);
-        self.pending_bytes = self.pending.iter().map(|entry| size_estimate(&entry.kind)).sum();
+        let mut frame = Vec::new();
+        while let Some((entry, size_bytes)) =
+            self.pending.pop_front_if(|(_, size_bytes)| frame.is_empty() || bytes + *size_bytes <= FRAME_FILL_BYTES)
+        {
+            bytes += size_bytes;
+            frame.push(entry);
+        }
+        self.pending_bytes -= bytes;
         frame
     }
 
@@ -76,32 +84,46 @@ impl Sequencer {
     }
 }
 
-fn size_estimate(kind: &Kind) -> usize {
-    let values = match kind {
-        Kind::Started(started) => inline(&started.input) + started.workflow.len() + started.deployment.len() + 200,
-        Kind::Asked(asked) => match &asked.request {
-            StepRequest::Call { function, input, options } => function.len() + inline(input) + options.len(),
-            StepRequest::Sleep { options, .. } => options.len(),
-        },
-        Kind::EffectAsked(asked) => match &asked.request {
-            crate::EffectRequest::Http { request, options } => inline(request) + options.len(),
-            crate::EffectRequest::Sleep { options, .. } => options.len(),
-        },
+/// No entry of this kind takes more in a frame.
+fn size_max(kind: &Kind) -> usize {
+    let texts = match kind {
+        Kind::Started(started) => {
+            let limits_and_seeds = 160;
+            inline(&started.input) + started.workflow.len() + started.deployment.len() + limits_and_seeds
+        }
+        Kind::Asked(asked) => {
+            let request = match &asked.request {
+                StepRequest::Call { function, input, options } => function.len() + inline(input) + options.len(),
+                StepRequest::Sleep { options, .. } => options.len(),
+            };
+            request + text(&asked.at)
+        }
+        Kind::EffectAsked(asked) => {
+            let request = match &asked.request {
+                EffectRequest::Http { request, options } => inline(request) + options.len(),
+                EffectRequest::Sleep { options, .. } => options.len(),
+            };
+            request + text(&asked.key) + text(&asked.at)
+        }
         Kind::EffectAnswered(answered) => outcome(&answered.outcome),
         Kind::Answered(answered) => outcome(&answered.outcome),
         Kind::Failed(failed) => inline(&failed.failure),
         Kind::CancelReceived(cancel) => cancel.reason.len(),
         Kind::Finished(finished) => {
             let end = match &finished.end {
-                crate::End::Succeeded(value) | crate::End::Failed(value) => inline(value),
-                crate::End::Cancelled { reason } | crate::End::Terminated { reason } => reason.len(),
+                End::Succeeded(value) | End::Failed(value) => inline(value),
+                End::Cancelled { reason } | End::Terminated { reason } => reason.len(),
             };
-            end + 19 * finished.unread.len()
+            end + MESSAGE_ID_MAX_BYTES * finished.unread.len()
         }
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_) | Kind::AttemptResumed(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_) => 0,
     };
-    values + ENTRY_OVERHEAD_BYTES
+    texts + ENTRY_OVERHEAD_BYTES
+}
+
+fn text(text: &Option<Arc<str>>) -> usize {
+    text.as_ref().map_or(0, |text| text.len())
 }
 
 fn outcome(outcome: &Outcome) -> usize {

@@ -1,11 +1,12 @@
 //! What a run is up to, folded from its entries: its open steps, its status, its head.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{
-    AttemptFailed, Digest, EffectAnswered, EffectAsked, End, Entry, FORMAT, Failure, Head, Kind, Outcome, Position,
-    Started, Status, StepId, StepRequest, Timestamp, Waiting,
+    Asked, AttemptFailed, AttemptStarted, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT, Failure,
+    FuelRule, Head, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Timestamp, Waiting,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -30,6 +31,9 @@ pub enum BadJournal {
     NewerRules { found: u32 },
 }
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug)]
 pub struct RunState {
     started: Arc<Started>,
@@ -38,15 +42,21 @@ pub struct RunState {
     /// Asked for, not answered and not forgotten.
     steps: BTreeMap<StepId, StepState>,
     asked: u32,
-    /// How many open steps stand where; the status follows from it without a walk.
-    sleeping: usize,
-    retrying: usize,
+    tally: Tally,
     cancel: Option<CancelState>,
     end: Option<End>,
     last: (Position, Timestamp),
     epoch: crate::Epoch,
     status: Status,
     changed: Timestamp,
+}
+
+/// How many open steps stand where, and their timers: status and due time follow without a walk.
+#[derive(Debug, Default)]
+struct Tally {
+    sleeping: usize,
+    retrying: usize,
+    dues: BTreeSet<(Timestamp, StepId)>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +101,9 @@ pub struct AttemptState {
     pub attempt: u32,
     pub started: Timestamp,
     pub effects: Vec<EffectRecord>,
+    /// Effects without an answer, with their place in `effects`.
+    open: BTreeMap<EffectId, usize>,
+    effects_asked: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -121,8 +134,7 @@ impl RunState {
             claims: Vec::new(),
             steps: BTreeMap::new(),
             asked: 0,
-            sleeping: 0,
-            retrying: 0,
+            tally: Tally::default(),
             cancel: None,
             end: None,
             last: (first.position, first.time),
@@ -147,60 +159,42 @@ impl RunState {
         if self.end.is_some() {
             return Err(unexpected());
         }
+        // Each arm checks before it changes anything.
         match &entry.kind {
             Kind::Started(_) => return Err(unexpected()),
             Kind::Claimed(claimed) => {
                 let claim = Claim { from: at, engine: claimed.engine.clone(), component: claimed.component };
                 self.claims.push(claim);
             }
-            Kind::Asked(asked) => {
-                if asked.step != StepId(self.asked + 1) {
-                    return Err(unexpected());
-                }
-                let phase = match &asked.request {
-                    StepRequest::Call { .. } => Phase::Waiting,
-                    StepRequest::Sleep { duration_ms, .. } => {
-                        Phase::Sleeping { due: asked.now + std::time::Duration::from_millis(*duration_ms) }
-                    }
-                };
-                self.asked += 1;
-                self.count(&phase, 1);
-                let step = StepState { request: asked.request.clone(), asked: entry.time, phase, cancel_asked: false };
-                self.steps.insert(asked.step, step);
-            }
-            Kind::AttemptStarted(begun) => {
-                let attempt = AttemptState { attempt: begun.attempt, started: entry.time, effects: Vec::new() };
-                let known = self.set_phase(begun.step, Phase::Attempting(attempt));
-                known.ok_or_else(unexpected)?;
-            }
+            Kind::Asked(asked) => self.begin_step(asked, entry.time).ok_or_else(unexpected)?,
+            Kind::AttemptStarted(begun) => self.begin_attempt(begun, entry.time).ok_or_else(unexpected)?,
             Kind::AttemptResumed(resumed) => {
                 self.attempt_mut(resumed.step, resumed.attempt).ok_or_else(unexpected)?;
             }
             Kind::EffectAsked(asked) => {
                 let attempt = self.attempt_mut(asked.step, asked.attempt).ok_or_else(unexpected)?;
-                let kind = EffectKind::Asked(asked.clone());
-                attempt.effects.push(EffectRecord { position: at, time: entry.time, kind });
+                attempt.effect_asked(asked, at, entry.time).ok_or_else(unexpected)?;
             }
             Kind::EffectAnswered(answered) => {
                 let attempt = self.attempt_mut(answered.step, answered.attempt).ok_or_else(unexpected)?;
-                let kind = EffectKind::Answered(answered.clone());
-                attempt.effects.push(EffectRecord { position: at, time: entry.time, kind });
+                attempt.effect_answered(answered, at, entry.time).ok_or_else(unexpected)?;
             }
             Kind::Failed(AttemptFailed { step, attempt, next_at, .. }) => {
                 self.attempt_mut(*step, *attempt).ok_or_else(unexpected)?;
                 self.set_phase(*step, Phase::Retrying { attempt: *attempt, next_at: *next_at });
             }
             Kind::Answered(answered) => self.close(answered.step).ok_or_else(unexpected)?,
-            // A step may have been answered between the answer's entry and its delivery.
-            Kind::Forgotten(forgotten) if forgotten.step.0 <= self.asked => {
+            // The answer may stand in the journal already, and not have reached the guest.
+            Kind::Forgotten(forgotten) => {
+                self.was_asked(forgotten.step).ok_or_else(unexpected)?;
                 self.close(forgotten.step);
             }
-            Kind::StepCancelAsked(asked) if asked.step.0 <= self.asked => {
+            Kind::StepCancelAsked(asked) => {
+                self.was_asked(asked.step).ok_or_else(unexpected)?;
                 if let Some(step) = self.steps.get_mut(&asked.step) {
                     step.cancel_asked = true;
                 }
             }
-            Kind::Forgotten(_) | Kind::StepCancelAsked(_) => return Err(unexpected()),
             Kind::CancelReceived(cancel) => {
                 let state = CancelState { received: entry.time, reason: cancel.reason.clone() };
                 self.cancel.get_or_insert(state);
@@ -262,7 +256,12 @@ impl RunState {
 
     /// When the run goes on by itself, if nothing else happens: the earliest timer.
     pub fn due(&self) -> Option<Timestamp> {
-        self.steps.values().filter_map(StepState::due).min()
+        self.tally.dues.first().map(|(due, _)| *due)
+    }
+
+    /// The steps whose timer is due at `now`, the earliest first.
+    pub fn steps_due(&self, now: Timestamp) -> impl Iterator<Item = StepId> {
+        self.tally.dues.range(..=(now, StepId(u32::MAX))).map(|(_, step)| *step)
     }
 
     pub fn head(&self) -> Head {
@@ -300,8 +299,8 @@ impl RunState {
             Some(End::Failed(_)) => Status::Failed,
             Some(End::Cancelled { .. } | End::Terminated { .. }) => Status::Cancelled,
             None if self.claims.is_empty() => Status::Queued,
-            None if self.steps.is_empty() || self.sleeping + self.retrying < self.steps.len() => Status::Running,
-            None if self.retrying > 0 => Status::Waiting,
+            None if self.steps.is_empty() || self.tally.idle() < self.steps.len() => Status::Running,
+            None if self.tally.retrying > 0 => Status::Waiting,
             None => Status::Sleeping,
         }
     }
@@ -327,36 +326,88 @@ impl RunState {
         }
     }
 
-    fn set_phase(&mut self, step: StepId, phase: Phase) -> Option<()> {
-        self.count(&phase, 1);
-        let Some(state) = self.steps.get_mut(&step) else {
-            self.count(&phase, -1);
+    fn was_asked(&self, step: StepId) -> Option<()> {
+        (1..=self.asked).contains(&step.0).then_some(())
+    }
+
+    fn begin_step(&mut self, asked: &Asked, time: Timestamp) -> Option<()> {
+        // Without a claim nobody could tell by what rule its fuel is compared.
+        if self.claims.is_empty() || Some(asked.step.0) != self.asked.checked_add(1) {
             return None;
+        }
+        let phase = match &asked.request {
+            StepRequest::Call { .. } => Phase::Waiting,
+            StepRequest::Sleep { duration_ms, .. } => {
+                Phase::Sleeping { due: asked.now + Duration::from_millis(*duration_ms) }
+            }
         };
-        let before = std::mem::replace(&mut state.phase, phase);
-        self.count(&before, -1);
+        self.asked = asked.step.0;
+        let step = StepState { request: asked.request.clone(), asked: time, phase, cancel_asked: false };
+        self.tally.enter(asked.step, &step.phase);
+        self.steps.insert(asked.step, step);
         Some(())
+    }
+
+    fn begin_attempt(&mut self, begun: &AttemptStarted, time: Timestamp) -> Option<()> {
+        let before = match &self.steps.get(&begun.step)?.phase {
+            Phase::Waiting => 0,
+            Phase::Retrying { attempt, .. } => *attempt,
+            Phase::Sleeping { .. } | Phase::Attempting(_) => return None,
+        };
+        if Some(begun.attempt) != before.checked_add(1) {
+            return None;
+        }
+        self.set_phase(begun.step, Phase::Attempting(AttemptState::new(begun.attempt, time)));
+        Some(())
+    }
+
+    fn set_phase(&mut self, step: StepId, phase: Phase) {
+        if let Some(state) = self.steps.get_mut(&step) {
+            self.tally.leave(step, &state.phase);
+            self.tally.enter(step, &phase);
+            state.phase = phase;
+        }
     }
 
     fn close(&mut self, step: StepId) -> Option<()> {
         let state = self.steps.remove(&step)?;
-        self.count(&state.phase, -1);
+        self.tally.leave(step, &state.phase);
         Some(())
-    }
-
-    fn count(&mut self, phase: &Phase, by: isize) {
-        match phase {
-            Phase::Sleeping { .. } => self.sleeping = self.sleeping.saturating_add_signed(by),
-            Phase::Retrying { .. } => self.retrying = self.retrying.saturating_add_signed(by),
-            Phase::Waiting | Phase::Attempting(_) => {}
-        }
     }
 }
 
-impl StepState {
-    /// When something happens to it by itself.
-    pub fn due(&self) -> Option<Timestamp> {
-        match &self.phase {
+impl Tally {
+    /// Steps that only wait for their timer.
+    fn idle(&self) -> usize {
+        self.sleeping + self.retrying
+    }
+
+    fn enter(&mut self, step: StepId, phase: &Phase) {
+        self.dues.extend(phase.due().map(|due| (due, step)));
+        self.sleeping += usize::from(matches!(phase, Phase::Sleeping { .. }));
+        self.retrying += usize::from(matches!(phase, Phase::Retrying { .. }));
+    }
+
+    fn leave(&mut self, step: StepId, phase: &Phase) {
+        if let Some(due) = phase.due() {
+            self.dues.remove(&(due, step));
+        }
+        self.sleeping -= usize::from(matches!(phase, Phase::Sleeping { .. }));
+        self.retrying -= usize::from(matches!(phase, Phase::Retrying { .. }));
+    }
+}
+
+impl Claim {
+    /// How far the fuel of entries that were written under this claim binds a guest that runs on
+    /// this engine and code.
+    pub fn fuel_rule(&self, engine: &str, component: Digest) -> FuelRule {
+        if *self.engine == *engine && self.component == component { FuelRule::Exact } else { FuelRule::Loose }
+    }
+}
+
+impl Phase {
+    fn due(&self) -> Option<Timestamp> {
+        match self {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
             Phase::Waiting | Phase::Attempting(_) => None,
@@ -364,19 +415,40 @@ impl StepState {
     }
 }
 
+impl StepState {
+    /// When something happens to it by itself.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.phase.due()
+    }
+}
+
 impl AttemptState {
-    /// The sleeps of the attempt that are not over, by effect, with the time they are due at.
+    fn new(attempt: u32, started: Timestamp) -> AttemptState {
+        AttemptState { attempt, started, effects: Vec::new(), open: BTreeMap::new(), effects_asked: 0 }
+    }
+
+    /// The effects that have no answer on record: forgotten, not over yet, or cut off by a crash.
     pub fn open_effects(&self) -> impl Iterator<Item = &EffectAsked> {
-        let answered = |effect| {
-            self.effects.iter().any(|record| match &record.kind {
-                EffectKind::Answered(answered) => answered.effect == effect,
-                EffectKind::Asked(_) => false,
-            })
-        };
-        self.effects.iter().filter_map(move |record| match &record.kind {
-            EffectKind::Asked(asked) => (!answered(asked.effect)).then_some(asked),
+        self.open.values().filter_map(|place| match &self.effects.get(*place)?.kind {
+            EffectKind::Asked(asked) => Some(asked),
             EffectKind::Answered(_) => None,
         })
+    }
+
+    fn effect_asked(&mut self, asked: &EffectAsked, position: Position, time: Timestamp) -> Option<()> {
+        if Some(asked.effect.0) != self.effects_asked.checked_add(1) {
+            return None;
+        }
+        self.effects_asked = asked.effect.0;
+        self.open.insert(asked.effect, self.effects.len());
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Asked(asked.clone()) });
+        Some(())
+    }
+
+    fn effect_answered(&mut self, answered: &EffectAnswered, position: Position, time: Timestamp) -> Option<()> {
+        self.open.remove(&answered.effect)?;
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Answered(answered.clone()) });
+        Some(())
     }
 }
 

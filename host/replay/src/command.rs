@@ -1,0 +1,69 @@
+//! What a guest commands, in short: enough to hold one command against another and to name it in a
+//! message. Values never stand here, only their digest.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, StepCancelAsked, StepRequest};
+
+/// What a command does, in short: enough to tell one from another in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    Call { function: Arc<str> },
+    Http,
+    Sleep { duration_ms: u64 },
+    Forget { id: u32 },
+    Cancel { id: u32 },
+}
+
+/// A command, as it stands in the journal or as the guest gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    pub act: Act,
+    pub digest: Digest,
+    pub at: Option<Arc<str>>,
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Call { function } => write!(f, "call `{function}`"),
+            Act::Http => f.write_str("http"),
+            Act::Sleep { duration_ms } => write!(f, "sleep {duration_ms} ms"),
+            Act::Forget { id } => write!(f, "forget {id}"),
+            Act::Cancel { id } => write!(f, "cancel {id}"),
+        }
+    }
+}
+
+impl From<&Asked> for Command {
+    fn from(asked: &Asked) -> Command {
+        let act = match &asked.request {
+            StepRequest::Call { function, .. } => Act::Call { function: function.clone() },
+            StepRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
+        };
+        Command { act, digest: asked.proof.digest, at: asked.at.clone() }
+    }
+}
+
+impl From<&EffectAsked> for Command {
+    fn from(asked: &EffectAsked) -> Command {
+        let act = match &asked.request {
+            EffectRequest::Http { .. } => Act::Http,
+            EffectRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
+        };
+        Command { act, digest: asked.proof.digest, at: asked.at.clone() }
+    }
+}
+
+impl From<&Forgotten> for Command {
+    fn from(forgotten: &Forgotten) -> Command {
+        Command { act: Act::Forget { id: forgotten.step.0 }, digest: forgotten.proof.digest, at: None }
+    }
+}
+
+impl From<&StepCancelAsked> for Command {
+    fn from(asked: &StepCancelAsked) -> Command {
+        Command { act: Act::Cancel { id: asked.step.0 }, digest: asked.proof.digest, at: None }
+    }
+}

@@ -1,0 +1,1 @@
+//! What a frame on disk promises.

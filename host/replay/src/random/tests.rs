@@ -1,0 +1,1 @@
+//! What randomness promises: the same numbers for ever.
