@@ -92,6 +92,15 @@ impl Desk {
         }
     }
 
+    /// Its owner can do nothing with it. What came since the claim may change that.
+    pub fn stick(&self, run: RunKey, due: Option<Timestamp>) {
+        if self.lock().owned.get(&run) == Some(&Inbox::Knocked) {
+            self.ready(run);
+        } else {
+            self.park(run, due);
+        }
+    }
+
     pub fn end(&self, run: RunKey) {
         self.lock().forget(run);
     }

@@ -201,7 +201,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Raises the run's recall counter, durably, and returns it. See [`Rows::recalled`].
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32>;
 
-    /// Parks a run without an append, as [`Owner::Park`] does. A `head` says that it is stuck.
+    /// Parks a run without an append, as [`Owner::Park`] does. A `head` says that it is stuck: then
+    /// it becomes ready again by what comes into its inbox after it was claimed, not by what its
+    /// owner found there and could do nothing with.
     fn park(&self, run: RunKey, due: Option<Timestamp>, head: Option<Head>) -> Answer<'_, ()>;
 
     /// Puts an item into the run's inbox and marks the run ready. Idempotent by message id.

@@ -163,8 +163,18 @@ impl State {
         desk: &Desk,
     ) -> Result<(), StorageError> {
         let run = self.open_run(key).ok_or_else(|| invalid(format!("run {} is not open", key.run)))?;
-        run.head = head.or(run.head.take());
-        self.place(key, Owner::Park { due }, desk);
+        let Some(head) = head else {
+            self.place(key, Owner::Park { due }, desk);
+            return Ok(());
+        };
+        run.head = Some(head);
+        run.place = Place::Parked;
+        let before = std::mem::replace(&mut run.due, due);
+        if let Some(before) = before {
+            self.timers.remove(&(before, key));
+        }
+        self.timers.extend(due.map(|due| (due, key)));
+        desk.stick(key, due);
         Ok(())
     }
 

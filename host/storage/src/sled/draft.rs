@@ -67,6 +67,7 @@ pub(super) enum News {
     Knock(RunKey),
     Ready(RunKey),
     Park(RunKey, Option<Timestamp>),
+    Stick(RunKey, Option<Timestamp>),
     End(RunKey),
 }
 
@@ -200,6 +201,7 @@ impl Draft {
                 News::Knock(run) => desk.knock(run),
                 News::Ready(run) => desk.ready(run),
                 News::Park(run, due) => desk.park(run, due),
+                News::Stick(run, due) => desk.stick(run, due),
                 News::End(run) => desk.end(run),
             }
         }

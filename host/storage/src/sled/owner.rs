@@ -56,15 +56,15 @@ impl Draft {
             }
             draft.shared.room.check()?;
             let recalls = state.place.recalls();
-            // Whoever claims it reads the inbox and parks it again, with the same timer.
-            let (to, news) = if state.unread.is_empty() {
-                (Place::Parked(OpenRow { due, recalls }), News::Park(run, due))
-            } else {
-                (Place::Ready(OpenRow { due: None, recalls }), News::Ready(run))
+            let parked = Place::Parked(OpenRow { due, recalls });
+            let (to, news) = match head {
+                Some(head) => {
+                    draft.stage(&key::of_run(Kind::Head, run), head)?;
+                    (parked, News::Stick(run, due))
+                }
+                None if state.unread.is_empty() => (parked, News::Park(run, due)),
+                None => (Place::Ready(OpenRow { due: None, recalls }), News::Ready(run)),
             };
-            if let Some(head) = head {
-                draft.stage(&key::of_run(Kind::Head, run), head)?;
-            }
             draft.stage_move(run, state.place, to)?;
             draft.tell(news);
             state.place = to;

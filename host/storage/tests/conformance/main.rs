@@ -62,6 +62,8 @@ promises! {
         an_ended_run_leaves_nothing_behind,
         recalls_are_counted_across_kills_until_the_run_gets_further,
         a_stuck_run_waits_until_something_arrives,
+        a_stuck_run_is_not_woken_by_what_its_owner_had_found,
+        a_run_is_parked_without_an_append,
         every_opening_has_a_higher_epoch,
         a_closed_store_answers_with_errors,
     }

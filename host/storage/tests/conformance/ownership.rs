@@ -206,6 +206,35 @@ pub async fn a_stuck_run_waits_until_something_arrives(subject: Subject) {
     durable(store.append(journal.next(Owner::Keep)).await);
 }
 
+pub async fn a_stuck_run_is_not_woken_by_what_its_owner_had_found(subject: Subject) {
+    let store = subject.store();
+    started(&*store, 1).await.go(&*store, PARK).await;
+    store.send(run(1), item(1)).await.unwrap();
+    assert_eq!(claim(&*store, at(1)).await.runs, [run(1)]);
+    store.park(run(1), None, Some(head(run(1), Status::Stuck))).await.unwrap();
+    assert_eq!(claim(&*store, at(1)).await.runs, []);
+
+    store.send(run(1), item(2)).await.unwrap();
+    assert_eq!(claim(&*store, at(1)).await.runs, [run(1)]);
+    store.send(run(1), item(3)).await.unwrap();
+    store.park(run(1), None, Some(head(run(1), Status::Stuck))).await.unwrap();
+    assert_eq!(claim(&*store, at(1)).await.runs, [run(1)]);
+}
+
+pub async fn a_run_is_parked_without_an_append(subject: Subject) {
+    let store = subject.store();
+    started(&*store, 1).await;
+    store.park(run(1), Some(at(10)), None).await.unwrap();
+    let early = claim(&*store, at(9)).await;
+    assert_eq!((early.runs, early.next_due), (vec![], Some(at(10))));
+    assert_eq!(claim(&*store, at(10)).await.runs, [run(1)]);
+    store.send(run(1), item(1)).await.unwrap();
+    store.park(run(1), Some(at(20)), None).await.unwrap();
+    let again = claim(&*store, at(10)).await;
+    assert_eq!((again.runs, again.next_due), (vec![run(1)], None));
+    assert_eq!(store.head(run(1)).await.unwrap().unwrap().status, Status::Running);
+}
+
 pub async fn every_opening_has_a_higher_epoch(subject: Subject) {
     let first = subject.store().epoch();
     let subject = subject.kill();
