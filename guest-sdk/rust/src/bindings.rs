@@ -17,7 +17,7 @@ pub(crate) trait Port {
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Completion, EffectPort, Host, StepPort, call, host_is, http, with_host};
+pub(crate) use native::{Completion, EffectPort, Host, StepPort, call, http, with_host};
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;

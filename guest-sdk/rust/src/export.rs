@@ -132,7 +132,7 @@ pub struct About {
 
 /// When a function is tried again, and what it wants to reach; the fields of the manifest.
 #[doc(hidden)]
-#[derive(Serialize)]
+#[derive(Serialize, Clone, Copy)]
 pub struct Policy {
     #[serde(skip_serializing_if = "Retry::is_default")]
     pub retry: Retry,
@@ -143,7 +143,7 @@ pub struct Policy {
 }
 
 #[doc(hidden)]
-#[derive(Serialize, PartialEq)]
+#[derive(Serialize, PartialEq, Clone, Copy)]
 pub struct Retry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,

@@ -192,6 +192,3 @@ impl<T> fmt::Debug for Steps<'_, T> {
         f.debug_struct("Steps").field("open", &self.len()).finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

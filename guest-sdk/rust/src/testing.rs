@@ -1,2 +1,370 @@
-//! placeholder
-pub(crate) fn learn<F: crate::Function>() {}
+//! A host for tests on your own machine: it runs workflows and functions in this thread, with virtual
+//! time, and answers HTTP from a closure. It keeps no journal and must never touch the world.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::bindings::{Completion, Host as Imports, Port, with_host};
+use crate::export::{Main, Policy, workflow_main};
+use crate::failure::{Failure, code};
+use crate::{Call, Function, Workflow, json as values};
+
+/// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
+const BEGIN_MS: u64 = 1_767_225_600_000;
+/// What the contract says for a function without `retries` and `backoff`.
+const ATTEMPTS: u32 = 4;
+const BACKOFF_MS: u64 = 500;
+
+thread_local! {
+    /// What `ctx.step` can reach: there is no `export!` to ask on this target.
+    static KNOWN: RefCell<BTreeMap<&'static str, Known>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    main: Main,
+    policy: Policy,
+}
+
+pub(crate) fn learn<F: Function>() {
+    let known = Known { main: crate::export::function_main::<F>, policy: F::POLICY };
+    KNOWN.with_borrow_mut(|functions| functions.insert(F::NAME, known));
+}
+
+/// A host for tests.
+///
+/// ```
+/// use trackway_sdk::prelude::*;
+/// use trackway_sdk::testing::{Host, HttpResponse};
+///
+/// #[function(retries = 2)]
+/// async fn fetch(url: String) -> Result<String, Failure> {
+///     http::get(url).send().await?.error_for_status()?.text()
+/// }
+///
+/// #[workflow]
+/// async fn patient(ctx: Ctx, url: String) -> Result<String, Failure> {
+///     ctx.sleep(Duration::from_secs(3600)).await?;
+///     ctx.step(fetch, url).await
+/// }
+///
+/// let host = Host::new().on_http(|request| match request.number {
+///     1 => HttpResponse::new(503, "not yet"),
+///     _ => HttpResponse::new(200, "here you are"),
+/// });
+/// assert_eq!(host.run::<patient>("https://example.com".into()).unwrap(), "here you are");
+/// assert_eq!(host.calls(), ["fetch", "fetch"]);
+/// ```
+#[derive(Clone)]
+pub struct Host {
+    shared: Rc<Shared>,
+}
+
+type Answering = Box<dyn Fn(&HttpRequest) -> HttpResponse>;
+
+struct Shared {
+    http: Option<Answering>,
+    /// After how many deliveries to the workflow the run is cancelled.
+    cancel_after: Option<u32>,
+    now_ms: Cell<u64>,
+    random: Cell<u64>,
+    requests: Cell<u32>,
+    calls: RefCell<Vec<String>>,
+    lines: RefCell<Vec<String>>,
+}
+
+/// A request that a function sent.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct HttpRequest {
+    /// Which one it is of all that this host has seen, from 1.
+    #[serde(default)]
+    pub number: u32,
+    /// As `GET`.
+    pub method: String,
+    /// Where to.
+    pub url: String,
+    /// In the order in which they were added.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The body, if it is text.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+/// What a test answers to it.
+#[derive(Debug, Clone)]
+pub struct HttpResponse {
+    outcome: Result<serde_json::Value, Failure>,
+}
+
+impl HttpResponse {
+    /// An answer with that status and text.
+    pub fn new(status: u16, body: impl Into<String>) -> HttpResponse {
+        let output = json!({ "status": status, "headers": [], "body": body.into(), "tries": [] });
+        HttpResponse { outcome: Ok(output) }
+    }
+
+    /// No answer, as when there is no connection: `HttpResponse::broken("HTTP_CONNECT", "refused")`.
+    pub fn broken(code: &str, message: &str) -> HttpResponse {
+        HttpResponse { outcome: Err(Failure::new(code, message)) }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: &str) -> HttpResponse {
+        if let Some(headers) = self.outcome.as_mut().ok().and_then(|output| output["headers"].as_array_mut()) {
+            headers.push(json!([name.to_ascii_lowercase(), value]));
+        }
+        self
+    }
+}
+
+impl Host {
+    /// One that answers no HTTP.
+    pub fn new() -> Host {
+        Host {
+            shared: Rc::new(Shared {
+                http: None,
+                cancel_after: None,
+                now_ms: Cell::new(BEGIN_MS),
+                random: Cell::new(1),
+                requests: Cell::new(0),
+                calls: RefCell::default(),
+                lines: RefCell::default(),
+            }),
+        }
+    }
+
+    /// Answers each HTTP request.
+    pub fn on_http(self, answer: impl Fn(&HttpRequest) -> HttpResponse + 'static) -> Host {
+        self.with(|shared| shared.http = Some(Box::new(answer)))
+    }
+
+    /// Cancels the run after so many answers to the workflow.
+    pub fn cancel_after(self, deliveries: u32) -> Host {
+        self.with(|shared| shared.cancel_after = Some(deliveries))
+    }
+
+    /// Configuration comes first: nobody shares it yet.
+    fn with(mut self, change: impl FnOnce(&mut Shared)) -> Host {
+        change(Rc::get_mut(&mut self.shared).expect("a host is set up before it is cloned"));
+        self
+    }
+
+    /// Runs a workflow to its end. Input and output cross as JSON, as they do on a real host.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the workflow.
+    pub fn run<W: Workflow>(&self, input: W::Input) -> Result<W::Output, Failure> {
+        let input = values::write_output(&input)?;
+        let context = json!({ "run": "test", "workflow": W::NAME, "deployment": "test" }).to_string();
+        let instance = Instance::new(self.shared.clone(), self.shared.cancel_after);
+        read(with_host(instance, || workflow_main::<W>(&input, &context)))
+    }
+
+    /// Makes one attempt of a function.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the function.
+    pub fn call<F: Function>(&self, call: Call<F>) -> Result<F::Output, Failure> {
+        with_host(Instance::new(self.shared.clone(), None), || call.run())
+    }
+
+    /// The functions that were called, once for each attempt.
+    pub fn calls(&self) -> Vec<String> {
+        self.shared.calls.borrow().clone()
+    }
+
+    /// What was logged, as `info: message {"field": 1}`.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.shared.lines.borrow().clone()
+    }
+
+    /// How much virtual time has passed.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.shared.now_ms.get() - BEGIN_MS)
+    }
+}
+
+impl Default for Host {
+    fn default() -> Host {
+        Host::new()
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("calls", &self.calls()).field("elapsed", &self.elapsed()).finish()
+    }
+}
+
+fn read<T: DeserializeOwned>(outcome: Result<String, String>) -> Result<T, Failure> {
+    outcome.map_err(|failure| Failure::from_text(&failure)).and_then(|output| values::read_output(&output))
+}
+
+/// What one instance of a guest has asked for.
+struct Instance {
+    shared: Rc<Shared>,
+    cancel_after: Option<u32>,
+    inbox: RefCell<Inbox>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    ids: u32,
+    deliveries: u32,
+    open: BTreeSet<u32>,
+    /// Answers that are there already.
+    ready: VecDeque<Completion>,
+    /// By when they are due, then by id.
+    timers: BTreeMap<(u64, u32), Completion>,
+}
+
+impl Instance {
+    fn new(shared: Rc<Shared>, cancel_after: Option<u32>) -> Rc<Instance> {
+        Rc::new(Instance { shared, cancel_after, inbox: RefCell::default() })
+    }
+
+    /// Gives an id to what `outcome` answers after `wait_ms`.
+    fn answer(&self, outcome: Result<String, String>, wait_ms: u64) -> u32 {
+        let mut inbox = self.inbox.borrow_mut();
+        inbox.ids += 1;
+        let id = inbox.ids;
+        inbox.open.insert(id);
+        let completion = match outcome {
+            Ok(body) => Completion { kind: "succeeded".into(), id, body },
+            Err(body) => Completion { kind: "failed".into(), id, body },
+        };
+        if wait_ms == 0 {
+            inbox.ready.push_back(completion);
+        } else {
+            inbox.timers.insert((self.shared.now_ms.get().saturating_add(wait_ms), id), completion);
+        }
+        id
+    }
+
+    fn attempt(&self, function: &str, input: &str, step: u32, attempt: u32) -> (Result<String, String>, Option<Known>) {
+        self.shared.calls.borrow_mut().push(function.to_owned());
+        let Some(known) = KNOWN.with_borrow(|functions| functions.get(function).copied()) else {
+            let message = format!("no function `{function}`");
+            return (Err(Failure::permanent(code::UNKNOWN_FUNCTION, message).to_text()), None);
+        };
+        let context = json!({ "run": "test", "step": step, "attempt": attempt }).to_string();
+        let instance = Instance::new(self.shared.clone(), None);
+        (with_host(instance, || (known.main)(input, &context)), Some(known))
+    }
+}
+
+impl Imports for Instance {
+    /// All attempts are made at once; what they would have waited passes as virtual time.
+    fn call(&self, function: &str, input: &str, _options: &str, _at: &str) -> u32 {
+        let begun_ms = self.shared.now_ms.get();
+        let step = self.inbox.borrow().ids + 1;
+        let mut waited_ms = 0;
+        let mut attempt = 1;
+        let outcome = loop {
+            let (outcome, known) = self.attempt(function, input, step, attempt);
+            let retry = known.map(|known| known.policy.retry);
+            let attempts = retry.as_ref().and_then(|retry| retry.attempts).unwrap_or(ATTEMPTS);
+            let again = outcome.as_ref().is_err_and(|failure| Failure::from_text(failure).retryable);
+            if !again || attempt >= attempts {
+                break outcome;
+            }
+            waited_ms += retry.and_then(|retry| retry.backoff_ms).unwrap_or(BACKOFF_MS);
+            attempt += 1;
+        };
+        let took_ms = self.shared.now_ms.replace(begun_ms) - begun_ms;
+        self.answer(outcome, took_ms + waited_ms)
+    }
+
+    fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {
+        self.shared.requests.set(self.shared.requests.get() + 1);
+        let outcome = match (serde_json::from_str::<HttpRequest>(request), &self.shared.http) {
+            (Err(error), _) => Err(Failure::permanent("BAD_REQUEST", error)),
+            (Ok(_), None) => Err(Failure::permanent("EGRESS_DENIED", "this test answers no HTTP: see `on_http`")),
+            (Ok(request), Some(answer)) => {
+                answer(&HttpRequest { number: self.shared.requests.get(), ..request }).outcome
+            }
+        };
+        self.answer(outcome.map(|output| output.to_string()).map_err(|failure| failure.to_text()), 0)
+    }
+}
+
+impl Port for Instance {
+    fn sleep(&self, duration_ms: u64, _options: &str, _at: &str) -> u32 {
+        self.answer(Ok("null".into()), duration_ms)
+    }
+
+    fn next(&self) -> Completion {
+        let mut inbox = self.inbox.borrow_mut();
+        if inbox.open.is_empty() {
+            let body = Failure::permanent(code::NOTHING_OPEN, "nothing is open").to_text();
+            return Completion { kind: "failed".into(), id: 0, body };
+        }
+        inbox.deliveries += 1;
+        if self.cancel_after.is_some_and(|deliveries| inbox.deliveries == deliveries + 1) {
+            return Completion { kind: "cancel".into(), id: 0, body: json!({ "reason": "by the test" }).to_string() };
+        }
+        let completion = inbox.ready.pop_front().unwrap_or_else(|| {
+            let ((due_ms, _), completion) = inbox.timers.pop_first().expect("what is open is ready or a timer");
+            self.shared.now_ms.set(due_ms.max(self.shared.now_ms.get()));
+            completion
+        });
+        inbox.open.remove(&completion.id);
+        completion
+    }
+
+    fn forget(&self, id: u32) {
+        let mut inbox = self.inbox.borrow_mut();
+        inbox.open.remove(&id);
+        inbox.ready.retain(|completion| completion.id != id);
+        inbox.timers.retain(|(_, timer), _| *timer != id);
+    }
+
+    fn cancel(&self, id: u32) {
+        let mut inbox = self.inbox.borrow_mut();
+        let timer = inbox.timers.keys().find(|(_, timer)| *timer == id).copied();
+        if let Some(timer) = timer {
+            inbox.timers.remove(&timer);
+            let body = Failure::cancelled("cancelled by the workflow").to_text();
+            inbox.ready.push_back(Completion { kind: "failed".into(), id, body });
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.now_ms.get()
+    }
+
+    /// SplitMix64: the same numbers in every test.
+    fn random(&self, size_bytes: u32) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(size_bytes as usize + 8);
+        while bytes.len() < size_bytes as usize {
+            let state = self.shared.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+            self.shared.random.set(state);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bytes.extend_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
+        }
+        bytes.truncate(size_bytes as usize);
+        bytes
+    }
+
+    fn log(&self, level: &str, message: &str, fields: &str) {
+        let line = format!("{level}: {message} {fields}");
+        self.shared.lines.borrow_mut().push(line.trim_end().to_owned());
+    }
+
+    fn panicked(&self, _message: &str, _at: Option<&str>) {}
+}
+
+#[cfg(test)]
+mod tests;

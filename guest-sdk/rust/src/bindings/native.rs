@@ -35,11 +35,6 @@ pub(crate) fn with_host<T>(host: Rc<dyn Host>, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Whether a host is in place on this thread.
-pub(crate) fn host_is() -> bool {
-    HOST.with_borrow(Option::is_some)
-}
-
 fn host() -> Rc<dyn Host> {
     HOST.with_borrow(Clone::clone)
         .expect("there is no Trackway on this target: run workflows in a test with `trackway_sdk::testing::Host`")
