@@ -8,6 +8,8 @@ mod duration;
 mod exit;
 mod explain;
 mod output;
+#[cfg(test)]
+mod reference;
 pub mod toolchain;
 
 use clap::Parser;

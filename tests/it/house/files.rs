@@ -28,7 +28,9 @@ fn no_file_holds_more_than_one_idea() {
 #[test]
 fn every_source_file_begins_with_what_it_owns() {
     let begins = |path: &String| read(path).starts_with("//!");
-    let complaints = rust_files().into_iter().filter(|path| !begins(path));
+    // What `name/tests.rs` owns is said by where it stands.
+    let says_it_itself = |path: &String| is_test(path) && !path.starts_with("tests/it/");
+    let complaints = rust_files().into_iter().filter(|path| !begins(path) && !says_it_itself(path));
     none(complaints.map(|path| format!("{path} does not begin with `//!`")).collect());
 }
 
@@ -115,4 +117,11 @@ fn no_test_is_ignored() {
     let attribute = concat!("#[ig", "nore");
     let complaints = rust_files().into_iter().filter(|path| read(path).contains(attribute));
     none(complaints.map(|path| format!("{path} ignores a test: mend it or delete it")).collect());
+}
+
+#[test]
+fn the_readme_shows_the_example_as_it_is() {
+    let example = read("examples/hello/src/lib.rs");
+    let code = example.split_once("\n\n").expect("the example begins with a comment of its own").1;
+    assert!(read("README.md").contains(code), "README.md shows another `hello` than examples/hello/src/lib.rs");
 }
