@@ -1,0 +1,69 @@
+//! What workflows do when their run is cancelled.
+
+use trackway_sdk::prelude::*;
+
+/// Long enough for any test.
+const VERY_LONG: Duration = Duration::from_secs(86_000);
+
+/// Waits; when cancelled, cleans up by a step and a sleep, and fails as cancelled.
+#[workflow]
+pub async fn cleans_up(ctx: Ctx) -> Result<(), Failure> {
+    let ended = ctx.sleep(VERY_LONG).await;
+    if let Err(failure) = &ended {
+        ctx.step(undo, failure.message.clone()).label("clean up").await?;
+        ctx.sleep(Duration::from_millis(10)).await?;
+    }
+    ended
+}
+
+/// Waits for a step and a sleep at once; when cancelled, the codes with which both ended.
+#[workflow]
+pub async fn tells(ctx: Ctx) -> Result<Vec<String>, Failure> {
+    let (step, sleep) = join!(ctx.step(endless, ()), ctx.sleep(VERY_LONG));
+    let codes = [step.err(), sleep.err()].into_iter().flatten().map(|failure| failure.code);
+    Ok(codes.collect())
+}
+
+/// Knows nothing of cancelling: the failure ends it.
+#[workflow]
+pub async fn gives_up(ctx: Ctx) -> Result<(), Failure> {
+    ctx.step(endless, ()).await
+}
+
+/// Goes on as if nothing had been said, for ever.
+#[workflow]
+pub async fn ignores(ctx: Ctx) -> Result<(), Failure> {
+    loop {
+        // What was told is lost on purpose.
+        let _ = ctx.sleep(VERY_LONG).await;
+    }
+}
+
+/// Finishes with a result all the same.
+#[workflow]
+pub async fn succeeds_anyway(ctx: Ctx) -> Result<String, Failure> {
+    let told = ctx.sleep(VERY_LONG).await.is_err();
+    Ok(format!("told: {told}"))
+}
+
+/// Computes for a while after one step, and never asks for anything again.
+#[workflow]
+pub async fn never_asks(ctx: Ctx) -> Result<u64, Failure> {
+    ctx.step(undo, "nothing".into()).await?;
+    let mut number = 1_u64;
+    loop {
+        number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    }
+}
+
+#[function]
+fn undo(reason: String) -> String {
+    format!("undone: {reason}")
+}
+
+#[function(timeout = "24h")]
+async fn endless(ctx: FnCtx) -> Result<(), Failure> {
+    ctx.sleep(VERY_LONG).await
+}
+
+export!(cleans_up, tells, gives_up, ignores, succeeds_anyway, never_asks, undo, endless);
