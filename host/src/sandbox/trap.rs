@@ -54,7 +54,7 @@ fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
         (Some(Trap::StackOverflow), _) => {
             Failure::permanent(code::STACK_OVERFLOW, format!("recursion too deep{}", place(error)))
         }
-        (None, _) if error.to_string().contains(CROSSING_TOO_LARGE) => {
+        (None, _) if error.root_cause().to_string().contains(CROSSING_TOO_LARGE) => {
             Failure::permanent(code::TOO_LARGE, format!("a value far over the limit of one value{}", place(error)))
         }
         (_, panicked) if guest.limiter.refused() && panicked.as_ref().is_none_or(is_allocation) => {

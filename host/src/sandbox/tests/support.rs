@@ -170,8 +170,8 @@ pub struct Scripted {
     pub stop_at_command: Option<u32>,
     /// How often `poll_room` and `poll_next` are pending before each answer.
     pub pending: u32,
-    waited: u32,
-    id: u32,
+    pub waited: u32,
+    pub id: u32,
 }
 
 impl Scripted {
@@ -295,4 +295,9 @@ pub fn output_of(end: End) -> String {
         Ended::Returned(Ok(output)) => output,
         other => panic!("expected an output, got {other:?}"),
     }
+}
+
+/// Polls once, with nobody to wake.
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
 }

@@ -1,0 +1,105 @@
+//! Guests share the processors, and an instance that is not wanted any more goes away.
+
+use super::support::*;
+use crate::sandbox::*;
+use std::time::Duration;
+
+fn looper() -> Vec<u8> {
+    TextGuest::of_run(|_| "(loop $again (br $again))".to_owned())
+}
+
+fn endless() -> GuestCall {
+    GuestCall { fuel: u64::MAX / 2, ..call_of(Role::Workflow) }
+}
+
+/// Nothing here should take a second; a hang must still end the test.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn loopers_do_not_stall_a_guest_that_wants_little() {
+    let place = place();
+    let loops = place.code(looper()).await;
+    let quick = place.code(TextGuest::of_run(|texts| format!("(call $return {})", texts.put("1")))).await;
+    // All on the one thread of this test.
+    let loopers: Vec<_> =
+        (0..2).map(|_| tokio::spawn(Arc::clone(&loops).call(endless(), Box::<Scripted>::default()))).collect();
+    for _ in 0..20 {
+        let call = Arc::clone(&quick).call(call_of(Role::Workflow), Box::<Scripted>::default());
+        let end = tokio::time::timeout(PATIENCE, call).await.expect("loopers give way");
+        assert_eq!(output_of(end), "1");
+        tokio::task::yield_now().await;
+    }
+    assert!(loopers.iter().all(|looper| !looper.is_finished()));
+    loopers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_looping_instance_dies_when_its_call_is_dropped() {
+    let place = place();
+    let loops = place.code(looper()).await;
+    let before = place.sandbox.pressure().free;
+    let task = tokio::spawn(loops.call(endless(), Box::<Scripted>::default()));
+    tokio::task::yield_now().await;
+    assert!(place.sandbox.pressure().free < before, "the looper has a slot");
+    task.abort();
+    let ended = tokio::time::timeout(PATIENCE, task).await.expect("it ends at a tick");
+    assert!(ended.expect_err("it was aborted").is_cancelled());
+    assert_eq!(place.sandbox.pressure().free, before);
+}
+
+#[tokio::test]
+async fn a_waiting_instance_dies_when_its_call_is_dropped() {
+    let place = place();
+    let code = place.code(TextGuest::of_run(|_| "(call $next (i32.const 64))".to_owned())).await;
+    let host = Scripted { pending: u32::MAX, ..Scripted::default() };
+    let mut call = Box::pin(code.call(endless(), Box::new(host)));
+    assert!(poll_once(&mut call).is_pending());
+    assert_eq!(place.sandbox.pressure().free, 19);
+    drop(call);
+    assert_eq!(place.sandbox.pressure().free, 20);
+}
+
+#[tokio::test]
+async fn more_loopers_than_places_in_the_slow_lane_all_go_on() {
+    let place = place();
+    // Each loops long enough for several turns, then ends by itself out of fuel.
+    let loops = place.code(looper()).await;
+    let call = GuestCall { fuel: 50_000_000, ..call_of(Role::Workflow) };
+    let loopers: Vec<_> =
+        (0..4).map(|_| tokio::spawn(Arc::clone(&loops).call(call.clone(), Box::<Scripted>::default()))).collect();
+    for looper in loopers {
+        let end = tokio::time::timeout(PATIENCE, looper).await.expect("each gets its turns").expect("no panic");
+        assert_eq!(failure_of(end).code, trackway_replay::code::OUT_OF_FUEL);
+    }
+}
+
+#[tokio::test]
+async fn calls_wait_in_order_when_no_slot_is_free() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sandbox = Sandbox::new(Options { slots: 1, ..options(folder.path()) }).expect("a sandbox");
+    let place = Place { sandbox, folder };
+    let code = place.code(TextGuest::of_run(|_| "(call $next (i32.const 64))".to_owned())).await;
+    let waiting = || Scripted { pending: u32::MAX, ..Scripted::default() };
+    let mut first = Box::pin(Arc::clone(&code).call(endless(), Box::new(waiting())));
+    assert!(poll_once(&mut first).is_pending());
+    let mut second = Box::pin(Arc::clone(&code).call(endless(), Box::<Scripted>::default()));
+    let mut third = Box::pin(code.call(endless(), Box::<Scripted>::default()));
+    assert!(poll_once(&mut second).is_pending());
+    assert!(poll_once(&mut third).is_pending());
+    assert_eq!(place.sandbox.pressure(), Pressure { slots: 1, free: 0, waiting: 2 });
+    drop(first);
+    assert!(poll_once(&mut third).is_pending(), "the second asked first");
+    assert!(matches!(second.await.how, Ended::Stopped));
+    assert!(matches!(third.await.how, Ended::Stopped));
+    assert_eq!(place.sandbox.pressure(), Pressure { slots: 1, free: 1, waiting: 0 });
+}
+
+#[tokio::test]
+async fn an_idle_sandbox_still_stops_a_looper_that_comes_later() {
+    let place = place();
+    let loops = place.code(looper()).await;
+    // Longer than the ticker stays awake for nothing.
+    tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await.expect_err("nothing came");
+    let call = tokio::time::timeout(Duration::from_millis(20), loops.call(endless(), Box::<Scripted>::default()));
+    call.await.expect_err("the looper gave way, so the timeout was seen");
+}
