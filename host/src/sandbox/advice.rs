@@ -74,3 +74,6 @@ pub fn for_wrong_role(role: Role, function: &str) -> &'static str {
         (Role::Function, _) => "a function uses `effect` instead of `step`",
     }
 }
+
+#[cfg(test)]
+mod tests;

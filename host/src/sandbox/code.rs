@@ -129,12 +129,18 @@ impl Code {
         Ok(cell.get_or_init(|| Entrance { instance, export }))
     }
 
+    /// What the manifest names can be called, and the imports of its role fit.
     fn check_entrances(&self) -> Result<()> {
-        let named = [(Role::Workflow, self.manifest.workflows.len()), (Role::Function, self.manifest.functions.len())];
-        for (role, count) in named {
-            if count > 0 {
-                self.entrance(role)?;
+        let named = [
+            (Role::Workflow, "workflows", "run", self.manifest.workflows.is_empty()),
+            (Role::Function, "functions", "call", self.manifest.functions.is_empty()),
+        ];
+        for (role, list, export, _) in named.into_iter().filter(|(.., empty)| !empty) {
+            if self.component.get_export_index(None, export).is_none() {
+                let message = format!("`{list}` has entries, but the component does not export `{export}`");
+                return Err(Error::new(crate::Code::BadManifest, message));
             }
+            self.entrance(role)?;
         }
         Ok(())
     }

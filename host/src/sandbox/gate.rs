@@ -195,7 +195,7 @@ fn check_structure(bytes: &[u8]) -> Result<()> {
 /// What the engine is configured to run; see `engine.rs`.
 fn features() -> WasmFeatures {
     let off = WasmFeatures::THREADS | WasmFeatures::MEMORY64 | WasmFeatures::RELAXED_SIMD;
-    WasmFeatures::default() | WasmFeatures::MULTI_MEMORY - off
+    (WasmFeatures::default() | WasmFeatures::MULTI_MEMORY) - off
 }
 
 fn check_component(bytes: Vec<u8>) -> Result<Gated> {

@@ -2,7 +2,6 @@
 //! the three worlds, every type as in `wit/`. It refuses by name.
 
 use super::imports::{EFFECT, STEP};
-use super::manifest::Manifest;
 use crate::{Code, Error, Result};
 use wasmparser::component_types::{ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentValType};
 use wasmparser::types::TypesRef;
@@ -43,29 +42,10 @@ pub const DESCRIBE: &str = "func() -> string";
 pub const RUN: &str = "func(workflow: string, input: string, context: string) -> result<string, string>";
 pub const CALL: &str = "func(function: string, input: string, context: string) -> result<string, string>";
 
-/// What a component imports and exports of the contract.
+/// What a component that speaks the contract uses of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct World {
     pub imports_effect: bool,
-    pub exports_run: bool,
-    pub exports_call: bool,
-}
-
-impl World {
-    /// Whether what the manifest promises can be called.
-    pub fn serves(&self, manifest: &Manifest) -> Result<()> {
-        let lacks = |list: &str, export: &str| {
-            Err(Error::new(
-                Code::BadManifest,
-                format!("`{list}` names some, but the component does not export `{export}`"),
-            ))
-        };
-        match (manifest.workflows.is_empty() || self.exports_run, manifest.functions.is_empty() || self.exports_call) {
-            (false, _) => lacks("workflows", "run"),
-            (_, false) => lacks("functions", "call"),
-            (true, true) => Ok(()),
-        }
-    }
 }
 
 pub fn check(component: &[u8], types: TypesRef<'_>) -> Result<World> {
@@ -100,7 +80,7 @@ pub fn check(component: &[u8], types: TypesRef<'_>) -> Result<World> {
     if !exports_run && !exports_call {
         return Err(missing("`run` (for workflows) or `call` (for functions)"));
     }
-    Ok(World { imports_effect, exports_run, exports_call })
+    Ok(World { imports_effect })
 }
 
 fn missing(what: &str) -> Error {
