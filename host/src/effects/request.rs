@@ -100,6 +100,10 @@ impl HttpRequest {
         self.label.as_deref()
     }
 
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
     pub fn url(&self) -> &Url {
         &self.url
     }

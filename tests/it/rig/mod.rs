@@ -1,0 +1,345 @@
+//! A whole worker in the test's own thread: simulated storage, scripted effects, virtual time.
+
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use trackway::effects::{Effects, HttpCall, Randomness, SystemClock};
+use trackway::sandbox::{self, Compiler, Sandbox};
+use trackway::worker::{Options, Parts, Start, StartKeyRequest, TokioSpawner, Worker};
+use trackway_replay::{
+    Digest, End, Entry, Failure, Frame, Head, Kind, MessageId, Position, RunState, Status, TenantId, Timestamp, Value,
+};
+use trackway_storage::{
+    ComponentRecord, Deployment, InboxBody, InboxItem, MemoryStorage, RunKey, Sent, Storage, Version,
+};
+
+pub const TENANT: TenantId = TenantId::DEFAULT;
+
+/// The folder in which the built guests stand.
+pub fn guests() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let target = test.ancestors().nth(3).expect("a test stands in target/debug/deps");
+    target.join("guests")
+}
+
+fn guest_bytes(name: &str) -> Vec<u8> {
+    let path = guests().join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", path.display()))
+}
+
+/// One sandbox for all tests of the process, with its own code cache.
+pub fn sandbox() -> Arc<Sandbox> {
+    static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
+    let make = || {
+        let cache = tempfile::Builder::new().prefix("trackway-code-").tempdir().expect("a temporary folder").keep();
+        let options = sandbox::Options { cache, key: [7; 32], compiler: Compiler::InProcess, slots: 200, cores: 2 };
+        Arc::new(Sandbox::new(options).expect("the sandbox starts"))
+    };
+    SANDBOX.get_or_init(make).clone()
+}
+
+/// How the world answers, and what it was asked. Every answer carries a number of its own.
+#[derive(Default)]
+pub struct World {
+    state: Mutex<WorldState>,
+    nonce: AtomicU64,
+}
+
+#[derive(Default)]
+struct WorldState {
+    asked: Vec<Contact>,
+    /// Answers to come, in order, by path; then 200.
+    scripts: BTreeMap<String, Vec<u16>>,
+    delay: Duration,
+    /// No answer, ever.
+    silent: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Contact {
+    pub method: String,
+    pub url: String,
+    pub key: Option<String>,
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, WorldState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn asked(&self) -> Vec<Contact> {
+        self.lock().asked.clone()
+    }
+
+    pub fn forget(&self) {
+        self.lock().asked.clear();
+    }
+
+    pub fn script(&self, path: &str, statuses: &[u16]) {
+        self.lock().scripts.insert(path.to_owned(), statuses.to_vec());
+    }
+
+    pub fn take(&self, delay: Duration) {
+        self.lock().delay = delay;
+    }
+
+    pub fn be_silent(&self, silent: bool) {
+        self.lock().silent = silent;
+    }
+}
+
+struct Scripted(Arc<World>);
+
+impl Effects for Scripted {
+    fn http(&self, call: HttpCall) -> BoxFuture<'static, Result<String, Failure>> {
+        let world = self.0.clone();
+        let url = call.request.url().clone();
+        let contact = Contact {
+            method: call.request.method().to_string(),
+            url: url.to_string(),
+            key: call.key.as_deref().map(str::to_owned),
+        };
+        Box::pin(async move {
+            let (status, delay, silent) = {
+                let mut state = world.lock();
+                state.asked.push(contact);
+                let script = state.scripts.get_mut(url.path());
+                let status = script.filter(|left| !left.is_empty()).map_or(200, |left| left.remove(0));
+                (status, state.delay, state.silent)
+            };
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(delay).await;
+            let nonce = world.nonce.fetch_add(1, Ordering::Relaxed);
+            let body = serde_json::json!({ "nonce": nonce, "path": url.path() }).to_string();
+            let answer = serde_json::json!({ "status": status, "headers": [], "body": body, "tries": [] });
+            Ok(answer.to_string())
+        })
+    }
+}
+
+/// Random enough for ids, the same in every run of a test.
+struct Counting(AtomicU64);
+
+impl Randomness for Counting {
+    fn fill(&self, into: &mut [u8]) {
+        let nth = self.0.fetch_add(1, Ordering::Relaxed);
+        let digest = Digest::of(&nth.to_le_bytes());
+        into.iter_mut().zip(digest.0.iter().cycle()).for_each(|(to, from)| *to = *from);
+    }
+}
+
+pub struct Rig {
+    pub storage: Arc<MemoryStorage>,
+    pub world: Arc<World>,
+    worker: Arc<Worker>,
+    random: Arc<Counting>,
+    warm_for: Duration,
+}
+
+impl Rig {
+    pub async fn new() -> Rig {
+        Rig::on(Arc::new(MemoryStorage::new()), Arc::default(), Duration::from_secs(3)).await
+    }
+
+    /// A worker on `storage`, which may hold runs already.
+    pub async fn on(storage: Arc<MemoryStorage>, world: Arc<World>, warm_for: Duration) -> Rig {
+        static EPOCHS: AtomicU64 = AtomicU64::new(0);
+        let random = Arc::new(Counting(AtomicU64::new(EPOCHS.fetch_add(1, Ordering::Relaxed) << 32)));
+        let parts = Parts {
+            storage: storage.clone(),
+            sandbox: sandbox(),
+            effects: Arc::new(Scripted(world.clone())),
+            clock: Arc::new(SystemClock::new()),
+            randomness: random.clone(),
+            spawner: Arc::new(TokioSpawner),
+            options: Options { warm_for, ..Options::default() },
+        };
+        Rig { worker: Worker::spawn(parts), storage, world, random, warm_for }
+    }
+
+    /// The process dies: what was not durable is gone, and another worker starts on the rest.
+    pub async fn crash(self) -> Rig {
+        let storage = Arc::new(self.storage.crash());
+        // Its tasks are left behind; nothing that they do reaches the new storage.
+        Rig::on(storage, self.world, self.warm_for).await
+    }
+
+    /// Uploads a guest and deploys it under its name.
+    pub async fn deploy(&self, guest: &str) -> Digest {
+        self.deploy_bytes(guest, guest_bytes(guest)).await
+    }
+
+    pub async fn deploy_bytes(&self, name: &str, bytes: Vec<u8>) -> Digest {
+        let admitted = sandbox().admit(bytes.into()).await.expect("the guest is admitted");
+        let record = ComponentRecord {
+            digest: admitted.digest,
+            size_bytes: admitted.bytes.len() as u64,
+            uploaded: Timestamp(1),
+            manifest: admitted.manifest.text.clone(),
+            pure: admitted.pure,
+        };
+        let bytes = bytes::Bytes::copy_from_slice(&admitted.bytes);
+        self.storage.put_component(TENANT, record, bytes).await.expect("stored");
+        let version = Version {
+            version: 1,
+            component: admitted.digest,
+            deployed: Timestamp(1),
+            allow_hosts: vec!["http://world.test".into()],
+        };
+        let deployment = Deployment { name: name.into(), revision: 1, current: 1, versions: vec![version] };
+        self.storage.put_deployment(TENANT, deployment).await.expect("deployed");
+        admitted.digest
+    }
+
+    pub async fn start(&self, deployment: &str, workflow: &str, input: &str) -> RunKey {
+        self.start_keyed(deployment, workflow, input, None).await.expect("the run starts").0
+    }
+
+    pub async fn start_keyed(
+        &self,
+        deployment: &str,
+        workflow: &str,
+        input: &str,
+        key: Option<&str>,
+    ) -> trackway::Result<(RunKey, bool)> {
+        let deployed = self.storage.deployment(TENANT, deployment).await.expect("read").expect("deployed");
+        let start = Start {
+            workflow: workflow.into(),
+            deployment: deployment.into(),
+            component: deployed.versions[0].component,
+            input: input.into(),
+            key: key.map(|key| StartKeyRequest { key: key.into(), request: Digest::of(input.as_bytes()) }),
+        };
+        let answer = self.worker.start(TENANT, start).await?;
+        Ok((RunKey { tenant: TENANT, run: answer.run }, answer.existing))
+    }
+
+    pub async fn head(&self, run: RunKey) -> Head {
+        self.storage.head(run).await.expect("read").expect("the run has a head")
+    }
+
+    /// Waits until the run has the status, for as long as it takes in virtual time up to a day.
+    pub async fn until(&self, run: RunKey, wanted: impl Fn(&Head) -> bool) -> Head {
+        let waiting = async {
+            loop {
+                let head = self.head(run).await;
+                if wanted(&head) {
+                    return head;
+                }
+                let seen = Position(self.entries(run).await.len() as u64);
+                tokio::select! {
+                    () = self.storage.grown(run, seen) => {}
+                    () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                }
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(86_400), waiting).await;
+        match waited {
+            Ok(head) => head,
+            Err(_) => panic!("still {:?}: {:#?}", self.head(run).await.status, self.kinds(run).await),
+        }
+    }
+
+    pub async fn ended(&self, run: RunKey) -> Head {
+        self.until(run, |head| head.status.has_ended() || head.status == Status::Stuck).await
+    }
+
+    /// The output of a run that succeeds.
+    pub async fn output(&self, run: RunKey) -> String {
+        let head = self.ended(run).await;
+        assert_eq!(head.status, Status::Succeeded, "{head:?}");
+        match self.entries(run).await.last().map(|entry| entry.kind.clone()) {
+            Some(Kind::Finished(finished)) => match finished.end {
+                End::Succeeded(value) => self.text(run, &value).await,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The failure of a run that fails.
+    pub async fn failure(&self, run: RunKey) -> Failure {
+        let head = self.ended(run).await;
+        assert_eq!(head.status, Status::Failed, "{head:?}");
+        match self.entries(run).await.last().map(|entry| entry.kind.clone()) {
+            Some(Kind::Finished(finished)) => match finished.end {
+                End::Failed(value) => Failure::from_value(&value),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn text(&self, run: RunKey, value: &Value) -> String {
+        match value {
+            Value::Inline(text) => text.to_string(),
+            Value::Stored { digest, .. } => {
+                let bytes = self.storage.payload(run, *digest).await.expect("read").expect("the payload is there");
+                String::from_utf8(bytes.to_vec()).expect("text")
+            }
+        }
+    }
+
+    pub async fn entries(&self, run: RunKey) -> Vec<Entry> {
+        let frames = self.storage.frames(run, Position::FIRST, usize::MAX).await.expect("read");
+        frames.iter().flat_map(|frame| Frame::decode(&frame.frame).expect("a frame").entries).collect()
+    }
+
+    pub async fn kinds(&self, run: RunKey) -> Vec<String> {
+        self.entries(run).await.iter().map(|entry| short(&entry.kind)).collect()
+    }
+
+    pub async fn state(&self, run: RunKey) -> RunState {
+        RunState::of(&self.entries(run).await).expect("the journal can be folded")
+    }
+
+    pub async fn cancel(&self, run: RunKey) -> Sent {
+        let mut message = [0; 16];
+        self.random.fill(&mut message);
+        let item = InboxItem {
+            message: MessageId(u128::from_le_bytes(message)),
+            arrived: trackway::effects::Clock::now(&SystemClock::new()),
+            body: InboxBody::Cancel { reason: "asked to".into() },
+        };
+        self.storage.send(run, item).await.expect("sent")
+    }
+
+    /// Replays the run and expects it to be identical in everything.
+    pub async fn replays(&self, run: RunKey) {
+        let report = self.worker.replay(run, None).await.expect("the replay runs");
+        assert_eq!(report.divergence, None, "run {}", run.run);
+    }
+
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+}
+
+/// An entry in a word or two.
+pub fn short(kind: &Kind) -> String {
+    match kind {
+        Kind::Asked(asked) => format!("Asked {}", asked.step),
+        Kind::AttemptStarted(begun) => format!("AttemptStarted {}.{}", begun.step, begun.attempt),
+        Kind::AttemptResumed(resumed) => format!("AttemptResumed {}.{}", resumed.step, resumed.attempt),
+        Kind::EffectAsked(asked) => format!("EffectAsked {}.{}.{}", asked.step, asked.attempt, asked.effect),
+        Kind::EffectAnswered(answered) => {
+            format!("EffectAnswered {}.{}.{}", answered.step, answered.attempt, answered.effect)
+        }
+        Kind::Failed(failed) => format!("Failed {}.{}", failed.step, failed.attempt),
+        Kind::Answered(answered) => format!("Answered {}", answered.step),
+        Kind::Forgotten(forgotten) => format!("Forgotten {}", forgotten.step),
+        Kind::StepCancelAsked(asked) => format!("StepCancelAsked {}", asked.step),
+        Kind::Started(_) | Kind::Claimed(_) | Kind::CancelReceived(_) | Kind::Finished(_) => kind.name().to_owned(),
+    }
+}
+
+/// Runs a test on one thread whose clock goes on only when nothing else can.
+pub fn in_virtual_time(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(test);
+}
