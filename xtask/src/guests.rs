@@ -13,7 +13,7 @@ use crate::tree;
 use toolchain::{Guest, Toolchain};
 
 /// Each a workspace of its own.
-const WORKSPACES: [&str; 2] = ["tests/guests", "examples/hello"];
+const WORKSPACES: [&str; 3] = ["tests/guests", "examples/hello", "examples/headlines"];
 
 /// Builds all of them, and leaves each module as `NAME.wasm` in the folder of the guests.
 pub fn build() -> Result<()> {
