@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod effects;
 pub mod error;
+pub mod host;
 pub mod sandbox;
 pub mod worker;
 

@@ -129,4 +129,4 @@ pub struct End {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,6 +4,6 @@ mod cache;
 mod calls;
 mod fuel;
 mod gates;
-mod support;
+pub(crate) mod support;
 mod traps;
 mod turns;

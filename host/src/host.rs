@@ -1,0 +1,209 @@
+//! The host as one thing: what the API, the command line and tests ask it for. It puts storage,
+//! sandbox, effects and worker together. It never appends to a journal, and it shows only what is
+//! durable.
+
+mod catalog;
+mod deployments;
+mod folder;
+mod journal;
+mod start;
+mod views;
+
+pub use deployments::{Pointer, Uploaded};
+pub use start::StartRequest;
+pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId};
+use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
+
+use self::catalog::Catalogs;
+use crate::effects::{Clock, Effects, Egress, Randomness, SystemClock, SystemRandomness};
+use crate::sandbox::{Compiler, Sandbox};
+use crate::worker::{Options, Parts, ReplayReport, Spawner, TokioSpawner, Worker};
+use crate::{Code, Error, Result};
+
+/// The same limit as at the gate, for those who can refuse before they read.
+pub const UPLOAD_MAX_BYTES: usize = crate::sandbox::UPLOAD_BYTES_MAX as usize;
+/// Longer ones are a mistake, and each is a row in the store.
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
+/// A reason is for people; it stands in the journal.
+const REASON_MAX_BYTES: usize = 1 << 10;
+
+/// What a host on a data folder needs to know.
+pub struct HostOptions {
+    /// Holds everything that survives: the store, its payloads, the compiled code.
+    pub data: PathBuf,
+    /// What compiles components: this program, started anew.
+    pub compiler: Compiler,
+    pub worker: Options,
+    pub store: SledOptions,
+}
+
+/// Everything that a host is made of, for those who bring their own.
+pub struct HostParts {
+    pub storage: Arc<dyn Storage>,
+    pub sandbox: Arc<Sandbox>,
+    pub effects: Arc<dyn Effects>,
+    pub clock: Arc<dyn Clock>,
+    pub randomness: Arc<dyn Randomness>,
+    pub spawner: Arc<dyn Spawner>,
+    pub worker: Options,
+}
+
+/// One tenant's view of it is all there is so far: [`TenantId::DEFAULT`].
+pub struct Host {
+    storage: Arc<dyn Storage>,
+    sandbox: Arc<Sandbox>,
+    worker: Arc<Worker>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    catalogs: Catalogs,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    pub epoch: Epoch,
+    pub readiness: Readiness,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    Stopping,
+}
+
+impl Host {
+    /// Opens the data folder, making it where it is missing, and begins to drive its runs.
+    pub async fn open(options: HostOptions) -> Result<Arc<Host>> {
+        let HostOptions { data, compiler, worker, store } = options;
+        let randomness = Arc::new(SystemRandomness::new()?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let opening = {
+            let randomness = Arc::clone(&randomness);
+            tokio::task::spawn_blocking(move || folder::open(&data, compiler, store, &*randomness))
+        };
+        let opened = opening.await.map_err(|error| Error::new(Code::Internal, format!("opening the data: {error}")))?;
+        let folder::Opened { storage, sandbox } = opened?;
+        Ok(Host::from_parts(HostParts {
+            storage: Arc::new(storage),
+            sandbox: Arc::new(sandbox),
+            effects: Arc::new(Egress::new(Arc::clone(&clock))?),
+            clock,
+            randomness,
+            spawner: Arc::new(TokioSpawner),
+            worker,
+        }))
+    }
+
+    /// Puts the parts together and begins to drive the runs in the storage.
+    pub fn from_parts(parts: HostParts) -> Arc<Host> {
+        let HostParts { storage, sandbox, effects, clock, randomness, spawner, worker } = parts;
+        let worker = Worker::spawn(Parts {
+            storage: Arc::clone(&storage),
+            sandbox: Arc::clone(&sandbox),
+            effects,
+            clock: Arc::clone(&clock),
+            randomness: Arc::clone(&randomness),
+            spawner,
+            options: worker,
+        });
+        let stopping = AtomicBool::new(false);
+        Arc::new(Host { storage, sandbox, worker, clock, randomness, catalogs: Catalogs::default(), stopping })
+    }
+
+    pub fn health(&self) -> Health {
+        let readiness = if self.is_stopping() { Readiness::Stopping } else { Readiness::Ready };
+        Health { epoch: self.storage.epoch(), readiness }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Takes no new work from here on: uploads, deployments, starts and replays are refused.
+    pub fn refuse_new_work(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Stops for good: effects in flight get `grace`, then everything is durable and the store is
+    /// closed.
+    pub async fn drain(&self, grace: Duration) -> Result<()> {
+        self.refuse_new_work();
+        self.worker.drain(grace).await;
+        Ok(self.storage.close().await?)
+    }
+
+    /// Asks a run to cancel. Durable when it answers. With the same `key` it asks once only.
+    pub async fn cancel(&self, run: RunId, reason: &str, key: Option<&str>) -> Result<()> {
+        let reason = Arc::from(cut(reason, REASON_MAX_BYTES));
+        let message = match key {
+            Some(key) => message_of(run, checked_key(key)?),
+            None => MessageId(self.random_number()),
+        };
+        let item = InboxItem { message, arrived: self.clock.now(), body: InboxBody::Cancel { reason } };
+        match self.storage.send(key_of(run), item).await? {
+            Sent::Delivered => Ok(()),
+            Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
+            Sent::Ended(status) => {
+                Err(Error::new(Code::RunEnded, format!("run {run} has ended: it is {}", status.name())))
+            }
+            Sent::Full => Err(Error::new(Code::InboxFull, format!("the inbox of run {run} is full"))
+                .hint("try again when the run has read some of it")),
+        }
+    }
+
+    /// Re-executes a run from its journal, with its own code or another's. Nothing leaves the host.
+    pub async fn replay(&self, run: RunId, with: Option<Digest>) -> Result<ReplayReport> {
+        self.refuse_if_stopping()?;
+        let with = match with {
+            Some(digest) => {
+                let bytes = self.component_bytes(digest).await?;
+                Some((digest, self.sandbox.load(digest, &Arc::from(&*bytes)).await?))
+            }
+            None => None,
+        };
+        self.worker.replay(key_of(run), with).await
+    }
+
+    fn refuse_if_stopping(&self) -> Result<()> {
+        if self.is_stopping() {
+            return Err(Error::new(Code::Stopping, "the server is stopping").hint("try again when it is up again"));
+        }
+        Ok(())
+    }
+
+    fn random_number(&self) -> u128 {
+        let mut bytes = [0; 16];
+        self.randomness.fill(&mut bytes);
+        u128::from_le_bytes(bytes)
+    }
+}
+
+fn key_of(run: RunId) -> RunKey {
+    RunKey { tenant: TenantId::DEFAULT, run }
+}
+
+fn checked_key(key: &str) -> Result<&str> {
+    let fits = (1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&key.len());
+    if fits && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Ok(key);
+    }
+    let why = format!("an idempotency key is 1 to {IDEMPOTENCY_KEY_MAX_BYTES} bytes of printable ASCII");
+    Err(Error::new(Code::BadRequest, why))
+}
+
+/// The same item for the same key, so that asking again changes nothing.
+fn message_of(run: RunId, key: &str) -> MessageId {
+    let digest = Digest::of_parts(&[b"cancel", &run.0.to_be_bytes(), key.as_bytes()]);
+    let (first, _) = digest.0.split_first_chunk().expect("a digest has more than 16 bytes");
+    MessageId(u128::from_be_bytes(*first))
+}
+
+fn cut(text: &str, max_bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(max_bytes)]
+}

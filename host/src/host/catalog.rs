@@ -1,0 +1,126 @@
+//! What a component offers, from its manifest: workflow names and the schemas of their inputs. It
+//! never follows a reference to outside a schema.
+
+use jsonschema::{PatternOptions, Validator};
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use trackway_replay::{Digest, Value};
+use trackway_storage::ComponentRecord;
+
+use crate::sandbox::Manifest;
+use crate::{Code, Error, Result};
+
+/// Components whose compiled schemas are kept: those in use, with room for versions being replaced.
+const CATALOGS_MAX: usize = 64;
+/// More would bury the first one.
+const SCHEMA_ERRORS_SHOWN_MAX: usize = 5;
+/// A pattern may compile to this much; more is refused at upload.
+const PATTERN_MAX_BYTES: usize = 1 << 20;
+/// Checking less is faster than moving it to another thread.
+const CHECK_INLINE_MAX_BYTES: usize = 128 << 10;
+
+/// The workflows of one component.
+pub struct Catalog {
+    workflows: BTreeMap<Arc<str>, Option<Validator>>,
+}
+
+impl Catalog {
+    /// A schema that cannot be used is [`Code::BadManifest`].
+    pub fn of(manifest: &Manifest) -> Result<Catalog> {
+        let mut workflows = BTreeMap::new();
+        for entry in &manifest.workflows {
+            let validator = entry.input.as_ref().map(|schema| compile(&entry.name, schema)).transpose()?;
+            workflows.insert(Arc::clone(&entry.name), validator);
+        }
+        Ok(Catalog { workflows })
+    }
+
+    pub fn has(&self, workflow: &str) -> bool {
+        self.workflows.contains_key(workflow)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.workflows.keys().map(|name| &**name)
+    }
+
+    /// Whether `input` is JSON and what the workflow takes.
+    fn check(&self, workflow: &str, input: &str) -> Result<()> {
+        let not_json = |error: serde_json::Error| {
+            Error::new(Code::InputNotJson, format!("the input of `{workflow}` is not JSON: {error}"))
+        };
+        let Some(Some(validator)) = self.workflows.get(workflow) else {
+            return serde_json::from_str::<IgnoredAny>(input).map(drop).map_err(not_json);
+        };
+        let input: serde_json::Value = serde_json::from_str(input).map_err(not_json)?;
+        let mut errors = validator.iter_errors(&input);
+        let mut shown = Vec::new();
+        for error in errors.by_ref().take(SCHEMA_ERRORS_SHOWN_MAX) {
+            shown.push(match error.instance_path().to_string() {
+                root if root.is_empty() => format!("the input: {}", error.masked()),
+                path => format!("at {path}: {}", error.masked()),
+            });
+        }
+        if shown.is_empty() {
+            return Ok(());
+        }
+        if errors.next().is_some() {
+            shown.push("and more".to_owned());
+        }
+        let why = format!("the input does not fit the schema of `{workflow}`: {}", shown.join("; "));
+        Err(Error::new(Code::InputBreaksSchema, why).hint("the component's manifest holds the schema"))
+    }
+}
+
+/// Compiles a schema offline, with patterns that take linear time.
+fn compile(workflow: &str, schema: &serde_json::Value) -> Result<Validator> {
+    let patterns = PatternOptions::regex().size_limit(PATTERN_MAX_BYTES).dfa_size_limit(PATTERN_MAX_BYTES);
+    jsonschema::options().with_pattern_options(patterns).build(schema).map_err(|error| {
+        let why = format!("the input schema of workflow `{workflow}` cannot be used: {error}");
+        Error::new(Code::BadManifest, why).hint("a schema may refer to its own parts only")
+    })
+}
+
+/// Checks an input against what a workflow takes, off the async threads where it is large.
+pub async fn check_input(catalog: Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>) -> Result<()> {
+    if input.len() > Value::MAX_BYTES {
+        let why = format!("the input has {} bytes; {} are allowed", input.len(), Value::MAX_BYTES);
+        return Err(Error::new(Code::InputTooLarge, why).hint("put large data elsewhere and pass its address"));
+    }
+    if input.len() <= CHECK_INLINE_MAX_BYTES {
+        return catalog.check(workflow, input);
+    }
+    let (workflow, input) = (Arc::clone(workflow), Arc::clone(input));
+    let checked = tokio::task::spawn_blocking(move || catalog.check(&workflow, &input)).await;
+    checked.unwrap_or_else(|error| Err(Error::new(Code::Internal, format!("checking an input: {error}"))))
+}
+
+/// Catalogs that were read before.
+#[derive(Default)]
+pub struct Catalogs {
+    known: Mutex<BTreeMap<Digest, Arc<Catalog>>>,
+}
+
+impl Catalogs {
+    pub fn get(&self, record: &ComponentRecord) -> Result<Arc<Catalog>> {
+        if let Some(catalog) = self.lock().get(&record.digest) {
+            return Ok(Arc::clone(catalog));
+        }
+        let catalog = Arc::new(Catalog::of(&Manifest::read(&record.manifest)?)?);
+        let mut known = self.lock();
+        if known.len() >= CATALOGS_MAX {
+            known.clear();
+        }
+        known.insert(record.digest, Arc::clone(&catalog));
+        Ok(catalog)
+    }
+
+    /// Only if it was read before: saves the caller a look into the store.
+    pub fn known(&self, digest: Digest) -> Option<Arc<Catalog>> {
+        self.lock().get(&digest).map(Arc::clone)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Catalog>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,132 @@
+//! Reading journals: frames from the store become entries, stored values become text. What is read
+//! is checked; a journal that makes no sense is an error with its place, never a panic.
+
+use std::sync::Arc;
+use trackway_replay::{Entry, Frame, Kind, Position, Value};
+use trackway_storage::{RunKey, Storage, StoredFrame};
+
+use crate::{Code, Error, Result};
+
+/// One read of the store: large enough that a long journal takes few, small enough to hold many.
+const READ_BYTES: usize = 1 << 20;
+/// The first guess at a journal's length is this; see [`length`].
+const PROBE_FIRST: u64 = 64;
+
+/// Entries from `from` on, up to about `READ_BYTES` of frames; empty past the end.
+pub async fn read(storage: &dyn Storage, run: RunKey, from: Position) -> Result<Vec<Entry>> {
+    let frames = storage.frames(run, from, READ_BYTES).await?;
+    let mut entries = Vec::new();
+    for frame in &frames {
+        entries.extend(decode(run, frame)?.into_iter().filter(|entry| entry.position >= from));
+    }
+    let gap = entries.iter().zip(from.0..).find(|(entry, position)| entry.position.0 != *position);
+    match gap {
+        Some((entry, expected)) => {
+            Err(unreadable(run, format!("entry {expected} is missing; entry {} follows", entry.position)))
+        }
+        None => Ok(entries),
+    }
+}
+
+/// Appends to `entries`, which must begin with the first one, everything that is durable by now.
+pub async fn extend(storage: &dyn Storage, run: RunKey, entries: &mut Vec<Entry>) -> Result<()> {
+    loop {
+        let more = read(storage, run, Position(entries.len() as u64)).await?;
+        if more.is_empty() {
+            return Ok(());
+        }
+        entries.extend(more);
+    }
+}
+
+pub async fn first(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> {
+    let frames = storage.frames(run, Position::FIRST, 1).await?;
+    match frames.first() {
+        Some(frame) => Ok(decode(run, frame)?.into_iter().next()),
+        None => Ok(None),
+    }
+}
+
+pub async fn last(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> {
+    let length = length(storage, run).await?;
+    let Some(last) = length.0.checked_sub(1) else { return Ok(None) };
+    let frames = storage.frames(run, Position(last), 1).await?;
+    match frames.first() {
+        Some(frame) => Ok(decode(run, frame)?.into_iter().next_back()),
+        None => Ok(None),
+    }
+}
+
+/// How many entries are durable. It looks at a few frames only, however long the journal is:
+/// doubles a guess until nothing stands there, then halves the distance.
+pub async fn length(storage: &dyn Storage, run: RunKey) -> Result<Position> {
+    let mut below = 0;
+    let mut step = PROBE_FIRST;
+    while let Some(end) = end_of_frame_at(storage, run, below).await? {
+        let next = below + step;
+        step *= 2;
+        match end_of_frame_at(storage, run, next).await? {
+            Some(further) => below = further,
+            None => return halve(storage, run, end, next).await,
+        }
+    }
+    Ok(Position(below))
+}
+
+/// `low` is the end of a frame, at `high` nothing stands.
+async fn halve(storage: &dyn Storage, run: RunKey, mut low: u64, mut high: u64) -> Result<Position> {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match end_of_frame_at(storage, run, middle).await? {
+            Some(end) => low = end,
+            None => high = middle,
+        }
+    }
+    Ok(Position(low))
+}
+
+async fn end_of_frame_at(storage: &dyn Storage, run: RunKey, position: u64) -> Result<Option<u64>> {
+    let frames = storage.frames(run, Position(position), 1).await?;
+    Ok(frames.first().map(|frame| frame.position.plus(u64::from(frame.entries)).0).filter(|end| *end > position))
+}
+
+fn decode(run: RunKey, stored: &StoredFrame) -> Result<Vec<Entry>> {
+    let place = stored.position;
+    let frame = Frame::decode(&stored.frame).map_err(|error| unreadable(run, format!("frame at {place}: {error}")))?;
+    let agrees = frame.position() == place && frame.entries.len() as u64 == u64::from(stored.entries);
+    if !agrees {
+        return Err(unreadable(run, format!("frame at {place}: its key and its content do not agree")));
+    }
+    Ok(frame.entries)
+}
+
+/// The text of a value, from the entry or from beside the journal.
+pub async fn text(storage: &dyn Storage, run: RunKey, value: &Value) -> Result<Arc<str>> {
+    let digest = match value {
+        Value::Inline(text) => return Ok(Arc::clone(text)),
+        Value::Stored { digest, .. } => *digest,
+    };
+    let bytes = storage.payload(run, digest).await?;
+    let bytes = bytes.ok_or_else(|| damaged(run, format!("payload {digest:?} is missing")))?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Arc::from(text)),
+        Err(_) => Err(damaged(run, format!("payload {digest:?} is not text"))),
+    }
+}
+
+/// What a run was started with.
+pub async fn input(storage: &dyn Storage, run: RunKey) -> Result<Option<Arc<str>>> {
+    match first(storage, run).await?.map(|entry| entry.kind) {
+        Some(Kind::Started(started)) => Ok(Some(text(storage, run, &started.input).await?)),
+        Some(other) => Err(unreadable(run, format!("it begins with {}", other.name()))),
+        None => Ok(None),
+    }
+}
+
+fn unreadable(run: RunKey, why: String) -> Error {
+    Error::new(Code::JournalUnreadable, format!("the journal of run {} cannot be read: {why}", run.run))
+}
+
+fn damaged(run: RunKey, why: String) -> Error {
+    Error::new(Code::DataDamaged, format!("run {}: {why}", run.run))
+}

@@ -1,0 +1,116 @@
+//! Starting a run: which workflow is meant, whether its input fits, whether it was started before.
+//! It never answers before the run is durable.
+
+use std::sync::Arc;
+use trackway_replay::{Digest, TenantId};
+
+use super::deployments::{current, join};
+use super::{Host, catalog, checked_key};
+use crate::worker::{Start, StartAnswer, StartKeyRequest};
+use crate::{Code, Error, Result};
+
+/// A request to start a run.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// `DEPLOYMENT/WORKFLOW`, or `WORKFLOW` where only one deployment has it.
+    pub workflow: String,
+    /// JSON text. The workflow gets exactly these bytes.
+    pub input: Arc<str>,
+    pub idempotency_key: Option<String>,
+}
+
+/// The version of a deployment that a new run is pinned to.
+struct Target {
+    deployment: Arc<str>,
+    component: Digest,
+    workflow: Arc<str>,
+    catalog: Arc<catalog::Catalog>,
+}
+
+impl Host {
+    /// Starts a run and answers when it is durable. The same key with the same request answers the
+    /// run that it started, whatever has been deployed since.
+    pub async fn start(&self, request: StartRequest) -> Result<StartAnswer> {
+        self.refuse_if_stopping()?;
+        let key = match &request.idempotency_key {
+            Some(key) => {
+                let digest = Digest::of_parts(&[b"start", request.workflow.as_bytes(), request.input.as_bytes()]);
+                let key = StartKeyRequest { key: Arc::from(checked_key(key)?), request: digest };
+                if let Some(answer) = self.started_before(&key).await? {
+                    return Ok(answer);
+                }
+                Some(key)
+            }
+            None => None,
+        };
+        let target = self.resolve(&request.workflow).await?;
+        catalog::check_input(target.catalog, &target.workflow, &request.input).await?;
+        let start = Start {
+            workflow: target.workflow,
+            deployment: target.deployment,
+            component: target.component,
+            input: request.input,
+            key,
+        };
+        self.worker.start(TenantId::DEFAULT, start).await
+    }
+
+    async fn started_before(&self, key: &StartKeyRequest) -> Result<Option<StartAnswer>> {
+        match self.storage.start_key(TenantId::DEFAULT, &key.key).await? {
+            Some(known) if known.request == key.request => Ok(Some(StartAnswer { run: known.run, existing: true })),
+            Some(known) => {
+                let why = format!("the idempotency key `{}` started run {} with another request", key.key, known.run);
+                Err(Error::new(Code::KeyConflict, why).hint("use a new key for a new request"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn resolve(&self, reference: &str) -> Result<Target> {
+        match reference.split_once('/') {
+            Some((deployment, workflow)) => self.resolve_in(deployment, workflow).await,
+            None => self.resolve_bare(reference).await,
+        }
+    }
+
+    async fn resolve_in(&self, deployment: &str, workflow: &str) -> Result<Target> {
+        let deployment = self.deployment(deployment).await?;
+        let component = current(&deployment)?.component;
+        let catalog = self.catalog(component).await?;
+        if !catalog.has(workflow) {
+            let why = format!("deployment `{}` has no workflow `{workflow}`", deployment.name);
+            let hint = match join(catalog.names()) {
+                none if none.is_empty() => "it has no workflows at all".to_owned(),
+                names => format!("it has: {names}"),
+            };
+            return Err(Error::new(Code::NoSuchWorkflow, why).hint(hint));
+        }
+        Ok(Target { deployment: deployment.name, component, workflow: Arc::from(workflow), catalog })
+    }
+
+    async fn resolve_bare(&self, workflow: &str) -> Result<Target> {
+        let mut found = Vec::new();
+        let mut others = Vec::new();
+        for deployment in self.deployments().await? {
+            let component = current(&deployment)?.component;
+            let catalog = self.catalog(component).await?;
+            if catalog.has(workflow) {
+                found.push(Target { deployment: deployment.name, component, workflow: Arc::from(workflow), catalog });
+            } else {
+                others.extend(catalog.names().map(|name| format!("{}/{name}", deployment.name)));
+            }
+        }
+        if found.len() > 1 {
+            let why = format!("{} deployments have a workflow `{workflow}`", found.len());
+            let names = join(found.iter().map(|target| format!("{}/{workflow}", target.deployment)));
+            return Err(Error::new(Code::AmbiguousWorkflow, why).hint(format!("say which one: {names}")));
+        }
+        found.pop().ok_or_else(|| {
+            let error = Error::new(Code::NoSuchWorkflow, format!("no deployment has a workflow `{workflow}`"));
+            match others.is_empty() {
+                true => error.hint("nothing is deployed yet"),
+                false => error.hint(format!("there are: {}", join(others))),
+            }
+        })
+    }
+}

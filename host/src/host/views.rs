@@ -1,0 +1,214 @@
+//! What people and tools may see of runs. Every view reads what is durable, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use trackway_replay::trace::{Payloads, Trace, payloads_wanted, trace_with};
+use trackway_replay::{End, Entry, Head, Kind, Position, RunId, Status, TenantId, Value};
+use trackway_storage::{LogKey, LogLine, RunKey, RunQuery};
+
+use super::{Host, journal, key_of};
+use crate::{Code, Error, Result};
+
+/// Runs of a prefix that an error lists.
+const CANDIDATES_SHOWN_MAX: usize = 5;
+/// A run can become stuck without a new entry, so who waits looks again after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Payloads that one trace reads: more would hold a request for seconds.
+const TRACE_PAYLOADS_MAX: usize = 1_000;
+/// Larger payloads are not read for a trace: it shows their digest.
+const TRACE_PAYLOAD_MAX_BYTES: u64 = 256 << 10;
+
+/// One run with what it got and gave.
+#[derive(Debug, Clone)]
+pub struct RunDetail {
+    pub head: Head,
+    /// JSON text.
+    pub input: Option<Arc<str>>,
+    pub end: Option<RunEnd>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEnd {
+    /// JSON text.
+    Succeeded(Arc<str>),
+    /// The JSON text of a failure.
+    Failed(Arc<str>),
+    Cancelled(Arc<str>),
+}
+
+impl Host {
+    /// Finds a run by its id, the beginning of one, or `@last`.
+    pub async fn find(&self, reference: &str) -> Result<Head> {
+        if reference == "@last" {
+            let newest = RunQuery { limit: 1, ..RunQuery::default() };
+            let newest = self.storage.heads(TenantId::DEFAULT, newest).await?.pop();
+            return newest.ok_or_else(|| Error::new(Code::NoSuchRun, "there are no runs yet"));
+        }
+        if let Ok(run) = reference.parse::<RunId>() {
+            return self.head(run).await;
+        }
+        let (low, high) = RunId::range_of_prefix(reference)
+            .map_err(|error| Error::new(Code::NoSuchRun, error.to_string()).hint("ids are listed by `runs ls`"))?;
+        let before = high.0.checked_add(1).map(RunId);
+        let query = RunQuery { from: Some(low), before, limit: CANDIDATES_SHOWN_MAX + 1, ..RunQuery::default() };
+        let mut found = self.storage.heads(TenantId::DEFAULT, query).await?;
+        if found.len() > 1 {
+            let shown: Vec<_> = found.iter().take(CANDIDATES_SHOWN_MAX).map(|head| head.run.to_string()).collect();
+            let more = if found.len() > shown.len() { ", and more" } else { "" };
+            let why = format!("several runs begin with `{reference}`");
+            return Err(Error::new(Code::AmbiguousRun, why).hint(format!("{}{more}", shown.join(", "))));
+        }
+        found.pop().ok_or_else(|| no_such_run(reference))
+    }
+
+    pub async fn head(&self, run: RunId) -> Result<Head> {
+        self.storage.head(key_of(run)).await?.ok_or_else(|| no_such_run(&run.to_string()))
+    }
+
+    /// The newest first.
+    pub async fn list(&self, query: RunQuery) -> Result<Vec<Head>> {
+        Ok(self.storage.heads(TenantId::DEFAULT, query).await?)
+    }
+
+    /// A run with its input and, where it has ended, what came of it.
+    pub async fn detail(&self, run: RunId) -> Result<RunDetail> {
+        let head = self.head(run).await?;
+        let input = journal::input(&*self.storage, key_of(run)).await?;
+        let end = if head.status.has_ended() { self.end(run).await? } else { None };
+        Ok(RunDetail { head, input, end })
+    }
+
+    async fn end(&self, run: RunId) -> Result<Option<RunEnd>> {
+        let last = journal::last(&*self.storage, key_of(run)).await?;
+        let Some(Kind::Finished(finished)) = last.map(|entry| entry.kind) else { return Ok(None) };
+        let text = async |value: &Value| journal::text(&*self.storage, key_of(run), value).await;
+        Ok(Some(match finished.end {
+            End::Succeeded(output) => RunEnd::Succeeded(text(&output).await?),
+            End::Failed(failure) => RunEnd::Failed(text(&failure).await?),
+            End::Cancelled { reason } | End::Terminated { reason } => RunEnd::Cancelled(reason),
+        }))
+    }
+
+    /// Waits until the run goes nowhere by itself any more (it has ended or is stuck), or for as
+    /// long as `patience`; then the head may say that it goes on.
+    pub async fn wait(&self, run: RunId, patience: Duration) -> Result<Head> {
+        let deadline = Instant::now() + patience;
+        loop {
+            // The length first: what comes after it wakes us.
+            let seen = journal::length(&*self.storage, key_of(run)).await?;
+            let head = self.head(run).await?;
+            if is_settled(&head) || Instant::now() >= deadline {
+                return Ok(head);
+            }
+            let until = deadline.min(Instant::now() + LOOK_AGAIN);
+            // Both a new entry and the end of patience mean: look again.
+            timeout_at(until, self.storage.grown(key_of(run), seen)).await.unwrap_or_default();
+        }
+    }
+
+    /// Entries from `from` on, about a megabyte of them; empty past the end.
+    pub async fn entries(&self, run: RunId, from: Position) -> Result<Vec<Entry>> {
+        self.head(run).await?;
+        journal::read(&*self.storage, key_of(run), from).await
+    }
+
+    pub async fn logs(&self, run: RunId, after: Option<LogKey>, max: usize) -> Result<Vec<LogLine>> {
+        self.head(run).await?;
+        Ok(self.storage.logs(key_of(run), after, max).await?)
+    }
+
+    /// The trace of what is durable by now.
+    pub async fn trace(self: &Arc<Self>, run: RunId) -> Result<Growth> {
+        self.follow(run).await?.now().await
+    }
+
+    /// Follows the trace of a run from its first entry on.
+    pub async fn follow(self: &Arc<Self>, run: RunId) -> Result<Follower> {
+        self.head(run).await?;
+        Ok(Follower { host: Arc::clone(self), run: key_of(run), entries: Vec::new(), payloads: Payloads::new() })
+    }
+}
+
+/// A run as it stood when so many entries were durable.
+#[derive(Debug, Clone)]
+pub struct Growth {
+    pub position: Position,
+    pub head: Head,
+    pub trace: Trace,
+}
+
+/// Somebody who watches a run grow.
+pub struct Follower {
+    host: Arc<Host>,
+    run: RunKey,
+    /// From the first one on.
+    entries: Vec<Entry>,
+    payloads: Payloads,
+}
+
+impl Follower {
+    /// Everything that is durable by now.
+    pub async fn now(&mut self) -> Result<Growth> {
+        self.read().await?;
+        let head = self.host.head(self.run.run).await?;
+        if head.status.has_ended() {
+            // A head and its entry become durable together, so now the end is there to be read.
+            self.read().await?;
+        }
+        Ok(Growth { position: self.position(), trace: self.trace_at(self.position()), head })
+    }
+
+    /// Waits for more than `seen` entries, or for the run to settle. A settled run answers at once.
+    pub async fn after(&mut self, seen: Position) -> Result<Growth> {
+        loop {
+            let growth = self.now().await?;
+            if growth.position > seen || is_settled(&growth.head) {
+                return Ok(growth);
+            }
+            let grown = self.host.storage.grown(self.run, growth.position);
+            tokio::time::timeout(LOOK_AGAIN, grown).await.unwrap_or_default();
+        }
+    }
+
+    /// The trace as it stood after so many entries; those must have been read.
+    pub fn trace_at(&self, position: Position) -> Trace {
+        let count = usize::try_from(position.0).unwrap_or(usize::MAX).min(self.entries.len());
+        trace_with(&self.entries[..count], &self.payloads)
+    }
+
+    fn position(&self) -> Position {
+        Position(self.entries.len() as u64)
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let known = self.entries.len();
+        journal::extend(&*self.host.storage, self.run, &mut self.entries).await?;
+        for digest in payloads_wanted(&self.entries[known..]) {
+            if self.payloads.len() >= TRACE_PAYLOADS_MAX {
+                return Ok(());
+            }
+            if self.payloads.contains_key(&digest) {
+                continue;
+            }
+            // Without it the row says less; that is no reason to show nothing.
+            let Some(bytes) = self.host.storage.payload(self.run, digest).await? else { continue };
+            if bytes.len() as u64 > TRACE_PAYLOAD_MAX_BYTES {
+                continue;
+            }
+            if let Ok(text) = std::str::from_utf8(&bytes) {
+                self.payloads.insert(digest, Arc::from(text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// It has ended, or nothing happens before somebody does something about it.
+pub fn is_settled(head: &Head) -> bool {
+    head.status.has_ended() || head.status == Status::Stuck
+}
+
+pub(super) fn no_such_run(reference: &str) -> Error {
+    Error::new(Code::NoSuchRun, format!("there is no run `{reference}`")).hint("`trackway runs ls` lists runs")
+}
