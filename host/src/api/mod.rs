@@ -1,7 +1,33 @@
 //! HTTP/JSON under `/v1`. It translates between the wire and the host; it never decides anything
 //! about runs and never touches storage, sandbox or worker by itself.
+//!
+//! [`serve`] takes connections, [`keys`] says who may ask, [`routes`] lists every path. One file
+//! for each thing that is asked for; [`model`] is what goes over the wire.
 
+mod server;
+
+pub mod keys;
+mod routes;
+
+mod components;
+mod deployments;
+mod events;
+mod health;
+mod journal;
+mod replay;
+mod runs;
+
+mod body;
 pub mod model;
+mod problem;
 mod time;
+mod view;
 
+pub use keys::Keys;
+pub use problem::status_of;
+pub use routes::openapi;
+pub use server::{bind, serve};
 pub use time::{BadTime, Time};
+
+#[cfg(test)]
+mod tests;

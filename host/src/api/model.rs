@@ -289,7 +289,7 @@ pub struct ReplayReport {
     pub run: RunId,
     #[schema(value_type = String)]
     pub component: Digest,
-    /// Everything compared was the same.
+    /// Everything that was compared was the same. The three counts say how much that is.
     pub identical: bool,
     /// Commands whose digest and fuel were compared.
     pub commands_with_fuel: u64,
@@ -297,7 +297,7 @@ pub struct ReplayReport {
     pub commands_without_fuel: u64,
     /// Deliveries whose order was compared.
     pub deliveries: u64,
-    /// `identical`, or why the end was not compared.
+    /// `identical`, `diverged`, or `none_on_record` where the journal has no end that the code came to.
     pub end: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divergence: Option<Divergence>,
@@ -308,6 +308,8 @@ pub struct ReplayReport {
 pub struct Divergence {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
+    /// How many commands agreed before.
+    pub commands: u64,
     /// What the journal says.
     pub recorded: String,
     /// What the code did.

@@ -1,0 +1,58 @@
+//! Uploads.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use trackway_replay::Digest;
+
+use super::body::{self, Limit};
+use super::model::{Component, Problem};
+use super::problem::{Answer, Refusal};
+use super::routes::Api;
+use super::view;
+use crate::Code;
+use crate::host::UPLOAD_MAX_BYTES;
+
+const UPLOAD: Limit = Limit { max_bytes: UPLOAD_MAX_BYTES, code: Code::UploadTooLarge };
+
+/// Uploads a component: its bytes, as they are. Answers 200 where the same one is there already.
+#[utoipa::path(
+    post,
+    path = "/v1/components",
+    tag = "components",
+    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses(
+        (status = 201, body = Component),
+        (status = 200, body = Component, description = "It had been uploaded before."),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "Refused by a gate."),
+    )
+)]
+pub async fn upload(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer<(StatusCode, Json<Component>)> {
+    let permit = api.uploads.try_acquire();
+    let _permit = permit.map_err(|_| Refusal::new(Code::Overloaded, "other uploads are going on").hint("try again"))?;
+    let bytes = body::read(&headers, content, UPLOAD).await?;
+    let uploaded = api.host.upload(bytes).await?;
+    let status = if uploaded.existing { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(view::component(&uploaded.record))))
+}
+
+/// What is known of a component.
+#[utoipa::path(
+    get,
+    path = "/v1/components/{digest}",
+    tag = "components",
+    params(("digest" = String, Path)),
+    responses((status = 200, body = Component), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub async fn get(State(api): State<Api>, Path(digest): Path<String>) -> Answer<Json<Component>> {
+    let digest: Digest = digest.parse().map_err(|_| {
+        Refusal::new(Code::NoSuchComponent, format!("`{digest}` is no digest")).hint("it has 64 hexadecimal digits")
+    })?;
+    Ok(Json(view::component(&api.host.component(digest).await?)))
+}

@@ -1,0 +1,135 @@
+//! A run as it grows, as server-sent events. Each event is a pure function of two positions of the
+//! journal, so a client that comes back with its last one misses nothing and sees nothing twice.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+use trackway_replay::Position;
+use trackway_replay::trace::{Row, Trace};
+
+use super::model::{Problem, RunEvent};
+use super::problem::{Answer, Refusal};
+use super::routes::Api;
+use super::view;
+use crate::Code;
+use crate::host::{Follower, Growth, is_settled};
+
+/// Shorter than what proxies and clients take for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A follower of a long journal rests this many times as long as an event took to make, so that
+/// it never takes more than a fifth of a core.
+const REST_FACTOR: u32 = 4;
+
+/// Where a stream stands.
+struct Following {
+    api: Api,
+    follower: Follower,
+    sent: Sent,
+    rest: Duration,
+}
+
+enum Sent {
+    /// Up to here; the rows as they stood then.
+    Until(Position, BTreeMap<String, Row>),
+    Everything,
+}
+
+/// Follows a run: an event `progress` for what became durable, and `end` as the last one, when the
+/// run has ended or is stuck. Each carries the rows of the trace that are new or changed.
+#[utoipa::path(
+    get,
+    path = "/v1/runs/{id}/events",
+    tag = "runs",
+    params(
+        ("id" = String, Path),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Go on after this event."),
+    ),
+    responses(
+        (status = 200, body = super::model::RunEvent, content_type = "text/event-stream"),
+        (status = 204, description = "The run has ended and the last event had been sent."),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn events(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Answer<Response> {
+    let last = last_event(&headers)?;
+    let head = api.host.find(&id).await?;
+    let mut follower = api.host.follow(head.run).await?;
+    let now = follower.now().await?;
+    if last > now.position {
+        let why = format!("run {} has {} entries; there was no event {last}", head.run, now.position);
+        return Err(Refusal::new(Code::BadRequest, why));
+    }
+    if last == now.position && now.head.status.has_ended() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let sent = Sent::Until(last, by_id(follower.trace_at(last)));
+    let following = Following { api, follower, sent, rest: Duration::ZERO };
+    Ok(Sse::new(stream(following)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+fn last_event(headers: &HeaderMap) -> Answer<Position> {
+    let Some(id) = headers.get("last-event-id") else { return Ok(Position::FIRST) };
+    let position = id.to_str().ok().and_then(|id| id.parse().ok()).map(Position);
+    position.ok_or_else(|| Refusal::new(Code::BadRequest, "Last-Event-ID is not the id of an event"))
+}
+
+fn stream(following: Following) -> impl Stream<Item = Result<Event, Infallible>> {
+    unfold(following, |mut following| async move {
+        let event = following.next().await?;
+        Some((Ok(event), following))
+    })
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<Event> {
+        let api = self.api.clone();
+        let Sent::Until(seen, _) = self.sent else { return None };
+        let growth = async {
+            tokio::time::sleep(self.rest).await;
+            self.follower.after(seen).await
+        };
+        let growth = tokio::select! {
+            growth = growth => growth,
+            // The client comes back and goes on where it was.
+            () = api.stopped() => return None,
+        };
+        let began = Instant::now();
+        let event = match growth {
+            Ok(growth) => self.event(growth).await,
+            Err(error) => Err(Refusal::from(error)),
+        };
+        self.rest = began.elapsed() * REST_FACTOR;
+        Some(event.unwrap_or_else(|refusal| {
+            self.sent = Sent::Everything;
+            let problem = serde_json::to_string(&refusal.problem()).expect("a problem holds only text and numbers");
+            Event::default().event("problem").data(problem)
+        }))
+    }
+
+    async fn event(&mut self, growth: Growth) -> Answer<Event> {
+        let rows = by_id(growth.trace.clone());
+        let Sent::Until(_, before) = &self.sent else { return Err(Refusal::new(Code::Internal, "after the end")) };
+        let changed = growth.trace.rows.into_iter().filter(|row| before.get(&row.id) != Some(row)).collect();
+        let settled = is_settled(&growth.head);
+        let run = match settled {
+            true => view::detail(&self.api.host.detail(growth.head.run).await?),
+            false => view::run(&growth.head),
+        };
+        let event = RunEvent { position: growth.position.0, run, rows: changed };
+        let data = serde_json::to_string(&event)
+            .map_err(|error| Refusal::new(Code::Internal, format!("an event could not be written: {error}")))?;
+        self.sent = if settled { Sent::Everything } else { Sent::Until(growth.position, rows) };
+        let name = if settled { "end" } else { "progress" };
+        Ok(Event::default().id(growth.position.to_string()).event(name).data(data))
+    }
+}
+
+fn by_id(trace: Trace) -> BTreeMap<String, Row> {
+    trace.rows.into_iter().map(|row| (row.id.clone(), row)).collect()
+}

@@ -1,0 +1,40 @@
+//! The journal itself, for tools and tests.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use trackway_replay::Position;
+use utoipa::IntoParams;
+
+use super::body::Params;
+use super::model::{JournalPage, Problem};
+use super::problem::Answer;
+use super::routes::Api;
+use super::view;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct JournalParams {
+    /// The position to begin with; 0 if absent.
+    from: Option<u64>,
+}
+
+/// The durable entries of a run, about a megabyte of them at once.
+#[utoipa::path(
+    get,
+    path = "/v1/runs/{id}/journal",
+    tag = "runs",
+    params(("id" = String, Path), JournalParams),
+    responses((status = 200, body = JournalPage), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub async fn journal(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Params(params): Params<JournalParams>,
+) -> Answer<Json<JournalPage>> {
+    let head = api.host.find(&id).await?;
+    let entries = api.host.entries(head.run, Position(params.from.unwrap_or(0))).await?;
+    let next = entries.last().map(|entry| entry.position.0 + 1);
+    Ok(Json(JournalPage { entries: entries.iter().map(view::entry).collect(), next }))
+}

@@ -1,0 +1,131 @@
+//! Errors as `application/problem+json`: the one place that says which code has which HTTP status.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::model::Problem;
+use crate::{Code, Error};
+
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
+/// How long a client should stay away when there is too much going on.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// An error of the host on its way to a client.
+#[derive(Debug)]
+pub struct Refusal {
+    status: StatusCode,
+    error: Error,
+}
+
+pub type Answer<T> = Result<T, Refusal>;
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal { status: status_of(error.code), error }
+    }
+}
+
+impl Refusal {
+    pub fn new(code: Code, message: impl Into<String>) -> Refusal {
+        Refusal::from(Error::new(code, message))
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Refusal {
+        Refusal { error: self.error.hint(hint), ..self }
+    }
+
+    pub fn status(self, status: StatusCode) -> Refusal {
+        Refusal { status, ..self }
+    }
+
+    pub fn problem(&self) -> Problem {
+        Problem {
+            kind: format!("urn:trackway:error:{}", self.error.code),
+            title: self.error.code.title().to_owned(),
+            status: self.status.as_u16(),
+            detail: self.error.message.clone(),
+            code: self.error.code.text().to_owned(),
+            hint: self.error.hint.clone(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        if self.status.is_server_error() {
+            tracing::error!(code = %self.error.code, "{}", self.error.message);
+        }
+        let body = serde_json::to_vec(&self.problem()).expect("a problem holds only text and numbers");
+        let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        match self.error.code {
+            Code::Unauthorized => response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE),
+            Code::Overloaded | Code::InboxFull => {
+                response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+            }
+            _ => None,
+        };
+        response
+    }
+}
+
+impl Problem {
+    /// The error that a server told of; codes of later versions become [`Code::Internal`].
+    pub fn into_error(self) -> Error {
+        let code = Code::ALL.iter().find(|code| code.text() == self.code).copied().unwrap_or(Code::Internal);
+        Error { code, message: self.detail, hint: self.hint }
+    }
+}
+
+/// The HTTP status of each code.
+pub fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::Internal
+        | Code::Usage
+        | Code::BadConfig
+        | Code::NoProject
+        | Code::BuildFailed
+        | Code::NoToolchain
+        | Code::File
+        | Code::DataInUse
+        | Code::DataNewer
+        | Code::DataDamaged
+        | Code::DataBehind
+        | Code::NotDurable
+        | Code::StoreIo
+        | Code::JournalUnreadable
+        | Code::PortInUse => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::NotWasm
+        | Code::BadWasm
+        | Code::TooComplex
+        | Code::ForeignImport
+        | Code::WrongWorld
+        | Code::CompileFailed
+        | Code::BadManifest
+        | Code::InputBreaksSchema
+        | Code::BadGrant => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::InputNotJson | Code::BadRequest => StatusCode::BAD_REQUEST,
+        Code::UploadTooLarge | Code::InputTooLarge | Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::NoSuchComponent | Code::NoSuchDeployment | Code::NoSuchWorkflow | Code::NoSuchRun | Code::NoSuchPath => {
+            StatusCode::NOT_FOUND
+        }
+        Code::AmbiguousRun
+        | Code::AmbiguousWorkflow
+        | Code::RunEnded
+        | Code::KeyConflict
+        | Code::DeploymentConflict
+        | Code::Diverged
+        | Code::Quarantined
+        | Code::RecallTrapped
+        | Code::CodeMissing => StatusCode::CONFLICT,
+        Code::InboxFull | Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        Code::StoreClosed | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unauthorized => StatusCode::UNAUTHORIZED,
+        Code::Unreachable => StatusCode::BAD_GATEWAY,
+        Code::GaveUpWaiting => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+#[cfg(test)]
+mod tests;

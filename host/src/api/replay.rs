@@ -1,0 +1,41 @@
+//! Replaying a run for whoever asks.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+
+use super::body;
+use super::model::{Problem, Replay, ReplayReport};
+use super::problem::{Answer, Refusal};
+use super::routes::Api;
+use super::view;
+use crate::Code;
+
+/// Re-executes a run from its journal and compares. Nothing leaves the host. A divergence is an
+/// answer, not an error.
+#[utoipa::path(
+    post,
+    path = "/v1/runs/{id}/replay",
+    tag = "runs",
+    params(("id" = String, Path)),
+    request_body = Replay,
+    responses(
+        (status = 200, body = ReplayReport),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Others are going on."),
+    )
+)]
+pub async fn replay(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer<Json<ReplayReport>> {
+    let permit = api.replays.try_acquire();
+    let _permit = permit.map_err(|_| Refusal::new(Code::Overloaded, "other replays are going on").hint("try again"))?;
+    let asked: Replay = body::small_json(&headers, content).await?;
+    let head = api.host.find(&id).await?;
+    let report = api.host.replay(head.run, asked.component).await?;
+    Ok(Json(view::replay(&head, asked.component, report)))
+}

@@ -1,0 +1,256 @@
+//! Runs: starting, finding, waiting for, cancelling and reading them.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use trackway_replay::{Head, RunId, Value};
+use trackway_storage::RunQuery;
+use utoipa::IntoParams;
+
+use super::body::{self, Limit, Params};
+use super::model::{Cancel, LogPage, Problem, Run, RunPage, Start, Started, Trace};
+use super::problem::{Answer, Refusal};
+use super::routes::Api;
+use super::view;
+use crate::Code;
+use crate::host::StartRequest;
+
+/// An input of the largest size, with what stands around it.
+const START: Limit = Limit { max_bytes: Value::MAX_BYTES + (64 << 10), code: Code::InputTooLarge };
+/// Proxies end what is silent for longer; a client asks again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+const RUNS_DEFAULT: usize = 50;
+const RUNS_MAX: usize = 500;
+const LINES_DEFAULT: usize = 500;
+const LINES_MAX: usize = 5_000;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StartParams {
+    /// Seconds to wait for the run to end, at most 60.
+    wait: Option<f64>,
+}
+
+/// Starts a run, and answers when it is durable. With the same `Idempotency-Key` the same request
+/// answers the same run.
+#[utoipa::path(
+    post,
+    path = "/v1/runs",
+    tag = "runs",
+    params(StartParams, ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Start,
+    responses(
+        (status = 201, body = Started),
+        (status = 200, body = Started, description = "The key had started this run before."),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The key started another \
+            request, or several deployments have the workflow."),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "Breaks the schema."),
+    )
+)]
+pub async fn start(
+    State(api): State<Api>,
+    Params(params): Params<StartParams>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer<impl IntoResponse> {
+    let patience = params.wait.map(patience).transpose()?;
+    let idempotency_key = body::idempotency_key(&headers)?;
+    let bytes = body::read(&headers, content, START).await?;
+    let asked: Start = body::json(&bytes, Code::InputNotJson)?;
+    drop(bytes);
+    let input = asked.input.as_ref().map_or("null", |input| input.get());
+    let request = StartRequest { workflow: asked.workflow, input: Arc::from(input), idempotency_key };
+    let answer = api.host.start(request).await?;
+    let run = match patience {
+        Some(patience) => {
+            let head = wait_for(&api, answer.run, patience).await?;
+            view::detail(&api.host.detail(head.run).await?)
+        }
+        None => view::run(&api.host.head(answer.run).await?),
+    };
+    let status = if answer.existing { StatusCode::OK } else { StatusCode::CREATED };
+    let location = AppendHeaders([(header::LOCATION, format!("/v1/runs/{}", answer.run))]);
+    Ok((status, location, Json(Started { existing: answer.existing, run })))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    workflow: Option<String>,
+    deployment: Option<String>,
+    /// One status, or several with commas between them.
+    status: Option<String>,
+    /// At most 500; 50 if absent.
+    limit: Option<usize>,
+    /// Of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists runs, the newest first.
+#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(ListParams), responses((status = 200, body = RunPage)))]
+pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) -> Answer<Json<RunPage>> {
+    let status = params.status.as_deref().map_or(Ok(Vec::new()), view::statuses)?;
+    let before = params.cursor.map(|cursor| cursor.parse::<RunId>().map_err(|_| bad_cursor(&cursor))).transpose()?;
+    let limit = params.limit.unwrap_or(RUNS_DEFAULT).clamp(1, RUNS_MAX);
+    let query = RunQuery {
+        workflow: params.workflow,
+        deployment: params.deployment,
+        status,
+        before,
+        from: None,
+        // One more says whether there is another page.
+        limit: limit + 1,
+    };
+    let mut heads = api.host.list(query).await?;
+    let more = heads.len() > limit;
+    heads.truncate(limit);
+    let cursor = heads.last().filter(|_| more).map(|head| head.run.to_string());
+    Ok(Json(RunPage { runs: heads.iter().map(view::run).collect(), cursor }))
+}
+
+/// One run, with input and output or failure.
+#[utoipa::path(
+    get,
+    path = "/v1/runs/{id}",
+    tag = "runs",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = Run),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Several runs fit."),
+    )
+)]
+pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<Run>> {
+    let head = api.host.find(&id).await?;
+    Ok(Json(view::detail(&api.host.detail(head.run).await?)))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitParams {
+    /// Seconds to wait, at most 60, which is also the default.
+    timeout: Option<f64>,
+}
+
+/// Waits for a run to end or to be stuck; answers it as it is when the time is up.
+#[utoipa::path(
+    get,
+    path = "/v1/runs/{id}/wait",
+    tag = "runs",
+    params(("id" = String, Path), WaitParams),
+    responses((status = 200, body = Run), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub async fn wait(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Params(params): Params<WaitParams>,
+) -> Answer<Json<Run>> {
+    let patience = params.timeout.map_or(Ok(WAIT_MAX), patience)?;
+    let head = api.host.find(&id).await?;
+    let head = wait_for(&api, head.run, patience).await?;
+    Ok(Json(view::detail(&api.host.detail(head.run).await?)))
+}
+
+async fn wait_for(api: &Api, run: RunId, patience: Duration) -> Answer<Head> {
+    tokio::select! {
+        head = api.host.wait(run, patience) => Ok(head?),
+        () = api.stopped() => Ok(api.host.head(run).await?),
+    }
+}
+
+fn patience(seconds: f64) -> Answer<Duration> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(patience) => Ok(patience.min(WAIT_MAX)),
+        Err(_) => Err(Refusal::new(Code::BadRequest, format!("`{seconds}` is no number of seconds to wait"))),
+    }
+}
+
+/// Asks a run to cancel. The workflow is told once and may clean up.
+#[utoipa::path(
+    post,
+    path = "/v1/runs/{id}/cancel",
+    tag = "runs",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Cancel,
+    responses(
+        (status = 202, body = Run),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It has ended."),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
+    )
+)]
+pub async fn cancel(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer<(StatusCode, Json<Run>)> {
+    let key = body::idempotency_key(&headers)?;
+    let asked: Cancel = body::small_json(&headers, content).await?;
+    let head = api.host.find(&id).await?;
+    api.host.cancel(head.run, &asked.reason, key.as_deref()).await?;
+    Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
+}
+
+/// The trace of what is durable by now.
+#[utoipa::path(
+    get,
+    path = "/v1/runs/{id}/trace",
+    tag = "runs",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Trace), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub async fn trace(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<Trace>> {
+    let head = api.host.find(&id).await?;
+    let growth = api.host.trace(head.run).await?;
+    Ok(Json(Trace { run: view::run(&growth.head), position: growth.position.0, trace: growth.trace }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogParams {
+    /// At most 5,000; 500 if absent.
+    limit: Option<usize>,
+    /// Of the page before, or the id of a line: go on after it.
+    cursor: Option<String>,
+}
+
+/// What workflow and functions logged, in the order of the steps.
+#[utoipa::path(
+    get,
+    path = "/v1/runs/{id}/logs",
+    tag = "runs",
+    params(("id" = String, Path), LogParams),
+    responses((status = 200, body = LogPage), (status = 404, body = Problem, content_type = "application/problem+json"))
+)]
+pub async fn logs(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Params(params): Params<LogParams>,
+) -> Answer<Json<LogPage>> {
+    let after = params.cursor.map(|cursor| view::log_key(&cursor).ok_or_else(|| bad_cursor(&cursor))).transpose()?;
+    let limit = params.limit.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
+    let head = api.host.find(&id).await?;
+    let mut lines = api.host.logs(head.run, after, limit + 1).await?;
+    let more = lines.len() > limit;
+    lines.truncate(limit);
+    let lines: Vec<_> = lines.iter().map(view::log_line).collect();
+    let cursor = lines.last().filter(|_| more).map(|line| line.id.clone());
+    Ok(Json(LogPage { lines, cursor }))
+}
+
+fn bad_cursor(cursor: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, format!("`{cursor}` is no cursor of this list"))
+}

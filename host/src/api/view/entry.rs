@@ -1,0 +1,192 @@
+//! One journal entry as one flat object.
+
+use trackway_replay::{
+    EffectRequest, End, Entry, Finished, Kind, MessageId, Outcome, Proof, Started, StepRequest, Value,
+};
+
+use super::{model, raw};
+
+/// Empty where the kind has nothing of the sort.
+pub fn entry(entry: &Entry) -> model::Entry {
+    let mut view = model::Entry {
+        position: entry.position.0,
+        epoch: entry.epoch.0,
+        time: entry.time.into(),
+        kind: entry.kind.name().to_owned(),
+        ..model::Entry::default()
+    };
+    match &entry.kind {
+        Kind::Started(started) => show_start(&mut view, started),
+        Kind::Claimed(claimed) => {
+            view.worker = Some(claimed.worker.to_string());
+            view.engine = Some(claimed.engine.to_string());
+            view.component = Some(claimed.component);
+        }
+        Kind::Asked(asked) => {
+            view.step = Some(asked.step.0);
+            show_step_request(&mut view, &asked.request);
+            show_proof(&mut view, &asked.proof);
+            view.now = Some(asked.now.into());
+            view.at = asked.at.as_deref().map(str::to_owned);
+        }
+        Kind::AttemptStarted(started) => show_attempt(&mut view, started.step.0, started.attempt),
+        Kind::AttemptResumed(resumed) => show_attempt(&mut view, resumed.step.0, resumed.attempt),
+        Kind::EffectAsked(asked) => {
+            show_attempt(&mut view, asked.step.0, asked.attempt);
+            view.effect = Some(asked.effect.0);
+            show_effect_request(&mut view, &asked.request);
+            show_proof(&mut view, &asked.proof);
+            view.now = Some(asked.now.into());
+            view.key = asked.key.as_deref().map(str::to_owned);
+            view.at = asked.at.as_deref().map(str::to_owned);
+        }
+        Kind::EffectAnswered(answered) => {
+            show_attempt(&mut view, answered.step.0, answered.attempt);
+            view.effect = Some(answered.effect.0);
+            show_outcome(&mut view, &answered.outcome);
+        }
+        Kind::Failed(failed) => {
+            show_attempt(&mut view, failed.step.0, failed.attempt);
+            show_failure(&mut view, &failed.failure);
+            view.next_at = Some(failed.next_at.into());
+        }
+        Kind::Answered(answered) => {
+            view.step = Some(answered.step.0);
+            show_outcome(&mut view, &answered.outcome);
+        }
+        Kind::Forgotten(forgotten) => {
+            view.step = Some(forgotten.step.0);
+            show_proof(&mut view, &forgotten.proof);
+        }
+        Kind::StepCancelAsked(asked) => {
+            view.step = Some(asked.step.0);
+            show_proof(&mut view, &asked.proof);
+        }
+        Kind::CancelReceived(cancel) => {
+            view.message = Some(message(cancel.message));
+            view.reason = Some(cancel.reason.to_string());
+        }
+        Kind::Finished(finished) => show_end(&mut view, finished),
+    }
+    view
+}
+
+/// The seeds stay out: who knows them can foretell what the guest will draw.
+fn show_start(view: &mut model::Entry, started: &Started) {
+    view.run = Some(started.run);
+    view.workflow = Some(started.workflow.to_string());
+    view.deployment = Some(started.deployment.to_string());
+    view.component = Some(started.component);
+    view.rules = Some(started.rules);
+    show_value(&started.input, &mut view.input, &mut view.input_stored);
+}
+
+fn show_attempt(view: &mut model::Entry, step: u32, attempt: u32) {
+    view.step = Some(step);
+    view.attempt = Some(attempt);
+}
+
+fn show_step_request(view: &mut model::Entry, request: &StepRequest) {
+    let options = match request {
+        StepRequest::Call { function, input, options } => {
+            view.operation = Some("call".to_owned());
+            view.function = Some(function.to_string());
+            show_value(input, &mut view.input, &mut view.input_stored);
+            options
+        }
+        StepRequest::Sleep { duration_ms, options } => {
+            view.operation = Some("sleep".to_owned());
+            view.duration_ms = Some(*duration_ms);
+            options
+        }
+    };
+    view.options = (!options.is_empty()).then(|| raw(options));
+}
+
+fn show_effect_request(view: &mut model::Entry, request: &EffectRequest) {
+    let options = match request {
+        EffectRequest::Http { request, options } => {
+            view.operation = Some("http".to_owned());
+            show_value(request, &mut view.request, &mut view.request_stored);
+            options
+        }
+        EffectRequest::Sleep { duration_ms, options } => {
+            view.operation = Some("sleep".to_owned());
+            view.duration_ms = Some(*duration_ms);
+            options
+        }
+    };
+    view.options = (!options.is_empty()).then(|| raw(options));
+}
+
+fn show_proof(view: &mut model::Entry, proof: &Proof) {
+    view.digest = Some(proof.digest);
+    view.deliveries = Some(proof.deliveries);
+    view.fuel = Some(proof.fuel);
+}
+
+fn show_outcome(view: &mut model::Entry, outcome: &Outcome) {
+    match outcome {
+        Outcome::Succeeded(output) => {
+            view.outcome = Some("succeeded".to_owned());
+            show_value(output, &mut view.output, &mut view.output_stored);
+        }
+        Outcome::Failed(failure) => {
+            view.outcome = Some("failed".to_owned());
+            show_failure(view, failure);
+        }
+    }
+}
+
+fn show_end(view: &mut model::Entry, finished: &Finished) {
+    let outcome = match &finished.end {
+        End::Succeeded(output) => {
+            show_value(output, &mut view.output, &mut view.output_stored);
+            "succeeded"
+        }
+        End::Failed(failure) => {
+            show_failure(view, failure);
+            "failed"
+        }
+        End::Cancelled { reason } => {
+            view.reason = Some(reason.to_string());
+            "cancelled"
+        }
+        End::Terminated { reason } => {
+            view.reason = Some(reason.to_string());
+            "terminated"
+        }
+    };
+    view.outcome = Some(outcome.to_owned());
+    if let Some(fingerprint) = &finished.fingerprint {
+        view.commands = Some(fingerprint.commands);
+        view.deliveries = Some(fingerprint.deliveries);
+        view.fuel = Some(fingerprint.fuel);
+    }
+    view.unread = Some(finished.unread.iter().copied().map(message).collect());
+}
+
+/// A failure is always inline.
+fn show_failure(view: &mut model::Entry, failure: &Value) {
+    if let Value::Inline(text) = failure {
+        view.failure = Some(raw(text));
+    }
+}
+
+fn show_value(
+    value: &Value,
+    inline: &mut Option<Box<serde_json::value::RawValue>>,
+    stored: &mut Option<model::Stored>,
+) {
+    match value {
+        Value::Inline(text) => *inline = Some(raw(text)),
+        Value::Stored { digest, size_bytes } => {
+            *stored = Some(model::Stored { digest: *digest, size_bytes: *size_bytes });
+        }
+    }
+}
+
+/// Too large for a JSON number.
+fn message(id: MessageId) -> String {
+    format!("{:032x}", id.0)
+}
