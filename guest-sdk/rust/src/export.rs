@@ -22,10 +22,36 @@ use crate::{Ctx, FnCtx, json, runtime};
     label = "not a value",
     note = "write `#[value]` above the definition of `{Self}` (it derives Serialize, Deserialize and JsonSchema)"
 )]
-pub trait Value: Serialize + DeserializeOwned + JsonSchema {}
+pub trait Value: Sized {
+    #[doc(hidden)]
+    fn read(text: &str) -> serde_json::Result<Self>;
+    #[doc(hidden)]
+    fn write(&self) -> serde_json::Result<String>;
+    #[doc(hidden)]
+    fn input_schema() -> Schema;
+    #[doc(hidden)]
+    fn output_schema() -> Schema;
+}
 
+// The methods keep serde's traits out of the bounds of others, so that the compiler speaks of values only.
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + JsonSchema> Value for T {}
+impl<T: Serialize + DeserializeOwned + JsonSchema> Value for T {
+    fn read(text: &str) -> serde_json::Result<T> {
+        serde_json::from_str(text)
+    }
+
+    fn write(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    fn input_schema() -> Schema {
+        SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>()
+    }
+
+    fn output_schema() -> Schema {
+        SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+    }
+}
 
 /// A function that [`#[function]`](macro@crate::function) made.
 #[diagnostic::on_unimplemented(
@@ -116,6 +142,7 @@ pub trait Outcome {
     fn outcome(self) -> Result<Self::Output, Failure>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E: Into<Failure>> Outcome for Result<T, E> {
     type Output = T;
     fn outcome(self) -> Result<T, Failure> {
@@ -235,7 +262,7 @@ pub(crate) fn function_main<F: Function>(input: &str, context: &str) -> Result<S
     to_text(runtime::block_on(&EffectPort, body))
 }
 
-fn to_text<T: Serialize>(outcome: Result<T, Failure>) -> Result<String, String> {
+fn to_text<T: Value>(outcome: Result<T, Failure>) -> Result<String, String> {
     outcome.and_then(|output| json::write_output(&output)).map_err(|failure| failure.to_text())
 }
 
@@ -243,8 +270,8 @@ fn describe_workflow<W: Workflow>() -> Described {
     Described {
         name: W::NAME,
         doc: W::ABOUT.doc,
-        input: W::ABOUT.takes_input.then(input_schema::<W::Input>),
-        output: output_schema::<W::Output>(),
+        input: W::ABOUT.takes_input.then(W::Input::input_schema),
+        output: W::Output::output_schema(),
         policy: None,
     }
 }
@@ -253,18 +280,10 @@ fn describe_function<F: Function>() -> Described {
     Described {
         name: F::NAME,
         doc: F::ABOUT.doc,
-        input: F::ABOUT.takes_input.then(input_schema::<F::Input>),
-        output: output_schema::<F::Output>(),
+        input: F::ABOUT.takes_input.then(F::Input::input_schema),
+        output: F::Output::output_schema(),
         policy: Some(F::POLICY),
     }
-}
-
-fn input_schema<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>()
-}
-
-fn output_schema<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
 }
 
 /// A panic is told to the host before it becomes a trap. In a test the usual hook stays.

@@ -164,7 +164,7 @@ impl RequestBuilder {
                 idempotency_key: self.idempotency_key,
             }),
         };
-        Operation::new(request, crate::json::read_output, at)
+        Operation::new(request, |text| Ok(serde_json::from_str(text)?), at)
     }
 }
 

@@ -1,28 +1,30 @@
 //! Values to and from JSON text, with failures that name the field.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::Value;
 use crate::failure::{Failure, code};
 
-pub(crate) fn read_input<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
-    read(text, "input").map_err(|message| Failure { at: None, ..Failure::permanent(code::BAD_INPUT, message) })
+pub(crate) fn read_input<T: Value>(text: &str) -> Result<T, Failure> {
+    T::read(text).map_err(|error| wrong(code::BAD_INPUT, explain("input", text, &error)))
 }
 
-pub(crate) fn read_output<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
-    read(text, "output").map_err(|message| Failure { at: None, ..Failure::permanent(code::BAD_OUTPUT, message) })
+pub(crate) fn read_output<T: Value>(text: &str) -> Result<T, Failure> {
+    T::read(text).map_err(|error| wrong(code::BAD_OUTPUT, explain("output", text, &error)))
 }
 
-/// Reads `text`; what is wrong with it is told with `root` as the name of the whole.
+/// Reads what is no value of the author's; what is wrong with it is told with `root` as the name of the whole.
 pub(crate) fn read<T: DeserializeOwned>(text: &str, root: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| explain(root, text, &error))
 }
 
-pub(crate) fn write_output<T: Serialize>(value: &T) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|error| {
-        let message = format!("the output cannot be written as JSON: {error}");
-        Failure { at: None, ..Failure::permanent(code::BAD_OUTPUT, message) }
-    })
+pub(crate) fn write_output<T: Value>(value: &T) -> Result<String, Failure> {
+    value.write().map_err(|error| wrong(code::BAD_OUTPUT, format!("the output cannot be written as JSON: {error}")))
+}
+
+/// The place in this crate would mislead.
+fn wrong(code: &str, message: String) -> Failure {
+    Failure { at: None, ..Failure::permanent(code, message) }
 }
 
 /// `input.items[2].url: invalid type: integer 7, expected a string`.

@@ -2,7 +2,6 @@
 //! it asks once, and reads its answer once.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, code, place};
 use crate::runtime::{Answer, Runtime};
-use crate::{bindings, json};
+use crate::{Value, bindings, json};
 
 /// A step, a sleep or an HTTP request: something that the host does and journals.
 ///
@@ -203,12 +202,12 @@ impl<T> fmt::Debug for Operation<T> {
 }
 
 /// A call of `function`, whose output is read as `O`.
-pub(crate) fn call<I: Serialize, O: DeserializeOwned>(
+pub(crate) fn call<I: Value, O: Value>(
     function: &'static str,
     input: &I,
     at: &'static Location<'static>,
 ) -> Operation<O> {
-    let request = serde_json::to_string(input).map(|input| Request::Call { function, input }).map_err(|error| {
+    let request = input.write().map(|input| Request::Call { function, input }).map_err(|error| {
         let message = format!("the input of `{function}` cannot be written as JSON: {error}");
         Failure { at: Some(place(at)), ..Failure::permanent(code::BAD_INPUT, message) }
     });

@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::bindings::{Completion, Host as Imports, Port, with_host};
 use crate::export::{Main, Policy, workflow_main};
 use crate::failure::{Failure, code};
-use crate::{Call, Function, Workflow, json as values};
+use crate::{Call, Function, Value, Workflow, json as values};
 
 /// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
 const BEGIN_MS: u64 = 1_767_225_600_000;
@@ -207,7 +206,7 @@ impl fmt::Debug for Host {
     }
 }
 
-fn read<T: DeserializeOwned>(outcome: Result<String, String>) -> Result<T, Failure> {
+fn read<T: Value>(outcome: Result<String, String>) -> Result<T, Failure> {
     outcome.map_err(|failure| Failure::from_text(&failure)).and_then(|output| values::read_output(&output))
 }
 

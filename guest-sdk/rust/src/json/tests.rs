@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::read_input;
+use super::read;
 
 #[derive(Debug, Deserialize)]
 #[allow(dead_code, reason = "only its reading matters")]
@@ -20,7 +20,7 @@ struct Item {
 }
 
 fn message(text: &str) -> String {
-    read_input::<Order>(text).expect_err("the text is wrong").message
+    read::<Order>(text, "input").expect_err("the text is wrong")
 }
 
 #[test]

@@ -47,8 +47,8 @@ fn answers_come_in_their_own_order_and_join_all_keeps_that_of_the_asking() {
     async fn joined(ctx: Ctx) -> Result<Vec<u64>, Failure> {
         join_all([30, 10, 20].map(|number| ctx.step(wait_and_give, number))).await.into_iter().collect()
     }
-    assert_eq!(Host::new().run::<ordered>(()).unwrap(), [10, 20, 30]);
-    assert_eq!(Host::new().run::<joined>(()).unwrap(), [30, 10, 20]);
+    assert_eq!(Host::new().run::<ordered>(()).expect("it succeeds"), [10, 20, 30]);
+    assert_eq!(Host::new().run::<joined>(()).expect("it succeeds"), [30, 10, 20]);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn ten_thousand_steps_at_once_are_no_matter() {
     async fn many(ctx: Ctx, n: u64) -> Result<u64, Failure> {
         Ok(try_join_all((0..n).map(|number| ctx.step(double, number))).await?.into_iter().sum())
     }
-    assert_eq!(Host::new().run::<many>(10_000).unwrap(), 99_990_000);
+    assert_eq!(Host::new().run::<many>(10_000).expect("it succeeds"), 99_990_000);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_failed_function_is_tried_again_after_its_backoff() {
         ctx.step(third_time, ()).await
     }
     let host = Host::new();
-    assert_eq!(host.run::<stubborn>(()).unwrap(), 3);
+    assert_eq!(host.run::<stubborn>(()).expect("it succeeds"), 3);
     assert_eq!((host.calls().len(), host.elapsed()), (3, Duration::from_secs(2)));
 }
 
@@ -78,7 +78,7 @@ fn a_permanent_failure_is_not_tried_again_and_reaches_the_workflow_with_code_and
         ctx.step(hopeless, ()).await
     }
     let host = Host::new();
-    let failure = host.run::<sad>(()).unwrap_err();
+    let failure = host.run::<sad>(()).expect_err("it fails");
     assert_eq!((failure.code.as_str(), failure.message.as_str()), ("NO_WAY", "it cannot work"));
     assert!(failure.at.is_some_and(|at| at.contains("tests.rs:")));
     assert_eq!(host.calls(), ["hopeless"]);
@@ -94,9 +94,9 @@ fn select_takes_the_first_and_stops_the_loser() {
         }
     }
     let host = Host::new();
-    assert_eq!(host.run::<impatient>(10).unwrap(), None);
+    assert_eq!(host.run::<impatient>(10).expect("it succeeds"), None);
     assert_eq!(host.elapsed(), Duration::from_millis(10));
-    assert_eq!(Host::new().run::<impatient>(5_000).unwrap(), Some(1_000));
+    assert_eq!(Host::new().run::<impatient>(5_000).expect("it succeeds"), Some(1_000));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_loser_that_was_lent_goes_on() {
         Ok((in_time, slow.await?))
     }
     let host = Host::new();
-    assert_eq!(host.run::<lent>(()).unwrap(), (false, 1_000));
+    assert_eq!(host.run::<lent>(()).expect("it succeeds"), (false, 1_000));
     assert_eq!(host.calls().len(), 1);
 }
 
@@ -120,16 +120,16 @@ fn join_gives_all_and_try_join_the_first_failure() {
     #[workflow]
     async fn both(ctx: Ctx) -> Result<(u64, String), Failure> {
         let (number, nothing) = join!(ctx.step(double, 4), ctx.step(hopeless, ()));
-        Ok((number?, nothing.unwrap_err().code))
+        Ok((number?, nothing.expect_err("it fails").code))
     }
     #[workflow]
     async fn neither(ctx: Ctx) -> Result<u64, Failure> {
         let (number, ()) = try_join!(ctx.step(wait_and_give, 9_000), ctx.step(hopeless, ()))?;
         Ok(number)
     }
-    assert_eq!(Host::new().run::<both>(()).unwrap(), (8, "NO_WAY".to_owned()));
+    assert_eq!(Host::new().run::<both>(()).expect("it succeeds"), (8, "NO_WAY".to_owned()));
     let host = Host::new();
-    assert_eq!(host.run::<neither>(()).unwrap_err().code, "NO_WAY");
+    assert_eq!(host.run::<neither>(()).expect_err("it fails").code, "NO_WAY");
     assert_eq!(host.elapsed(), Duration::ZERO);
 }
 
@@ -142,7 +142,7 @@ fn a_started_operation_runs_while_the_workflow_does_something_else() {
         Ok(early.await? + late)
     }
     let host = Host::new();
-    assert_eq!(host.run::<overlapping>(()).unwrap(), 200);
+    assert_eq!(host.run::<overlapping>(()).expect("it succeeds"), 200);
     assert_eq!(host.elapsed(), Duration::from_millis(100));
 }
 
@@ -154,10 +154,10 @@ fn a_cancelled_operation_ends_as_cancelled() {
         started.cancel();
         let mut unasked = ctx.sleep(Duration::from_secs(60));
         unasked.cancel();
-        Ok((started.await.unwrap_err().is_cancelled(), unasked.await.unwrap_err().is_cancelled()))
+        Ok((started.await.expect_err("it fails").is_cancelled(), unasked.await.expect_err("it fails").is_cancelled()))
     }
     let host = Host::new();
-    assert_eq!(host.run::<fickle>(()).unwrap(), (true, true));
+    assert_eq!(host.run::<fickle>(()).expect("it succeeds"), (true, true));
     assert_eq!(host.elapsed(), Duration::ZERO);
 }
 
@@ -166,13 +166,13 @@ fn the_cancel_of_the_run_fails_every_open_await_once_and_clean_up_may_step() {
     #[workflow]
     async fn tidy(ctx: Ctx) -> Result<Vec<String>, Failure> {
         let (first, second) = join!(ctx.sleep(Duration::from_secs(60)), ctx.step(wait_and_give, 60_000));
-        let codes = vec![first.unwrap_err().message, second.unwrap_err().code];
+        let codes = vec![first.expect_err("it fails").message, second.expect_err("it fails").code];
         assert_eq!(ctx.step(double, 1).await?, 2);
         ctx.sleep(Duration::from_secs(1)).await?;
         Ok(codes)
     }
     let host = Host::new().cancel_after(0);
-    assert_eq!(host.run::<tidy>(()).unwrap(), ["by the test", "CANCELLED"]);
+    assert_eq!(host.run::<tidy>(()).expect("it succeeds"), ["by the test", "CANCELLED"]);
     assert_eq!(host.elapsed(), Duration::from_secs(1));
 }
 
@@ -183,7 +183,7 @@ fn awaiting_what_never_comes_is_a_failure_and_not_a_hang() {
         std::future::pending::<()>().await;
         Ok(())
     }
-    let failure = Host::new().run::<stuck>(()).unwrap_err();
+    let failure = Host::new().run::<stuck>(()).expect_err("it fails");
     assert_eq!((failure.code.as_str(), failure.retryable), ("NOTHING_OPEN", false));
 }
 
@@ -202,11 +202,11 @@ fn what_cannot_be_written_as_json_is_a_failure_by_name() {
     }
     #[workflow]
     async fn odd(ctx: Ctx) -> Result<(String, String), Failure> {
-        let output = ctx.step(odd_output, ()).await.unwrap_err().code;
-        let input = ctx.step(odd_input, Odd::from([(vec![1], 1)])).await.unwrap_err().code;
+        let output = ctx.step(odd_output, ()).await.expect_err("it fails").code;
+        let input = ctx.step(odd_input, Odd::from([(vec![1], 1)])).await.expect_err("it fails").code;
         Ok((output, input))
     }
-    assert_eq!(Host::new().run::<odd>(()).unwrap(), ("BAD_OUTPUT".to_owned(), "BAD_INPUT".to_owned()));
+    assert_eq!(Host::new().run::<odd>(()).expect("it succeeds"), ("BAD_OUTPUT".to_owned(), "BAD_INPUT".to_owned()));
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn functions_reach_http_without_a_context() {
             _ => HttpResponse::new(201, " made").header("X-Two", "two"),
         }
     });
-    assert_eq!(host.run::<fetching>(()).unwrap(), (201, "two made".to_owned()));
+    assert_eq!(host.run::<fetching>(()).expect("it succeeds"), (201, "two made".to_owned()));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_status_of_400_or_more_is_a_failure_that_says_whether_to_try_again() {
     }
     for (status, retryable) in [(404, false), (429, true), (500, true)] {
         let host = Host::new().on_http(move |_| HttpResponse::new(status, "sorry"));
-        let failure = host.call(fetch(())).unwrap_err();
+        let failure = host.call(fetch(())).expect_err("it fails");
         assert_eq!((failure.code.as_str(), failure.retryable), ("HTTP_STATUS", retryable), "{status}");
         assert!(failure.message.ends_with(": sorry"), "{failure}");
     }
@@ -259,7 +259,7 @@ fn clock_chance_and_log_are_those_of_the_host() {
         Ok((slept, ctx.random_range(7..8), bytes[70_000..].iter().any(|byte| *byte != 0)))
     }
     let host = Host::new();
-    assert_eq!(host.run::<curious>(()).unwrap(), (5, 7, true));
+    assert_eq!(host.run::<curious>(()).expect("it succeeds"), (5, 7, true));
     assert_eq!(host.log_lines(), [r#"info: awake {"run":"test","slept":5}"#]);
 }
 
@@ -269,7 +269,7 @@ fn an_error_becomes_a_failure_with_the_place_of_the_question_mark() {
     fn parse(text: String) -> Result<u32, Failure> {
         Ok(text.parse::<u32>()?)
     }
-    let failure = parse("x".into()).run().unwrap_err();
+    let failure = parse("x".into()).run().expect_err("it fails");
     assert_eq!((failure.code.as_str(), failure.retryable), ("FAILED", true));
     assert_eq!(failure.message, "invalid digit found in string");
     assert!(failure.at.is_some_and(|at| at.contains("tests.rs:")));

@@ -1,0 +1,7 @@
+//! A component without anything in it.
+
+use trackway_sdk::prelude::*;
+
+export!();
+
+fn main() {}

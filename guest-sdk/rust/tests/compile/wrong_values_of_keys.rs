@@ -1,0 +1,32 @@
+//! Keys with values that mean nothing.
+
+use trackway_sdk::prelude::*;
+
+#[function(backoff = "30 parsecs")]
+fn unknown_unit() {}
+
+#[function(backoff = 200)]
+fn without_unit() {}
+
+#[function(timeout = "1000h")]
+fn too_long() {}
+
+#[function(timeout = "0s")]
+fn no_time() {}
+
+#[function(retries = 100)]
+fn too_often() {}
+
+#[function(factor = 0.5)]
+fn shrinking() {}
+
+#[function(jitter = -1)]
+fn negative() {}
+
+#[function(hosts = "example.com")]
+fn one_host() {}
+
+#[function(name = "two words")]
+fn bad_name() {}
+
+fn main() {}
