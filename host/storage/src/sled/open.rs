@@ -81,7 +81,7 @@ fn naming(mut error: StorageError, aside: Option<&Path>) -> StorageError {
 fn behind(folder: &Folder, commit: u64, expected: u64) -> StorageError {
     let message = format!(
         "the store in {} is at commit {commit}, but {expected} had been acknowledged: data is missing. \
-         Nothing was changed. Restore the whole folder from one backup",
+         No run was changed. Restore the whole folder from one backup",
         folder.path.display()
     );
     StorageError::new(StorageErrorKind::Behind, message)
