@@ -1,0 +1,65 @@
+//! What a durable step costs beside the disk's own sync, and how fast a run is replayed.
+
+use anyhow::{Result, ensure};
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::host::Host;
+use crate::row;
+
+const ROUNDS: usize = 5;
+const STEPS: u32 = 300;
+const REPLAYED_STEPS: u32 = 50_000;
+/// About what a step writes.
+const FRAME_BYTES: usize = 1_024;
+
+pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
+    let host = Host::start(&folder.join("steps"), Duration::from_secs(3))?;
+    let effects = host.deploy(guests, "effects").await?;
+    let (mut step, mut sync) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS {
+        sync = sync.min(one_sync(folder)?);
+        let begun = Instant::now();
+        let input = format!(r#"{{"url":"http://world.test","steps":{STEPS}}}"#);
+        let run = host.run(&effects, "effects", "posts", input).await?;
+        host.finish(run).await?;
+        step = step.min(begun.elapsed() / STEPS);
+    }
+    let times = step.as_secs_f64() / sync.as_secs_f64();
+    row("one write and fdatasync of 1 KiB", format!("{:.3} ms", sync.as_secs_f64() * 1e3), "");
+    row("a durable step with one effect", format!("{:.3} ms", step.as_secs_f64() * 1e3), "");
+    row("  that is so many times one fdatasync", format!("{times:.2}"), "< 2");
+
+    let parallel = host.deploy(guests, "parallel").await?;
+    let run = host.run(&parallel, "parallel", "chain", format!(r#"{{"n":{REPLAYED_STEPS}}}"#)).await?;
+    let begun = Instant::now();
+    host.finish(run).await?;
+    let live = f64::from(REPLAYED_STEPS) / begun.elapsed().as_secs_f64();
+    row("steps without effects, live", format!("{live:.0} /s"), "");
+    let mut best = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        let report = host.worker.replay(run, None).await?;
+        best = best.min(begun.elapsed());
+        ensure!(report.compared.with_fuel == u64::from(REPLAYED_STEPS), "not everything was compared: {report:?}");
+    }
+    let replayed = f64::from(REPLAYED_STEPS) / best.as_secs_f64();
+    row("steps replayed and proved", format!("{replayed:.0} /s"), "> 500000 /s");
+    host.worker.drain(Duration::ZERO).await;
+    Ok(())
+}
+
+/// The mean of many writes in place, each synced, in a file that has its size already.
+fn one_sync(folder: &Path) -> Result<Duration> {
+    let mut file = std::fs::File::create(folder.join("plain"))?;
+    file.write_all(&vec![0; FRAME_BYTES * STEPS as usize])?;
+    file.sync_all()?;
+    file.rewind()?;
+    let begun = Instant::now();
+    for _ in 0..STEPS {
+        file.write_all(&[1; FRAME_BYTES])?;
+        file.sync_data()?;
+    }
+    Ok(begun.elapsed() / STEPS)
+}
