@@ -1,0 +1,6 @@
+//! What replay promises of whole runs, held by toy programs in a random world.
+
+mod crash;
+mod diverge;
+mod toy;
+mod world;
