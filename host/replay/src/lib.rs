@@ -21,6 +21,8 @@ mod request;
 mod retry;
 mod sequencer;
 mod state;
+#[cfg(test)]
+mod testing;
 mod time;
 pub mod trace;
 mod value;

@@ -1,1 +1,294 @@
 //! What a folded journal promises.
+
+use crate::testing::*;
+use crate::{
+    BadJournal, Digest, EffectKind, End, Entry, Epoch, FuelRule, Kind, Phase, Position, RULES, RunState, Status,
+    StepId, Timestamp, Value, Waiting, code,
+};
+
+fn state(kinds: impl IntoIterator<Item = Kind>) -> RunState {
+    RunState::of(&journal(kinds)).expect("a sound journal")
+}
+
+fn check_status(kinds: impl IntoIterator<Item = Kind>, expected: &[Status]) {
+    let entries = journal(kinds);
+    let statuses: Vec<_> =
+        (1..=entries.len()).map(|end| RunState::of(&entries[..end]).expect("a sound journal").status()).collect();
+    assert_eq!(statuses, expected);
+}
+
+#[test]
+fn the_status_follows_the_entries() {
+    use Status::*;
+    check_status([started(), claimed(), succeeded()], &[Queued, Running, Succeeded]);
+    check_status(
+        [started(), claimed(), call(1), attempt(1, 1), answered(1), finished(End::Failed(Value::inline("{}")))],
+        &[Queued, Running, Running, Running, Running, Failed],
+    );
+    check_status(
+        [started(), claimed(), sleep(1, 5), call(2), answered(2), answered(1), succeeded()],
+        &[Queued, Running, Sleeping, Running, Sleeping, Running, Succeeded],
+    );
+    check_status(
+        [started(), claimed(), call(1), attempt(1, 1), failed(1, 1, 9_000), sleep(2, 5), attempt(1, 2), forgotten(1)],
+        &[Queued, Running, Running, Running, Waiting, Waiting, Running, Sleeping],
+    );
+    check_status(
+        [started(), cancel(), claimed(), finished(End::Cancelled { reason: "r".into() })],
+        &[Queued, Queued, Running, Cancelled],
+    );
+    check_status([started(), finished(End::Terminated { reason: "r".into() })], &[Queued, Cancelled]);
+    check_status(
+        [started(), claimed(), sleep(1, 1), step_cancel(1), answered(1)],
+        &[Queued, Running, Sleeping, Sleeping, Running],
+    );
+}
+
+fn check_refused(kinds: impl IntoIterator<Item = Kind>) {
+    let entries = journal(kinds);
+    let (last, before) = entries.split_last().expect("at least one entry");
+    let mut state = RunState::of(before).expect("all but the last are sound");
+    let unchanged = format!("{state:?}");
+    let error = BadJournal::Unexpected { kind: last.kind.name(), at: last.position };
+    assert_eq!(state.apply(last), Err(error));
+    assert_eq!(format!("{state:?}"), unchanged, "an error leaves the state as it was");
+}
+
+#[test]
+fn an_entry_that_cannot_follow_is_refused_and_changes_nothing() {
+    let open = || [started(), claimed(), call(1), sleep(2, 5)];
+    let attempting = || [started(), claimed(), call(1), attempt(1, 1), effect(1, 1, 1)];
+    check_refused([started(), started()]);
+    check_refused([started(), call(1)]);
+    check_refused([started(), claimed(), call(2)]);
+    check_refused([started(), claimed(), call(0)]);
+    for kind in [
+        call(1),
+        call(2),
+        call(4),
+        attempt(0, 1),
+        attempt(1, 0),
+        attempt(1, 2),
+        attempt(1, u32::MAX),
+        attempt(2, 1),
+        attempt(3, 1),
+        resumed(1, 1),
+        resumed(9, 1),
+        effect(1, 1, 1),
+        effect_answered(1, 1, 1),
+        failed(1, 1, 5),
+        failed(2, 1, 5),
+        answered(0),
+        answered(3),
+        forgotten(0),
+        forgotten(3),
+        step_cancel(0),
+        step_cancel(3),
+    ] {
+        check_refused(open().into_iter().chain([kind]));
+    }
+    for kind in [
+        attempt(1, 1),
+        attempt(1, 2),
+        resumed(1, 2),
+        effect(1, 1, 1),
+        effect(1, 1, 3),
+        effect(1, 2, 1),
+        effect_answered(1, 1, 2),
+        effect_answered(1, 2, 1),
+        failed(1, 2, 5),
+    ] {
+        check_refused(attempting().into_iter().chain([kind]));
+    }
+    check_refused(attempting().into_iter().chain([effect_answered(1, 1, 1), effect_answered(1, 1, 1)]));
+    check_refused(attempting().into_iter().chain([answered(1), answered(1)]));
+    check_refused(attempting().into_iter().chain([forgotten(1), answered(1)]));
+    check_refused(attempting().into_iter().chain([failed(1, 1, 5), attempt(1, 3)]));
+    for kind in [claimed(), call(1), cancel(), succeeded(), forgotten(1)] {
+        check_refused([started(), claimed(), succeeded(), kind]);
+    }
+}
+
+fn check_bad(change: impl FnOnce(&mut Vec<Entry>), expected: BadJournal) {
+    let mut entries = journal([started(), claimed(), call(1), answered(1)]);
+    change(&mut entries);
+    assert_eq!(RunState::of(&entries).map(|state| state.status()), Err(expected));
+}
+
+#[test]
+fn a_journal_that_cannot_be_is_named_by_what_is_wrong_with_it() {
+    check_bad(|entries| entries.clear(), BadJournal::Empty);
+    check_bad(|entries| _ = entries.remove(0), BadJournal::NoStart);
+    check_bad(|entries| entries[0].position = Position(1), BadJournal::NoStart);
+    check_bad(|entries| _ = entries.remove(2), BadJournal::Gap { before: Position(1), found: Position(3) });
+    check_bad(
+        |entries| entries[2].position = Position(u64::MAX),
+        BadJournal::Gap { before: Position(1), found: Position(u64::MAX) },
+    );
+    check_bad(|entries| entries[3].epoch = Epoch(0), BadJournal::EpochBack { at: Position(3) });
+    check_bad(|entries| entries[3].time = Timestamp(7), BadJournal::TimeBack { at: Position(3) });
+    check_bad(
+        |entries| entries[0].kind = started_with(Value::null(), RULES + 1),
+        BadJournal::NewerRules { found: RULES + 1 },
+    );
+    check_bad(
+        |entries| entries.push(Entry { position: Position(4), ..entries[3].clone() }),
+        BadJournal::Unexpected { kind: "Answered", at: Position(4) },
+    );
+}
+
+#[test]
+fn every_beginning_of_a_journal_folds() {
+    let entries = every_kind();
+    for end in 1..=entries.len() {
+        let state = RunState::of(&entries[..end]).expect("a beginning of a sound journal");
+        assert_eq!(state.last().0, entries[end - 1].position);
+    }
+}
+
+#[test]
+fn entries_in_any_order_never_panic() {
+    let kinds: Vec<_> = every_kind().into_iter().map(|entry| entry.kind).collect();
+    proptest::proptest!(|(picks in proptest::collection::vec(0..kinds.len(), 0..60))| {
+        let chosen = [started(), claimed()].into_iter().chain(picks.iter().map(|pick| kinds[*pick].clone()));
+        let mut entries = journal(chosen).into_iter();
+        let mut state = RunState::new(&entries.next().expect("it begins")).expect("with a start");
+        for mut entry in entries {
+            entry.position = state.last().0.plus(1);
+            let before = format!("{state:?}");
+            if state.apply(&entry).is_err() {
+                assert_eq!(format!("{state:?}"), before);
+            }
+            let due = state.steps().values().filter_map(|step| step.due()).min();
+            assert_eq!(state.due(), due, "the timers are those of the open steps");
+            _ = state.head();
+        }
+    });
+}
+
+#[test]
+fn a_sleep_is_due_at_the_guests_time_plus_its_duration_and_never_wraps() {
+    let due = |duration_ms| state([started(), claimed(), sleep(1, duration_ms)]).due();
+    assert_eq!(due(0), Some(Timestamp::from_millis(1_000)));
+    assert_eq!(due(250), Some(Timestamp::from_millis(1_250)));
+    assert_eq!(due(u64::MAX), Some(Timestamp(u64::MAX)));
+}
+
+#[test]
+fn steps_that_are_due_come_earliest_first() {
+    let state = state([
+        started(),
+        claimed(),
+        sleep(1, 500),
+        sleep(2, 100),
+        sleep(3, 300),
+        call(4),
+        attempt(4, 1),
+        failed(4, 1, 1_100),
+    ]);
+    let due = |millis| state.steps_due(Timestamp::from_millis(millis)).map(|step| step.0).collect::<Vec<_>>();
+    assert_eq!(due(1_099), [0_u32; 0]);
+    assert_eq!(due(1_100), [2, 4]);
+    assert_eq!(due(1_300), [2, 4, 3]);
+    assert_eq!(due(9_999), [2, 4, 3, 1]);
+    assert_eq!(state.due(), Some(Timestamp::from_millis(1_100)));
+}
+
+#[test]
+fn an_unfinished_attempt_keeps_what_is_needed_to_resume_it() {
+    let state = state([
+        started(),
+        claimed(),
+        call(1),
+        attempt(1, 1),
+        effect(1, 1, 1),
+        effect(1, 1, 2),
+        effect(1, 1, 3),
+        effect_answered(1, 1, 2),
+        claimed(),
+        resumed(1, 1),
+    ]);
+    let Phase::Attempting(attempt) = &state.step(StepId(1)).expect("it is open").phase else {
+        panic!("it is being attempted")
+    };
+    assert_eq!((attempt.attempt, attempt.started), (1, Timestamp::from_millis(1_003)));
+    let open: Vec<_> = attempt.open_effects().map(|asked| asked.effect.0).collect();
+    assert_eq!(open, [1, 3]);
+    let kinds: Vec<_> =
+        attempt.effects.iter().map(|record| (record.position.0, matches!(record.kind, EffectKind::Asked(_)))).collect();
+    assert_eq!(kinds, [(4, true), (5, true), (6, true), (7, false)]);
+}
+
+#[test]
+fn the_next_attempt_begins_without_the_effects_of_the_last() {
+    let state =
+        state([started(), claimed(), call(1), attempt(1, 1), effect(1, 1, 1), failed(1, 1, 2_000), attempt(1, 2)]);
+    let Phase::Attempting(attempt) = &state.step(StepId(1)).expect("it is open").phase else {
+        panic!("it is being attempted")
+    };
+    assert_eq!((attempt.attempt, attempt.effects.len(), attempt.open_effects().count()), (2, 0, 0));
+}
+
+#[test]
+fn a_step_remembers_that_the_workflow_asked_to_cancel_it() {
+    let state = state([started(), claimed(), call(1), call(2), step_cancel(2)]);
+    let asked: Vec<_> = state.steps().values().map(|step| step.cancel_asked).collect();
+    assert_eq!(asked, [false, true]);
+}
+
+#[test]
+fn a_step_may_be_forgotten_or_cancelled_after_its_answer() {
+    let state = state([started(), claimed(), call(1), call(2), answered(1), answered(2), forgotten(1), step_cancel(2)]);
+    assert!(state.steps().is_empty());
+}
+
+#[test]
+fn the_first_cancel_counts() {
+    let state = state([started(), claimed(), cancel(), cancel()]);
+    assert_eq!(state.cancel().map(|cancel| cancel.received), Some(Timestamp::from_millis(1_002)));
+}
+
+#[test]
+fn a_head_says_what_a_list_shows() {
+    let waiting = state([started(), claimed(), call(1), attempt(1, 1), failed(1, 1, 9_000)]).head();
+    assert_eq!((waiting.status, waiting.waiting), (Status::Waiting, Some(Waiting::Retry)));
+    assert_eq!((waiting.due, waiting.steps), (Some(Timestamp::from_millis(9_000)), 1));
+    assert_eq!(waiting.changed, Timestamp::from_millis(1_004));
+
+    let running = state([started(), claimed(), sleep(1, 5), call(2)]).head();
+    assert_eq!((running.status, running.due, running.finished), (Status::Running, None, None));
+
+    let failure = crate::Failure::new(code::TRAP, "it trapped").to_value();
+    let failed = state([started(), claimed(), finished(End::Failed(failure))]).head();
+    assert_eq!((failed.code.as_deref(), failed.message.as_deref()), (Some("TRAP"), Some("it trapped")));
+    assert_eq!(failed.finished, Some(Timestamp::from_millis(1_002)));
+
+    let cancelled = state([started(), finished(End::Cancelled { reason: "enough".into() })]).head();
+    assert_eq!((cancelled.code, cancelled.message.as_deref()), (None, Some("enough")));
+}
+
+#[test]
+fn fuel_binds_only_between_the_same_engine_and_code() {
+    let state = state([started(), claimed()]);
+    let rule = |engine, component| state.claims()[0].fuel_rule(engine, Digest([component; 32]));
+    assert_eq!(rule("engine 48.0.8", 1), FuelRule::Exact);
+    assert_eq!(rule("engine 48.0.9", 1), FuelRule::Loose);
+    assert_eq!(rule("engine 48.0.8", 2), FuelRule::Loose);
+}
+
+/// A hundred thousand open timers, each apart: what is done for each must not grow with the others.
+#[test]
+fn many_open_steps_cost_no_walk_each() {
+    let steps = 100_000;
+    let kinds = [started(), claimed()].into_iter().chain((1..=steps).map(|step| sleep(step, u64::from(step))));
+    let mut entries = journal(kinds);
+    let mut state = RunState::of(&entries).expect("a sound journal");
+    let first = entries.split_off(2);
+    for (step, entry) in (1..).zip(first) {
+        assert_eq!(state.due(), Some(Timestamp::from_millis(1_000 + u64::from(step))));
+        let (position, time) = (state.last().0.plus(1), state.last().1);
+        let entry = Entry { position, time, kind: answered(step), ..entry };
+        state.apply(&entry).expect("each is answered");
+    }
+    assert_eq!((state.due(), state.status()), (None, Status::Running));
+}

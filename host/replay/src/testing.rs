@@ -1,0 +1,141 @@
+//! Entries for tests, one small constructor for each kind.
+
+use std::sync::Arc;
+
+use crate::{
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Digest, EffectAnswered,
+    EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Kind, Limits,
+    MessageId, Outcome, Position, Proof, RULES, RunId, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value,
+    code,
+};
+
+pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
+
+/// Entries 1 ms apart, the first at 1 s, with a new epoch at each claim.
+pub fn journal(kinds: impl IntoIterator<Item = Kind>) -> Vec<Entry> {
+    let mut epoch = 0;
+    let entry = |(place, kind): (usize, Kind)| {
+        epoch += u64::from(matches!(kind, Kind::Claimed(_)));
+        let time = Timestamp::from_millis(1_000 + place as u64);
+        Entry { position: Position(place as u64), epoch: Epoch(epoch), time, kind }
+    };
+    kinds.into_iter().enumerate().map(entry).collect()
+}
+
+pub fn started() -> Kind {
+    started_with(Value::inline("[1,2]"), RULES)
+}
+
+pub fn started_with(input: Value, rules: u32) -> Kind {
+    Kind::Started(Box::new(Started {
+        run: RunId(1),
+        workflow: "headlines".into(),
+        deployment: "news".into(),
+        component: Digest([1; 32]),
+        input,
+        seed: [2; 32],
+        key_seed: [3; 32],
+        limits: Limits::default(),
+        rules,
+    }))
+}
+
+pub fn claimed() -> Kind {
+    Kind::Claimed(Claimed { worker: "w1".into(), engine: "engine 48.0.8".into(), component: Digest([1; 32]) })
+}
+
+pub fn call(step: u32) -> Kind {
+    let input = Value::inline("{\"b\": 1}");
+    asked(step, StepRequest::Call { function: "fetch".into(), input, options: "".into() })
+}
+
+/// From 1 s on.
+pub fn sleep(step: u32, duration_ms: u64) -> Kind {
+    asked(step, StepRequest::Sleep { duration_ms, options: "".into() })
+}
+
+pub fn asked(step: u32, request: StepRequest) -> Kind {
+    let at = Some(Arc::from("src/lib.rs:41"));
+    Kind::Asked(Asked { step: StepId(step), request, proof: PROOF, now: Timestamp::from_millis(1_000), at })
+}
+
+pub fn attempt(step: u32, attempt: u32) -> Kind {
+    Kind::AttemptStarted(AttemptStarted { step: StepId(step), attempt })
+}
+
+pub fn resumed(step: u32, attempt: u32) -> Kind {
+    Kind::AttemptResumed(AttemptResumed { step: StepId(step), attempt })
+}
+
+pub fn effect(step: u32, attempt: u32, effect: u32) -> Kind {
+    let request = EffectRequest::Http { request: Value::inline("{\"url\":\"http://a/\"}"), options: "".into() };
+    Kind::EffectAsked(EffectAsked {
+        step: StepId(step),
+        attempt,
+        effect: EffectId(effect),
+        request,
+        proof: PROOF,
+        now: Timestamp::from_millis(1_000),
+        key: Some("key".into()),
+        at: None,
+    })
+}
+
+pub fn effect_answered(step: u32, attempt: u32, effect: u32) -> Kind {
+    let outcome = Outcome::Succeeded(Value::inline("{\"status\":200}"));
+    Kind::EffectAnswered(EffectAnswered { step: StepId(step), attempt, effect: EffectId(effect), outcome })
+}
+
+pub fn failed(step: u32, attempt: u32, next_at_ms: u64) -> Kind {
+    let failure = Failure::new(code::HTTP_CONNECT, "refused").to_value();
+    Kind::Failed(AttemptFailed { step: StepId(step), attempt, failure, next_at: Timestamp::from_millis(next_at_ms) })
+}
+
+pub fn answered(step: u32) -> Kind {
+    Kind::Answered(Answered { step: StepId(step), outcome: Outcome::Succeeded(Value::inline("3")) })
+}
+
+pub fn forgotten(step: u32) -> Kind {
+    Kind::Forgotten(Forgotten { step: StepId(step), proof: PROOF })
+}
+
+pub fn step_cancel(step: u32) -> Kind {
+    Kind::StepCancelAsked(StepCancelAsked { step: StepId(step), proof: PROOF })
+}
+
+pub fn cancel() -> Kind {
+    Kind::CancelReceived(CancelReceived { message: MessageId(9), reason: "enough".into() })
+}
+
+pub fn finished(end: End) -> Kind {
+    let fingerprint = Some(Fingerprint { commands: 1, deliveries: 1, fuel: 20 });
+    Kind::Finished(Finished { end, fingerprint, unread: vec![MessageId(4), MessageId(u128::MAX)] })
+}
+
+pub fn succeeded() -> Kind {
+    finished(End::Succeeded(Value::inline("\"done\"")))
+}
+
+/// A journal that holds every kind of entry.
+pub fn every_kind() -> Vec<Entry> {
+    journal([
+        started(),
+        claimed(),
+        call(1),
+        sleep(2, 250),
+        call(3),
+        call(4),
+        attempt(1, 1),
+        effect(1, 1, 1),
+        effect_answered(1, 1, 1),
+        claimed(),
+        resumed(1, 1),
+        failed(1, 1, 2_000),
+        forgotten(2),
+        step_cancel(3),
+        cancel(),
+        attempt(1, 2),
+        answered(1),
+        succeeded(),
+    ])
+}
