@@ -1,1 +1,377 @@
-//! What the machine promises.
+//! What the machine promises, one situation at a time. Whole runs stand in `tests/promises`.
+
+use super::{Completion, Decision, FUEL_FACTOR, FUEL_SLACK, FuelRule, Machine, Next};
+use crate::testing::*;
+use crate::{
+    Act, Command, Digest, EffectKind, EffectRecord, End, Failure, Fingerprint, Kind, Outcome, Position, Proof,
+    Timestamp, Value, code, digest_of_cancel, digest_of_forget, digest_of_http,
+};
+
+const BUDGET: u64 = 1_000;
+const FUEL: u64 = 10;
+
+fn machine() -> Machine {
+    Machine::new(Timestamp(0), BUDGET)
+}
+
+fn named(name: &str) -> Command {
+    Command { act: Act::Call { function: name.into() }, digest: Digest::of(name.as_bytes()), at: None }
+}
+
+fn forget(id: u32) -> Command {
+    Command { act: Act::Forget { id }, digest: digest_of_forget(id), at: None }
+}
+
+fn cancel_of(id: u32) -> Command {
+    Command { act: Act::Cancel { id }, digest: digest_of_cancel(id), at: None }
+}
+
+fn expect(machine: &mut Machine, command: Command, deliveries: u32) {
+    let proof = Proof { digest: command.digest, deliveries, fuel: FUEL };
+    machine.expect(command, proof, FuelRule::Exact);
+}
+
+fn answer(machine: &mut Machine, position: u64, id: u32) {
+    machine.answered(Position(position), Timestamp(position), id, outcome(position));
+}
+
+/// The answer that stands at `position`.
+fn outcome(position: u64) -> Outcome {
+    Outcome::Succeeded(Value::inline(position.to_string()))
+}
+
+fn cancelled(machine: &mut Machine, position: u64) {
+    machine.cancel_received(Position(position), Timestamp(position), "enough".into());
+}
+
+#[derive(Debug, PartialEq)]
+enum Got {
+    /// The answer of an id, from a position.
+    Answer(u32, u64),
+    Cancel,
+    NothingOpen,
+    Wait,
+    Diverged,
+}
+
+fn check_next(machine: &mut Machine, expected: &[Got]) {
+    for expected in expected {
+        assert_eq!(machine.would_wait(), *expected == Got::Wait);
+        let got = match machine.deliver() {
+            Next::Deliver(Completion::Answer { id, outcome: Outcome::Succeeded(Value::Inline(text)) }) => {
+                Got::Answer(id, text.parse().expect("an answer is its position"))
+            }
+            Next::Deliver(Completion::Answer { .. }) => panic!("no such answer was given"),
+            Next::Deliver(Completion::Cancel { .. }) => Got::Cancel,
+            Next::NothingOpen => Got::NothingOpen,
+            Next::Wait => Got::Wait,
+            Next::Diverged(_) => Got::Diverged,
+        };
+        assert_eq!(&got, expected);
+    }
+}
+
+fn asked(count: u32) -> Machine {
+    let mut machine = machine();
+    for id in 1..=count {
+        assert!(matches!(machine.ask(named("f"), FUEL), Decision::Perform { id: given, .. } if given == id));
+    }
+    machine
+}
+
+#[test]
+fn answers_come_in_the_order_of_the_journal() {
+    let mut machine = asked(3);
+    check_next(&mut machine, &[Got::Wait]);
+    answer(&mut machine, 10, 3);
+    answer(&mut machine, 11, 1);
+    check_next(&mut machine, &[Got::Answer(3, 10), Got::Answer(1, 11), Got::Wait]);
+    answer(&mut machine, 12, 2);
+    check_next(&mut machine, &[Got::Answer(2, 12), Got::NothingOpen]);
+}
+
+#[test]
+fn the_first_answer_of_an_id_wins() {
+    let mut machine = asked(1);
+    answer(&mut machine, 10, 1);
+    answer(&mut machine, 11, 1);
+    check_next(&mut machine, &[Got::Answer(1, 10), Got::NothingOpen]);
+    answer(&mut machine, 12, 1);
+    check_next(&mut machine, &[Got::NothingOpen]);
+
+    let mut recalled = self::machine();
+    expect(&mut recalled, named("f"), 0);
+    answer(&mut recalled, 10, 1);
+    answer(&mut recalled, 11, 1);
+    assert_eq!(recalled.ask(named("f"), FUEL), Decision::Recall { id: 1 });
+    check_next(&mut recalled, &[Got::Answer(1, 10), Got::NothingOpen]);
+}
+
+#[test]
+fn a_forgotten_id_is_never_delivered() {
+    for (before, after) in [(true, false), (false, true), (true, true)] {
+        let mut machine = asked(2);
+        if before {
+            answer(&mut machine, 10, 1);
+        }
+        assert!(matches!(machine.about(1, forget(1), FUEL), Decision::Perform { id: 1, .. }));
+        if after {
+            answer(&mut machine, 11, 1);
+        }
+        answer(&mut machine, 12, 2);
+        check_next(&mut machine, &[Got::Answer(2, 12), Got::NothingOpen]);
+    }
+}
+
+#[test]
+fn a_waiting_cancel_does_not_open_anything() {
+    let mut machine = machine();
+    cancelled(&mut machine, 1);
+    check_next(&mut machine, &[Got::NothingOpen, Got::NothingOpen]);
+    assert!(!machine.cancel_was_delivered());
+    machine.ask(named("f"), FUEL);
+    check_next(&mut machine, &[Got::Cancel, Got::Wait]);
+    assert!(machine.cancel_was_delivered());
+}
+
+#[test]
+fn a_cancel_comes_once_and_in_its_place() {
+    let mut machine = asked(3);
+    answer(&mut machine, 10, 1);
+    cancelled(&mut machine, 11);
+    answer(&mut machine, 12, 2);
+    cancelled(&mut machine, 13);
+    check_next(&mut machine, &[Got::Answer(1, 10), Got::Cancel, Got::Answer(2, 12), Got::Wait]);
+    cancelled(&mut machine, 14);
+    check_next(&mut machine, &[Got::Wait]);
+}
+
+#[test]
+fn the_guests_time_is_that_of_its_last_delivery() {
+    let mut machine = asked(2);
+    answer(&mut machine, 10, 1);
+    cancelled(&mut machine, 20);
+    assert_eq!(machine.now(), Timestamp(0));
+    check_next(&mut machine, &[Got::Answer(1, 10)]);
+    assert_eq!(machine.now(), Timestamp(10));
+    check_next(&mut machine, &[Got::Cancel, Got::Wait]);
+    assert_eq!(machine.now(), Timestamp(20));
+}
+
+#[test]
+fn what_is_about_an_id_that_is_not_open_is_ignored_and_not_counted() {
+    let mut machine = asked(1);
+    assert_eq!(machine.about(0, forget(0), FUEL), Decision::Ignore);
+    assert_eq!(machine.about(2, cancel_of(2), FUEL), Decision::Ignore);
+    answer(&mut machine, 10, 1);
+    check_next(&mut machine, &[Got::Answer(1, 10)]);
+    assert_eq!(machine.about(1, forget(1), FUEL), Decision::Ignore);
+    assert_eq!((machine.commands(), machine.ids(), machine.open_count()), (1, 1, 0));
+}
+
+#[test]
+fn a_cancelled_step_still_completes_once() {
+    let mut machine = asked(1);
+    assert!(matches!(machine.about(1, cancel_of(1), FUEL), Decision::Perform { id: 1, .. }));
+    assert!(machine.is_open(1));
+    check_next(&mut machine, &[Got::Wait]);
+    answer(&mut machine, 10, 1);
+    check_next(&mut machine, &[Got::Answer(1, 10), Got::NothingOpen]);
+}
+
+#[test]
+fn a_recalled_cancel_is_taken_up_again_unless_its_step_is_settled() {
+    let recalled = |answered: bool, forgotten: bool| {
+        let mut machine = machine();
+        expect(&mut machine, named("f"), 0);
+        expect(&mut machine, cancel_of(1), 0);
+        if forgotten {
+            expect(&mut machine, forget(1), 0);
+        }
+        if answered {
+            answer(&mut machine, 10, 1);
+        }
+        (machine.ask(named("f"), FUEL), machine.about(1, cancel_of(1), FUEL))
+    };
+    let (resume, recall) = (Decision::Resume { id: 1 }, Decision::Recall { id: 1 });
+    assert_eq!(recalled(false, false), (resume.clone(), resume));
+    assert_eq!(recalled(true, false), (recall.clone(), recall.clone()));
+    assert_eq!(recalled(false, true), (recall.clone(), recall));
+}
+
+#[test]
+fn an_attempt_closes_what_its_function_forgets_again() {
+    let http = |name: &str| Command { act: Act::Http, digest: digest_of_http(name, ""), at: None };
+    let records: Vec<EffectRecord> = journal([effect(1, 1, 1), effect(1, 1, 2), effect_answered(1, 1, 1)])
+        .into_iter()
+        .map(|entry| EffectRecord {
+            position: entry.position,
+            time: entry.time,
+            kind: match entry.kind {
+                Kind::EffectAsked(asked) => EffectKind::Asked(asked),
+                Kind::EffectAnswered(answered) => EffectKind::Answered(answered),
+                other => panic!("{} is no effect", other.name()),
+            },
+        })
+        .collect();
+    let same = Command { digest: PROOF.digest, ..http("a") };
+    let mut machine = machine();
+    records.iter().for_each(|record| machine.recall_effect(record, FuelRule::Exact));
+    assert_eq!(machine.ask(same.clone(), FUEL), Decision::Recall { id: 1 });
+    machine.close(1);
+    assert_eq!(machine.ask(same, FUEL), Decision::Resume { id: 2 });
+    check_next(&mut machine, &[Got::Wait]);
+    answer(&mut machine, 10, 2);
+    check_next(&mut machine, &[Got::Answer(2, 10), Got::NothingOpen]);
+    assert!(matches!(machine.ask(http("b"), FUEL), Decision::Perform { id: 3, .. }));
+    machine.close(3);
+    machine.close(3);
+    check_next(&mut machine, &[Got::NothingOpen]);
+}
+
+#[test]
+fn another_effect_than_recorded_is_a_divergence() {
+    let mut machine = machine();
+    let http = |name: &str| Command { act: Act::Http, digest: digest_of_http(name, ""), at: Some("b.rs:2".into()) };
+    expect(&mut machine, Command { at: Some("a.rs:1".into()), ..http("a") }, 0);
+    let Decision::Diverged(divergence) = machine.ask(http("b"), FUEL) else { panic!("it is another request") };
+    let text = divergence.to_string();
+    assert!(text.starts_with("step 1: recorded: http after 0 deliveries"), "{text}");
+    assert!(text.contains("(a.rs:1); produced: http") && text.ends_with("(b.rs:2)"), "{text}");
+}
+
+#[test]
+fn a_wait_where_a_command_is_recorded_is_a_divergence() {
+    let mut machine = machine();
+    expect(&mut machine, named("f"), 0);
+    expect(&mut machine, named("g"), 0);
+    machine.ask(named("f"), FUEL);
+    answer(&mut machine, 10, 1);
+    check_next(&mut machine, &[Got::Diverged]);
+    let Next::Diverged(divergence) = machine.deliver() else { panic!("it stays one") };
+    assert!(divergence.recorded.starts_with("call `g`") && divergence.produced.starts_with("wait"), "{divergence}");
+    assert_eq!((divergence.id, divergence.commands), (Some(2), 1));
+}
+
+/// A record that cannot be: its command follows a delivery that is not there.
+#[test]
+fn a_command_after_a_delivery_that_is_not_on_record_is_a_divergence() {
+    let mut machine = machine();
+    expect(&mut machine, named("f"), 0);
+    expect(&mut machine, named("g"), 1);
+    machine.ask(named("f"), FUEL);
+    check_next(&mut machine, &[Got::Diverged]);
+}
+
+fn finished(deliveries: u32, fuel: u64, out_of_fuel: bool, fuel_rule: FuelRule) -> Machine {
+    let mut machine = machine();
+    machine.expect_end(Fingerprint { commands: 0, deliveries, fuel }, out_of_fuel, fuel_rule);
+    machine
+}
+
+#[test]
+fn an_end_is_compared_with_the_one_on_record() {
+    assert!(finished(0, 20, false, FuelRule::Exact).end(20).is_ok());
+    assert!(finished(0, 20, false, FuelRule::Loose).end(50).is_ok());
+    let divergence = finished(0, 20, false, FuelRule::Exact).end(21).expect_err("it took another way");
+    assert!(divergence.recorded.contains("20 fuel") && divergence.produced.contains("21 fuel"), "{divergence}");
+    assert!(finished(1, 20, false, FuelRule::Exact).end(20).is_err());
+}
+
+#[test]
+fn anything_after_the_recorded_end_is_a_divergence() {
+    let mut machine = finished(0, 20, false, FuelRule::Exact);
+    let Decision::Diverged(divergence) = machine.ask(named("f"), FUEL) else { panic!("the run had ended") };
+    assert!(divergence.recorded.starts_with("the end"), "{divergence}");
+
+    let mut machine = self::machine();
+    expect(&mut machine, named("f"), 0);
+    machine.expect_end(Fingerprint { commands: 1, deliveries: 0, fuel: 20 }, false, FuelRule::Exact);
+    machine.ask(named("f"), FUEL);
+    check_next(&mut machine, &[Got::Diverged]);
+}
+
+#[test]
+fn a_guest_may_use_what_is_on_record_and_no_more() {
+    let at = |fuel_rule, recorded_fuel, deliveries| {
+        let mut machine = machine();
+        let proof = Proof { digest: named("f").digest, deliveries, fuel: recorded_fuel };
+        machine.expect(named("f"), proof, fuel_rule);
+        machine
+    };
+    assert_eq!(at(FuelRule::Exact, 100, 0).allowance(0), 101);
+    assert_eq!(at(FuelRule::Exact, 100, 0).allowance(40), 61);
+    assert_eq!(at(FuelRule::Exact, 100, 0).allowance(500), 0);
+    assert_eq!(at(FuelRule::Exact, 100, 1).allowance(0), BUDGET, "it still has a delivery before it");
+    assert_eq!(at(FuelRule::Loose, 100, 0).allowance(0), 101 * FUEL_FACTOR + FUEL_SLACK);
+    assert_eq!(at(FuelRule::Loose, 100, 1).allowance(0), BUDGET * FUEL_FACTOR + FUEL_SLACK);
+    // Forged: no record lets a guest compute for ever.
+    assert_eq!(at(FuelRule::Exact, u64::MAX, 0).allowance(0), BUDGET);
+    assert_eq!(at(FuelRule::Loose, u64::MAX, 0).allowance(0), BUDGET * FUEL_FACTOR + FUEL_SLACK);
+    assert_eq!(machine().allowance(0), BUDGET);
+    assert_eq!(machine().allowance(BUDGET + 1), 0);
+    assert!(at(FuelRule::Exact, 100, 0).ran_past_record().is_some());
+    assert!(machine().ran_past_record().is_none());
+}
+
+#[test]
+fn a_recorded_end_without_fuel_left_is_reached_again() {
+    let mut machine = finished(0, BUDGET, true, FuelRule::Exact);
+    assert_eq!(machine.allowance(0), BUDGET);
+    assert!(machine.ran_past_record().is_none());
+    assert!(machine.end(BUDGET).is_ok());
+
+    let other = finished(0, 20, false, FuelRule::Exact);
+    assert_eq!(other.allowance(0), 21);
+    assert!(other.ran_past_record().is_some());
+}
+
+#[test]
+fn only_an_end_at_the_budget_was_out_of_fuel() {
+    let recalled = |fuel| {
+        let end = End::Failed(Failure::permanent(code::OUT_OF_FUEL, "so the guest says").to_value());
+        let fingerprint = Some(Fingerprint { commands: 0, deliveries: 0, fuel });
+        let kind = Kind::Finished(crate::Finished { end, fingerprint, unread: Vec::new() });
+        let mut machine = machine();
+        machine.recall(&journal([kind])[0], FuelRule::Exact);
+        machine
+    };
+    assert_eq!(recalled(BUDGET).allowance(0), BUDGET);
+    assert!(recalled(BUDGET).ran_past_record().is_none());
+    assert_eq!(recalled(20).allowance(0), 21);
+    assert!(recalled(20).ran_past_record().is_some());
+}
+
+#[test]
+fn a_new_engine_that_counts_more_has_as_much_left_as_the_old_one() {
+    let mut machine = machine();
+    let proof = Proof { digest: named("f").digest, deliveries: 0, fuel: 900 };
+    machine.expect(named("f"), proof, FuelRule::Loose);
+    assert_eq!(machine.ask(named("f"), 2_700), Decision::Resume { id: 1 });
+    assert_eq!(machine.allowance(2_700), 100);
+    answer(&mut machine, 10, 1);
+    check_next(&mut machine, &[Got::Answer(1, 10)]);
+    assert_eq!(machine.allowance(0), BUDGET, "a delivery begins a new count");
+}
+
+#[test]
+fn ids_never_wrap() {
+    let mut machine = machine();
+    machine.ids = u32::MAX;
+    machine.deliveries = u32::MAX;
+    machine.ask(named("f"), FUEL);
+    answer(&mut machine, 10, u32::MAX);
+    check_next(&mut machine, &[Got::Answer(u32::MAX, 10), Got::NothingOpen]);
+}
+
+#[test]
+fn an_end_imposed_from_outside_is_nothing_to_compare() {
+    let mut machine = machine();
+    let kind = Kind::Finished(crate::Finished {
+        end: End::Terminated { reason: "by hand".into() },
+        fingerprint: None,
+        unread: Vec::new(),
+    });
+    machine.recall(&journal([kind])[0], FuelRule::Exact);
+    assert!(matches!(machine.ask(named("f"), FUEL), Decision::Perform { .. }));
+}
