@@ -2,5 +2,6 @@
 
 mod crash;
 mod diverge;
+mod fixtures;
 mod toy;
 mod world;

@@ -1,0 +1,262 @@
+//! Journals of every format that was ever written stay readable, for ever.
+//!
+//! `tests/journals/vN/NAME.frames` holds frames of format N as hexadecimal text, one a line;
+//! `NAME.entries` what they are read as. With `TRACKWAY_BLESS=1 cargo test -p trackway-replay --test
+//! promises fixtures` new journals are written in the format of today, and every `.entries` anew,
+//! for a reader to look at the difference. A `.frames` that exists is never changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use trackway_replay::{
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Digest, EffectAnswered,
+    EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten, Frame,
+    Kind, Limits, MessageId, Outcome, Position, Proof, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId,
+    StepRequest, Timestamp, Value, code,
+};
+
+fn folder(format: u8) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/journals/v{format}"))
+}
+
+fn text_of(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn read(frames: &Path) -> Vec<Vec<u8>> {
+    let bytes = |line: &str| -> Vec<u8> {
+        let digits = |place| u8::from_str_radix(&line[place..place + 2], 16).expect("hexadecimal text");
+        (0..line.len()).step_by(2).map(digits).collect()
+    };
+    text_of(frames).lines().map(bytes).collect()
+}
+
+fn entries_of(frames: &[Vec<u8>]) -> Vec<Entry> {
+    frames
+        .iter()
+        .flat_map(|bytes| Frame::decode(bytes).expect("it was written by an earlier version").entries)
+        .collect()
+}
+
+fn told(entries: &[Entry]) -> String {
+    entries.iter().map(|entry| format!("{entry:#?}\n")).collect()
+}
+
+/// Before anything is compared, where it is asked for.
+fn bless() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if std::env::var_os("TRACKWAY_BLESS").is_some() {
+            journals().iter().for_each(|(name, frames)| write_new(name, frames));
+            every_path().iter().for_each(|path| write(&path.with_extension("entries"), told(&entries_of(&read(path)))));
+        }
+    });
+}
+
+fn write_new(name: &str, frames: &[Vec<Entry>]) {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    let path = folder(FORMAT).join(format!("{name}.frames"));
+    if !path.exists() {
+        write(&path, frames.iter().map(|entries| hex(Frame::encode(entries))).collect());
+    }
+}
+
+fn write(path: &Path, text: String) {
+    fs::create_dir_all(folder(FORMAT)).expect("the folder can be made");
+    fs::write(path, text).expect("the file can be written");
+}
+
+fn every_path() -> Vec<PathBuf> {
+    let files = (1..=FORMAT).flat_map(|format| fs::read_dir(folder(format)).expect("each format has its journals"));
+    let paths = files.map(|file| file.expect("the folder can be read").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "frames")).collect()
+}
+
+#[test]
+fn every_journal_on_record_reads_as_it_always_did() {
+    bless();
+    let paths = every_path();
+    assert!(paths.len() >= journals().len(), "journals are missing: {paths:?}");
+    for path in paths {
+        let frames = read(&path);
+        assert!(frames.iter().all(|frame| path.starts_with(folder(frame[0]))), "{}", path.display());
+        let entries = entries_of(&frames);
+        assert_eq!(told(&entries), text_of(&path.with_extension("entries")), "{}", path.display());
+        RunState::of(&entries).expect("it was a journal");
+    }
+}
+
+#[test]
+fn the_format_that_is_written_is_the_one_on_record() {
+    bless();
+    for (name, frames) in journals() {
+        let on_record = read(&folder(FORMAT).join(format!("{name}.frames")));
+        let written: Vec<_> = frames.iter().map(|entries| Frame::encode(entries)).collect();
+        assert_eq!(written, on_record, "{name}: the same entries are written otherwise, which takes a new format");
+        assert_eq!(entries_of(&on_record), frames.concat(), "{name}");
+    }
+}
+
+#[test]
+fn the_journals_hold_every_kind() {
+    let journals = journals();
+    let mut names: Vec<_> =
+        journals.iter().flat_map(|(_, frames)| frames.concat()).map(|entry| entry.kind.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    // Add a new kind to a new journal here, bless it, and count it.
+    assert_eq!(names.len(), 13, "{names:?}");
+}
+
+fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
+    vec![("every-kind", frames(every_kind())), ("extremes", frames(extremes())), ("terminated", frames(terminated()))]
+}
+
+/// One frame for each claim, as different owners write them.
+fn frames(kinds: Vec<Kind>) -> Vec<Vec<Entry>> {
+    let (mut position, mut time) = (Position::FIRST, Timestamp::from_millis(1_750_000_000_000));
+    let mut frames = Vec::new();
+    let mut rest = kinds.into_iter().peekable();
+    while rest.peek().is_some() {
+        let mut sequencer = Sequencer::new(position, Epoch(1 + frames.len() as u64), time);
+        loop {
+            let Some(kind) = rest.next() else { break };
+            sequencer.push(Timestamp(sequencer.last_time().0 + 1_234), kind);
+            if matches!(rest.peek(), Some(Kind::Claimed(_))) {
+                break;
+            }
+        }
+        (position, time) = (sequencer.next(), sequencer.last_time());
+        while sequencer.has_pending() {
+            frames.push(sequencer.take_frame());
+        }
+    }
+    frames
+}
+
+const LIMITS: Limits = Limits {
+    fuel: 10_000_000_000,
+    memory_bytes: 256 << 20,
+    table_elements: 1_000_000,
+    value_bytes: 16 << 20,
+    steps: 1_000_000,
+    steps_open: 100_000,
+    effects: 10_000,
+};
+
+fn started(input: Value) -> Kind {
+    Kind::Started(Box::new(Started {
+        run: RunId(0x0197_6543_2100_0000_0000_0000_0000_0001),
+        workflow: "headlines".into(),
+        deployment: "news".into(),
+        component: Digest::of(b"component"),
+        input,
+        seed: [1; 32],
+        key_seed: [2; 32],
+        limits: LIMITS,
+        rules: 1,
+    }))
+}
+
+fn claimed(worker: &str) -> Kind {
+    Kind::Claimed(Claimed {
+        worker: worker.into(),
+        engine: "wasmtime 48.0.8".into(),
+        component: Digest::of(b"component"),
+    })
+}
+
+fn proof(text: &str, deliveries: u32, fuel: u64) -> Proof {
+    Proof { digest: Digest::of(text.as_bytes()), deliveries, fuel }
+}
+
+fn asked(step: u32, request: StepRequest, deliveries: u32) -> Kind {
+    let (now, at) = (Timestamp::from_millis(1_750_000_000_000), Some("src/lib.rs:41".into()));
+    Kind::Asked(Asked { step: StepId(step), request, proof: proof("asked", deliveries, 12_345), now, at })
+}
+
+fn call(step: u32, input: Value) -> Kind {
+    asked(step, StepRequest::Call { function: "fetch".into(), input, options: "{\"label\":\"é\"}".into() }, 0)
+}
+
+fn effect(step: u32, attempt: u32, effect: u32, request: EffectRequest, key: Option<&str>) -> Kind {
+    Kind::EffectAsked(EffectAsked {
+        step: StepId(step),
+        attempt,
+        effect: EffectId(effect),
+        request,
+        proof: proof("effect", effect - 1, 99),
+        now: Timestamp::from_millis(1_750_000_000_001),
+        key: key.map(Into::into),
+        at: None,
+    })
+}
+
+fn effect_answered(step: u32, attempt: u32, effect: u32, outcome: Outcome) -> Kind {
+    Kind::EffectAnswered(EffectAnswered { step: StepId(step), attempt, effect: EffectId(effect), outcome })
+}
+
+fn every_kind() -> Vec<Kind> {
+    let stored = Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 };
+    let http = EffectRequest::Http { request: Value::inline("{\"url\":\"http://a/\"}"), options: "".into() };
+    let nap = EffectRequest::Sleep { duration_ms: 10, options: "".into() };
+    let failure = || Failure::new(code::HTTP_CONNECT, "connection refused").to_value();
+    let (first, second) = (StepId(1), StepId(2));
+    vec![
+        started(Value::inline("[\"http://a/\", \"http://b/\"]")),
+        claimed("worker-1"),
+        call(1, Value::inline("\"http://a/\"")),
+        asked(2, StepRequest::Sleep { duration_ms: 250, options: "".into() }, 0),
+        call(3, stored.clone()),
+        Kind::AttemptStarted(AttemptStarted { step: first, attempt: 1 }),
+        effect(1, 1, 1, http.clone(), Some("0123456789abcdef0123456789abcdef")),
+        effect_answered(1, 1, 1, Outcome::Succeeded(stored)),
+        effect(1, 1, 2, nap, None),
+        claimed("worker-2"),
+        Kind::AttemptResumed(AttemptResumed { step: first, attempt: 1 }),
+        effect_answered(1, 1, 2, Outcome::Failed(failure())),
+        Kind::Failed(AttemptFailed {
+            step: first,
+            attempt: 1,
+            failure: failure(),
+            next_at: Timestamp::from_millis(1_750_000_000_500),
+        }),
+        Kind::AttemptStarted(AttemptStarted { step: first, attempt: 2 }),
+        Kind::Answered(Answered { step: first, outcome: Outcome::Succeeded(Value::inline("{\"words\": 12}")) }),
+        Kind::Forgotten(Forgotten { step: second, proof: proof("forget", 1, 7) }),
+        Kind::CancelReceived(CancelReceived { message: MessageId(7), reason: "enough".into() }),
+        Kind::StepCancelAsked(StepCancelAsked { step: StepId(3), proof: proof("cancel", 2, 8) }),
+        Kind::Answered(Answered {
+            step: StepId(3),
+            outcome: Outcome::Failed(Failure::permanent(code::CANCELLED, "by the workflow").to_value()),
+        }),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("null")),
+            fingerprint: Some(Fingerprint { commands: 5, deliveries: 3, fuel: 4_321 }),
+            unread: vec![MessageId(8), MessageId(u128::MAX)],
+        }),
+    ]
+}
+
+/// Numbers as large and texts as short as they get.
+fn extremes() -> Vec<Kind> {
+    let proof = Proof { digest: Digest([255; 32]), deliveries: u32::MAX, fuel: u64::MAX };
+    let sleep = StepRequest::Sleep { duration_ms: u64::MAX, options: "".into() };
+    vec![
+        started(Value::Stored { digest: Digest([0; 32]), size_bytes: u64::MAX }),
+        Kind::Claimed(Claimed { worker: "".into(), engine: "".into(), component: Digest([255; 32]) }),
+        Kind::Asked(Asked { step: StepId(1), request: sleep, proof, now: Timestamp(u64::MAX), at: None }),
+        Kind::CancelReceived(CancelReceived { message: MessageId(u128::MAX), reason: "".into() }),
+        Kind::Finished(Finished {
+            end: End::Failed(Failure::permanent(code::OUT_OF_FUEL, "").to_value()),
+            fingerprint: Some(Fingerprint { commands: u64::MAX, deliveries: u32::MAX, fuel: u64::MAX }),
+            unread: Vec::new(),
+        }),
+    ]
+}
+
+fn terminated() -> Vec<Kind> {
+    let ended = |end| Kind::Finished(Finished { end, fingerprint: None, unread: vec![MessageId(0)] });
+    vec![started(Value::inline("")), claimed("worker-1"), ended(End::Terminated { reason: "by hand".into() })]
+}
