@@ -23,7 +23,7 @@ fn main() {
     println!("{:<12} {:>8} {:>12} {:>12}", "codec", "bytes", "write ns", "read ns");
     measure("postcard", &entries, |e| postcard::to_stdvec(e).ok(), |b| postcard::from_bytes::<Entries>(b).ok());
     measure("rmp-serde", &entries, |e| rmp_serde::to_vec(e).ok(), |b| rmp_serde::from_slice::<Entries>(b).ok());
-    measure("serde_json", &entries, |e| serde_json::to_vec(e).ok(), |b| from_json(b));
+    measure("serde_json", &entries, |e| serde_json::to_vec(e).ok(), from_json);
 }
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

@@ -120,8 +120,7 @@ fn frames(kinds: Vec<Kind>) -> Vec<Vec<Entry>> {
     let mut rest = kinds.into_iter().peekable();
     while rest.peek().is_some() {
         let mut sequencer = Sequencer::new(position, Epoch(1 + frames.len() as u64), time);
-        loop {
-            let Some(kind) = rest.next() else { break };
+        while let Some(kind) = rest.next() {
             sequencer.push(Timestamp(sequencer.last_time().0 + 1_234), kind);
             if matches!(rest.peek(), Some(Kind::Claimed(_))) {
                 break;
