@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use trackway_replay::{Digest, Head, TenantId, Timestamp};
 
 use super::counter::{Counter, Stop};
-use super::draft::Draft;
+use super::draft::{Draft, Write};
 use super::folder::io_error;
 use super::shared::{Shared, closed};
 use super::{Hardening, SledOptions, sync};
@@ -86,7 +86,7 @@ impl Committer {
                 Next::Stop => return,
                 Next::Close(answer) => {
                     self.shared.close();
-                    let settled = self.counter.settle(self.shared.durable.commit(), Stop::Clean);
+                    let settled = self.counter.settle(self.draft.marked(), Stop::Clean);
                     let path = self.shared.folder.counter();
                     // Nobody listens if the caller gave up.
                     let _ = answer.send(settled.map_err(|error| io_error(&path, "cannot write", &error)));
@@ -118,9 +118,15 @@ impl Committer {
     }
 
     fn commit(&mut self) {
-        if let Some((commit, batch)) = self.draft.batch() {
+        if let Some((commit, write)) = self.draft.write() {
             let log = self.shared.folder.log();
-            if let Err(error) = self.shared.db.apply_batch(batch) {
+            let is_marked = matches!(write, Write::Marked(_));
+            let db = &self.shared.db;
+            let written = match write {
+                Write::One { key, value } => db.insert(key, value).map(drop),
+                Write::Marked(batch) => db.apply_batch(batch),
+            };
+            if let Err(error) = written {
                 sync::give_up(&log, "could not write", &error.to_string());
             }
             if self.options.hardening == Hardening::NoWait {
@@ -131,11 +137,11 @@ impl Committer {
             if let Some(hook) = &self.options.before_flush {
                 hook();
             }
-            if let Err(error) = self.shared.db.flush() {
+            if let Err(error) = db.flush() {
                 sync::give_up(&log, "could not make data durable", &error.to_string());
             }
             self.shared.durable.raise(commit);
-            if let Err(error) = self.counter.raise(commit) {
+            if is_marked && let Err(error) = self.counter.raise(commit) {
                 tracing::warn!(%error, "the commit counter lags: it could not be written");
             }
         }

@@ -19,9 +19,11 @@ pub(super) struct Draft {
     pub commit: u64,
     pub writer: Writer,
     staged: Vec<(IVec, Option<IVec>)>,
-    batch: ::sled::Batch,
-    rows: usize,
+    /// In the order in which they were staged: of two of one key the later one counts.
+    rows: Vec<(IVec, Option<IVec>)>,
     size_bytes: usize,
+    /// The last commit that wrote down its own number.
+    marked: u64,
     /// Owned runs, and those that this batch touches.
     runs: HashMap<RunKey, RunState>,
     touched: Vec<RunKey>,
@@ -32,6 +34,20 @@ pub(super) struct Draft {
     news: Vec<News>,
     grown: Vec<RunKey>,
     replies: Vec<Reply>,
+}
+
+/// One row needs no batch, which costs sled a second write and a second sync. Its commit is known by
+/// the row alone, so so many in a row may leave the store's own number unwritten; an opening counts
+/// them as used.
+pub(super) const UNMARKED_COMMITS_MAX: u64 = 64;
+
+pub(super) enum Write {
+    One {
+        key: IVec,
+        value: IVec,
+    },
+    /// All or nothing, and the store's own commit number with them.
+    Marked(::sled::Batch),
 }
 
 /// What the committer has to know of a run to judge the next verb.
@@ -79,9 +95,9 @@ impl Draft {
             commit,
             writer: Writer::default(),
             staged: Vec::new(),
-            batch: ::sled::Batch::default(),
-            rows: 0,
+            rows: Vec::new(),
             size_bytes: 0,
+            marked: commit - 1,
             runs: HashMap::new(),
             touched: Vec::new(),
             start_keys: HashMap::new(),
@@ -135,16 +151,9 @@ impl Draft {
     fn settle<T>(&mut self, done: Result<T, StorageError>) -> Result<T, StorageError> {
         match done {
             Ok(_) => {
-                for (key, value) in self.staged.drain(..) {
-                    self.rows += 1;
-                    match value {
-                        Some(value) => {
-                            self.size_bytes += value.len();
-                            self.batch.insert(key, value);
-                        }
-                        None => self.batch.remove(key),
-                    }
-                }
+                self.size_bytes +=
+                    self.staged.iter().filter_map(|(_, value)| value.as_ref().map(|it| it.len())).sum::<usize>();
+                self.rows.append(&mut self.staged);
             }
             Err(_) => self.staged.clear(),
         }
@@ -170,6 +179,11 @@ impl Draft {
         self.size_bytes
     }
 
+    /// The last commit whose number the store itself knows.
+    pub fn marked(&self) -> u64 {
+        self.marked
+    }
+
     pub fn tell(&mut self, news: News) {
         self.news.push(news);
     }
@@ -178,18 +192,30 @@ impl Draft {
         self.grown.push(run);
     }
 
-    /// The batch and its number. `None`: nothing changes.
-    pub fn batch(&mut self) -> Option<(u64, ::sled::Batch)> {
-        if self.rows == 0 {
-            return None;
-        }
+    /// What to write, and its number. `None`: nothing changes.
+    pub fn write(&mut self) -> Option<(u64, Write)> {
         let commit = self.commit;
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.insert(&key::META_COMMIT, self.writer.bytes(&key::META_COMMIT, commit, &[]));
-        self.commit += 1;
-        self.rows = 0;
         self.size_bytes = 0;
-        Some((commit, batch))
+        let write = match self.rows.pop() {
+            None => return None,
+            Some((key, Some(value))) if self.rows.is_empty() && commit - self.marked < UNMARKED_COMMITS_MAX => {
+                Write::One { key, value }
+            }
+            Some(last) => {
+                let mut batch = ::sled::Batch::default();
+                for (key, value) in self.rows.drain(..).chain([last]) {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                batch.insert(&key::META_COMMIT, self.writer.bytes(&key::META_COMMIT, commit, &[]));
+                self.marked = commit;
+                Write::Marked(batch)
+            }
+        };
+        self.commit += 1;
+        Some((commit, write))
     }
 
     /// The batch is durable: everybody may know.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use trackway_replay::Epoch;
 
 use super::counter::{Counter, Last, Stop};
+use super::draft::UNMARKED_COMMITS_MAX;
 use super::folder::{Folder, Found, io_error};
 use super::key::{self, Kind};
 use super::row::{Row, Writer};
@@ -48,13 +49,15 @@ pub(super) fn open(path: &Path, options: &SledOptions) -> Result<Opened, Storage
     // After a kill the log holds what is in memory only. Nobody may see it before it is durable.
     sync_store(&folder)?;
     counter.settle(commit, Stop::Open).map_err(opening)?;
-    let epoch = raise_epoch(&db, &synced, &folder, commit + 1, options.hardening)?;
+    // Above every row that is there, also of commits that did not write their number down.
+    let commit = commit + UNMARKED_COMMITS_MAX + 1;
+    let epoch = raise_epoch(&db, &synced, &folder, commit, options.hardening)?;
     let ready = ready_runs(&db)?;
     if let Some(aside) = aside {
         // The store opened and is where it should be: the copy has nothing that it lacks.
         std::fs::remove_dir_all(&aside).map_err(|error| io_error(&aside, "cannot remove", &error))?;
     }
-    Ok(Opened { folder, db, synced, counter, commit: commit + 1, epoch, ready })
+    Ok(Opened { folder, db, synced, counter, commit, epoch, ready })
 }
 
 /// Before sled touches its files. Returns the copy, where one was needed.
