@@ -30,6 +30,7 @@ use futures_util::future::BoxFuture;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use trackway_replay::{Digest, Epoch, Head, Position, TenantId, Timestamp};
 
@@ -39,6 +40,10 @@ use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES,
     RunKey, RunQuery, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
+
+/// A store that is dropped waits so long for reads that were given up, so that the folder is free.
+const READS_WAIT_MAX: Duration = Duration::from_secs(1);
+const READS_WAIT: Duration = Duration::from_millis(1);
 
 #[derive(Clone)]
 pub struct SledOptions {
@@ -286,6 +291,11 @@ impl Drop for SledStorage {
         if let Some(committer) = committer {
             // A panic there has stopped the store, and was printed.
             let _ = committer.join();
+        }
+        // A read that nobody waits for any more may still hold the store, and with it the folder.
+        let begun = Instant::now();
+        while Arc::strong_count(&self.shared) > 1 && begun.elapsed() < READS_WAIT_MAX {
+            std::thread::sleep(READS_WAIT);
         }
     }
 }

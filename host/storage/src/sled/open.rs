@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use trackway_replay::Epoch;
 
 use super::counter::{Counter, Last, Stop};
@@ -20,6 +21,10 @@ const SEGMENT_BYTES: usize = 8 << 20;
 
 /// Between two runs of sled's own flusher, which is where it collects garbage.
 const FLUSH_EVERY_MS: u64 = 500;
+
+/// For sled's threads of a store that was dropped just before, which write nothing any more.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+const LOCK_WAIT: Duration = Duration::from_millis(2);
 
 /// A store that has proved itself.
 pub(super) struct Opened {
@@ -96,16 +101,27 @@ fn open_sled(folder: &Folder, options: &SledOptions) -> Result<::sled::Db, Stora
         .segment_size(SEGMENT_BYTES)
         .cache_capacity(options.cache_bytes)
         .flush_every_ms(Some(FLUSH_EVERY_MS));
-    // Damage that sled does not expect ends in one of its assertions.
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(error)) => Err(sled_error(&folder.store(), &error)),
-        Err(_) => Err(StorageError::new(
-            StorageErrorKind::Damaged,
-            format!("the store in {} cannot be opened: it is damaged", folder.store().display()),
-        )),
+    let begun = Instant::now();
+    loop {
+        // Damage that sled does not expect ends in one of its assertions.
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => return Ok(db),
+            Ok(Err(error)) if is_locked(&error) && begun.elapsed() < LOCK_WAIT_MAX => {
+                std::thread::sleep(LOCK_WAIT);
+            }
+            Ok(Err(error)) => return Err(sled_error(&folder.store(), &error)),
+            Err(_) => {
+                let message = format!("the store in {} cannot be opened: it is damaged", folder.store().display());
+                return Err(StorageError::new(StorageErrorKind::Damaged, message));
+            }
+        }
     }
+}
+
+/// sled locks its log too. We hold the folder, so that lock can only be of a store of this process
+/// that was dropped a moment ago and whose last thread is about to let go.
+fn is_locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 pub(super) fn sled_error(store: &Path, error: &::sled::Error) -> StorageError {

@@ -1,8 +1,8 @@
 //! Starts the writer, cuts the power, and compares what is there with what was acknowledged.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use trackway_replay::{Digest, Position};
 use trackway_storage::{Append, Appended, Hardening, Rows, SledStorage, Storage};
@@ -100,8 +100,7 @@ fn write_until_the_cut(disk: &Disk, data: &Path, hardening: &str, writing: Durat
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--writer".as_ref(), data.as_os_str(), hardening.as_ref()])
         .stdout(Stdio::piped())
-        // It may die of the cut before it is killed, and it says so.
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -125,10 +124,28 @@ fn write_until_the_cut(disk: &Disk, data: &Path, hardening: &str, writing: Durat
         }
     }
     disk.cut_power().unwrap();
-    child.kill().unwrap();
+    if hardening == "on" {
+        check_last_words(&mut child, data);
+    }
+    // Already dead, or of no use any more.
+    let _ = child.kill();
     child.wait().unwrap();
     // The end of the pipe is the end of its process.
     reader.join().unwrap()
+}
+
+/// A process whose disk fails says what and where, and aborts: it must not go on.
+fn check_last_words(child: &mut Child, data: &Path) {
+    use std::os::unix::process::ExitStatusExt;
+
+    let mut words = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{words}");
+    let log = data.join("store").join("db");
+    for part in ["TW0408", "hint:", &log.display().to_string()] {
+        assert!(words.contains(part), "`{part}` is missing in: {words}");
+    }
 }
 
 async fn count_lost(data: &Path, ends: &[u64], hardening: &str) -> Result<u64, String> {
