@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Write as _};
 use crate::{Code, Error};
 
 use super::exit::{Exit, Stop};
+use super::json;
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,7 +42,7 @@ macro_rules! paints {
 }
 
 impl Paint {
-    paints! { bold "1" dim "2" red "31" green "32" yellow "33" blue "34" cyan "36" }
+    paints! { bold "1" dim "2" red "31" green "32" yellow "33" cyan "36" }
 
     /// Colours only where they help: on a terminal that has them and whose owner wants them.
     pub fn choose(is_terminal: bool, env: impl Fn(&str) -> Option<String>) -> Paint {
@@ -82,8 +83,8 @@ impl Output {
     pub fn one<T: Serialize>(&self, thing: &T, id: &str, text: impl FnOnce() -> String) -> Result<(), Stop> {
         match self.format {
             Format::Text => self.raw(&text()),
-            Format::Json => self.line(&pretty(thing)?),
-            Format::Jsonl => self.line(&compact(thing)?),
+            Format::Json => self.line(&json::pretty(&written(thing)?)),
+            Format::Jsonl => self.line(&json::compact(&written(thing)?)),
             Format::Id => self.line(id),
         }
     }
@@ -97,10 +98,15 @@ impl Output {
     ) -> Result<(), Stop> {
         match self.format {
             Format::Text => self.raw(&text()),
-            Format::Json => self.line(&pretty(&things)?),
-            Format::Jsonl => things.iter().try_for_each(|thing| self.line(&compact(thing)?)),
+            Format::Json => self.line(&json::pretty(&written(&things)?)),
+            Format::Jsonl => things.iter().try_for_each(|thing| self.line(&json::compact(&written(thing)?))),
             Format::Id => things.iter().try_for_each(|thing| self.line(&clean(&id(thing)))),
         }
+    }
+
+    /// One document on a line of its own, for streams.
+    pub fn jsonl<T: Serialize>(&self, thing: &T) -> Result<(), Stop> {
+        self.line(&json::compact(&written(thing)?))
     }
 
     pub fn line(&self, text: &str) -> Result<(), Stop> {
@@ -137,11 +143,7 @@ fn terminal_columns() -> Option<usize> {
     said.or_else(measured).filter(|columns| *columns >= COLUMNS_MIN)
 }
 
-fn pretty<T: Serialize>(thing: &T) -> Result<String, Error> {
-    serde_json::to_string_pretty(thing).map_err(|error| Error::new(Code::Internal, format!("cannot print: {error}")))
-}
-
-fn compact<T: Serialize>(thing: &T) -> Result<String, Error> {
+fn written<T: Serialize>(thing: &T) -> Result<String, Error> {
     serde_json::to_string(thing).map_err(|error| Error::new(Code::Internal, format!("cannot print: {error}")))
 }
 
