@@ -39,11 +39,8 @@ pub enum Command {
     Init(Init),
 
     /// Build the project here into a WebAssembly file
-    #[command(
-        after_help = "Examples:\n  trackway build\n  trackway build --debug\n  trackway build -o id    # only the \
-                            path of the file"
-    )]
-    Build(Build),
+    #[command(after_help = "Examples:\n  trackway build\n  trackway build -o id    # only the path of the file")]
+    Build,
 
     /// Check a component as an upload would, and say what it holds
     #[command(after_help = "Examples:\n  trackway check                    # builds the project here first\n  \
@@ -167,13 +164,6 @@ pub struct Init {
 }
 
 #[derive(Debug, Args)]
-pub struct Build {
-    /// Build without optimisation: faster to build, slower to run
-    #[arg(long)]
-    pub debug: bool,
-}
-
-#[derive(Debug, Args)]
 pub struct Check {
     /// A component or a core module; the project here is built if left out
     #[arg(value_hint = ValueHint::FilePath)]
@@ -190,6 +180,10 @@ pub struct Dev {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
 
+    /// A host that its functions may reach, beside those that the manifest wants
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub allow_host: Vec<String>,
+
     /// Build and deploy once, and do not watch the sources
     #[arg(long)]
     pub no_watch: bool,
@@ -205,7 +199,8 @@ pub struct Server {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
 
-    /// File with the keys that are let in, one a line; made with a fresh key if there is none
+    /// File with the keys that are let in, one a line; made with a fresh key if it is not there.
+    /// Without it the key in TRACKWAY_KEY is let in, or that in the file `key` of the data folder
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
 

@@ -156,6 +156,10 @@ impl Config {
         ])
     }
 
+    pub fn env_key(&self) -> Option<&str> {
+        self.env_key.as_deref()
+    }
+
     pub fn listen(&self, flag: Option<String>) -> Setting<String> {
         let project = self.project.as_ref().and_then(|project| Some((project.file.listen.clone()?, project.path())));
         let user = self.user.as_ref().and_then(|(path, file)| Some((file.listen.clone()?, path.clone())));
@@ -243,6 +247,15 @@ fn user_file_path(env: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let folder = env("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = folder.or_else(|| env("HOME").map(|home| PathBuf::from(home).join(".config")))?;
     Some(folder.join("trackway").join("config.toml"))
+}
+
+/// Where a server keeps its data when nobody says where.
+pub fn data_folder_default(env: impl Fn(&str) -> Option<String>) -> Result<PathBuf> {
+    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
+    folder.map(|folder| folder.join("trackway")).ok_or_else(|| {
+        Error::new(Code::BadConfig, "there is no place for data: HOME is not set").hint("--data DIR names one")
+    })
 }
 
 fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -2,14 +2,30 @@
 //! It never touches storage, and it decides nothing about runs.
 
 pub mod args;
+mod check;
+mod client;
 mod complete;
 mod config;
+mod deploy;
+mod dev;
+mod doctor;
 mod duration;
 mod exit;
 mod explain;
+mod follow;
+mod init;
+mod json;
 mod output;
+mod package;
+mod progress;
 #[cfg(test)]
 mod reference;
+mod render;
+mod run;
+mod runs;
+mod sdk;
+mod server;
+mod sse;
 pub mod toolchain;
 
 use clap::Parser;
@@ -17,7 +33,8 @@ use std::process::ExitCode;
 
 use crate::{Code, Error, Result};
 
-use args::{Cli, Command};
+use args::{Cli, Command, Inspect};
+use client::Client;
 use config::Config;
 use exit::{Done, Exit, Stop};
 use output::Output;
@@ -36,6 +53,11 @@ impl Context {
             .map_err(|error| Error::new(Code::File, format!("cannot read the current folder: {error}")))?;
         let config = Config::read(&folder, |name| std::env::var(name).ok())?;
         Ok(Context { output, folder, config })
+    }
+
+    /// The server that is meant. Nothing is sent yet.
+    fn client(&self, connect: args::Connect) -> Result<Client> {
+        Client::new(self.config.connection(connect.server, connect.key)?)
     }
 }
 
@@ -77,5 +99,56 @@ fn dispatch(command: Command, output: Output) -> Done {
         _ => {}
     }
     let context = Context::read(output)?;
-    Err(Error::new(Code::Internal, format!("{command:?} is not there yet in {}", context.folder.display())).into())
+    match command {
+        Command::Init(args) => init::init(&args, &context),
+        Command::Build => package::command(&context),
+        Command::Openapi => {
+            output.raw(&crate::api::openapi())?;
+            Ok(Exit::Ok)
+        }
+        command => runtime()?.block_on(with_runtime(command, &context)),
+    }
+}
+
+async fn with_runtime(command: Command, context: &Context) -> Done {
+    match command {
+        Command::Check(args) => check::check(args, context).await,
+        Command::Dev(args) => dev::dev(args, context).await,
+        Command::Server(args) => server::server(args, context).await,
+        Command::Deploy(args) => deploy::deploy(args, context).await,
+        Command::Deployments { command } => deploy::deployments(command, context).await,
+        Command::Run(args) => run::run(args, context).await,
+        Command::Runs { command } | Command::Inspect { command: Inspect::Runs { command } } => {
+            runs::runs(command, context).await
+        }
+        Command::Trace(args) => runs::trace(args.run, args.view, args.connect, context).await,
+        Command::Inspect { command: Inspect::Trace { run, view, connect } } => {
+            runs::trace(run, view, connect, context).await
+        }
+        Command::Replay(args) => runs::replay(args, context).await,
+        Command::Logs(args) => runs::logs(args, context).await,
+        Command::Doctor(args) => doctor::doctor(args, context).await,
+        // These are done without a runtime.
+        Command::Init(_) | Command::Build | Command::Explain(_) | Command::Completions(_) | Command::Openapi => {
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Internal, format!("cannot start the runtime: {error}")))
+}
+
+/// What the host says while it works. `TRACKWAY_LOG` holds a filter, as `info` or `trackway::worker=debug`.
+fn log_to_stderr(level: &str) {
+    use tracing_subscriber::EnvFilter;
+    let said = std::env::var("TRACKWAY_LOG").ok().and_then(|text| EnvFilter::try_new(text).ok());
+    let filter = said.unwrap_or_else(|| EnvFilter::new(level));
+    let colours = Output::new(None).talk_paint == output::Paint::Colour;
+    // Fails only where something logs already.
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).try_init();
 }

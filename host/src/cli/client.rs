@@ -1,0 +1,362 @@
+//! A client of `/v1`, and the one place in `cli` that knows the HTTP library. It never retries what
+//! could be done twice.
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::time::Duration;
+use trackway_replay::{Digest, RunId};
+
+use crate::api::model;
+use crate::{Code, Error, Result};
+
+use super::config::{Connection, Source};
+use super::sse;
+
+/// A server that can be reached answers a connection in a fraction of this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Text of an answer that is not ours, in an error.
+const FOREIGN_TEXT_MAX_BYTES: usize = 200;
+/// How long a lost connection is tried again while following: a restart of the server takes less.
+const RECONNECT_FOR: Duration = Duration::from_secs(30);
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
+/// The server sends a comment at least this often while nothing happens; twice that is silence.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+pub struct Client {
+    http: reqwest::Client,
+    pub connection: Connection,
+}
+
+/// Which runs to list.
+#[derive(Debug, Default)]
+pub struct RunsQuery {
+    pub workflow: Option<String>,
+    pub deployment: Option<String>,
+    pub status: Vec<String>,
+    pub limit: usize,
+    pub cursor: Option<String>,
+}
+
+impl RunsQuery {
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let status = (!self.status.is_empty()).then(|| self.status.join(","));
+        let pairs = [
+            ("workflow", self.workflow.clone()),
+            ("deployment", self.deployment.clone()),
+            ("status", status),
+            ("limit", Some(self.limit.to_string())),
+            ("cursor", self.cursor.clone()),
+        ];
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+impl Client {
+    pub fn new(connection: Connection) -> Result<Client> {
+        // Fails only where a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect would carry the key to wherever it points.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("trackway/", env!("CARGO_PKG_VERSION")));
+        // A proxy cannot reach this machine's own loopback.
+        let builder = if is_loopback(&connection.server.value) { builder.no_proxy() } else { builder };
+        let http = builder
+            .build()
+            .map_err(|error| Error::new(Code::Internal, format!("cannot make an HTTP client: {}", chain(&error))))?;
+        Ok(Client { http, connection })
+    }
+
+    pub async fn health(&self) -> Result<model::Health> {
+        self.get(&["health"]).await
+    }
+
+    pub async fn upload(&self, bytes: Bytes) -> Result<model::Component> {
+        let request = self.request(Method::POST, &["components"])?;
+        self.read(request.header(header::CONTENT_TYPE, "application/wasm").body(bytes)).await
+    }
+
+    pub async fn deployments(&self) -> Result<Vec<model::Deployment>> {
+        let list: model::DeploymentList = self.get(&["deployments"]).await?;
+        Ok(list.deployments)
+    }
+
+    pub async fn deploy(&self, name: &str, deploy: &model::Deploy) -> Result<model::Deployment> {
+        self.read(json(self.request(Method::PUT, &["deployments", name])?, deploy)?).await
+    }
+
+    pub async fn promote(&self, name: &str, promote: &model::Promote) -> Result<model::Deployment> {
+        self.post(&["deployments", name, "promote"], promote).await
+    }
+
+    pub async fn rollback(&self, name: &str, rollback: &model::Rollback) -> Result<model::Deployment> {
+        self.post(&["deployments", name, "rollback"], rollback).await
+    }
+
+    /// Starting twice under one key starts once, so a broken connection is tried once more.
+    pub async fn start(&self, start: &model::Start, key: &str) -> Result<model::Started> {
+        let request =
+            || Ok::<_, Error>(json(self.request(Method::POST, &["runs"])?, start)?.header("idempotency-key", key));
+        match self.read(request()?).await {
+            Err(error) if error.code == Code::Unreachable => self.read(request()?).await,
+            answer => answer,
+        }
+    }
+
+    /// `run` is an id, the beginning of one, or `@last`: the server finds it.
+    pub async fn run(&self, run: &str) -> Result<model::Run> {
+        self.get(&["runs", run]).await
+    }
+
+    /// Waits until the run has ended or is stuck, across lost connections.
+    pub async fn wait(&self, run: RunId) -> Result<model::Run> {
+        loop {
+            let run = patiently(RECONNECT_FOR, || async {
+                self.get::<model::Run>(&["runs", &run.to_string(), "wait"]).await
+            })
+            .await;
+            match run {
+                Ok(run) if run.status.has_ended() || run.status == trackway_replay::Status::Stuck => return Ok(run),
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub async fn runs(&self, query: &RunsQuery) -> Result<model::RunPage> {
+        self.read(self.request_with(Method::GET, &["runs"], &query.pairs())?).await
+    }
+
+    pub async fn cancel(&self, run: RunId, cancel: &model::Cancel) -> Result<model::Run> {
+        self.post(&["runs", &run.to_string(), "cancel"], cancel).await
+    }
+
+    pub async fn trace(&self, run: RunId) -> Result<model::Trace> {
+        self.get(&["runs", &run.to_string(), "trace"]).await
+    }
+
+    pub async fn logs(&self, run: RunId, cursor: Option<&str>) -> Result<model::LogPage> {
+        let query: Vec<_> = cursor.map(|cursor| ("cursor", cursor.to_owned())).into_iter().collect();
+        self.read(self.request_with(Method::GET, &["runs", &run.to_string(), "logs"], &query)?).await
+    }
+
+    pub async fn replay(&self, run: RunId, component: Option<Digest>) -> Result<model::ReplayReport> {
+        self.post(&["runs", &run.to_string(), "replay"], &model::Replay { component }).await
+    }
+
+    /// What happens to a run, from its beginning, across lost connections, to its end.
+    pub fn events(&self, run: RunId) -> Events<'_> {
+        Events { client: self, run, last: None, stream: None, reader: sse::Reader::default(), ready: VecDeque::new() }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+        self.read(self.request(Method::GET, path)?).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
+        self.read(json(self.request(Method::POST, path)?, body)?).await
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder> {
+        self.request_with(method, path, &[])
+    }
+
+    fn request_with(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> Result<RequestBuilder> {
+        let server = &self.connection.server;
+        let mut url = url::Url::parse(&server.value)
+            .map_err(|error| Error::new(Code::BadConfig, format!("`{}`: {error}", server.value)))?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.request(method, url);
+        Ok(match &self.connection.key {
+            Some(key) => request.bearer_auth(&key.value),
+            None => request,
+        })
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let response = self.send(request).await?;
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.foreign(&format!("its answer cannot be read: {error}")))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Err(self.problem(status, &bytes))
+    }
+
+    /// The server's own words, with its code.
+    fn problem(&self, status: StatusCode, body: &[u8]) -> Error {
+        let Ok(problem) = serde_json::from_slice::<model::Problem>(body) else {
+            let text = String::from_utf8_lossy(&body[..body.len().min(FOREIGN_TEXT_MAX_BYTES)]).into_owned();
+            return self.foreign(&format!("it answered {status}: {text}"));
+        };
+        let Some(code) = Code::ALL.iter().copied().find(|code| code.text() == problem.code) else {
+            let message = format!("{} {}: {}", problem.code, problem.title, problem.detail);
+            return Error::new(Code::Internal, message).hint("the server is newer than this program: update it");
+        };
+        let error = Error { code, message: problem.detail, hint: problem.hint };
+        if code == Code::Unauthorized && error.hint.is_none() {
+            return error.hint(self.about_key());
+        }
+        error
+    }
+
+    fn about_key(&self) -> String {
+        let server = &self.connection.server.value;
+        match &self.connection.key {
+            None => format!("set TRACKWAY_KEY to a key of {server}: none was found to send"),
+            Some(key) => format!("set TRACKWAY_KEY to a key of {server}: the one that was sent is from {}", key.source),
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        let server = &self.connection.server;
+        let message = format!("{}: {}", server.value, chain(error));
+        let hint = match &server.source {
+            Source::Default => "trackway dev    # in the folder of a project; or: trackway server".to_owned(),
+            Source::Dev(_) => "trackway dev    # it does not run any more".to_owned(),
+            source => format!("the address comes from {source}: start that server, or set TRACKWAY_SERVER"),
+        };
+        Error::new(Code::Unreachable, message).hint(hint)
+    }
+
+    fn foreign(&self, what: &str) -> Error {
+        let server = &self.connection.server;
+        let message = format!("what answers at {} is no Trackway server: {what}", server.value);
+        Error::new(Code::Unreachable, message).hint(format!("check the address; it comes from {}", server.source))
+    }
+}
+
+/// One event after the other. A lost connection is taken up again after the last event.
+pub struct Events<'a> {
+    client: &'a Client,
+    run: RunId,
+    last: Option<String>,
+    stream: Option<futures_util::stream::BoxStream<'a, reqwest::Result<Bytes>>>,
+    reader: sse::Reader,
+    ready: VecDeque<sse::Event>,
+}
+
+pub enum Next {
+    Event(Box<model::RunEvent>),
+    /// The last one: the run with its output or failure.
+    End(Box<model::RunEvent>),
+    /// The connection was lost and is tried again.
+    Lost(Error),
+    /// There is nothing after the event that came last: the run has ended.
+    Over,
+}
+
+impl Events<'_> {
+    pub async fn next(&mut self) -> Result<Next> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                if event.name == "problem" {
+                    return Err(self.client.problem(StatusCode::INTERNAL_SERVER_ERROR, event.data.as_bytes()));
+                }
+                let end = event.name == "end";
+                self.last = event.id.or(self.last.take());
+                let read = serde_json::from_str(&event.data)
+                    .map_err(|error| self.client.foreign(&format!("its event cannot be read: {error}")))?;
+                return Ok(if end { Next::End(read) } else { Next::Event(read) });
+            }
+            let Some(stream) = &mut self.stream else {
+                if self.connect().await? == StatusCode::NO_CONTENT {
+                    return Ok(Next::Over);
+                }
+                continue;
+            };
+            match tokio::time::timeout(SILENCE_MAX, stream.next()).await {
+                Ok(Some(Ok(bytes))) => {
+                    let events = self.reader.take(&bytes).map_err(|_| self.client.foreign("its event has no end"))?;
+                    self.ready.extend(events);
+                }
+                Ok(Some(Err(error))) => return Ok(self.lost(self.client.unreachable(&error))),
+                Ok(None) => return Ok(self.lost(Error::new(Code::Unreachable, "the server closed the connection"))),
+                Err(_) => return Ok(self.lost(Error::new(Code::Unreachable, "the server is silent"))),
+            }
+        }
+    }
+
+    fn lost(&mut self, error: Error) -> Next {
+        self.stream = None;
+        self.reader = sse::Reader::default();
+        Next::Lost(error)
+    }
+
+    async fn connect(&mut self) -> Result<StatusCode> {
+        // The first connection fails at once: nothing was there to come back to.
+        let patience = if self.last.is_some() { RECONNECT_FOR } else { Duration::ZERO };
+        let client = self.client;
+        let (run, last) = (self.run.to_string(), self.last.clone());
+        let response = patiently(patience, || async {
+            let request = client.request(Method::GET, &["runs", &run, "events"])?;
+            let request = request.header(header::ACCEPT, "text/event-stream");
+            let request = match &last {
+                Some(last) => request.header("last-event-id", last),
+                None => request,
+            };
+            client.send(request).await
+        });
+        let response = response.await?;
+        let status = response.status();
+        self.stream = Some(response.bytes_stream().boxed());
+        Ok(status)
+    }
+}
+
+/// Asks again while the server cannot be reached, for as long as `patience`: it may be starting anew.
+async fn patiently<T, F: Future<Output = Result<T>>>(patience: Duration, mut ask: impl FnMut() -> F) -> Result<T> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if is_passing(error.code) && begun.elapsed() < patience => {
+                tokio::time::sleep(RECONNECT_EVERY).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_passing(code: Code) -> bool {
+    matches!(code, Code::Unreachable | Code::Stopping | Code::Overloaded)
+}
+
+fn json(request: RequestBuilder, body: &impl Serialize) -> Result<RequestBuilder> {
+    let text = serde_json::to_vec(body)
+        .map_err(|error| Error::new(Code::Internal, format!("cannot write a request: {error}")))?;
+    Ok(request.header(header::CONTENT_TYPE, "application/json").body(text))
+}
+
+fn is_loopback(address: &str) -> bool {
+    match url::Url::parse(address).ok().as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The deepest reason is the one that says something: the rest repeats the address.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

@@ -1,0 +1,235 @@
+//! `trackway dev`: server, worker, build, watch and redeploy in one process. A source that does not
+//! build never stops it: what was deployed last goes on.
+
+use notify::{RecursiveMode, Watcher as _};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::api::{self, Keys, model};
+use crate::sandbox::Manifest;
+use crate::worker;
+use crate::{Code, Error, Result};
+
+use super::check::wanted_hosts;
+use super::client::Client;
+use super::config::{Connection, DevFile, Project, Setting, Source};
+use super::exit::{Done, Exit, report};
+use super::output::{Output, clean};
+use super::server::{address_of, fresh_key, open, serve_until_stopped, write_private};
+use super::{Context, args, package};
+
+/// Who stops `dev` waits for it.
+const GRACE: Duration = Duration::from_secs(2);
+/// Editors write a file in several steps; a build begins when they have been quiet for this long.
+const QUIET: Duration = Duration::from_millis(150);
+
+pub async fn dev(args: args::Dev, context: &Context) -> Done {
+    let output = &context.output;
+    super::log_to_stderr("warn");
+    let project = context.config.project()?;
+    let state = project.state_folder();
+    let listener = listen(context.config.listen(args.listen), output).await?;
+    let host = open(args.data.unwrap_or_else(|| state.join("data")), worker::Options::default()).await?;
+    let server = address_of(&listener)?;
+    let key = key(&state.join("key"))?;
+    let dev_file = state.join("dev.json");
+    let dev = DevFile { server: server.clone(), key: key.clone() };
+    let text = serde_json::to_string(&dev).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    write_private(&dev_file, &text)?;
+
+    let paint = output.talk_paint;
+    output.say(&format!("{} {}", paint.bold("trackway dev"), paint.cyan(&server)));
+    output.say(&format!("  key    {} (found by itself in this folder)", state.join("key").display()));
+    let key_setting = Setting { value: key.clone(), source: Source::Dev(dev_file.clone()) };
+    let server_setting = Setting { value: server, source: Source::Dev(dev_file.clone()) };
+    let client = Client::new(Connection { server: server_setting, key: Some(key_setting) })?;
+    let deployer = Deployer { client, project: project.clone(), allow_hosts: args.allow_host, output: *output };
+    let watch = !args.no_watch;
+    let work = tokio::spawn(async move { deployer.build_and_watch(watch).await });
+    let served = serve_until_stopped(host, listener, Keys::of([key.as_str()]), GRACE, output).await;
+    work.abort();
+    // The next `dev` writes it anew; a file that stays says `does not run any more` to who reads it.
+    let _ = std::fs::remove_file(&dev_file);
+    served?;
+    Ok(Exit::Ok)
+}
+
+/// The default address may be taken by another project's `dev`: then any free one will do, since
+/// commands in this folder find it. An address that somebody wished for is kept or refused.
+async fn listen(wanted: Setting<String>, output: &Output) -> Result<TcpListener> {
+    match api::bind(&wanted.value).await {
+        Err(error) if error.code == Code::PortInUse && wanted.source == Source::Default => {
+            output.say(&output.talk_paint.yellow(&format!("{} is in use; taking another port", wanted.value)));
+            api::bind("127.0.0.1:0").await
+        }
+        answer => answer,
+    }
+}
+
+/// Kept between starts, so that a terminal that has it set goes on working.
+fn key(file: &Path) -> Result<String> {
+    if let Ok(text) = std::fs::read_to_string(file)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let key = fresh_key()?;
+    write_private(file, &format!("{key}\n"))?;
+    Ok(key)
+}
+
+struct Deployer {
+    client: Client,
+    project: Project,
+    allow_hosts: Vec<String>,
+    output: Output,
+}
+
+impl Deployer {
+    async fn build_and_watch(self, watch: bool) {
+        // Before the first build, so that no change during it is missed.
+        let changes = if watch { self.watch() } else { None };
+        self.build_and_say().await;
+        let Some((_watcher, mut changes)) = changes else { return };
+        self.output.say(&self.output.talk_paint.dim("watching the sources"));
+        while let Some(path) = changes.recv().await {
+            let mut quiet = false;
+            while !quiet {
+                quiet = tokio::time::timeout(QUIET, changes.recv()).await.is_err();
+            }
+            self.output.say(&format!("\n{} changed", self.shown(&path)));
+            self.build_and_say().await;
+        }
+    }
+
+    async fn build_and_say(&self) {
+        if let Err(error) = self.build_and_deploy().await {
+            self.output.say_raw(&report(&error, self.output.talk_paint));
+        }
+    }
+
+    async fn build_and_deploy(&self) -> Result<()> {
+        let (project, output) = (self.project.clone(), self.output);
+        let building = tokio::task::spawn_blocking(move || {
+            let built = package::build(&project, &output)?;
+            Ok::<_, Error>((package::read_component(&built.file)?, built.name))
+        });
+        let built = building.await.map_err(|error| Error::new(Code::Internal, format!("the build: {error}")))?;
+        let (bytes, name) = built?;
+        let component = self.client.upload(bytes).await?;
+        let manifest = Manifest::read(component.manifest.get())?;
+        let granted = self.grants(&manifest);
+        let there = self.client.deployments().await?.into_iter().find(|deployment| deployment.name == name);
+        let current = there
+            .as_ref()
+            .and_then(|deployment| deployment.versions.iter().find(|version| version.version == deployment.current));
+        let same =
+            current.is_some_and(|version| version.component == component.digest && version.allow_hosts == granted);
+        let number = match current.filter(|_| same) {
+            Some(version) => version.version,
+            None => {
+                let deploy =
+                    model::Deploy { component: component.digest, allow_hosts: granted.clone(), if_revision: None };
+                self.client.deploy(&name, &deploy).await?.current
+            }
+        };
+        self.say_deployed(&name, number, same, &manifest, &granted);
+        Ok(())
+    }
+
+    /// What the manifest wants, and what the user grants beside it.
+    fn grants(&self, manifest: &Manifest) -> Vec<String> {
+        let mut granted: BTreeSet<String> = wanted_hosts(manifest);
+        granted.extend(self.allow_hosts.iter().cloned());
+        granted.extend(self.project.file.allow_hosts.iter().cloned());
+        granted.into_iter().collect()
+    }
+
+    fn say_deployed(&self, name: &str, version: u32, same: bool, manifest: &Manifest, granted: &[String]) {
+        let paint = self.output.talk_paint;
+        let state = if same { "unchanged" } else { "deployed" };
+        self.output.say(&format!("  {} {} version {version}", paint.green(state), clean(name)));
+        let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
+        self.output.say(&format!("  granted what it wants to reach: {}", clean(&granted)));
+        for workflow in &manifest.workflows {
+            self.output.say(&format!("  try    trackway run {}", clean(&workflow.name)));
+        }
+    }
+
+    /// Paths that changed. Without a watcher `dev` works, but has to be started again for a change.
+    fn watch(&self) -> Option<(notify::RecommendedWatcher, mpsc::UnboundedReceiver<PathBuf>)> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let folder = self.project.folder.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return };
+            let touched = event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove();
+            if let Some(path) = event.paths.into_iter().find(|path| touched && is_source(&folder, path)) {
+                // Nobody listens any more only when `dev` is ending.
+                let _ = sender.send(path);
+            }
+        });
+        let watching = watcher.and_then(|mut watcher| {
+            watcher.watch(&self.project.folder, RecursiveMode::NonRecursive)?;
+            let source = self.project.folder.join("src");
+            if source.is_dir() {
+                watcher.watch(&source, RecursiveMode::Recursive)?;
+            }
+            Ok(watcher)
+        });
+        match watching {
+            Ok(watcher) => Some((watcher, receiver)),
+            Err(error) => {
+                self.output.say(&format!("the sources cannot be watched ({error}); start dev again after a change"));
+                None
+            }
+        }
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        clean(&path.strip_prefix(&self.project.folder).unwrap_or(path).display().to_string())
+    }
+}
+
+/// What goes into a build: below `src/`, or one of the files beside it.
+fn is_source(folder: &Path, path: &Path) -> bool {
+    let Ok(inside) = path.strip_prefix(folder) else { return false };
+    let hidden = inside
+        .file_name()
+        .is_none_or(|name| name.to_string_lossy().starts_with('.') || name.to_string_lossy().ends_with('~'));
+    let beside = ["Cargo.toml", "build.rs"].iter().any(|name| inside == Path::new(name));
+    !hidden && (inside.starts_with("src") || beside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_goes_into_a_build_starts_one() {
+        let folder = Path::new("/p");
+        for path in ["/p/src/lib.rs", "/p/src/deep/a.rs", "/p/src/text.txt", "/p/Cargo.toml", "/p/build.rs"] {
+            assert!(is_source(folder, Path::new(path)), "{path}");
+        }
+        for path in [
+            "/p/target/x",
+            "/p/.trackway/data/db",
+            "/p/Cargo.lock",
+            "/p/src/.lib.rs.swp",
+            "/p/src/lib.rs~",
+            "/q/src/lib.rs",
+        ] {
+            assert!(!is_source(folder, Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_kept_between_starts() {
+        let folder = tempfile::tempdir().expect("writable");
+        let file = folder.path().join("key");
+        let first = key(&file).expect("made");
+        assert_eq!(key(&file).expect("read"), first);
+    }
+}

@@ -1,0 +1,183 @@
+//! `trackway runs`, and the views of one run: trace, logs, replay.
+
+use std::collections::BTreeSet;
+use trackway_replay::{StepId, Timestamp};
+
+use crate::api::model;
+use crate::{Code, Error, Result};
+
+use super::client::{Client, RunsQuery};
+use super::exit::{Done, Exit};
+use super::follow::{Follower, until_interrupted};
+use super::output::{Format, Output};
+use super::render::{self, trace::Look};
+use super::{Context, args, package};
+
+/// What the server gives at once.
+const PAGE_MAX: usize = 100;
+
+pub async fn runs(command: args::Runs, context: &Context) -> Done {
+    match command {
+        args::Runs::Ls(args) => list(args, context).await,
+        args::Runs::Describe(args) => {
+            let run = context.client(args.connect)?.run(&args.run).await?;
+            context.output.one(&run, &run.id.to_string(), || render::lists::describe(&run, context.output.paint))?;
+            Ok(Exit::Ok)
+        }
+        args::Runs::Cancel(args) => {
+            let client = context.client(args.connect)?;
+            let run = client.run(&args.run).await?;
+            let run = client.cancel(run.id, &model::Cancel { reason: args.reason }).await?;
+            context.output.one(&run, &run.id.to_string(), || format!("{} is asked to cancel\n", run.id))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+async fn list(args: args::RunsLs, context: &Context) -> Done {
+    let client = context.client(args.connect)?;
+    let mut query =
+        RunsQuery { workflow: args.workflow, deployment: args.deployment, status: args.status, limit: 0, cursor: None };
+    let mut runs: Vec<model::Run> = Vec::new();
+    let more = loop {
+        query.limit = (args.limit - runs.len()).min(PAGE_MAX);
+        let page = client.runs(&query).await?;
+        runs.extend(page.runs);
+        query.cursor = page.cursor;
+        if query.cursor.is_none() || runs.len() >= args.limit {
+            break query.cursor.is_some();
+        }
+    };
+    let output = &context.output;
+    output.many(&runs, |run| run.id.to_string(), || render::lists::runs(&runs, now(), output.width))?;
+    if more && output.format == Format::Text {
+        output.say(&output.talk_paint.dim(&format!("there are more: --limit {}", args.limit.saturating_mul(5))));
+    }
+    Ok(Exit::Ok)
+}
+
+pub async fn trace(run: String, view: args::TraceView, connect: args::Connect, context: &Context) -> Done {
+    let client = context.client(connect)?;
+    let output = &context.output;
+    let run = client.run(&run).await?;
+    if view.follow && !run.status.has_ended() {
+        let id = run.id.to_string();
+        until_interrupted(&id, output, follow_trace(&client, &run, output)).await?;
+        if output.format != Format::Text {
+            return Ok(Exit::Ok);
+        }
+    }
+    let found = client.trace(run.id).await?;
+    let look = Look { paint: output.paint, width: output.width };
+    if let Some(number) = view.step {
+        let text = render::trace::step(&found.run, &found.trace, StepId(number), look).ok_or_else(|| {
+            let steps = found.trace.totals.steps;
+            Error::new(Code::Usage, format!("run {} has no step {number}; it has {steps} so far", run.id))
+        })?;
+        let rows: Vec<_> = found.trace.step(StepId(number)).cloned().collect();
+        output.many(&rows, |row| row.id.clone(), || text)?;
+        return Ok(Exit::Ok);
+    }
+    match output.format {
+        Format::Jsonl => output.many(&found.trace.rows, |row| row.id.clone(), String::new)?,
+        Format::Text | Format::Json | Format::Id => {
+            output.one(&found.trace, &run.id.to_string(), || match view.flat {
+                true => render::trace::flat(&found.run, &found.trace, look),
+                false => render::trace::tree(&found.run, &found.trace, look),
+            })?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Prints what changes: a line for each row on a terminal, an event a line for programs.
+async fn follow_trace(client: &Client, run: &model::Run, output: &Output) -> Result<(), super::exit::Stop> {
+    let mut follower = Follower::new(client, run.id);
+    while let Some(event) = follower.next(output).await? {
+        match output.format {
+            Format::Text => {
+                let look = Look { paint: output.talk_paint, width: output.width };
+                for row in follower.news(&event.rows) {
+                    output.say_raw(&render::trace::change(row, run.started_at.0, look));
+                }
+            }
+            Format::Json | Format::Jsonl => output.jsonl(&event)?,
+            Format::Id => follower.news(&event.rows).iter().try_for_each(|row| output.line(&row.id))?,
+        }
+    }
+    Ok(())
+}
+
+pub async fn logs(args: args::Logs, context: &Context) -> Done {
+    let client = context.client(args.connect)?;
+    let output = &context.output;
+    let run = client.run(&args.run).await?;
+    let mut shown = BTreeSet::new();
+    print_logs(&client, &run, &mut shown, output, args.follow).await?;
+    if args.follow && !run.status.has_ended() {
+        let id = run.id.to_string();
+        until_interrupted(&id, output, async {
+            let mut follower = Follower::new(&client, run.id);
+            while follower.next(output).await?.is_some() {
+                print_logs(&client, &run, &mut shown, output, true).await?;
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Prints the lines that were not shown yet, in the order of their times. Lines of functions that
+/// run beside each other are stored in the order of their steps, so new ones appear anywhere.
+async fn print_logs(
+    client: &Client,
+    run: &model::Run,
+    shown: &mut BTreeSet<String>,
+    output: &Output,
+    follow: bool,
+) -> Result<(), super::exit::Stop> {
+    let mut lines: Vec<model::LogLine> = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = client.logs(run.id, cursor.as_deref()).await?;
+        lines.extend(page.lines.into_iter().filter(|line| !shown.contains(&line.id)));
+        match page.cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    lines.sort_by(|one, other| one.time.cmp(&other.time));
+    shown.extend(lines.iter().map(|line| line.id.clone()));
+    match output.format {
+        Format::Text => output.raw(&render::lists::logs(&lines, run.started_at.0, output.paint)),
+        Format::Json if follow => lines.iter().try_for_each(|line| output.jsonl(line)),
+        Format::Json | Format::Jsonl | Format::Id => output.many(&lines, |line| line.id.clone(), String::new),
+    }
+}
+
+pub async fn replay(args: args::Replay, context: &Context) -> Done {
+    let client = context.client(args.connect)?;
+    let output = &context.output;
+    let run = client.run(&args.run).await?;
+    let component = match &args.with {
+        Some(file) => Some(client.upload(package::read_component(file)?).await?.digest),
+        None => None,
+    };
+    let report = client.replay(run.id, component).await?;
+    output.one(&report, &report.run.to_string(), || render::lists::replay(&report, output.paint))?;
+    let compared = report.commands_with_fuel + report.commands_without_fuel + report.deliveries;
+    match (report.identical, &report.divergence) {
+        (_, Some(_)) => Ok(Exit::Conflict),
+        (true, None) => Ok(Exit::Ok),
+        (false, None) => {
+            output.say(&output.talk_paint.red(&format!("nothing is proved: {compared} compared, end {}", report.end)));
+            Ok(Exit::Other)
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    use crate::effects::Clock as _;
+    crate::effects::SystemClock::new().now()
+}
