@@ -1,8 +1,13 @@
-//! The binary: hands over to the command line. It decides nothing.
+//! The binary: hands over to the command line, or to the compiler that it is a process for. It
+//! decides nothing.
 
 use std::process::ExitCode;
+use trackway::sandbox::{COMPILE_ARGUMENT, compile_child_main};
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE_ARGUMENT) {
+        return compile_child_main();
+    }
     std::panic::set_hook(Box::new(report_bug));
     // Before anything else is set up: what compiles what strangers wrote gets nothing but its input.
     if std::env::args_os().nth(1).is_some_and(|first| first == trackway::sandbox::COMPILE_ARGUMENT) {
