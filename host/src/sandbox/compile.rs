@@ -224,3 +224,6 @@ fn confine() -> std::io::Result<()> {
 fn confine() -> std::io::Result<()> {
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests;
