@@ -225,21 +225,23 @@ impl Machine {
     /// The guest gives a command that starts something.
     pub fn ask(&mut self, command: Command, fuel: u64) -> Decision {
         let id = self.ids.saturating_add(1);
-        let decision = match self.hold_against_record(&command, Some(id), fuel) {
-            Held::New(proof) => Decision::Perform { id, proof },
-            Held::Same if self.early.contains_key(&id) || self.will_be_forgotten.contains(&id) => {
-                Decision::Recall { id }
-            }
-            Held::Same => Decision::Resume { id },
-            Held::Diverged(divergence) => return Decision::Diverged(divergence),
-        };
+        let held = self.hold_against_record(&command, Some(id), fuel);
+        if let Held::Diverged(divergence) = held {
+            return Decision::Diverged(divergence);
+        }
         self.ids = id;
         let arrived = self.early.remove(&id);
+        let is_settled = arrived.is_some() || self.will_be_forgotten.contains(&id);
         self.open.insert(id, arrived.as_ref().map(|arrived| arrived.position));
-        if let Some(arrived) = arrived {
-            self.deliverable.insert(arrived.position, (id, arrived.time, arrived.outcome));
+        if let Some(Arrived { position, time, outcome }) = arrived {
+            self.deliverable.insert(position, (id, time, outcome));
         }
-        decision
+        match held {
+            Held::New(proof) => Decision::Perform { id, proof },
+            Held::Same if is_settled => Decision::Recall { id },
+            Held::Same => Decision::Resume { id },
+            Held::Diverged(divergence) => Decision::Diverged(divergence),
+        }
     }
 
     /// The guest of a run gives a command about an id: `forget` or `cancel`. Those of an attempt
