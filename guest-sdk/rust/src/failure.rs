@@ -156,10 +156,19 @@ fn clean_code(code: &str) -> String {
     if code.is_empty() { code::FAILED.to_owned() } else { clean.collect() }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+/// What to do where std says that something does not exist in the sandbox.
+const UNSUPPORTED: &str = "there are no files, sockets, threads or processes in the sandbox: reach the network through `http` \
+                           in a function, and hand in files as input";
+
+impl<E: std::error::Error + 'static> From<E> for Failure {
     #[track_caller]
     fn from(error: E) -> Failure {
         let mut message = error.to_string();
+        let any: &dyn std::any::Any = &error;
+        let io = any.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::Unsupported) {
+            return Failure::permanent(code::FAILED, format_args!("{message}; {UNSUPPORTED}"));
+        }
         let mut cause = error.source();
         while let Some(next) = cause {
             message.push_str(": ");

@@ -26,6 +26,8 @@
 //! a workflow there is no clock but [`Ctx::now`], no randomness but [`Ctx::random`], and no way out but
 //! [`Ctx::step`].
 //!
+//! Tests of your own run workflows by the host in `testing`, with virtual time and scripted HTTP.
+//!
 //! This crate must never reach the world by itself, and never decide anything by time, addresses or
 //! hash order.
 

@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -129,14 +129,23 @@ impl Toolchain {
         command
     }
 
-    /// Builds the guests in `guest.folder` (one, or the members of its workspace). Cargo writes its
-    /// progress and the compiler's messages to our stderr. Answers with the folder of the `.wasm` files.
+    /// Builds the guests in `guest.folder` (one, or the members of its workspace). Cargo's progress and
+    /// the compiler's messages go to our stderr. Answers with the folder of the `.wasm` files.
     pub fn build(&self, guest: &Guest<'_>) -> Result<PathBuf, ToolchainError> {
         let mut command = self.cargo_build();
         command.current_dir(guest.folder).arg("--target-dir").arg(guest.target_folder);
         command.arg("--config").arg(patch("trackway-sdk", guest.sdk));
         command.stdin(Stdio::null());
-        let status = command.status().map_err(|error| cannot_start("cargo", error))?;
+        if io::stderr().is_terminal() {
+            command.args(["--color", "always"]);
+        }
+        let is_debian = matches!(self, Toolchain::Debian { .. });
+        command.stderr(if is_debian { Stdio::piped() } else { Stdio::inherit() });
+        let mut child = command.spawn().map_err(|error| cannot_start("cargo", error))?;
+        if let Some(stderr) = child.stderr.take() {
+            pass_on(BufReader::new(stderr), &mut io::stderr().lock()).map_err(|error| cannot_start("cargo", error))?;
+        }
+        let status = child.wait().map_err(|error| cannot_start("cargo", error))?;
         if !status.success() {
             return Err(ToolchainError::Failed { program: "cargo build".to_owned(), output: String::new() });
         }
@@ -148,6 +157,36 @@ impl Toolchain {
         let path = self.build(guest)?.join(format!("{}.wasm", package.replace('-', "_")));
         if path.is_file() { Ok(path) } else { Err(ToolchainError::NoArtifact { path }) }
     }
+}
+
+/// Passes on what cargo says, without its warning that the patch is not used: it is not used for std,
+/// which is built beside the guest, and a user can do nothing about it.
+fn pass_on(from: impl BufRead, to: &mut impl Write) -> io::Result<()> {
+    let mut skipping = false;
+    for line in from.split(b'\n') {
+        let line = line?;
+        let text = String::from_utf8_lossy(&line);
+        let plain = without_colors(&text);
+        let continues = plain.starts_with("help:") || plain.starts_with(' ');
+        skipping = plain.starts_with("warning: patch `trackway-sdk ") || (skipping && continues);
+        // Steps of the build are indented too.
+        let is_step = ["Compiling", "Finished", "Building"].iter().any(|word| plain.trim_start().starts_with(word));
+        if !skipping || is_step {
+            skipping = false;
+            to.write_all(&line)?;
+            to.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+/// `text` without the escapes by which a terminal is told colors.
+fn without_colors(text: &str) -> String {
+    let mut plain = String::new();
+    for (place, part) in text.split("\u{1b}[").enumerate() {
+        plain.push_str(if place == 0 { part } else { part.split_once('m').map_or("", |(_, after)| after) });
+    }
+    plain
 }
 
 /// The argument of cargo's `--config` by which a crate is taken from a folder instead of the registry.
@@ -269,3 +308,7 @@ fn what_to_install() -> String {
         "there is no rustc: install Rust with rustup from https://rustup.rs".to_owned()
     }
 }
+
+#[cfg(test)]
+#[path = "toolchain/tests.rs"]
+mod tests;

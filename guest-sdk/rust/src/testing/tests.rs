@@ -274,3 +274,13 @@ fn an_error_becomes_a_failure_with_the_place_of_the_question_mark() {
     assert_eq!(failure.message, "invalid digit found in string");
     assert!(failure.at.is_some_and(|at| at.contains("tests.rs:")));
 }
+
+#[test]
+fn an_error_of_the_sandbox_says_what_to_do_instead() {
+    #[function]
+    fn read(_path: String) -> Result<String, Failure> {
+        Err(std::io::Error::from(std::io::ErrorKind::Unsupported))?
+    }
+    let failure = read("a".into()).run().expect_err("it fails");
+    assert!(!failure.retryable && failure.message.contains("through `http` in a function"), "{failure}");
+}
