@@ -142,8 +142,8 @@ fn check_last_words(child: &mut Child, data: &Path) {
     child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{words}");
-    let log = data.join("store").join("db");
-    for part in ["TW0408", "hint:", &log.display().to_string()] {
+    // Which file it was writing just then is chance: the log, or a payload.
+    for part in ["TW0408", "hint:", &data.display().to_string()] {
         assert!(words.contains(part), "`{part}` is missing in: {words}");
     }
 }
