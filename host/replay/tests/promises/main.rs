@@ -3,5 +3,6 @@
 mod crash;
 mod diverge;
 mod fixtures;
+mod forged;
 mod toy;
 mod world;
