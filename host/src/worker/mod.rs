@@ -27,10 +27,11 @@ mod workflow;
 mod write;
 
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
+use trackway_replay::{RunId, Timestamp};
 use trackway_storage::Storage;
 
 use crate::effects::{Clock, Effects, Randomness};
@@ -96,11 +97,21 @@ pub(crate) struct Core {
     runs: Arc<Semaphore>,
     attempts: Arc<Semaphore>,
     draining: AtomicBool,
+    /// The newest run that was started here, so that the next one sorts after it.
+    last_run: Mutex<RunId>,
     /// Wakes the claim loop: a warm run expired, room came free, the worker drains.
     nudge: Notify,
 }
 
 impl Core {
+    /// Greater than every one before, also within a millisecond and when the clock was set back.
+    fn next_run(&self, now: Timestamp) -> RunId {
+        let drawn = RunId::new(now, u128::from_le_bytes(self.random()));
+        let mut last = self.last_run.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = drawn.max(RunId(last.0.saturating_add(1)));
+        *last
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -125,6 +136,7 @@ impl Worker {
             attempts: Arc::new(Semaphore::new(options.attempts_max)),
             registry: registry::Registry::default(),
             draining: AtomicBool::new(false),
+            last_run: Mutex::new(RunId(0)),
             nudge: Notify::new(),
             storage,
             sandbox,

@@ -55,7 +55,7 @@ impl Worker {
         let room = claim::room(core).await.ok_or_else(stopping)?;
         let code = code_of(core, tenant, start.component).await?;
         let now = core.clock.now();
-        let key = RunKey { tenant, run: RunId::new(now, u128::from_le_bytes(core.random())) };
+        let key = RunKey { tenant, run: core.next_run(now) };
         let grants = grants_of(core, key, &start.deployment, start.component).await?;
         let wanted = start.key.clone();
         let (ack, acknowledged) = oneshot::channel();
