@@ -138,7 +138,8 @@ impl Host {
         Ok(self.storage.close().await?)
     }
 
-    /// Asks a run to cancel. Durable when it answers. With the same `key` it asks once only.
+    /// Asks a run to cancel. Durable when it answers. With the same `key` it asks once only, and
+    /// says so again also when the run has ended since.
     pub async fn cancel(&self, run: RunId, reason: &str, key: Option<&str>) -> Result<()> {
         let reason = Arc::from(cut(reason, REASON_MAX_BYTES));
         let message = match key {
@@ -149,6 +150,9 @@ impl Host {
         match self.storage.send(key_of(run), item).await? {
             Sent::Delivered => Ok(()),
             Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
+            Sent::Ended(_) if key.is_some() && journal::has_message(&*self.storage, key_of(run), message).await? => {
+                Ok(())
+            }
             Sent::Ended(status) => {
                 Err(Error::new(Code::RunEnded, format!("run {run} has ended: it is {}", status.name())))
             }
@@ -207,3 +211,6 @@ fn message_of(run: RunId, key: &str) -> MessageId {
 fn cut(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
+
+#[cfg(test)]
+mod tests;

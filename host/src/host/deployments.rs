@@ -261,3 +261,6 @@ fn no_such_version(deployment: &Deployment, wanted: Option<u32>) -> Error {
 pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

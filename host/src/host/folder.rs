@@ -66,3 +66,6 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
     let code = if error.kind() == io::ErrorKind::StorageFull { Code::DiskFull } else { Code::File };
     Error::new(code, format!("{} cannot {what}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

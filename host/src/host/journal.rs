@@ -2,7 +2,7 @@
 //! is checked; a journal that makes no sense is an error with its place, never a panic.
 
 use std::sync::Arc;
-use trackway_replay::{Entry, Frame, Kind, Position, Value};
+use trackway_replay::{Entry, Frame, Kind, MessageId, Position, Value};
 use trackway_storage::{RunKey, Storage, StoredFrame};
 
 use crate::{Code, Error, Result};
@@ -123,6 +123,24 @@ pub async fn input(storage: &dyn Storage, run: RunKey) -> Result<Option<Arc<str>
     }
 }
 
+/// Whether an inbox item got into the journal, read or unread.
+pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId) -> Result<bool> {
+    let mut from = Position::FIRST;
+    loop {
+        let entries = read(storage, run, from).await?;
+        let Some(last) = entries.last() else { return Ok(false) };
+        from = last.position.plus(1);
+        let names_it = |entry: &Entry| match &entry.kind {
+            Kind::CancelReceived(cancel) => cancel.message == message,
+            Kind::Finished(finished) => finished.unread.contains(&message),
+            _ => false,
+        };
+        if entries.iter().any(names_it) {
+            return Ok(true);
+        }
+    }
+}
+
 fn unreadable(run: RunKey, why: String) -> Error {
     Error::new(Code::JournalUnreadable, format!("the journal of run {} cannot be read: {why}", run.run))
 }
@@ -130,3 +148,6 @@ fn unreadable(run: RunKey, why: String) -> Error {
 fn damaged(run: RunKey, why: String) -> Error {
     Error::new(Code::DataDamaged, format!("run {}: {why}", run.run))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::Code;
 use crate::api::{Keys, bind, serve};
+use crate::host::Host;
 
 #[tokio::test]
 async fn nothing_but_health_is_answered_without_a_key() {
@@ -83,4 +84,24 @@ async fn a_server_that_would_be_open_to_others_does_not_start() {
     assert_eq!(refused.expect_err("nobody could use it").code, Code::BadConfig);
     let here = bind("127.0.0.1:0").await.expect("a free port");
     serve(server.host.clone(), here, Keys::OpenOnLoopback, std::future::ready(())).await.expect("it starts and stops");
+}
+
+#[tokio::test]
+async fn a_data_folder_has_one_host_at_a_time_and_keeps_everything() {
+    let server = Server::start().await;
+    let error = Host::open(options_of(&server.folder)).await.err().expect("it is in use");
+    assert_eq!(error.code, Code::DataInUse);
+    server.deploy("main", nap(3_600_000, "1")).await;
+    server.deploy("other", echo()).await;
+    let open = server.begin(r#"{"workflow":"nap"}"#).await;
+    let ended = server.finish(r#"{"workflow":"echo","input":{"name":"a"}}"#).await;
+    let before: Value = server.get(&format!("/v1/runs/{ended}")).await.json();
+    let folder = server.stop().await;
+
+    let server = Server::start_in(folder).await;
+    let after: Value = server.get(&format!("/v1/runs/{ended}")).await.json();
+    assert_eq!(after, before);
+    assert_eq!(server.post(&format!("/v1/runs/{open}/cancel"), "").await.status, 202);
+    let run: Value = server.get(&format!("/v1/runs/{open}/wait")).await.json();
+    assert!(run["finished_at"].is_string(), "{run}");
 }

@@ -4,29 +4,34 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use trackway_storage::MemoryStorage;
+use trackway_storage::SledOptions;
 
 use crate::Result;
 use crate::api::{Keys, bind, serve};
-use crate::effects::{Egress, SystemClock, SystemRandomness};
-use crate::host::{Host, HostParts};
-use crate::sandbox::Sandbox;
-use crate::sandbox::tests::support::{NO_AT, TextGuest, Texts, options};
-use crate::worker::{Options, TokioSpawner};
+use crate::host::{Host, HostOptions};
+use crate::sandbox::Compiler;
+use crate::sandbox::tests::support::{NO_AT, TextGuest, Texts};
+use crate::worker::Options;
 
 pub const KEY: &str = "tw_test";
 
 pub struct Server {
     pub address: SocketAddr,
     pub host: Arc<Host>,
-    pub storage: Arc<MemoryStorage>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<()>>,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
+}
+
+pub fn options_of(folder: &tempfile::TempDir) -> HostOptions {
+    let data = folder.path().join("data");
+    let (worker, store) = (Options::default(), SledOptions::default());
+    HostOptions { data, compiler: Compiler::InProcess, worker, store }
 }
 
 /// What came back.
@@ -39,29 +44,26 @@ pub struct Reply {
 impl Server {
     pub async fn start() -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let storage = Arc::new(MemoryStorage::new());
-        let clock = Arc::new(SystemClock::new());
-        let host = Host::from_parts(HostParts {
-            storage: storage.clone(),
-            sandbox: Arc::new(Sandbox::new(options(folder.path())).expect("a sandbox")),
-            effects: Arc::new(Egress::new(clock.clone()).expect("an egress")),
-            clock,
-            randomness: Arc::new(SystemRandomness::new().expect("randomness")),
-            spawner: Arc::new(TokioSpawner),
-            worker: Options::default(),
-        });
+        Server::start_in(folder).await
+    }
+
+    /// On a data folder that may have been used before.
+    pub async fn start_in(folder: tempfile::TempDir) -> Server {
+        let host = Host::open(options_of(&folder)).await.expect("the host opens");
         let listener = bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
         let served = tokio::spawn(serve(host.clone(), listener, Keys::of([KEY]), shutdown));
-        Server { address, host, storage, stop, served, _folder: folder }
+        Server { address, host, stop, served, folder }
     }
 
-    /// Tells the server to stop and waits until it has.
-    pub async fn stop(self) -> Result<()> {
+    /// Tells the server to stop, waits until it has, and closes the host.
+    pub async fn stop(self) -> tempfile::TempDir {
         self.stop.send(()).expect("the server is there");
-        self.served.await.expect("serving does not panic")
+        self.served.await.expect("serving does not panic").expect("a clean stop");
+        self.host.drain(Duration::ZERO).await.expect("everything is durable");
+        self.folder
     }
 
     pub async fn get(&self, path: &str) -> Reply {

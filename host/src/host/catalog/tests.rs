@@ -1,0 +1,73 @@
+use super::*;
+
+fn catalog(workflow: &str) -> Result<Catalog> {
+    let manifest = format!(r#"{{"contract":"0.1","workflows":[{workflow}]}}"#);
+    Catalog::of(&Manifest::read(&manifest)?)
+}
+
+fn check(schema: &str, input: &str) -> Result<()> {
+    catalog(&format!(r#"{{"name":"w","input":{schema}}}"#)).expect("the schema is usable").check("w", input)
+}
+
+#[test]
+fn an_input_that_fits_is_taken() {
+    let schema = r##"{"type":"array","items":{"$ref":"#/$defs/url"},"$defs":{"url":{"type":"string","minLength":1}}}"##;
+    for input in ["[]", r#"["a", "b"]"#] {
+        check(schema, input).expect("it fits");
+    }
+}
+
+#[test]
+fn every_place_that_breaks_the_schema_is_named_and_no_value_is_repeated() {
+    let schema = r#"{"type":"object","properties":{"urls":{"type":"array","items":{"type":"string"}}}}"#;
+    let error = check(schema, r#"{"urls":["a", 31337, {"secret": 1}]}"#).expect_err("two of three are wrong");
+    assert_eq!(error.code, Code::InputBreaksSchema);
+    assert!(error.message.contains("at /urls/1: "), "{error}");
+    assert!(error.message.contains("at /urls/2: "), "{error}");
+    assert!(!error.message.contains("31337") && !error.message.contains("secret"), "{error}");
+}
+
+#[test]
+fn of_many_errors_the_first_are_shown() {
+    let error = check(r#"{"items":{"type":"string"}}"#, "[1,2,3,4,5,6,7]").expect_err("all are wrong");
+    assert!(error.message.contains("/4") && !error.message.contains("/5"), "{error}");
+    assert!(error.message.ends_with("and more"), "{error}");
+}
+
+#[test]
+fn without_a_schema_any_json_is_taken_and_nothing_else() {
+    let catalog = catalog(r#"{"name":"w"}"#).expect("a catalog");
+    for input in ["null", "7", r#"{"a":[1.0]}"#] {
+        catalog.check("w", input).expect("it is JSON");
+    }
+    for input in ["", "{", "{} {}", "undefined", "'a'"] {
+        assert_eq!(catalog.check("w", input).expect_err(input).code, Code::InputNotJson, "{input}");
+    }
+}
+
+#[test]
+fn input_nested_without_end_is_an_error_and_no_crash() {
+    let deep = "[".repeat(100_000);
+    assert_eq!(check("{}", &deep).expect_err("too deep").code, Code::InputNotJson);
+    assert_eq!(check("{}", &format!("{deep}{}", "]".repeat(100_000))).expect_err("too deep").code, Code::InputNotJson);
+}
+
+#[test]
+fn a_schema_that_looks_outside_or_makes_no_sense_is_refused() {
+    for schema in [
+        r#"{"$ref":"http://127.0.0.1:1/schema.json"}"#,
+        r#"{"$ref":"https://example.com/schema.json"}"#,
+        r#"{"$ref":"file:///etc/hostname"}"#,
+        r#"{"type":"nonsense"}"#,
+        r#"{"pattern":"("}"#,
+    ] {
+        let error = catalog(&format!(r#"{{"name":"w","input":{schema}}}"#)).err().expect(schema);
+        assert_eq!(error.code, Code::BadManifest, "{schema}");
+    }
+}
+
+#[test]
+fn a_pattern_takes_linear_time() {
+    let input = format!("\"{}!\"", "a".repeat(100_000));
+    assert_eq!(check(r#"{"pattern":"^(a+)+$"}"#, &input).expect_err("it ends with !").code, Code::InputBreaksSchema);
+}
