@@ -70,7 +70,9 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
 pub async fn open(data: PathBuf, worker: worker::Options) -> Result<Arc<Host>> {
     let compiler = Compiler::this_binary()
         .map_err(|error| Error::new(Code::Internal, format!("this program cannot be found: {error}")))?;
-    Host::open(HostOptions { data, compiler, worker, store: trackway_storage::SledOptions::default() }).await
+    let hardening = trackway_storage::Hardening::from_environment();
+    let store = trackway_storage::SledOptions { hardening, ..trackway_storage::SledOptions::default() };
+    Host::open(HostOptions { data, compiler, worker, store }).await
 }
 
 pub fn address_of(listener: &TcpListener) -> Result<String> {

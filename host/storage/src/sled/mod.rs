@@ -70,6 +70,23 @@ pub enum Hardening {
     NoWait,
 }
 
+/// Set by nobody who wants to keep data.
+const LOSE_DATA: &str = "TRACKWAY_LOSE_DATA_FOR_TESTS";
+
+impl Hardening {
+    /// `On`, unless a test of the whole program asks for a control that loses data.
+    #[doc(hidden)]
+    pub fn from_environment() -> Hardening {
+        let hardening = match std::env::var(LOSE_DATA).as_deref() {
+            Ok("no-wait") => Hardening::NoWait,
+            Ok("plain-flush") => Hardening::PlainFlush,
+            Ok(_) | Err(_) => return Hardening::On,
+        };
+        eprintln!("warning: {LOSE_DATA} is set: this store LOSES DATA on purpose ({hardening:?})");
+        hardening
+    }
+}
+
 impl Default for SledOptions {
     fn default() -> SledOptions {
         SledOptions { cache_bytes: 256 << 20, reserve_bytes: 64 << 20, hardening: Hardening::On, before_flush: None }

@@ -1,9 +1,11 @@
 //! Reads of journals, heads, logs and start keys. They show durable rows only.
 
+use ::sled::IVec;
+use std::ops::RangeInclusive;
 use trackway_replay::{Head, Position, RunId, TenantId};
 
 use super::key::{self, Kind};
-use super::row::{Row, gap};
+use super::row::{Row, damaged, gap};
 use super::shared::Shared;
 use crate::{LogKey, LogLine, RunKey, RunQuery, StartKey, StorageError, StoredFrame};
 
@@ -70,18 +72,28 @@ impl Shared {
     }
 
     pub fn heads(&self, tenant: TenantId, query: &RunQuery) -> Result<Vec<Head>, StorageError> {
-        let key_of = |run| key::of_run(Kind::Head, RunKey { tenant, run });
-        let low = key_of(query.from.unwrap_or(RunId(0)));
+        let low = query.from.unwrap_or(RunId(0));
         let high = match query.before {
             Some(RunId(0)) => return Ok(Vec::new()),
-            Some(before) => key_of(RunId(before.0 - 1)),
-            None => key_of(RunId(u128::MAX)),
+            Some(before) => RunId(before.0 - 1),
+            None => RunId(u128::MAX),
         };
         if low > high {
             return Ok(Vec::new());
         }
+        let runs = RunKey { tenant, run: low }..=RunKey { tenant, run: high };
         let mut heads = Vec::new();
-        for pair in self.db.range(low.as_slice()..=high.as_slice()).rev() {
+        if !query.status.is_empty() && !query.status.iter().any(|status| status.has_ended()) {
+            // Few runs are open, however many have ended.
+            for run in self.open_runs(&runs) {
+                if heads.len() >= query.limit {
+                    break;
+                }
+                heads.extend(self.head(run?)?.filter(|head| query.wants(head)));
+            }
+            return Ok(heads);
+        }
+        for pair in self.newest_first(Kind::Head, &runs) {
             if heads.len() >= query.limit {
                 break;
             }
@@ -92,6 +104,49 @@ impl Shared {
             }
         }
         Ok(heads)
+    }
+
+    fn newest_first(
+        &self,
+        kind: Kind,
+        runs: &RangeInclusive<RunKey>,
+    ) -> impl Iterator<Item = ::sled::Result<(IVec, IVec)>> + use<> {
+        let (low, high) = (key::of_run(kind, *runs.start()), key::of_run(kind, *runs.end()));
+        self.db.range(low.as_slice()..=high.as_slice()).rev()
+    }
+
+    /// Open runs, the newest first, each once. One that changes its mark between two steps of this walk
+    /// may be left out: the next list has it.
+    fn open_runs(&self, runs: &RangeInclusive<RunKey>) -> impl Iterator<Item = Result<RunKey, StorageError>> {
+        let marked = |kind| {
+            let keys = self.newest_first(kind, runs).map(|pair| {
+                let (key, _) = pair.map_err(|error| self.failed(&error))?;
+                key::run_of(&key).ok_or_else(|| damaged(&key, "its key is too short"))
+            });
+            keys.peekable()
+        };
+        let (mut ready, mut parked) = (marked(Kind::Ready), marked(Kind::Parked));
+        let mut last = None;
+        std::iter::from_fn(move || {
+            loop {
+                let next = match (ready.peek(), parked.peek()) {
+                    // An error comes before everything else.
+                    (Some(Err(_)), _) => ready.next(),
+                    (_, Some(Err(_))) => parked.next(),
+                    (Some(Ok(one)), Some(Ok(other))) if one < other => parked.next(),
+                    (Some(_), _) => ready.next(),
+                    (None, _) => parked.next(),
+                };
+                match next {
+                    Some(Ok(run)) if last == Some(run) => {}
+                    Some(Ok(run)) => {
+                        last = Some(run);
+                        return Some(Ok(run));
+                    }
+                    Some(Err(_)) | None => return next,
+                }
+            }
+        })
     }
 
     pub fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Result<Vec<LogLine>, StorageError> {

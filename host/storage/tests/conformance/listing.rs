@@ -5,8 +5,12 @@ use trackway_storage::{Owner, RunKey, RunQuery};
 
 use crate::subject::{Journal, Subject, head};
 
+fn key(run: RunId) -> RunKey {
+    RunKey { tenant: TenantId::DEFAULT, run }
+}
+
 async fn start(subject: &Subject, run: RunId, change: impl FnOnce(&mut Head)) {
-    let key = RunKey { tenant: TenantId::DEFAULT, run };
+    let key = key(run);
     let mut journal = Journal::new(key);
     journal.go(&*subject.store(), Owner::Keep).await;
     let mut head = head(key, Status::Running);
@@ -47,7 +51,14 @@ pub async fn runs_are_filtered_by_workflow_deployment_and_status(subject: Subjec
     let status = vec![Status::Failed, Status::Sleeping];
     assert_eq!(listed(&subject, RunQuery { status, ..all.clone() }).await, [4, 3]);
     let subject = subject.kill();
-    assert_eq!(listed(&subject, RunQuery { status: vec![Status::Running], ..all }).await, [2, 1]);
+    let running = RunQuery { status: vec![Status::Running], ..all.clone() };
+    assert_eq!(listed(&subject, running.clone()).await, [2, 1]);
+    let open = RunQuery { status: vec![Status::Running, Status::Sleeping], ..all };
+    assert_eq!(listed(&subject, open.clone()).await, [4, 2, 1]);
+    subject.store().park(key(RunId(2)), None, None).await.unwrap();
+    assert_eq!(listed(&subject, open.clone()).await, [4, 2, 1]);
+    assert_eq!(listed(&subject, RunQuery { before: Some(RunId(4)), limit: 1, ..open }).await, [2]);
+    assert_eq!(listed(&subject, RunQuery { from: Some(RunId(2)), ..running }).await, [2]);
 }
 
 pub async fn a_prefix_of_an_id_finds_its_runs(subject: Subject) {
