@@ -15,6 +15,8 @@ pub const LINGER: Duration = Duration::from_millis(1);
 /// of its own: the largest there is (the end, with a value and a full inbox of unread items) stays
 /// below the 60 KiB that storage takes.
 const FRAME_FILL_BYTES: usize = 16 << 10;
+/// What they may take where the last one must not be cut off; with a frame's head below what storage takes.
+const FRAME_MOST_BYTES: usize = 56 << 10;
 /// What an entry takes at most beside its texts and values: a digest, five numbers, tags, lengths.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
 /// 128 bits, seven to a byte.
@@ -55,9 +57,14 @@ impl Sequencer {
     pub fn take_frame(&mut self) -> Vec<Entry> {
         let mut bytes = 0;
         let mut frame = Vec::new();
-        while let Some((entry, size_bytes)) =
-            self.pending.pop_front_if(|(_, size_bytes)| frame.is_empty() || bytes + *size_bytes <= FRAME_FILL_BYTES)
-        {
+        while let Some((entry, size_bytes)) = self.pending.pop_front_if(|(entry, size_bytes)| {
+            let with_it = bytes + *size_bytes;
+            match frame.last() {
+                None => true,
+                Some(before) if is_answer_to(before, entry) => with_it <= FRAME_MOST_BYTES,
+                Some(_) => with_it <= FRAME_FILL_BYTES,
+            }
+        }) {
             bytes += size_bytes;
             frame.push(entry);
         }
@@ -81,6 +88,16 @@ impl Sequencer {
     /// The guest must wait until storage has caught up.
     pub fn is_too_far_ahead(&self) -> bool {
         self.pending.len() >= AHEAD_MAX_ENTRIES || self.pending_bytes >= AHEAD_MAX_BYTES
+    }
+}
+
+/// An answer right behind its command is a refusal or a cancel, decided with the command: cut off
+/// from it by a crash, the command would look as if it still had to be carried out.
+fn is_answer_to(before: &Entry, entry: &Entry) -> bool {
+    match (&before.kind, &entry.kind) {
+        (Kind::Asked(asked), Kind::Answered(answered)) => asked.step == answered.step,
+        (Kind::StepCancelAsked(asked), Kind::Answered(answered)) => asked.step == answered.step,
+        _ => false,
     }
 }
 

@@ -140,3 +140,19 @@ fn a_guest_waits_when_it_is_too_far_ahead() {
     check(&|| attempt(1, 1), AHEAD_MAX_ENTRIES);
     check(&largest_call, AHEAD_MAX_BYTES.div_ceil(size_max(&largest_call())));
 }
+
+#[test]
+fn an_answer_given_with_its_command_stands_in_the_same_frame() {
+    let mut sequencer = Sequencer::new(Position(0), Epoch(1), Timestamp(0));
+    for step in 1..=100 {
+        let refusal = Value::inline(text(step as usize * 250));
+        let answer = crate::Answered { step: StepId(step), outcome: crate::Outcome::Failed(refusal) };
+        sequencer.push(Timestamp(0), if step % 2 == 0 { call(step) } else { step_cancel(step) });
+        sequencer.push(Timestamp(0), Kind::Answered(answer));
+    }
+    while sequencer.has_pending() {
+        let frame = sequencer.take_frame();
+        assert!(!matches!(frame[0].kind, Kind::Answered(_)), "an answer is cut off at {}", frame[0].position);
+        assert!(Frame::encode(&frame).len() <= FRAME_MAX_BYTES);
+    }
+}
