@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use trackway_replay::Position;
 use trackway_storage::{Appended, Owner, RunQuery, Sent, SledOptions, SledStorage, Storage, StorageErrorKind};
 
-use crate::subject::{Journal, at, claim, is_quiet, item, run, small, started, within_patience};
+use crate::subject::{Journal, at, claim, item, run, small, started, within_patience};
 
 fn open(folder: &Path) -> SledStorage {
     SledStorage::open(folder, small()).unwrap()
@@ -275,20 +275,26 @@ async fn nothing_is_shown_before_it_is_durable() {
         let store = store.clone();
         async move { store.send(run(2), item(1)).await }
     });
-    assert_eq!(length(&store, 1).await, 1);
-    let watching = store.grown(run(1), journal.end);
-    assert!(is_quiet(watching).await);
+    let watching = tokio::spawn({
+        let (store, seen) = (store.clone(), journal.end);
+        async move { store.grown(run(1), seen).await }
+    });
+    for _ in 0..10 {
+        assert_eq!(length(&store, 1).await, 1);
+    }
     let head = tokio::spawn({
         let store = store.clone();
         async move { store.head(run(1)).await }
     });
     assert!(claim(&*store, at(9)).await.runs.is_empty());
     assert!(!appending.is_finished() && !head.is_finished() && !sending.is_finished());
+    assert!(!watching.is_finished());
 
     gate.set(Door::Open);
     assert!(matches!(within_patience(appending).await.unwrap(), Appended::Durable));
     assert!(within_patience(head).await.unwrap().unwrap().unwrap().status.has_ended());
     assert_eq!(within_patience(sending).await.unwrap().unwrap(), Sent::Delivered);
+    within_patience(watching).await.unwrap();
     assert_eq!(length(&store, 1).await, 2);
     journal.took(&ended);
 }
