@@ -35,6 +35,7 @@ use tokio::sync::oneshot;
 use trackway_replay::{Digest, Epoch, Head, Position, TenantId, Timestamp};
 
 use self::committer::{Request, Verb};
+use self::owner::Claimed;
 use self::shared::{Shared, closed};
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES,
@@ -194,7 +195,9 @@ impl Storage for SledStorage {
     }
 
     fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
-        self.read(move |shared| shared.claim(now, max))
+        let holder = self.shared.clone();
+        let claimed = self.read(move |shared| Ok(Claimed { claims: shared.claim(now, max)?, shared: holder }));
+        Box::pin(async move { Ok(claimed.await?.hand_over()) })
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

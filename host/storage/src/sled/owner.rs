@@ -1,5 +1,6 @@
 //! What becomes of a run without an append: claimed, given back, recalled, stuck.
 
+use std::sync::Arc;
 use trackway_replay::{Head, Timestamp};
 
 use super::draft::{Draft, News, Owned, Place};
@@ -17,6 +18,25 @@ impl Shared {
             key::timer_of(&key).ok_or_else(|| damaged(&key, "its key is too short"))
         });
         self.desk.claim(now, max, timers)
+    }
+}
+
+/// Claims on their way to the caller. Whoever gives up waiting for them leaves no run without an owner.
+pub(super) struct Claimed {
+    pub claims: Claims,
+    pub shared: Arc<Shared>,
+}
+
+impl Claimed {
+    pub fn hand_over(mut self) -> Claims {
+        std::mem::take(&mut self.claims)
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.claims.runs.drain(..).for_each(|run| self.shared.desk.ready(run));
+        self.claims.knocks.drain(..).for_each(|run| self.shared.desk.knock(run));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use trackway_replay::Position;
 use trackway_storage::{Appended, Owner, RunQuery, Sent, SledOptions, SledStorage, Storage, StorageErrorKind};
 
-use crate::subject::{Journal, at, claim, item, run, small, started, within_patience};
+use crate::subject::{Journal, at, claim, is_quiet, item, run, small, started, within_patience};
 
 fn open(folder: &Path) -> SledStorage {
     SledStorage::open(folder, small()).unwrap()
@@ -297,6 +297,26 @@ async fn nothing_is_shown_before_it_is_durable() {
     within_patience(watching).await.unwrap();
     assert_eq!(length(&store, 1).await, 2);
     journal.took(&ended);
+}
+
+#[tokio::test]
+async fn a_claim_that_nobody_waits_for_leaves_its_runs_to_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut journal = started(&store, 1).await;
+    for round in 1..=20 {
+        journal.go(&store, Owner::Park { due: Some(at(round)) }).await;
+        // Polled once and dropped; the thread that claims goes on, unless it was that quick.
+        if !is_quiet(async { drop(store.claim(at(round), 1).await) }).await {
+            store.release(run(1)).await.unwrap();
+        }
+        within_patience(async {
+            while claim(&store, at(round)).await.runs.is_empty() {
+                store.changed().await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
