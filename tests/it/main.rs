@@ -2,5 +2,6 @@
 //! about the tree itself. Unit tests stay beside their code.
 
 mod drive;
+mod examples;
 mod house;
 mod rig;

@@ -30,6 +30,8 @@ pub fn check() -> Result<()> {
     tally.stage("lints", run("lints", cargo("clippy").args(clippy)));
     tally.stage("licences and sources", licences());
     advisories(&mut tally);
+    say("examples");
+    tally.stage("tests of the examples", guests::test_examples());
     let built = run("building the program", cargo("build").args(["--package", "trackway"]));
     let can_test = built.is_ok();
     tally.stage("building the program", built);

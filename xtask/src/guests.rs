@@ -7,8 +7,9 @@ mod toolchain;
 
 use anyhow::{Context, Result};
 use std::path::Path;
+use std::process::Command;
 
-use crate::process::{flush, say};
+use crate::process::{flush, run_quietly, say};
 use crate::tree;
 use toolchain::{Guest, Toolchain};
 
@@ -29,6 +30,18 @@ pub fn build() -> Result<()> {
         let folder = tree::root().join(workspace);
         let made = toolchain.build(&Guest { folder: &folder, sdk: &sdk, target_folder: &target_folder })?;
         copy_modules(&made)?;
+    }
+    Ok(())
+}
+
+/// Runs the examples' own tests, on this machine, as whoever copied one would.
+pub fn test_examples() -> Result<()> {
+    let sdk = tree::root().join("guest-sdk/rust");
+    for example in WORKSPACES.iter().filter(|workspace| workspace.starts_with("examples/")) {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.arg("test").arg("--target-dir").arg(tree::target().join("examples"));
+        command.arg("--config").arg(toolchain::patch("trackway-sdk", &sdk)).current_dir(tree::root().join(example));
+        run_quietly(&format!("tests of {example}"), &mut command)?;
     }
     Ok(())
 }
