@@ -27,7 +27,7 @@ use crate::worker::{Options, Parts, ReplayReport, Spawner, TokioSpawner, Worker}
 use crate::{Code, Error, Result};
 
 /// The same limit as at the gate, for those who can refuse before they read.
-pub const UPLOAD_MAX_BYTES: usize = crate::sandbox::UPLOAD_BYTES_MAX as usize;
+pub const UPLOAD_MAX_BYTES: usize = crate::sandbox::UPLOAD_BYTES_MAX;
 /// Longer ones are a mistake, and each is a row in the store.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
 /// A reason is for people; it stands in the journal.

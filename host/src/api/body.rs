@@ -20,6 +20,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// instead of a broken connection. A client that sends more is cut off.
 const DISCARD_MAX_BYTES: usize = 256 << 20;
 const DISCARD_FOR: Duration = Duration::from_secs(20);
+/// What is set aside for a body on its word alone; the rest when it comes.
+const RESERVE_MAX_BYTES: usize = 1 << 20;
 /// Bodies that hold a few fields.
 pub const SMALL_MAX_BYTES: usize = 64 << 10;
 
@@ -46,7 +48,8 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: Limit) -> Answer<Bytes
         tokio::spawn(discard(stream));
         return Err(limit.refuse());
     }
-    let mut bytes = BytesMut::with_capacity(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
+    let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut bytes = BytesMut::with_capacity(announced.min(RESERVE_MAX_BYTES));
     loop {
         let chunk = timeout(SILENCE_MAX, stream.next()).await;
         let chunk = chunk.map_err(|_| Refusal::new(Code::BadRequest, "the body stopped coming"))?;

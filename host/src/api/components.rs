@@ -19,6 +19,7 @@ const UPLOAD: Limit = Limit { max_bytes: UPLOAD_MAX_BYTES, code: Code::UploadToo
 /// Uploads a component: its bytes, as they are. Answers 200 where the same one is there already.
 #[utoipa::path(
     post,
+    operation_id = "upload_component",
     path = "/v1/components",
     tag = "components",
     request_body(content = Vec<u8>, content_type = "application/wasm"),
@@ -45,6 +46,7 @@ pub async fn upload(
 /// What is known of a component.
 #[utoipa::path(
     get,
+    operation_id = "get_component",
     path = "/v1/components/{digest}",
     tag = "components",
     params(("digest" = String, Path)),

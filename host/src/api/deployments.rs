@@ -14,7 +14,7 @@ use crate::Code;
 use crate::host::Pointer;
 
 /// All deployments, by name.
-#[utoipa::path(get, path = "/v1/deployments", tag = "deployments", responses((status = 200, body = DeploymentList)))]
+#[utoipa::path(get, operation_id = "list_deployments", path = "/v1/deployments", tag = "deployments", responses((status = 200, body = DeploymentList)))]
 pub async fn list(State(api): State<Api>) -> Answer<Json<DeploymentList>> {
     let mut deployments = Vec::new();
     for deployment in api.host.deployments().await? {
@@ -26,6 +26,7 @@ pub async fn list(State(api): State<Api>) -> Answer<Json<DeploymentList>> {
 /// One deployment with its versions.
 #[utoipa::path(
     get,
+    operation_id = "get_deployment",
     path = "/v1/deployments/{name}",
     tag = "deployments",
     params(("name" = String, Path)),
@@ -39,6 +40,7 @@ pub async fn get(State(api): State<Api>, Path(name): Path<String>) -> Answer<Jso
 /// Points a name to a component, making the deployment where there is none.
 #[utoipa::path(
     put,
+    operation_id = "deploy",
     path = "/v1/deployments/{name}",
     tag = "deployments",
     params(("name" = String, Path)),
@@ -66,6 +68,7 @@ pub async fn deploy(
 /// reach stays, unless it is given.
 #[utoipa::path(
     post,
+    operation_id = "promote_deployment",
     path = "/v1/deployments/{name}/promote",
     tag = "deployments",
     params(("name" = String, Path)),
@@ -93,6 +96,7 @@ pub async fn promote(
 /// Points a name back: to the version given, or to the one before the current one.
 #[utoipa::path(
     post,
+    operation_id = "rollback_deployment",
     path = "/v1/deployments/{name}/rollback",
     tag = "deployments",
     params(("name" = String, Path)),

@@ -44,6 +44,7 @@ enum Sent {
 /// run has ended or is stuck. Each carries the rows of the trace that are new or changed.
 #[utoipa::path(
     get,
+    operation_id = "follow_run",
     path = "/v1/runs/{id}/events",
     tag = "runs",
     params(

@@ -10,7 +10,7 @@ use super::routes::{self, Api};
 use crate::host::Readiness;
 
 /// Whether the server takes work. Needs no key.
-#[utoipa::path(get, path = "/v1/health", tag = "server", security(()), responses((status = 200, body = Health)))]
+#[utoipa::path(get, operation_id = "get_health", path = "/v1/health", tag = "server", security(()), responses((status = 200, body = Health)))]
 pub async fn health(State(api): State<Api>) -> Json<Health> {
     let health = api.host.health();
     let status = match health.readiness {
@@ -23,6 +23,7 @@ pub async fn health(State(api): State<Api>) -> Json<Health> {
 /// This document.
 #[utoipa::path(
     get,
+    operation_id = "get_openapi",
     path = "/v1/openapi.json",
     tag = "server",
     responses((status = 200, body = serde_json::Value, content_type = "application/json"))

@@ -23,6 +23,7 @@ pub struct JournalParams {
 /// The durable entries of a run, about a megabyte of them at once.
 #[utoipa::path(
     get,
+    operation_id = "get_journal",
     path = "/v1/runs/{id}/journal",
     tag = "runs",
     params(("id" = String, Path), JournalParams),

@@ -180,10 +180,10 @@ pub struct Run {
     pub reason: Option<String>,
 }
 
-/// For the documentation of [`Status`], which the pure crate owns.
+/// The state of a run, in one word.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "read by the derive only")]
+#[allow(dead_code, reason = "it is there for the OpenAPI document; the pure crate owns the type")]
 enum RunStatus {
     Queued,
     Running,
@@ -195,10 +195,10 @@ enum RunStatus {
     Cancelled,
 }
 
-/// For the documentation of [`Waiting`].
+/// For what a waiting run waits.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "read by the derive only")]
+#[allow(dead_code, reason = "it is there for the OpenAPI document; the pure crate owns the type")]
 enum RunWaiting {
     Retry,
 }

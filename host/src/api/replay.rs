@@ -16,6 +16,7 @@ use crate::Code;
 /// answer, not an error.
 #[utoipa::path(
     post,
+    operation_id = "replay_run",
     path = "/v1/runs/{id}/replay",
     tag = "runs",
     params(("id" = String, Path)),

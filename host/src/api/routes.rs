@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -116,8 +117,12 @@ async fn guard(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> R
             return Refusal::from(error).into_response();
         }
     }
+    let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answered.unwrap_or_else(|_| Refusal::new(Code::Internal, "a bug in the server ended this request").into_response())
+    let response = answered
+        .unwrap_or_else(|_| Refusal::new(Code::Internal, "a bug in the server ended this request").into_response());
+    tracing::debug!(%method, path, status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");
+    response
 }
 
 async fn no_such_path(request: Request) -> Refusal {

@@ -41,6 +41,7 @@ pub struct StartParams {
 /// answers the same run.
 #[utoipa::path(
     post,
+    operation_id = "start_run",
     path = "/v1/runs",
     tag = "runs",
     params(StartParams, ("Idempotency-Key" = Option<String>, Header)),
@@ -97,7 +98,7 @@ pub struct ListParams {
 }
 
 /// Lists runs, the newest first.
-#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(ListParams), responses((status = 200, body = RunPage)))]
+#[utoipa::path(get, operation_id = "list_runs", path = "/v1/runs", tag = "runs", params(ListParams), responses((status = 200, body = RunPage)))]
 pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) -> Answer<Json<RunPage>> {
     let status = params.status.as_deref().map_or(Ok(Vec::new()), view::statuses)?;
     let before = params.cursor.map(|cursor| cursor.parse::<RunId>().map_err(|_| bad_cursor(&cursor))).transpose()?;
@@ -121,6 +122,7 @@ pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) ->
 /// One run, with input and output or failure.
 #[utoipa::path(
     get,
+    operation_id = "get_run",
     path = "/v1/runs/{id}",
     tag = "runs",
     params(("id" = String, Path)),
@@ -146,6 +148,7 @@ pub struct WaitParams {
 /// Waits for a run to end or to be stuck; answers it as it is when the time is up.
 #[utoipa::path(
     get,
+    operation_id = "wait_for_run",
     path = "/v1/runs/{id}/wait",
     tag = "runs",
     params(("id" = String, Path), WaitParams),
@@ -179,6 +182,7 @@ fn patience(seconds: f64) -> Answer<Duration> {
 /// Asks a run to cancel. The workflow is told once and may clean up.
 #[utoipa::path(
     post,
+    operation_id = "cancel_run",
     path = "/v1/runs/{id}/cancel",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
@@ -206,6 +210,7 @@ pub async fn cancel(
 /// The trace of what is durable by now.
 #[utoipa::path(
     get,
+    operation_id = "get_trace",
     path = "/v1/runs/{id}/trace",
     tag = "runs",
     params(("id" = String, Path)),
@@ -230,6 +235,7 @@ pub struct LogParams {
 /// What workflow and functions logged, in the order of the steps.
 #[utoipa::path(
     get,
+    operation_id = "get_logs",
     path = "/v1/runs/{id}/logs",
     tag = "runs",
     params(("id" = String, Path), LogParams),

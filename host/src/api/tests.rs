@@ -17,3 +17,15 @@ fn the_checked_in_openapi_document_is_the_one_of_this_code_or_is_blessed() {
     let checked_in = std::fs::read_to_string(path).expect("docs/openapi.json is checked in");
     assert!(document == checked_in, "docs/openapi.json is out of date: `cargo xtask bless` writes it anew");
 }
+
+#[test]
+fn every_operation_has_a_name_of_its_own() {
+    let document: serde_json::Value = serde_json::from_str(&super::openapi()).expect("the document is JSON");
+    let paths = document["paths"].as_object().expect("paths").values();
+    let operations = paths.flat_map(|methods| methods.as_object().expect("methods").values());
+    let mut names: Vec<_> = operations.map(|operation| operation["operationId"].to_string()).collect();
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!((names.len(), count), (19, 19), "{names:?}");
+}

@@ -73,6 +73,19 @@ pub async fn length(storage: &dyn Storage, run: RunKey) -> Result<Position> {
     Ok(Position(below))
 }
 
+/// As [`length`], where it was `known` a moment ago: reads what came since.
+pub async fn length_from(storage: &dyn Storage, run: RunKey, known: Position) -> Result<Position> {
+    let mut length = known;
+    loop {
+        let frames = storage.frames(run, length, READ_BYTES).await?;
+        let end = frames.last().map(|frame| frame.position.plus(u64::from(frame.entries)));
+        match end.filter(|end| *end > length) {
+            Some(end) => length = end,
+            None => return Ok(length),
+        }
+    }
+}
+
 /// `low` is the end of a frame, at `high` nothing stands.
 async fn halve(storage: &dyn Storage, run: RunKey, mut low: u64, mut high: u64) -> Result<Position> {
     while low < high {

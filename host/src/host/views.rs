@@ -94,9 +94,10 @@ impl Host {
     /// long as `patience`; then the head may say that it goes on.
     pub async fn wait(&self, run: RunId, patience: Duration) -> Result<Head> {
         let deadline = Instant::now() + patience;
+        let mut seen = journal::length(&*self.storage, key_of(run)).await?;
         loop {
-            // The length first: what comes after it wakes us.
-            let seen = journal::length(&*self.storage, key_of(run)).await?;
+            // Before the head: what comes after it wakes us.
+            seen = journal::length_from(&*self.storage, key_of(run), seen).await?;
             let head = self.head(run).await?;
             if is_settled(&head) || Instant::now() >= deadline {
                 return Ok(head);

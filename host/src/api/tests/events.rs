@@ -65,6 +65,27 @@ async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_client_that_loses_each_connection_after_one_event_still_sees_it_all() {
+    let server = Server::start().await;
+    server.deploy("main", nap(100, "7")).await;
+    let run = server.begin(r#"{"workflow":"nap"}"#).await;
+    let mut rows = BTreeMap::new();
+    let mut last: Option<String> = None;
+    loop {
+        let mut events = server.events(&run, last.as_deref()).await;
+        let event = events.next().await.expect("an event before the end");
+        let is_later = |before: &String| event.id.parse::<u64>().expect("a position") > before.parse().expect("one");
+        assert!(last.as_ref().is_none_or(is_later), "{event:?} after {last:?}");
+        take(&mut rows, &event);
+        last = Some(event.id);
+        if event.name == "end" {
+            break;
+        }
+    }
+    assert_eq!(rows, trace_rows(&server, &run).await);
+}
+
+#[tokio::test]
 async fn an_event_that_never_was_is_refused() {
     let server = Server::start().await;
     server.deploy("main", nap(1, "7")).await;

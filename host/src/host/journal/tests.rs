@@ -37,6 +37,10 @@ async fn check(frames: Vec<u64>) {
     let total: u64 = frames.iter().sum();
     let storage = journal(frames.clone()).await;
     assert_eq!(length(&storage, RUN).await.expect("a length"), Position(total), "{frames:?}");
+    for known in [0, total / 2, total] {
+        let length = length_from(&storage, RUN, Position(known)).await;
+        assert_eq!(length.expect("a length"), Position(total), "{frames:?} from {known}");
+    }
     let last = last(&storage, RUN).await.expect("a read").map(|entry| entry.position.0);
     assert_eq!(last, total.checked_sub(1), "{frames:?}");
     let mut entries = Vec::new();
