@@ -210,10 +210,8 @@ impl Client {
             return Error::new(Code::Internal, message).hint("the server is newer than this program: update it");
         };
         let error = Error { code, message: problem.detail, hint: problem.hint };
-        if code == Code::Unauthorized && error.hint.is_none() {
-            return error.hint(self.about_key());
-        }
-        error
+        // Only this side knows where the key came from.
+        if code == Code::Unauthorized { error.hint(self.about_key()) } else { error }
     }
 
     fn about_key(&self) -> String {

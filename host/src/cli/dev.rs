@@ -54,6 +54,7 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     // The next `dev` writes it anew; a file that stays says `does not run any more` to who reads it.
     let _ = std::fs::remove_file(&dev_file);
     served?;
+    output.say("stopped; everything is durable");
     Ok(Exit::Ok)
 }
 

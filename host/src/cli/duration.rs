@@ -33,6 +33,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if duration > DURATION_MAX { Err(format!("`{text}` is longer than a year")) } else { Ok(duration) }
 }
 
+/// As [`show_ms`], and `840us` below a millisecond.
+pub fn show_us(us: u64) -> String {
+    match us {
+        0 => "0ms".to_owned(),
+        1..1_000 => format!("{us}us"),
+        _ => show_ms(us / 1_000),
+    }
+}
+
 /// At most three digits that mean something: `0ms`, `12ms`, `1.24s`, `3m05s`, `2h10m`, `4d03h`.
 pub fn show_ms(ms: u64) -> String {
     match ms {

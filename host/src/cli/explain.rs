@@ -25,7 +25,6 @@ pub fn explain(args: args::Explain, output: &Output) -> Done {
         return Ok(Exit::Ok);
     };
     let code = find(&asked)?;
-    // A page is for people also where it is piped, into a pager for instance.
     match output.format {
         Format::Text => output.raw(&render(page(code), output.paint))?,
         Format::Json | Format::Jsonl | Format::Id => output.one(&row(code), code.text(), String::new)?,

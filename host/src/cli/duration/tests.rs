@@ -38,3 +38,8 @@ fn a_moment_in_the_future_is_shown_as_now() {
     assert_eq!(show_ago(5_000, 9_000), "now");
     assert_eq!(show_ago(125_000, 0), "2m ago");
 }
+
+#[test]
+fn less_than_a_millisecond_is_shown_in_microseconds() {
+    assert_eq!(["0ms", "1us", "999us", "1ms", "59.9s"], [0, 1, 999, 1_999, 59_999_999].map(show_us));
+}

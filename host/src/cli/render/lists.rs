@@ -7,7 +7,7 @@ use trackway_replay::{Failure, Timestamp};
 use super::{VALUE_WIDTH, indented, json, status};
 use crate::api::Time;
 use crate::api::model::{Deployment, LogLine, ReplayReport, Run};
-use crate::cli::duration::{show_ago, show_ms};
+use crate::cli::duration::{show_ago, show_us};
 use crate::cli::json::compact;
 use crate::cli::output::{Paint, clean, cut};
 
@@ -140,7 +140,7 @@ pub fn ended_badly(run: &Run, paint: Paint) -> String {
 pub fn logs(lines: &[LogLine], origin: Timestamp, paint: Paint) -> String {
     let mut text = String::new();
     for line in lines {
-        let when = show_ms(line.time.0.millis().saturating_sub(origin.millis()));
+        let when = show_us(line.time.0.0.saturating_sub(origin.0));
         let level = match line.level.as_str() {
             "error" => paint.red("error"),
             "warn" => paint.yellow("warn "),
@@ -170,7 +170,8 @@ fn table<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = Vec<Stri
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(width).unwrap_or(u16::MAX));
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<String> =
+        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
     format!("{}\n", lines.join("\n"))
 }
 
@@ -192,7 +193,7 @@ fn why_in_full(run: &Run) -> String {
 }
 
 fn took(run: &Run, end: Time) -> String {
-    show_ms(end.0.millis().saturating_sub(run.started_at.0.millis()))
+    show_us(end.0.0.saturating_sub(run.started_at.0.0))
 }
 
 fn hosts(hosts: &[String]) -> String {

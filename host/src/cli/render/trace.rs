@@ -7,7 +7,7 @@ use trackway_replay::{Failure, StepId, Timestamp};
 
 use super::{VALUE_WIDTH, indented, json, status};
 use crate::api::model::Run;
-use crate::cli::duration::show_ms;
+use crate::cli::duration::{show_ms, show_us};
 use crate::cli::output::{Paint, clean, cut};
 
 /// Both columns hold every duration that [`show_ms`] gives.
@@ -92,8 +92,8 @@ pub fn step(run: &Run, trace: &Trace, step: StepId, look: Look) -> Option<String
 /// Which run, and how it stands.
 fn header(run: &Run, look: Look) -> String {
     let name = clean(&format!("{}/{}", run.deployment, run.workflow));
-    let took = run.finished_at.map(|end| end.0.millis().saturating_sub(run.started_at.0.millis()));
-    let took = took.map(|ms| format!(", took {}", show_ms(ms))).unwrap_or_default();
+    let took = run.finished_at.map(|end| end.0.0.saturating_sub(run.started_at.0.0));
+    let took = took.map(|us| format!(", took {}", show_us(us))).unwrap_or_default();
     format!("{} {}  {name}  {}{took}\n", look.paint.bold("run"), run.id, status(run.status, look.paint))
 }
 
@@ -145,7 +145,7 @@ fn totals(trace: &Trace) -> String {
 /// What a restart did not do again, and what it may have.
 fn restart(trace: &Trace, activation: &Activation, origin: Timestamp) -> String {
     let recalled = trace.recalled(activation);
-    let when = show_ms(activation.claimed.millis().saturating_sub(origin.millis()));
+    let when = show_us(activation.claimed.0.saturating_sub(origin.0));
     let mut text = format!("restarted after {when}: ");
     match recalled.steps.len() {
         0 => text.push_str("no step had been answered"),
@@ -229,8 +229,8 @@ fn children<'a>(rows: &[(&'a Row, Option<&'a str>)]) -> BTreeMap<&'a str, Vec<&'
 }
 
 fn line(row: &Row, lead: &str, origin: Timestamp, look: Look) -> String {
-    let began = show_ms(row.started.millis().saturating_sub(origin.millis()));
-    let took = row.duration_us.map(|us| show_ms(us / 1_000)).unwrap_or_default();
+    let began = show_us(row.started.0.saturating_sub(origin.0));
+    let took = row.duration_us.map(show_us).unwrap_or_default();
     let columns = format!("  {began:>COLUMN_CHARS$} {took:>COLUMN_CHARS$}");
     let (mark, paint): (&str, fn(Paint, &str) -> String) = match row.status {
         RowStatus::Succeeded => ("✓", Paint::green),
