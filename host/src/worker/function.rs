@@ -325,8 +325,10 @@ impl GuestHost for FunctionHost {
             }
             Next::NothingOpen => Poll::Ready(Ok(nothing_open(inner.machine.allowance(fuel)))),
             Next::Wait => {
-                inner.guest = Some(cx.waker().clone());
-                inner.send(Job::Idle);
+                // The task polls the instance after each job; only the first wait is news.
+                if inner.guest.replace(cx.waker().clone()).is_none() {
+                    inner.send(Job::Idle);
+                }
                 Poll::Pending
             }
             Next::Diverged(divergence) => {
