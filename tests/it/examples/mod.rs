@@ -1,5 +1,7 @@
 //! The examples run as their READMEs say, and each guest imports what its code uses and no more.
 
+use serde_json::Value as Json;
+
 use crate::rig::{Rig, guests, in_virtual_time, sandbox};
 
 #[test]
@@ -12,6 +14,24 @@ fn hello_greets_whoever_it_is_given() {
             assert_eq!(rig.output(run).await, format!("\"{greeting}\""));
             rig.replays(run).await;
         }
+    });
+}
+
+#[test]
+fn headlines_reads_what_it_can_and_reports_the_rest() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("headlines").await;
+        rig.world.script("/gone", &[404]);
+        rig.world.script("/busy", &[500, 500]);
+        let input = r#"{"urls": ["http://world.test/a", "http://world.test/gone", "http://world.test/busy"]}"#;
+        let run = rig.start("headlines", "headlines", input).await;
+        let report: Json = serde_json::from_str(&rig.output(run).await).expect("a report is JSON");
+        assert_eq!((&report["pages"], report["unread"].as_array().map(Vec::len)), (&Json::from(2), Some(1)));
+        assert_eq!(report["unread"][0]["url"], "http://world.test/gone");
+        let asked = |path: &str| rig.world.asked().iter().filter(|contact| contact.url.ends_with(path)).count();
+        assert_eq!((asked("/a"), asked("/gone"), asked("/busy")), (1, 1, 3));
+        rig.replays(run).await;
     });
 }
 
