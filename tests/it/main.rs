@@ -5,3 +5,4 @@ mod drive;
 mod examples;
 mod house;
 mod rig;
+mod sandbox;
