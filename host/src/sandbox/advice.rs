@@ -49,9 +49,9 @@ const KNOWN: &[Known] = &[
     },
     Known {
         signs: &["operation not supported on this platform", "kind: Unsupported", "not supported on this platform"],
-        in_workflow: "files, sockets, threads and processes do not exist in a workflow: move network access into a function \
+        in_workflow: "files, sockets, environment, threads and processes do not exist in a workflow: move network access into a function \
                       (`http`), and hand in files as input",
-        in_function: "files, sockets, threads and processes do not exist in the sandbox: reach the network through `http`, \
+        in_function: "files, sockets, environment, threads and processes do not exist in the sandbox: reach the network through `http`, \
                       and hand in files as input",
     },
 ];

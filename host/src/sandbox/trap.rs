@@ -7,11 +7,14 @@ use super::limits::HostOutOfMemory;
 use super::{Ended, Role, advice};
 use crate::{Code, Error};
 use serde_json::value::to_raw_value;
+use std::collections::BTreeSet;
 use trackway_replay::{Failure, code};
 use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 /// The deepest calls; what stands above them is rarely of interest.
 const BACKTRACE_FRAMES_MAX: usize = 16;
+/// Recursion fills a backtrace with a few functions that call each other.
+const RECURSION_FUNCTIONS_MAX: usize = 4;
 /// The engine's own words; its type is private.
 const CROSSING_TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted";
 /// How allocators of guests say that `memory.grow` was refused.
@@ -52,6 +55,10 @@ fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
             Failure::permanent(code::OUT_OF_FUEL, format!("computed too long without waiting{}", place(error)))
         }
         (Some(Trap::StackOverflow), _) => {
+            Failure::permanent(code::STACK_OVERFLOW, format!("recursion too deep{}", place(error)))
+        }
+        // Rust and C keep a stack of their own at the low end of memory and run off it first.
+        (Some(Trap::MemoryOutOfBounds), None) if is_recursion(error) => {
             Failure::permanent(code::STACK_OVERFLOW, format!("recursion too deep{}", place(error)))
         }
         (None, _) if error.root_cause().to_string().contains(CROSSING_TOO_LARGE) => {
@@ -102,6 +109,12 @@ fn wrong_role(used: &NotLinked, guest: &Guest, error: &wasmtime::Error) -> Failu
         }
     };
     with_backtrace(Failure::permanent(code::WRONG_ROLE, message).at(used.at.clone()), error)
+}
+
+fn is_recursion(error: &wasmtime::Error) -> bool {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
+    let functions: BTreeSet<u32> = backtrace.frames().iter().map(wasmtime::FrameInfo::func_index).collect();
+    backtrace.frames().len() >= BACKTRACE_FRAMES_MAX && functions.len() <= RECURSION_FUNCTIONS_MAX
 }
 
 fn is_allocation(panicked: &Panicked) -> bool {

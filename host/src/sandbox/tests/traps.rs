@@ -25,6 +25,19 @@ async fn deep_recursion_ends_as_stack_overflow() {
     assert!(!failure.retryable);
 }
 
+/// As compilers do it that keep locals in linear memory.
+#[tokio::test]
+async fn recursion_that_runs_off_the_stack_in_memory_ends_as_stack_overflow_too() {
+    let mut guest = TextGuest::default();
+    guest.run = "(drop (call $deep (i32.const 16000)))".to_owned();
+    guest.more = "(func $deep (param i32) (result i32) (i32.store (local.get 0) (i32.const 0))
+                  (i32.add (call $deep (i32.sub (local.get 0) (i32.const 64))) (i32.const 1)))"
+        .to_owned();
+    let failure = failure_of(play(guest.build("app"), Role::Workflow, Box::default()).await);
+    assert_eq!(failure.code, code::STACK_OVERFLOW);
+    assert_eq!(failure.message, "recursion too deep in `deep`");
+}
+
 #[tokio::test]
 async fn a_trap_names_its_cause_and_function() {
     let mut guest = TextGuest::default();
