@@ -23,7 +23,8 @@ pub(super) async fn claim_loop(core: Arc<Core>) {
             Ok(Claimed { was_full: true, .. }) => continue,
             Err(error) => {
                 tracing::warn!(%error, "runs cannot be claimed");
-                Some(core.clock.now() + CLAIM_AGAIN_AFTER)
+                core.clock.sleep_until(core.clock.now() + CLAIM_AGAIN_AFTER).await;
+                continue;
             }
         };
         let expiry = core.registry.warm_since().map(|since| since + core.options.warm_for);

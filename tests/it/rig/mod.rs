@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use trackway::effects::{Effects, HttpCall, Randomness, SystemClock};
 use trackway::sandbox::{self, Compiler, Sandbox};
-use trackway::worker::{Options, Parts, Start, StartKeyRequest, TokioSpawner, Worker};
+use trackway::worker::{Options, Parts, Spawner, Start, StartKeyRequest, Worker};
 use trackway_replay::{
-    Digest, End, Entry, Failure, Frame, Head, Kind, MessageId, Position, RunState, Status, TenantId, Timestamp, Value,
+    Answered, Asked, Digest, EffectAnswered, EffectAsked, EffectRequest, End, Entry, Failure, Finished, Frame, FrameId,
+    Head, Kind, MessageId, Outcome, Position, RunState, Status, StepRequest, TenantId, Timestamp, Value,
 };
 use trackway_storage::{
-    ComponentRecord, Deployment, InboxBody, InboxItem, MemoryStorage, RunKey, Sent, Storage, Version,
+    Append, Appended, ComponentRecord, Deployment, InboxBody, InboxItem, MemoryStorage, Rows, RunKey, Sent, Storage,
+    Version,
 };
 
 pub const TENANT: TenantId = TenantId::DEFAULT;
@@ -35,17 +37,23 @@ pub fn sandbox() -> Arc<Sandbox> {
     static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
     let make = || {
         let cache = tempfile::Builder::new().prefix("trackway-code-").tempdir().expect("a temporary folder").keep();
-        let options = sandbox::Options { cache, key: [7; 32], compiler: Compiler::InProcess, slots: 200, cores: 2 };
+        // As for many processors: a guest that computes for long must not wait for one of another
+        // test, whose time is another.
+        let options = sandbox::Options { cache, key: [7; 32], compiler: Compiler::InProcess, slots: 200, cores: 64 };
         Arc::new(Sandbox::new(options).expect("the sandbox starts"))
     };
     SANDBOX.get_or_init(make).clone()
 }
 
-/// How the world answers, and what it was asked. Every answer carries a number of its own.
+/// How the world answers, and what it was asked. The same path gets the same number, always.
 #[derive(Default)]
 pub struct World {
     state: Mutex<WorldState>,
-    nonce: AtomicU64,
+}
+
+/// What the world answers under a path.
+pub fn number_of(path: &str) -> u64 {
+    path.bytes().fold(7, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000)
 }
 
 #[derive(Default)]
@@ -114,8 +122,7 @@ impl Effects for Scripted {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(delay).await;
-            let nonce = world.nonce.fetch_add(1, Ordering::Relaxed);
-            let body = serde_json::json!({ "nonce": nonce, "path": url.path() }).to_string();
+            let body = number_of(url.path()).to_string();
             let answer = serde_json::json!({ "status": status, "headers": [], "body": body, "tries": [] });
             Ok(answer.to_string())
         })
@@ -133,7 +140,18 @@ impl Randomness for Counting {
     }
 }
 
+/// The tasks of one process: they die together.
+#[derive(Default)]
+struct Process(Mutex<tokio::task::JoinSet<()>>);
+
+impl Spawner for Process {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+}
+
 pub struct Rig {
+    process: Arc<Process>,
     pub storage: Arc<MemoryStorage>,
     pub world: Arc<World>,
     worker: Arc<Worker>,
@@ -150,23 +168,60 @@ impl Rig {
     pub async fn on(storage: Arc<MemoryStorage>, world: Arc<World>, warm_for: Duration) -> Rig {
         static EPOCHS: AtomicU64 = AtomicU64::new(0);
         let random = Arc::new(Counting(AtomicU64::new(EPOCHS.fetch_add(1, Ordering::Relaxed) << 32)));
+        let process = Arc::new(Process::default());
         let parts = Parts {
             storage: storage.clone(),
             sandbox: sandbox(),
             effects: Arc::new(Scripted(world.clone())),
             clock: Arc::new(SystemClock::new()),
             randomness: random.clone(),
-            spawner: Arc::new(TokioSpawner),
+            spawner: process.clone(),
             options: Options { warm_for, ..Options::default() },
         };
-        Rig { worker: Worker::spawn(parts), storage, world, random, warm_for }
+        Rig { process, worker: Worker::spawn(parts), storage, world, random, warm_for }
     }
 
     /// The process dies: what was not durable is gone, and another worker starts on the rest.
     pub async fn crash(self) -> Rig {
         let storage = Arc::new(self.storage.crash());
-        // Its tasks are left behind; nothing that they do reaches the new storage.
+        self.process.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         Rig::on(storage, self.world, self.warm_for).await
+    }
+
+    /// Starts a worker on the first `entries` of a journal, as a crash would have left it, with one
+    /// entry in each frame.
+    pub async fn cut(&self, run: RunKey, entries: usize) -> Rig {
+        let storage = MemoryStorage::new();
+        for record in self.storage.components(TENANT).await.expect("read") {
+            let bytes = self.storage.component_bytes(TENANT, record.digest).await.expect("read").expect("stored");
+            storage.put_component(TENANT, record, bytes).await.expect("stored");
+        }
+        for deployment in self.storage.deployments(TENANT).await.expect("read") {
+            storage.put_deployment(TENANT, deployment).await.expect("stored");
+        }
+        let kept: Vec<Entry> = self.entries(run).await.into_iter().take(entries).collect();
+        let mut previous = None;
+        for (place, entry) in kept.iter().enumerate() {
+            let state = RunState::of(&kept[..=place]).expect("a prefix of a journal is one");
+            let id = FrameId(place as u128 + 1);
+            let append = Append {
+                run,
+                position: entry.position,
+                entries: 1,
+                previous: previous.replace(id),
+                id,
+                frame: Frame::encode(std::slice::from_ref(entry)).into(),
+                rows: Rows { head: Some(state.head()), ..Rows::default() },
+            };
+            assert!(matches!(storage.append(append).await, Appended::Durable));
+        }
+        for digest in kept.iter().flat_map(|entry| payloads_of(&entry.kind)) {
+            let bytes = self.storage.payload(run, digest).await.expect("read").expect("stored");
+            storage.put_payload(run, digest, bytes).await.expect("stored");
+        }
+        let world = Arc::new(World::default());
+        world.lock().scripts.clone_from(&self.world.lock().scripts);
+        Rig::on(Arc::new(storage.crash()), world, self.warm_for).await
     }
 
     /// Uploads a guest and deploys it under its name.
@@ -226,16 +281,14 @@ impl Rig {
     /// Waits until the run has the status, for as long as it takes in virtual time up to a day.
     pub async fn until(&self, run: RunKey, wanted: impl Fn(&Head) -> bool) -> Head {
         let waiting = async {
+            let mut pause = Duration::from_millis(5);
             loop {
                 let head = self.head(run).await;
                 if wanted(&head) {
                     return head;
                 }
-                let seen = Position(self.entries(run).await.len() as u64);
-                tokio::select! {
-                    () = self.storage.grown(run, seen) => {}
-                    () = tokio::time::sleep(Duration::from_millis(50)) => {}
-                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 5 / 4).min(Duration::from_secs(60));
             }
         };
         let waited = tokio::time::timeout(Duration::from_secs(86_400), waiting).await;
@@ -318,6 +371,23 @@ impl Rig {
     pub fn worker(&self) -> &Worker {
         &self.worker
     }
+}
+
+fn payloads_of(kind: &Kind) -> Vec<Digest> {
+    let values = match kind {
+        Kind::Started(started) => vec![&started.input],
+        Kind::Asked(Asked { request: StepRequest::Call { input, .. }, .. }) => vec![input],
+        Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
+        Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Succeeded(value), .. })
+        | Kind::Answered(Answered { outcome: Outcome::Succeeded(value), .. })
+        | Kind::Finished(Finished { end: End::Succeeded(value), .. }) => vec![value],
+        _ => Vec::new(),
+    };
+    let digest = |value: &Value| match value {
+        Value::Stored { digest, .. } => Some(*digest),
+        Value::Inline(_) => None,
+    };
+    values.into_iter().filter_map(digest).collect()
 }
 
 /// An entry in a word or two.

@@ -70,10 +70,10 @@ pub async fn fails_for_good(ctx: Ctx) -> Result<(), Failure> {
     ctx.step(fail_for_good, ()).await
 }
 
-/// A function whose first attempt takes longer than its timeout.
+/// A function whose first attempt takes longer than its timeout, given a URL that does not answer.
 #[workflow]
-pub async fn times_out_once(ctx: Ctx) -> Result<u32, Failure> {
-    ctx.step(slow_at_first, ()).await
+pub async fn times_out_once(ctx: Ctx, url: String) -> Result<u32, Failure> {
+    ctx.step(slow_at_first, url).await
 }
 
 /// A function that waits inside its attempt; the milliseconds that passed on its own clock.
@@ -145,10 +145,10 @@ fn fail_for_good() -> Result<(), Failure> {
     Err(Failure::permanent("NO_WAY", "it cannot work").with_details(serde_json::json!({ "reason": 7 })))
 }
 
-#[function(retries = 3, backoff = "10ms", timeout = "200ms")]
-async fn slow_at_first(ctx: FnCtx) -> Result<u32, Failure> {
+#[function(retries = 3, backoff = "10ms", timeout = "200ms", hosts = ["http://127.0.0.1"])]
+async fn slow_at_first(ctx: FnCtx, url: String) -> Result<u32, Failure> {
     if ctx.attempt() == 1 {
-        ctx.sleep(Duration::from_secs(3600)).await?;
+        http::get(url).send().await?;
     }
     Ok(ctx.attempt())
 }
