@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::divergence::{describe, describe_proof};
 use crate::{
-    Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Failure, Fingerprint, Finished, Kind, Outcome,
-    Position, Proof, Timestamp, code,
+    Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Fingerprint, Finished, Kind, Outcome, Position,
+    Proof, Timestamp,
 };
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ pub struct Machine {
 #[derive(Debug)]
 struct RecordedEnd {
     fingerprint: Fingerprint,
-    out_of_fuel: bool,
+    trapped: bool,
     fuel_rule: FuelRule,
 }
 
@@ -166,10 +166,10 @@ impl Machine {
             Kind::Answered(answered) => self.answered(position, time, answered.step.0, answered.outcome.clone()),
             Kind::CancelReceived(cancel) => self.cancel_received(position, time, cancel.reason.clone()),
             Kind::Finished(Finished { end, fingerprint: Some(fingerprint), .. }) => {
-                // A guest may give a failure that code itself, but only the host gives it at the budget.
-                let out_of_fuel = matches!(end, End::Failed(failure) if Failure::from_value(failure).code == code::OUT_OF_FUEL)
-                    && fingerprint.fuel >= self.budget;
-                self.expect_end(*fingerprint, out_of_fuel, fuel_rule);
+                // What a guest had used when it trapped is counted only up to the engine's last look,
+                // so it does not bound how far a replay has to go to trap there again.
+                let trapped = matches!(end, End::Failed(_));
+                self.expect_end(*fingerprint, trapped, fuel_rule);
             }
             Kind::Finished(Finished { fingerprint: None, .. })
             | Kind::Started(_)
@@ -201,8 +201,8 @@ impl Machine {
     }
 
     /// The end that is on record, when a finished run is replayed.
-    pub fn expect_end(&mut self, fingerprint: Fingerprint, out_of_fuel: bool, fuel_rule: FuelRule) {
-        self.end = Some(RecordedEnd { fingerprint, out_of_fuel, fuel_rule });
+    pub fn expect_end(&mut self, fingerprint: Fingerprint, trapped: bool, fuel_rule: FuelRule) {
+        self.end = Some(RecordedEnd { fingerprint, trapped, fuel_rule });
     }
 
     /// An answer stands in the journal: on record, or just sequenced. The first one of an id counts.
@@ -321,7 +321,7 @@ impl Machine {
     /// The guest used up what it was allowed before its next recorded command or end.
     pub fn ran_past_record(&self) -> Option<Box<Divergence>> {
         let produced = format!("more computing than that after {} deliveries", self.deliveries);
-        let ends_so = self.recorded.is_empty() && self.end.as_ref().is_some_and(|end| end.out_of_fuel);
+        let ends_so = self.recorded.is_empty() && self.end.as_ref().is_some_and(|end| end.trapped);
         let divergence = self.before_what_is_recorded().filter(|_| !ends_so)?;
         Some(Box::new(Divergence { produced, ..divergence }))
     }
@@ -334,7 +334,7 @@ impl Machine {
             (Some(recorded), _) if recorded.proof.deliveries == self.deliveries => {
                 (recorded.proof.fuel.saturating_add(1), recorded.fuel_rule)
             }
-            (None, Some(end)) if !end.out_of_fuel && end.fingerprint.deliveries == self.deliveries => {
+            (None, Some(end)) if !end.trapped && end.fingerprint.deliveries == self.deliveries => {
                 (end.fingerprint.fuel.saturating_add(1), end.fuel_rule)
             }
             // The guest goes on to another delivery, so it stayed within its budget here.

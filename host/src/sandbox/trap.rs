@@ -123,7 +123,12 @@ fn is_allocation(panicked: &Panicked) -> bool {
 
 fn told(trap: Trap) -> String {
     let text = trap.to_string();
-    text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()
+    let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
+    match trap {
+        // Compilers put the guest's own stack at the bottom of its memory, so that it runs out of there.
+        Trap::MemoryOutOfBounds => format!("{text} (a bad pointer, or recursion too deep for the guest's own stack)"),
+        _ => text.to_owned(),
+    }
 }
 
 fn place(error: &wasmtime::Error) -> String {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
-    AttemptFailed, AttemptResumed, AttemptStarted, EffectAnswered, EffectId, EffectKind, EffectRecord, Failure, Kind,
-    Machine, Outcome, Random, StepId, StepRequest, Timestamp, Value, Verdict, code,
+    AttemptFailed, AttemptResumed, AttemptStarted, EffectAnswered, EffectId, EffectRecord, Failure, Kind, Machine,
+    Outcome, Random, StepId, StepRequest, Timestamp, Value, Verdict, code,
 };
 
 use super::check;
@@ -167,17 +167,9 @@ impl Making {
 /// The machine of an attempt that goes on: its recorded effects, and the answers that are there.
 fn recalling(run: &Run, inner: &Inner, on_record: OnRecord) -> Machine {
     let mut machine = Machine::new(on_record.started, run.started.limits.fuel);
-    for record in on_record.effects {
-        match record.kind {
-            EffectKind::Asked(asked) => {
-                let engine = run.core.sandbox.engine_name();
-                let rule = fuel_rule(&inner.state, record.position, engine, run.code.digest());
-                machine.expect((&asked).into(), asked.proof, rule);
-            }
-            EffectKind::Answered(answered) => {
-                machine.answered(record.position, record.time, answered.effect.0, answered.outcome);
-            }
-        }
+    let (engine, component) = (run.core.sandbox.engine_name(), run.code.digest());
+    for record in &on_record.effects {
+        machine.recall_effect(record, fuel_rule(&inner.state, record.position, engine, component));
     }
     machine
 }

@@ -23,6 +23,8 @@ use crate::{Code, Error};
 
 /// From the cancel's entry to the moment at which the host ends the run by itself.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(30);
+/// Enough for a person's words; an entry has to fit into a frame.
+const REASON_MAX_BYTES: usize = 4 << 10;
 /// A shorter wait is not worth a park: the run stays in hand.
 const PARK_MIN: Duration = Duration::from_millis(5);
 
@@ -305,6 +307,10 @@ impl Driver {
         let clock = run.now();
         let open: Vec<StepId> = inner.state.steps().keys().copied().collect();
         for step in open {
+            if let Some(failure) = inner.refused.remove(&step) {
+                inner.answer_failed(clock, step, &failure);
+                continue;
+            }
             let Some(state) = inner.state.step(step) else { continue };
             if state.cancel_asked {
                 inner.remove_timer(step);
@@ -611,6 +617,7 @@ fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
     inner.read.push(item.message);
     match item.body {
         InboxBody::Cancel { reason } => {
+            let reason = check::cut(&reason, REASON_MAX_BYTES).into();
             inner.sequence(now, Kind::CancelReceived(CancelReceived { message: item.message, reason }));
         }
     }

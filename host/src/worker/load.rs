@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use trackway_replay::{
-    BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Outcome,
-    Position, RunState, StepId,
+    BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
+    RunState,
 };
 use trackway_storage::{Append, Appended, InboxBody, Owner, Rows, RunKey, Storage};
 
@@ -65,39 +65,9 @@ pub(super) fn machine_of(state: &RunState, entries: &[Entry], engine: &str) -> M
 pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str, component: Digest) -> Machine {
     let mut machine = Machine::new(state.started_at(), state.started().limits.fuel);
     for entry in entries {
-        let rule = || fuel_rule(state, entry.position, engine, component);
-        match &entry.kind {
-            Kind::Asked(asked) => machine.expect(asked.into(), asked.proof, rule()),
-            Kind::Forgotten(forgotten) => {
-                machine.expect(about(forgotten.step, true, forgotten.proof.digest), forgotten.proof, rule());
-            }
-            Kind::StepCancelAsked(asked) => {
-                machine.expect(about(asked.step, false, asked.proof.digest), asked.proof, rule());
-            }
-            Kind::Answered(answered) => {
-                let outcome: Outcome = answered.outcome.clone();
-                machine.answered(entry.position, entry.time, answered.step.0, outcome);
-            }
-            Kind::CancelReceived(cancel) => {
-                machine.cancel_received(entry.position, entry.time, cancel.reason.clone());
-            }
-            Kind::Started(_)
-            | Kind::Claimed(_)
-            | Kind::AttemptStarted(_)
-            | Kind::AttemptResumed(_)
-            | Kind::EffectAsked(_)
-            | Kind::EffectAnswered(_)
-            | Kind::Failed(_)
-            | Kind::Finished(_) => {}
-        }
+        machine.recall(entry, fuel_rule(state, entry.position, engine, component));
     }
     machine
-}
-
-fn about(step: StepId, is_forget: bool, digest: Digest) -> trackway_replay::Command {
-    let id = step.0;
-    let act = if is_forget { trackway_replay::Act::Forget { id } } else { trackway_replay::Act::Cancel { id } };
-    trackway_replay::Command { act, digest, at: None }
 }
 
 pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use tokio::sync::{Notify, watch};
 use trackway_replay::{
-    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Phase, Position,
-    Random, RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
+    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position, Random,
+    RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
 };
 use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
 
@@ -57,6 +57,8 @@ pub(super) struct Inner {
     /// Attempts that are too far ahead of storage.
     pub waiting_for_room: Vec<Waker>,
     pub timers: BTreeSet<(Timestamp, StepId)>,
+    /// Steps on record that were refused when they were asked for, and not answered yet.
+    pub refused: BTreeMap<StepId, Failure>,
     /// Attempts that a task of this worker makes now.
     pub attempts: BTreeMap<StepId, LiveAttempt>,
     /// Open steps on record are being taken care of.
@@ -139,6 +141,7 @@ impl Run {
             guest: None,
             waiting_for_room: Vec::new(),
             timers: BTreeSet::new(),
+            refused: BTreeMap::new(),
             attempts: BTreeMap::new(),
             taken_up: false,
             aborts: Vec::new(),
@@ -416,15 +419,8 @@ pub(super) fn log_line(key: LogKey, time: Timestamp, nth: u32, text: [&str; 3]) 
 pub(super) fn fuel_rule(state: &RunState, position: Position, engine: &str, component: Digest) -> FuelRule {
     let claims = state.claims();
     let after = claims.partition_point(|claim| claim.from <= position);
-    match after.checked_sub(1).and_then(|last| claims.get(last)) {
-        Some(claim) if *claim.engine == *engine && claim.component == component => FuelRule::Exact,
-        Some(_) | None => FuelRule::Loose,
-    }
-}
-
-/// Whether a step that is on record still has something to be done for it.
-pub(super) fn is_idle(phase: &Phase) -> bool {
-    matches!(phase, Phase::Sleeping { .. } | Phase::Retrying { .. })
+    let claim = after.checked_sub(1).and_then(|last| claims.get(last));
+    claim.map_or(FuelRule::Loose, |claim| claim.fuel_rule(engine, component))
 }
 
 pub(super) fn cancelled(message: &str) -> Failure {

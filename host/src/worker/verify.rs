@@ -15,7 +15,7 @@ use trackway_storage::RunKey;
 use super::check;
 use super::code::code_of;
 use super::load::{Journal, machine_of_code, read_journal};
-use super::run::{fuel_rule, read_payload};
+use super::run::read_payload;
 use super::workflow::{cancel_body, nothing_open};
 use super::{Core, Worker};
 use crate::sandbox::{Code as GuestCode, Command, Delivery, End, Ended, GuestCall, GuestHost, Reply, Role, Stop};
@@ -54,15 +54,9 @@ impl Worker {
             None => (started.component, code_of(core, key.tenant, started.component).await?),
         };
         let engine = core.sandbox.engine_name();
-        let mut machine = machine_of_code(&state, &entries, engine, component);
-        let recorded = match entries.last().map(|entry| (&entry.kind, entry.position)) {
-            Some((Kind::Finished(finished), position)) => {
-                if let Some(fingerprint) = finished.fingerprint {
-                    let out_of_fuel = failure_code(&finished.end).is_some_and(|code| code == code::OUT_OF_FUEL);
-                    machine.expect_end(fingerprint, out_of_fuel, fuel_rule(&state, position, engine, component));
-                }
-                finished.fingerprint.map(|_| finished.end.clone())
-            }
+        let machine = machine_of_code(&state, &entries, engine, component);
+        let recorded = match entries.last().map(|entry| &entry.kind) {
+            Some(Kind::Finished(finished)) => finished.fingerprint.map(|_| finished.end.clone()),
             Some(_) | None => None,
         };
         let input = match &started.input {
@@ -153,13 +147,6 @@ fn is_same(recorded: &RunEnd, produced: &Result<String, Failure>) -> bool {
             matches!(Failure::from_value(recorded).code.as_str(), code::BAD_OUTPUT | code::TOO_LARGE)
         }
         (RunEnd::Succeeded(_), Err(_)) | (RunEnd::Cancelled { .. }, Ok(_)) | (RunEnd::Terminated { .. }, _) => false,
-    }
-}
-
-fn failure_code(end: &RunEnd) -> Option<String> {
-    match end {
-        RunEnd::Failed(failure) => Some(Failure::from_value(failure).code),
-        RunEnd::Succeeded(_) | RunEnd::Cancelled { .. } | RunEnd::Terminated { .. } => None,
     }
 }
 

@@ -38,7 +38,14 @@ impl WorkflowHost {
         let at = command.at.clone();
         let open = inner.machine.open_count();
         match inner.machine.ask(command, fuel) {
-            Decision::Recall { id } | Decision::Resume { id } => {
+            Decision::Recall { id } => {
+                self.catch_up(inner);
+                Ok(id)
+            }
+            Decision::Resume { id } => {
+                if let Some(failure) = request.refusal(&self.run, open) {
+                    inner.refused.insert(StepId(id), failure);
+                }
                 self.catch_up(inner);
                 Ok(id)
             }

@@ -327,19 +327,22 @@ fn a_recorded_end_without_fuel_left_is_reached_again() {
 }
 
 #[test]
-fn only_an_end_at_the_budget_was_out_of_fuel() {
-    let recalled = |fuel| {
-        let end = End::Failed(Failure::permanent(code::OUT_OF_FUEL, "so the guest says").to_value());
-        let fingerprint = Some(Fingerprint { commands: 0, deliveries: 0, fuel });
+fn a_failed_end_may_take_more_computing_than_was_counted_and_a_success_may_not() {
+    let recalled = |end| {
+        let fingerprint = Some(Fingerprint { commands: 0, deliveries: 0, fuel: 20 });
         let kind = Kind::Finished(crate::Finished { end, fingerprint, unread: Vec::new() });
         let mut machine = machine();
         machine.recall(&journal([kind])[0], FuelRule::Exact);
         machine
     };
-    assert_eq!(recalled(BUDGET).allowance(0), BUDGET);
-    assert!(recalled(BUDGET).ran_past_record().is_none());
-    assert_eq!(recalled(20).allowance(0), 21);
-    assert!(recalled(20).ran_past_record().is_some());
+    let mut failed = recalled(End::Failed(Failure::new(code::TRAP, "unreachable").to_value()));
+    assert_eq!(failed.allowance(0), BUDGET);
+    assert!(failed.ran_past_record().is_none());
+    assert!(failed.end(20).is_ok());
+    assert!(failed.end(21).is_err(), "what is counted is still compared");
+    let succeeded = recalled(End::Succeeded(crate::Value::null()));
+    assert_eq!(succeeded.allowance(0), 21);
+    assert!(succeeded.ran_past_record().is_some());
 }
 
 #[test]
