@@ -48,6 +48,17 @@ fn survives_a_crash_after_every_entry(guest: &str, workflow: &str, input: &str) 
 }
 
 #[test]
+fn the_example_hello() {
+    survives_a_crash_after_every_entry("hello", "hello", r#""you""#);
+}
+
+#[test]
+fn the_example_headlines() {
+    let input = r#"{"urls": ["http://world.test/a", "http://world.test/b", "http://world.test/c"]}"#;
+    survives_a_crash_after_every_entry("headlines", "headlines", input);
+}
+
+#[test]
 fn sequential_steps() {
     survives_a_crash_after_every_entry("parallel", "sequential", "3");
 }

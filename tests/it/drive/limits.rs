@@ -37,12 +37,12 @@ fn a_panic_in_a_function_is_a_failure() {
 
 #[test]
 fn deep_recursion_is_a_failure() {
-    fails_with("limits", "deep_recursion", "null", "TRAP", "recurs");
+    fails_with("limits", "deep_recursion", "null", "STACK_OVERFLOW", "");
 }
 
 #[test]
 fn deep_recursion_in_a_function_is_a_failure() {
-    fails_with("limits", "diving_function", "null", "TRAP", "recurs");
+    fails_with("limits", "diving_function", "null", "STACK_OVERFLOW", "");
 }
 
 #[test]

@@ -347,10 +347,6 @@ impl Rig {
         self.entries(run).await.iter().map(|entry| short(&entry.kind)).collect()
     }
 
-    pub async fn state(&self, run: RunKey) -> RunState {
-        RunState::of(&self.entries(run).await).expect("the journal can be folded")
-    }
-
     pub async fn cancel(&self, run: RunKey) -> Sent {
         let mut message = [0; 16];
         self.random.fill(&mut message);
