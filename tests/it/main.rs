@@ -6,3 +6,4 @@ mod examples;
 mod house;
 mod rig;
 mod sandbox;
+mod typed;

@@ -1,0 +1,162 @@
+//! What a person types: the real binary in a folder of its own, judged by its exit code and by what
+//! stands on standard output and standard error. It never looks into the process.
+
+mod newcomer;
+mod outputs;
+mod signals;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::rig::guests;
+
+const KEY: &str = "tw_for-tests-only";
+/// Longer than anything takes on a busy machine; who waits longer waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(300);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The program that users run, as `cargo build` leaves it.
+fn binary() -> PathBuf {
+    let binary = guests().with_file_name("debug").join("trackway");
+    assert!(binary.is_file(), "{} is missing; run `cargo build`", binary.display());
+    binary
+}
+
+/// A folder of a user who has set nothing.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `trackway` with these words, split at spaces.
+    fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.args(words.split(' ').filter(|word| !word.is_empty())).current_dir(self.path());
+        command.env_remove("TRACKWAY_SERVER").env_remove("TRACKWAY_KEY").env_remove("TRACKWAY_DATA");
+        command.env("XDG_CONFIG_HOME", self.path().join("config")).env("XDG_DATA_HOME", self.path().join("share"));
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+/// What a command left.
+struct Left {
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> Left {
+    left(command.output().expect("the binary starts"))
+}
+
+#[track_caller]
+fn left(output: Output) -> Left {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    let exit = output.status.code().expect("it ended by itself");
+    Left { exit, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+impl Left {
+    #[track_caller]
+    fn expect(self, exit: i32) -> Left {
+        assert_eq!(self.exit, exit, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// An error with this exit code and this code of its own, and nothing on standard output.
+    #[track_caller]
+    fn refused(self, exit: i32, code: &str) -> Left {
+        let left = self.expect(exit);
+        assert!(left.stderr.contains(&format!("[{code}]")), "no {code} in:\n{}", left.stderr);
+        assert!(left.stderr.contains("next:") && left.stdout.is_empty(), "{}\n{}", left.stdout, left.stderr);
+        left
+    }
+
+    fn line(&self) -> &str {
+        self.stdout.trim_end()
+    }
+}
+
+/// `trackway server` on a free port.
+struct Server {
+    place: Place,
+    url: String,
+    child: Child,
+    /// Kept, or the process could not write to it any more.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(place: Place, flags: &str) -> Server {
+        let mut command = place.command(&format!("server --listen 127.0.0.1:0 --data data -o id {flags}"));
+        let log = std::fs::File::options().create(true).append(true).open(place.path().join("log")).expect("a log");
+        let mut child =
+            command.env("TRACKWAY_KEY", KEY).stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut url = String::new();
+        stdout.read_line(&mut url).expect("its first line");
+        let server = Server { place, url: url.trim().to_owned(), child, _stdout: stdout };
+        assert!(server.url.starts_with("http://"), "the server did not come up:\n{}", server.log());
+        server
+    }
+
+    fn with_guest(guest: &str, flags: &str) -> Server {
+        let server = Server::start(Place::new(), "");
+        run(server.trackway("deploy").arg(guests().join(format!("{guest}.wasm"))).args(flags.split_whitespace()))
+            .expect(0);
+        server
+    }
+
+    fn trackway(&self, words: &str) -> Command {
+        let mut command = self.place.command(words);
+        command.env("TRACKWAY_SERVER", &self.url).env("TRACKWAY_KEY", KEY);
+        command
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits for the end of the process; gives back its place.
+    fn wait(mut self) -> (Option<i32>, Place) {
+        let status = wait_for(&mut self.child);
+        let place = std::mem::replace(&mut self.place, Place::new());
+        (status.code(), place)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already where a test ended it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the process does not end");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(status.expect("there is a kill").success());
+}
