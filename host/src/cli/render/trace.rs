@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use trackway_replay::trace::{Activation, Row, RowStatus, Shown, Trace, What};
-use trackway_replay::{Failure, StepId, Timestamp};
+use trackway_replay::{Failure, Status, StepId, Timestamp};
 
 use super::{VALUE_WIDTH, indented, json, status};
 use crate::api::model::Run;
@@ -112,7 +112,8 @@ fn footer(run: &Run, trace: &Trace, look: Look) -> String {
     if let Some(reason) = header.and_then(|header| header.reason.as_ref()) {
         text.push_str(&named("reason", &clean(reason), "  ", look.paint));
     }
-    if let (None, Some(message)) = (header.and_then(|header| header.failure.as_ref()), &run.message) {
+    // What a run is stuck on stands in no journal.
+    if let (Status::Stuck, Some(message)) = (run.status, &run.message) {
         let code = run.code.as_deref().unwrap_or_default();
         text.push_str(&named("because", &clean(&format!("{code}: {message}")), "  ", look.paint));
     }
@@ -185,7 +186,8 @@ fn branch(
     origin: Timestamp,
     look: Look,
 ) {
-    let number = if place.lead.is_empty() { format!("{} ", row.id) } else { String::new() };
+    let is_step = place.lead.is_empty() && !matches!(row.what, What::Cancel { .. });
+    let number = if is_step { format!("{} ", row.id) } else { String::new() };
     text.push_str(&line(row, &format!("{}{number}", place.lead), origin, look));
     let below = children.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
     for (number, child) in below.iter().enumerate() {
