@@ -6,7 +6,8 @@ use super::{Payloads, Row, RowStatus, Shown, Trace, What, payloads_wanted, trace
 use crate::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Digest, EffectAnswered,
     EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Finished, Forgotten, Kind, Limits, MessageId,
-    Outcome, Position, Proof, RunId, Started, Status, StepCancelAsked, StepId, StepRequest, Timestamp, Value, code,
+    Outcome, Position, Proof, RunId, RunState, Started, Status, StepCancelAsked, StepId, StepRequest, Timestamp, Value,
+    code,
 };
 
 const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 0 };
@@ -351,7 +352,8 @@ fn every_beginning_of_a_journal_has_a_trace_and_rows_keep_their_ids() {
         assert_eq!(trace.unplaced, []);
         let ids: Vec<_> = trace.rows.iter().map(|row| row.id.clone()).collect();
         assert!(before.iter().all(|id| ids.contains(id)), "a row vanished at {end}");
-        assert_eq!(trace.run.is_some(), end > 0);
+        let folded = RunState::of(&entries[..end]).ok().map(|state| state.status());
+        assert_eq!(trace.run.map(|run| run.status), folded, "at {end}: one status, however it is folded");
         before = ids;
     }
 }
