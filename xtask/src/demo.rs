@@ -105,7 +105,8 @@ fn tell_what_was_not_repeated(trace: &Trace, pages: Option<&Pages>) -> Result<()
         for url in urls_of(trace, step) {
             let Some(pages) = pages else { continue };
             let (asked, needed) = (pages.asked(&url), pages.asks_needed(&url));
-            println!("             {url}  asked for {asked} times, as often as it takes it to answer");
+            let refused = if needed > 1 { ", the first time it answered 503" } else { "" };
+            println!("             {url}  asked for {asked}x in all{refused}");
             ensure!(asked == needed, "{url} was asked for {asked} times instead of {needed}");
         }
     }
@@ -113,7 +114,12 @@ fn tell_what_was_not_repeated(trace: &Trace, pages: Option<&Pages>) -> Result<()
         println!("    effect {:<8} answered before the kill, not repeated", effect.id);
     }
     for effect in &recalled.open {
-        println!("    effect {:<8} was open at the kill: asked for again with the same key", effect.id);
+        let key = if matches!(&effect.what, What::Http(http) if http.idempotency_key.is_some()) {
+            ", under the same idempotency key"
+        } else {
+            ""
+        };
+        println!("    effect {:<8} was open at the kill: asked for again{key}", effect.id);
     }
     println!("    {} finished steps, 0 of them done again", recalled.steps.len());
     Ok(())
@@ -158,7 +164,8 @@ fn show(command: &mut Command) -> Result<()> {
     let words = command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     println!("    $ trackway {words}");
     flush();
-    let status = command.stdin(Stdio::null()).status().context("cannot start trackway")?;
+    // As on a terminal, also where this program's own output goes to a file.
+    let status = command.args(["-o", "text"]).stdin(Stdio::null()).status().context("cannot start trackway")?;
     ensure!(status.success(), "`trackway {words}` ended with {status}");
     Ok(())
 }

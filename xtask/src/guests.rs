@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{flush, run_quietly, say};
+use crate::process::{flush, say};
 use crate::tree;
 use toolchain::{Guest, Toolchain};
 
@@ -34,16 +34,18 @@ pub fn build() -> Result<()> {
     Ok(())
 }
 
-/// Runs the examples' own tests, on this machine, as whoever copied one would.
-pub fn test_examples() -> Result<()> {
-    let sdk = tree::root().join("guest-sdk/rust");
-    for example in WORKSPACES.iter().filter(|workspace| workspace.starts_with("examples/")) {
+/// A cargo command in each of their workspaces, for this machine: they are tested and checked here too.
+pub fn native(task: &str) -> Vec<(&'static str, Command)> {
+    let command = |workspace: &'static str| {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.arg("test").arg("--target-dir").arg(tree::target().join("examples"));
-        command.arg("--config").arg(toolchain::patch("trackway-sdk", &sdk)).current_dir(tree::root().join(example));
-        run_quietly(&format!("tests of {example}"), &mut command)?;
-    }
-    Ok(())
+        command.arg(task).current_dir(tree::root().join(workspace));
+        if task != "fmt" {
+            command.arg("--config").arg(toolchain::patch("trackway-sdk", &tree::root().join("guest-sdk/rust")));
+            command.arg("--target-dir").arg(tree::target().join("guests-native"));
+        }
+        (workspace, command)
+    };
+    WORKSPACES.into_iter().map(command).collect()
 }
 
 fn copy_modules(from: &Path) -> Result<()> {
