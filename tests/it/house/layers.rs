@@ -10,7 +10,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmparser", &["host/src/sandbox/", "host/src/sandbox.rs"]),
     ("wit_component", &["host/src/sandbox/", "host/src/sandbox.rs"]),
     ("sled", &["host/storage/"]),
-    ("reqwest", &["host/src/effects/", "host/src/cli/client.rs"]),
+    ("reqwest", &["host/src/effects/", "host/src/cli/client.rs", "tests/"]),
     ("rustls", &["host/src/effects/", "host/src/cli/client.rs"]),
     ("axum", &["host/src/api/", "tests/"]),
     ("clap", &["host/src/cli/", "host/src/main.rs"]),
