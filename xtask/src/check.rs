@@ -31,9 +31,11 @@ pub fn check() -> Result<()> {
     guests_look_good(&mut tally);
     tally.stage("licences and sources", licences());
     advisories(&mut tally);
-    let built = run("building the program", cargo("build").args(["--package", "trackway"]));
+    // The program and the tests at once: one after the other would build the engine's users twice, with
+    // other features.
+    let built = run("building everything", cargo("build").args(["--workspace", "--all-targets"]));
     let can_test = built.is_ok();
-    tally.stage("building the program", built);
+    tally.stage("building everything", built);
     if can_test {
         let mut all = cargo("test");
         all.args(["--workspace", "--no-fail-fast"]);
