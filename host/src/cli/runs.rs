@@ -147,7 +147,7 @@ async fn print_logs(
             None => break,
         }
     }
-    lines.sort_by(|one, other| one.time.cmp(&other.time));
+    lines.sort_by_key(|line| line.time);
     shown.extend(lines.iter().map(|line| line.id.clone()));
     match output.format {
         Format::Text => output.raw(&render::lists::logs(&lines, run.started_at.0, output.paint)),
