@@ -98,7 +98,7 @@ impl Code {
     pub async fn call(self: Arc<Self>, call: GuestCall, host: Box<dyn GuestHost>) -> End {
         let runtime = Arc::clone(&self.runtime);
         // Declared before the store, so freed after it.
-        let Some(_slot) = runtime.slots.take(self.cost).await else {
+        let Some(_slot) = runtime.slots.take(call.role, self.cost).await else {
             return End::of_host(Error::new(crate::Code::Stopping, "the sandbox is closed"));
         };
         let entrance = match self.entrance(call.role) {
@@ -184,7 +184,7 @@ fn within(output: std::result::Result<String, String>, value_bytes_max: u32) -> 
 
 async fn describe(runtime: &Runtime, component: &Component, cost: u32) -> Result<String> {
     let bad = |message: String| Error::new(crate::Code::BadManifest, message);
-    let Some(_slot) = runtime.slots.take(cost).await else {
+    let Some(_slot) = runtime.slots.take(Role::Function, cost).await else {
         return Err(Error::new(crate::Code::Stopping, "the sandbox is closed"));
     };
     let limits = Limits { memory_bytes: DESCRIBE_MEMORY_BYTES, ..Limits::default() };

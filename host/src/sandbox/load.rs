@@ -7,7 +7,7 @@ use super::compile::Compiler;
 use super::engine::{self, Purpose};
 use super::gate;
 use super::manifest::Manifest;
-use super::slots::{Pressure, Slots};
+use super::slots::{Pressure, SLOTS_MIN, Slots};
 use super::tick::{SlowLane, Ticker};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -57,13 +57,14 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn new(options: Options) -> Result<Sandbox> {
         let internal = |error: wasmtime::Error| Error::new(crate::Code::Internal, format!("sandbox: {error:#}"));
-        let engine = engine::build(Purpose::Run { slots: options.slots })?;
+        let slots = options.slots.max(SLOTS_MIN);
+        let engine = engine::build(Purpose::Run { slots })?;
         let name = engine::name();
         let cache = Cache::open(&options.cache, options.key, format!("{name}/{}", engine::compatibility(&engine)))?;
         let ticker = Ticker::start(&engine)
             .map_err(|error| Error::new(crate::Code::Internal, format!("no thread for ticks: {error}")))?;
         let linkers = Linkers::new(&engine).map_err(internal)?;
-        let (lane, slots) = (SlowLane::for_cores(options.cores), Slots::new(options.slots));
+        let (lane, slots) = (SlowLane::for_cores(options.cores), Slots::new(slots));
         Ok(Sandbox {
             runtime: Arc::new(Runtime { engine, ticker, lane, slots, linkers }),
             name: name.into(),

@@ -1,5 +1,6 @@
 //! Places for live instances. A call that finds none waits in order; it never fails for that.
 
+use super::Role;
 use super::engine::{MEMORIES_PER_SLOT, TABLES_PER_SLOT};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +12,8 @@ use wasmtime::component::Component;
 pub const SLOTS_DEFAULT: u32 = 2_000;
 /// No component may need more than this part of all slots.
 const SHARE_MAX: u32 = 4;
+/// One for a workflow, one for a function.
+pub const SLOTS_MIN: u32 = 2;
 
 /// How full the pool of instances is. Whoever keeps idle instances warm should end some when `free`
 /// runs short, and must when `waiting` is not zero: the waiting cannot go on otherwise.
@@ -24,7 +27,10 @@ pub struct Pressure {
 
 pub struct Slots {
     total: u32,
-    free: Arc<Semaphore>,
+    /// A workflow may wait for functions, and a function waits for nobody that needs a slot. So each
+    /// has a share of its own, and however many workflows wait, functions go on.
+    workflows: Arc<Semaphore>,
+    functions: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
@@ -33,7 +39,9 @@ pub struct Slot(#[expect(dead_code, reason = "dropping it frees the slot")] Owne
 
 impl Slots {
     pub fn new(total: u32) -> Slots {
-        Slots { total, free: Arc::new(Semaphore::new(total as usize)), waiting: AtomicUsize::new(0) }
+        let share = Arc::new(Semaphore::new((total / 2) as usize));
+        let rest = Arc::new(Semaphore::new((total - total / 2) as usize));
+        Slots { total, workflows: share, functions: rest, waiting: AtomicUsize::new(0) }
     }
 
     /// How many slots an instance of `component` takes, if it may run here at all.
@@ -43,18 +51,22 @@ impl Slots {
         (cost <= (self.total / SHARE_MAX).max(1)).then_some(cost.max(1))
     }
 
-    pub async fn take(&self, cost: u32) -> Option<Slot> {
-        if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(cost) {
+    pub async fn take(&self, role: Role, cost: u32) -> Option<Slot> {
+        let share = match role {
+            Role::Workflow => &self.workflows,
+            Role::Function => &self.functions,
+        };
+        if let Ok(permit) = Arc::clone(share).try_acquire_many_owned(cost) {
             return Some(Slot(permit));
         }
         let _waiting = Waiting::among(&self.waiting);
-        Arc::clone(&self.free).acquire_many_owned(cost).await.ok().map(Slot)
+        Arc::clone(share).acquire_many_owned(cost).await.ok().map(Slot)
     }
 
     pub fn pressure(&self) -> Pressure {
         Pressure {
             slots: self.total,
-            free: self.free.available_permits() as u32,
+            free: (self.workflows.available_permits() + self.functions.available_permits()) as u32,
             waiting: self.waiting.load(Ordering::Relaxed) as u32,
         }
     }

@@ -101,4 +101,6 @@ fn evict_expired(core: &Core) {
     let warm_for = u64::try_from(core.options.warm_for.as_micros()).unwrap_or(u64::MAX);
     let since = Timestamp(now.0.saturating_sub(warm_for));
     while core.registry.evict(since).is_some() {}
+    // Somebody waits for what warm runs hold.
+    while core.sandbox.pressure().waiting > 0 && core.registry.evict(Timestamp(u64::MAX)).is_some() {}
 }

@@ -76,7 +76,7 @@ async fn more_loopers_than_places_in_the_slow_lane_all_go_on() {
 #[tokio::test]
 async fn calls_wait_in_order_when_no_slot_is_free() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sandbox = Sandbox::new(Options { slots: 1, ..options(folder.path()) }).expect("a sandbox");
+    let sandbox = Sandbox::new(Options { slots: 2, ..options(folder.path()) }).expect("a sandbox");
     let place = Place { sandbox, folder };
     let code = place.code(TextGuest::of_run(|_| "(call $next (i32.const 64))".to_owned())).await;
     let waiting = || Scripted { pending: u32::MAX, ..Scripted::default() };
@@ -86,12 +86,12 @@ async fn calls_wait_in_order_when_no_slot_is_free() {
     let mut third = Box::pin(code.call(endless(), Box::<Scripted>::default()));
     assert!(poll_once(&mut second).is_pending());
     assert!(poll_once(&mut third).is_pending());
-    assert_eq!(place.sandbox.pressure(), Pressure { slots: 1, free: 0, waiting: 2 });
+    assert_eq!(place.sandbox.pressure(), Pressure { slots: 2, free: 1, waiting: 2 });
     drop(first);
     assert!(poll_once(&mut third).is_pending(), "the second asked first");
     assert!(matches!(second.await.how, Ended::Stopped));
     assert!(matches!(third.await.how, Ended::Stopped));
-    assert_eq!(place.sandbox.pressure(), Pressure { slots: 1, free: 1, waiting: 0 });
+    assert_eq!(place.sandbox.pressure(), Pressure { slots: 2, free: 2, waiting: 0 });
 }
 
 #[tokio::test]
