@@ -5,3 +5,4 @@ mod crash;
 mod limits;
 mod steps;
 mod time;
+mod trouble;

@@ -10,8 +10,9 @@ use trackway::effects::{Effects, HttpCall, Randomness, SystemClock};
 use trackway::sandbox::{self, Compiler, Sandbox};
 use trackway::worker::{Options, Parts, Spawner, Start, StartKeyRequest, Worker};
 use trackway_replay::{
-    Answered, Asked, Digest, EffectAnswered, EffectAsked, EffectRequest, End, Entry, Failure, Finished, Frame, FrameId,
-    Head, Kind, MessageId, Outcome, Position, RunState, Status, StepRequest, TenantId, Timestamp, Value,
+    Answered, Asked, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, End, Entry, Epoch, Failure, Finished,
+    Frame, FrameId, Head, Kind, MessageId, Outcome, Position, RunState, Status, StepRequest, TenantId, Timestamp,
+    Value,
 };
 use trackway_storage::{
     Append, Appended, ComponentRecord, Deployment, InboxBody, InboxItem, MemoryStorage, Rows, RunKey, Sent, Storage,
@@ -191,6 +192,17 @@ impl Rig {
     /// Starts a worker on the first `entries` of a journal, as a crash would have left it, with one
     /// entry in each frame.
     pub async fn cut(&self, run: RunKey, entries: usize) -> Rig {
+        let kept = self.entries(run).await.into_iter().take(entries).map(|entry| vec![entry]).collect();
+        self.with_frames(run, kept).await
+    }
+
+    /// The same with the first `frames` frames as they stand.
+    pub async fn cut_at_frame(&self, run: RunKey, frames: usize) -> Rig {
+        let kept = self.frames(run).await.into_iter().take(frames).collect();
+        self.with_frames(run, kept).await
+    }
+
+    async fn with_frames(&self, run: RunKey, frames: Vec<Vec<Entry>>) -> Rig {
         let storage = MemoryStorage::new();
         for record in self.storage.components(TENANT).await.expect("read") {
             let bytes = self.storage.component_bytes(TENANT, record.digest).await.expect("read").expect("stored");
@@ -199,20 +211,16 @@ impl Rig {
         for deployment in self.storage.deployments(TENANT).await.expect("read") {
             storage.put_deployment(TENANT, deployment).await.expect("stored");
         }
-        let kept: Vec<Entry> = self.entries(run).await.into_iter().take(entries).collect();
+        let mut kept: Vec<Entry> = Vec::new();
         let mut previous = None;
-        for (place, entry) in kept.iter().enumerate() {
-            let state = RunState::of(&kept[..=place]).expect("a prefix of a journal is one");
-            let id = FrameId(place as u128 + 1);
-            let append = Append {
-                run,
-                position: entry.position,
-                entries: 1,
-                previous: previous.replace(id),
-                id,
-                frame: Frame::encode(std::slice::from_ref(entry)).into(),
-                rows: Rows { head: Some(state.head()), ..Rows::default() },
-            };
+        for frame in frames {
+            let id = FrameId(kept.len() as u128 + 1);
+            let position = frame[0].position;
+            let (entries, bytes) = (frame.len() as u32, Frame::encode(&frame).into());
+            kept.extend(frame);
+            let head = RunState::of(&kept).expect("a prefix of a journal is one").head();
+            let rows = Rows { head: Some(head), ..Rows::default() };
+            let append = Append { run, position, entries, previous: previous.replace(id), id, frame: bytes, rows };
             assert!(matches!(storage.append(append).await, Appended::Durable));
         }
         for digest in kept.iter().flat_map(|entry| payloads_of(&entry.kind)) {
@@ -339,8 +347,38 @@ impl Rig {
     }
 
     pub async fn entries(&self, run: RunKey) -> Vec<Entry> {
+        self.frames(run).await.into_iter().flatten().collect()
+    }
+
+    /// The entries of each frame.
+    pub async fn frames(&self, run: RunKey) -> Vec<Vec<Entry>> {
         let frames = self.storage.frames(run, Position::FIRST, usize::MAX).await.expect("read");
-        frames.iter().flat_map(|frame| Frame::decode(&frame.frame).expect("a frame").entries).collect()
+        frames.iter().map(|frame| Frame::decode(&frame.frame).expect("a frame").entries).collect()
+    }
+
+    /// Another worker takes the run over, although nobody died.
+    pub async fn usurp(&self, run: RunKey) {
+        let frames = self.storage.frames(run, Position::FIRST, usize::MAX).await.expect("read");
+        let last = frames.last().expect("the run has begun");
+        let entries = self.entries(run).await;
+        let before = &entries[entries.len() - 1];
+        let claimed = Claimed { worker: "other".into(), engine: "other".into(), component: Digest::of(b"other") };
+        let entry = Entry {
+            position: before.position.plus(1),
+            epoch: Epoch(before.epoch.0 + 1),
+            time: before.time,
+            kind: Kind::Claimed(claimed),
+        };
+        let append = Append {
+            run,
+            position: entry.position,
+            entries: 1,
+            previous: Some(last.id),
+            id: FrameId(u128::MAX),
+            frame: Frame::encode(&[entry]).into(),
+            rows: Rows::default(),
+        };
+        assert!(matches!(self.storage.append(append).await, Appended::Durable));
     }
 
     pub async fn kinds(&self, run: RunKey) -> Vec<String> {

@@ -1,0 +1,63 @@
+//! Storage that fails, and two owners of one run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use trackway_replay::Status;
+use trackway_storage::{Faults, MemoryStorage};
+
+use crate::rig::{Rig, in_virtual_time};
+
+/// Enough for each kind of fault to meet each kind of frame; more are a matter of a longer run.
+const SEEDS: u64 = 25;
+
+#[test]
+fn a_run_ends_right_on_storage_that_fails_delays_and_forgets_to_answer() {
+    for seed in 0..SEEDS {
+        in_virtual_time(async move {
+            let faults = Faults {
+                refused_permille: 0,
+                unknown_stands_permille: 80,
+                unknown_lost_permille: 80,
+                unknown_late_permille: 80,
+                delay_max: Duration::from_millis(20),
+            };
+            let storage = Arc::new(MemoryStorage::with_faults(seed, faults));
+            let rig = Rig::on(storage, Arc::default(), Duration::from_secs(3)).await;
+            rig.deploy("effects").await;
+            let plan = r#"{"url": "http://world.test", "steps": 3, "requests": 2, "pause_ms": 40}"#;
+            let one = rig.start("effects", "posts", plan).await;
+            let other = rig.start("effects", "posts_at_once", plan).await;
+            for run in [one, other] {
+                assert_eq!(rig.ended(run).await.status, Status::Succeeded, "seed {seed}");
+                rig.replays(run).await;
+            }
+            let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+            rig.world.asked().into_iter().filter_map(|contact| contact.key).for_each(|key| {
+                *asked.entry(key).or_default() += 1;
+            });
+            assert!(asked.values().all(|times| *times == 1), "seed {seed}: something was asked twice: {asked:?}");
+            assert_eq!(asked.len(), 12, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn an_owner_that_was_overtaken_lets_go_and_writes_nothing_more() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("effects").await;
+        rig.world.take(Duration::from_secs(10));
+        let plan = r#"{"url": "http://world.test", "steps": 1, "requests": 2}"#;
+        let run = rig.start("effects", "posts", plan).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        rig.usurp(run).await;
+        let stood = rig.entries(run).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(rig.entries(run).await, stood, "the overtaken owner wrote on");
+        assert_eq!(rig.world.asked().len(), 1, "it began no effect after it was overtaken");
+        let rig = rig.crash().await;
+        assert_eq!(rig.ended(run).await.status, Status::Succeeded);
+        rig.replays(run).await;
+    });
+}
