@@ -110,6 +110,9 @@ pub(super) struct LiveAttempt {
     pub idle_until: Option<Timestamp>,
 }
 
+/// Values on their way to the store.
+pub(super) type Payloads = Vec<(Digest, Bytes)>;
+
 /// What a run begins an activation with.
 pub(super) struct Loaded {
     pub machine: Machine,
@@ -332,7 +335,7 @@ impl Inner {
     }
 
     /// Splits what the next frame must bring along: files to write before it, rows to go with it.
-    pub fn take_payloads(&mut self) -> (Vec<(Digest, Bytes)>, Vec<(Digest, Bytes)>) {
+    pub fn take_payloads(&mut self) -> (Payloads, Payloads) {
         let payloads = std::mem::take(&mut self.payloads);
         let bytes = |(digest, text): (Digest, Arc<str>)| (digest, Bytes::copy_from_slice(text.as_bytes()));
         let (files, rows): (Vec<_>, Vec<_>) =

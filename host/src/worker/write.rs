@@ -4,11 +4,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Digest, Frame, FrameId, Position};
+use trackway_replay::{Frame, FrameId, Position};
 use trackway_storage::{Append, Appended, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
-use super::run::{Inner, Run};
+use super::run::{Inner, Payloads, Run};
 
 /// Between two tries of an append whose outcome is not known, or that found no room.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -57,7 +57,7 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     Some(Box::pin(write(run.core.clone(), append, files)))
 }
 
-async fn write(core: Arc<Core>, append: Append, files: Vec<(Digest, Bytes)>) -> Written {
+async fn write(core: Arc<Core>, append: Append, files: Payloads) -> Written {
     let end = append.position.plus(u64::from(append.entries));
     let is_first = append.position == Position::FIRST;
     for (digest, bytes) in files {

@@ -1,0 +1,144 @@
+//! How a run ends: by its workflow, by the host, or not at all because it is stuck.
+
+use std::sync::Arc;
+use trackway_replay::{
+    End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, MessageId, Status, Timestamp, Value, code,
+};
+use trackway_storage::Owner;
+
+use super::wake::receive;
+use super::{Driver, Stop};
+use crate::sandbox::{End, Ended};
+use crate::worker::check;
+use crate::worker::run::{Inner, Run, Stopping};
+use crate::{Code, Error};
+
+impl Driver {
+    pub(super) async fn guest_ended(&mut self, end: End) -> Option<Stop> {
+        let run = self.active.run.clone();
+        let result = match end.how {
+            Ended::Returned(Ok(output)) => {
+                check::value(&output, &run.started.limits, code::BAD_OUTPUT).map(|()| output)
+            }
+            Ended::Returned(Err(failure)) => Err(Failure::from_guest(&failure)),
+            Ended::Trapped(failure) => match trouble_of(&run, &failure) {
+                Some(error) => return Some(self.stuck(error).await),
+                None => Err(failure),
+            },
+            Ended::HostFailed(error) => {
+                tracing::error!(run = %run.key.run, %error, "the workflow's instance failed on the host's side");
+                return Some(self.release().await);
+            }
+            Ended::Stopped => {
+                let stop = run.lock().stop.take();
+                match stop {
+                    Some(Stopping::Diverged(divergence)) => {
+                        return Some(self.stuck(Error::new(Code::Diverged, divergence.to_string())).await);
+                    }
+                    Some(Stopping::Unreadable(error)) => return Some(self.stuck(error).await),
+                    Some(Stopping::GuestFailed(failure)) => Err(failure),
+                    Some(Stopping::Gone) | None => return Some(Stop::Gone),
+                }
+            }
+        };
+        Some(self.returned(result, end.fuel).await)
+    }
+
+    /// The workflow has come to its end, by itself.
+    pub(super) async fn returned(&mut self, result: Result<String, Failure>, fuel: u64) -> Stop {
+        let run = self.active.run.clone();
+        let ended = {
+            let mut inner = run.lock();
+            match inner.machine.end(fuel) {
+                Err(divergence) => Err(Error::new(Code::Diverged, divergence.to_string())),
+                Ok(fingerprint) => Ok((end_of(&mut inner, result), fingerprint)),
+            }
+        };
+        match ended {
+            Ok((end, fingerprint)) => self.finish(end, Some(fingerprint)).await,
+            Err(error) => self.stuck(error).await,
+        }
+    }
+
+    pub(super) async fn finish(&mut self, end: RunEnd, fingerprint: Option<Fingerprint>) -> Stop {
+        let run = self.active.run.clone();
+        let unread = match run.core.storage.inbox(run.key).await {
+            Ok(items) => items.into_iter().map(|item| item.message).collect::<Vec<MessageId>>(),
+            Err(_) => Vec::new(),
+        };
+        {
+            let mut inner = run.lock();
+            // From here on no attempt writes; they are stopped when the end is durable.
+            let live = std::mem::take(&mut inner.attempts);
+            let last = inner.end();
+            inner.aborts.extend(live.into_values().map(|live| (last, live.abort)));
+            let unread = unread.into_iter().filter(|message| !inner.seen.contains(message)).collect();
+            inner.sequence(run.now(), Kind::Finished(Finished { end, fingerprint, unread }));
+        }
+        self.write_all(Owner::End).await.unwrap_or(Stop::Ended)
+    }
+
+    /// A stuck run can be cancelled as it is: its guest is not asked.
+    pub(super) async fn asked_to_cancel(&mut self) -> Option<Arc<str>> {
+        let run = self.active.run.clone();
+        let items = run.core.storage.inbox(run.key).await.ok()?;
+        let mut inner = run.lock();
+        items.into_iter().for_each(|item| receive(&mut inner, run.now(), item));
+        inner.state.cancel().map(|cancel| cancel.reason.clone())
+    }
+
+    /// Keeps the run as it is for somebody to look at: nothing is appended.
+    pub(super) async fn stuck(&mut self, error: Error) -> Stop {
+        let run = &self.active.run;
+        tracing::error!(run = %run.key.run, %error, "the run is stuck");
+        if let Some(reason) = self.asked_to_cancel().await {
+            return self.finish(RunEnd::Cancelled { reason }, None).await;
+        }
+        let run = &self.active.run;
+        let head = stuck_head(run.lock().state.head(), run.now(), &error);
+        self.writing = None;
+        match run.core.storage.park(run.key, None, Some(head)).await {
+            Ok(()) => Stop::Ended,
+            Err(error) => {
+                tracing::error!(run = %run.key.run, %error, "the run cannot be marked as stuck");
+                Stop::Held
+            }
+        }
+    }
+}
+
+/// A trap while the workflow does again what is on record is never the run's end.
+fn trouble_of(run: &Run, failure: &Failure) -> Option<Error> {
+    let inner = run.lock();
+    let ran_past = if failure.code == code::OUT_OF_FUEL { inner.machine.ran_past_record() } else { None };
+    match ran_past {
+        Some(divergence) => Some(Error::new(Code::Diverged, divergence.to_string())),
+        None if !inner.machine.has_caught_up() => Some(Error::new(Code::RecallTrapped, failure.to_string())),
+        None => None,
+    }
+}
+
+pub(in crate::worker) fn stuck_head(head: Head, now: Timestamp, error: &Error) -> Head {
+    Head {
+        status: Status::Stuck,
+        waiting: None,
+        due: None,
+        changed: now,
+        code: Some(error.code.text().into()),
+        message: Some(error.message.clone().into()),
+        ..head
+    }
+}
+
+/// How the run ends, from what its workflow returned. A workflow that gives its cancel back ends
+/// as cancelled.
+fn end_of(inner: &mut Inner, result: Result<String, Failure>) -> RunEnd {
+    match result {
+        Ok(output) => RunEnd::Succeeded(inner.value(&output, Value::INLINE_MAX_BYTES)),
+        Err(failure) if failure.code == code::CANCELLED && inner.machine.cancel_was_delivered() => {
+            let reason = inner.state.cancel().map(|cancel| cancel.reason.clone()).unwrap_or_default();
+            RunEnd::Cancelled { reason }
+        }
+        Err(failure) => RunEnd::Failed(failure.to_value()),
+    }
+}

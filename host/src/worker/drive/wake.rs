@@ -1,0 +1,120 @@
+//! What a run wakes for: steps that are open on record, timers that are due, what came into the inbox.
+
+use std::sync::Arc;
+use trackway_replay::{CancelReceived, Kind, Outcome, Phase, StepId, Timestamp, Value};
+use trackway_storage::{InboxBody, InboxItem};
+
+use super::Driver;
+use crate::worker::attempt::{self, OnRecord};
+use crate::worker::check;
+use crate::worker::run::{Inner, Run, cancelled};
+
+/// Enough for a person's words; an entry has to fit into a frame.
+const REASON_MAX_BYTES: usize = 4 << 10;
+
+impl Driver {
+    /// Takes up what is open on record, once the workflow has done all that is on record.
+    pub(super) fn take_up(&mut self) {
+        let run = self.active.run.clone();
+        let mut inner = run.lock();
+        if inner.taken_up || !inner.machine.has_caught_up() || run.core.is_draining() {
+            return;
+        }
+        inner.taken_up = true;
+        let clock = run.now();
+        let open: Vec<StepId> = inner.state.steps().keys().copied().collect();
+        for step in open {
+            if let Some(failure) = inner.refused.remove(&step) {
+                inner.answer_failed(clock, step, &failure);
+                continue;
+            }
+            let Some(state) = inner.state.step(step) else { continue };
+            if state.cancel_asked {
+                inner.remove_timer(step);
+                inner.answer_failed(clock, step, &cancelled("the workflow cancelled this step"));
+                continue;
+            }
+            match &state.phase {
+                Phase::Sleeping { due } | Phase::Retrying { next_at: due, .. } => {
+                    let due = *due;
+                    inner.timers.insert((due, step));
+                }
+                Phase::Waiting if !inner.attempts.contains_key(&step) => {
+                    attempt::launch(&run, &mut inner, step, 1, None);
+                }
+                Phase::Attempting(on_record) if !inner.attempts.contains_key(&step) => {
+                    let number = on_record.attempt;
+                    let on_record = OnRecord { started: on_record.started, effects: on_record.effects.clone() };
+                    attempt::launch(&run, &mut inner, step, number, Some(on_record));
+                }
+                Phase::Waiting | Phase::Attempting(_) => {}
+            }
+        }
+    }
+
+    /// Copies the inbox into the journal and answers what is due, both in the order of their times;
+    /// on a tie the inbox comes first.
+    pub(super) async fn read_inbox_and_timers(&mut self) {
+        let run = self.active.run.clone();
+        let now = run.now();
+        let (knocked, is_due) = {
+            let mut inner = run.lock();
+            // Nothing is appended before the workflow has done all that is on record.
+            if !inner.taken_up {
+                return;
+            }
+            let is_due = inner.timers.first().is_some_and(|(due, _)| *due <= now);
+            (std::mem::take(&mut inner.knocked), is_due)
+        };
+        if !knocked && !is_due {
+            return;
+        }
+        // Read anew before each timer, so that what came in time counts as in time.
+        let items = match run.core.storage.inbox(run.key).await {
+            Ok(items) => items,
+            Err(error) => {
+                tracing::warn!(run = %run.key.run, %error, "the inbox cannot be read; it is tried again");
+                run.lock().knocked = true;
+                return;
+            }
+        };
+        let mut inner = run.lock();
+        let unseen: Vec<InboxItem> = items.into_iter().filter(|item| !inner.seen.contains(&item.message)).collect();
+        let mut items = unseen.into_iter().peekable();
+        loop {
+            let due = inner.timers.first().copied().filter(|(due, _)| *due <= now);
+            let is_inbox_first = |item: &InboxItem| due.is_none_or(|(due, _)| item.arrived <= due);
+            if let Some(item) = items.next_if(is_inbox_first) {
+                receive(&mut inner, now, item);
+            } else if let Some((due, step)) = due {
+                inner.timers.remove(&(due, step));
+                fire(&run, &mut inner, now.max(due), step);
+            } else {
+                break;
+            }
+        }
+    }
+}
+
+pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
+    inner.seen.insert(item.message);
+    inner.read.push(item.message);
+    match item.body {
+        InboxBody::Cancel { reason } => {
+            let reason = check::cut(&reason, REASON_MAX_BYTES).into();
+            inner.sequence(now, Kind::CancelReceived(CancelReceived { message: item.message, reason }));
+        }
+    }
+}
+
+/// A timer is due: a sleep is over, or an attempt follows a failed one.
+fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
+    match inner.state.step(step).map(|state| &state.phase) {
+        Some(Phase::Sleeping { .. }) => inner.answer(now, step, Outcome::Succeeded(Value::null())),
+        Some(Phase::Retrying { attempt, .. }) => {
+            let number = attempt + 1;
+            attempt::launch(run, inner, step, number, None);
+        }
+        Some(Phase::Waiting | Phase::Attempting(_)) | None => {}
+    }
+}
