@@ -39,8 +39,8 @@ fn skipped(rest: &str, before: Option<char>) -> usize {
         }
     }
     // A character, and not a lifetime: closed after one character or an escape.
-    if rest.starts_with('\'') {
-        let mut inside = rest[1..].chars();
+    if let Some(inside) = rest.strip_prefix('\'') {
+        let mut inside = inside.chars();
         let escaped = inside.next() == Some('\\');
         if escaped || inside.next() == Some('\'') {
             return quoted(rest, '\'');
