@@ -359,7 +359,7 @@ impl GuestHost for FunctionHost {
         // A line before a recorded effect came to the store with it.
         if inner.machine.has_caught_up() {
             let line = log_line(key, run.now(), inner.log_lines, [level, message, fields]);
-            run.lock().logs.extend(line);
+            run.lock().log(line);
         }
     }
 }

@@ -69,9 +69,9 @@ pub(super) struct Inner {
     held_bytes: usize,
     /// Payloads that no frame brought to the store yet.
     pub payloads: Vec<(Digest, Arc<str>)>,
-    pub logs: Vec<LogLine>,
-    /// Inbox items that the next frame reads.
-    pub read: Vec<MessageId>,
+    /// Rows for frames to come; each goes with the frame that reaches its position, not before.
+    pub logs: Vec<(Position, LogLine)>,
+    pub read: Vec<(Position, MessageId)>,
     /// Inbox items that were read, by a frame or one to come.
     pub seen: BTreeSet<MessageId>,
     pub knocked: bool,
@@ -320,6 +320,20 @@ impl Inner {
         Value::Stored { digest, size_bytes: text.len() as u64 }
     }
 
+    /// Keeps a line for the frame that holds all that came before it.
+    pub fn log(&mut self, line: Option<LogLine>) {
+        let cause = self.end();
+        self.logs.extend(line.map(|line| (cause, line)));
+    }
+
+    /// The rows that a frame which ends at `end` brings along.
+    pub fn take_rows(&mut self, end: Position) -> (Vec<LogLine>, Vec<MessageId>) {
+        let logs = self.logs.partition_point(|(cause, _)| *cause <= end);
+        let read = self.read.partition_point(|(cause, _)| *cause <= end);
+        let logs = self.logs.drain(..logs).map(|(_, line)| line).collect();
+        (logs, self.read.drain(..read).map(|(_, message)| message).collect())
+    }
+
     pub fn held(&self, digest: &Digest) -> Option<Arc<str>> {
         self.held.get(digest).cloned()
     }
@@ -387,7 +401,7 @@ impl Inner {
         self.log_place.1 += 1;
         self.log_lines = self.log_lines.saturating_add(1);
         if self.machine.has_caught_up() {
-            self.logs.extend(log_line(key, time, self.log_lines, [level, message, fields]));
+            self.log(log_line(key, time, self.log_lines, [level, message, fields]));
         }
     }
 }

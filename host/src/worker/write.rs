@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Frame, FrameId, Position};
+use trackway_replay::{Entry, Frame, FrameId, Head, Kind, Position, Status};
 use trackway_storage::{Append, Appended, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
@@ -37,15 +37,22 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     let frame = Bytes::from(Frame::encode(&entries));
     let id = FrameId(u128::from_le_bytes(run.core.random()));
     let (files, payloads) = inner.take_payloads();
+    let (logs, read) = inner.take_rows(position.plus(u64::from(count)));
     let status = inner.state.status();
     let has_more = inner.sequencer.has_pending();
-    let head = (inner.head_written != Some(status) || last != Owner::Keep).then(|| inner.state.head());
-    inner.head_written = Some(status);
+    // The state is that of all that is sequenced. What no frame holds yet must not show in a head.
+    let head = match inner.head_written {
+        Some(_) if has_more => None,
+        None if has_more => Some(head_of_first(inner, &entries)),
+        Some(written) if written == status && last == Owner::Keep => None,
+        Some(_) | None => Some(inner.state.head()),
+    };
+    inner.head_written = head.as_ref().map(|head| head.status).or(inner.head_written);
     let rows = Rows {
         head,
         owner: if has_more { Owner::Keep } else { last },
-        read: std::mem::take(&mut inner.read),
-        logs: std::mem::take(&mut inner.logs),
+        read,
+        logs,
         payloads,
         start_key: inner.start_key.take(),
         recalled: inner.recall_counted && inner.moved_on,
@@ -55,6 +62,22 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     inner.previous = Some(id);
     inner.trim_held();
     Some(Box::pin(write(run.core.clone(), append, files)))
+}
+
+/// The head of a run whose first frame does not hold all that it has done.
+fn head_of_first(inner: &Inner, entries: &[Entry]) -> Head {
+    let asked = entries.iter().filter(|entry| matches!(entry.kind, Kind::Asked(_))).count();
+    Head {
+        status: Status::Running,
+        waiting: None,
+        due: None,
+        changed: inner.state.started_at(),
+        finished: None,
+        code: None,
+        message: None,
+        steps: asked as u32,
+        ..inner.state.head()
+    }
 }
 
 async fn write(core: Arc<Core>, append: Append, files: Payloads) -> Written {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::Status;
+use trackway_replay::{Kind, Status};
 use trackway_storage::{Faults, MemoryStorage};
 
 use crate::rig::{Rig, in_virtual_time};
@@ -59,5 +59,28 @@ fn an_owner_that_was_overtaken_lets_go_and_writes_nothing_more() {
         let rig = rig.crash().await;
         assert_eq!(rig.ended(run).await.status, Status::Succeeded);
         rig.replays(run).await;
+    });
+}
+
+#[test]
+fn no_head_says_more_than_the_journal_holds() {
+    in_virtual_time(async {
+        let faults = Faults { delay_max: Duration::from_millis(50), ..Faults::default() };
+        let storage = Arc::new(MemoryStorage::with_faults(1, faults));
+        let rig = Rig::on(storage, Arc::default(), Duration::from_secs(3)).await;
+        rig.deploy("parallel").await;
+        // Long enough for many frames: what is sequenced is far ahead of what is durable.
+        let run = rig.start("parallel", "fan_out", r#"{"n": 500}"#).await;
+        loop {
+            let head = rig.head(run).await;
+            let entries = rig.entries(run).await;
+            let asked = entries.iter().filter(|entry| matches!(entry.kind, Kind::Asked(_))).count();
+            assert!(head.steps as usize <= asked, "{} steps, {asked} on record", head.steps);
+            if head.status.has_ended() {
+                assert!(matches!(entries[entries.len() - 1].kind, Kind::Finished(_)));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     });
 }

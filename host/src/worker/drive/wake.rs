@@ -98,11 +98,12 @@ impl Driver {
 
 pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
     inner.seen.insert(item.message);
-    inner.read.push(item.message);
     match item.body {
         InboxBody::Cancel { reason } => {
             let reason = check::cut(&reason, REASON_MAX_BYTES).into();
             inner.sequence(now, Kind::CancelReceived(CancelReceived { message: item.message, reason }));
+            let end = inner.end();
+            inner.read.push((end, item.message));
         }
     }
 }
