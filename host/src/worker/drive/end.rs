@@ -1,6 +1,7 @@
 //! How a run ends: by its workflow, by the host, or not at all because it is stuck.
 
 use std::sync::Arc;
+use std::time::Duration;
 use trackway_replay::{
     End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, MessageId, Status, Timestamp, Value, code,
 };
@@ -12,6 +13,9 @@ use crate::sandbox::{End, Ended};
 use crate::worker::check;
 use crate::worker::run::{Inner, Run, Stopping};
 use crate::{Code, Error};
+
+/// Long enough for other runs to end, short beside what a person would wait.
+const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Driver {
     pub(super) async fn guest_ended(&mut self, end: End) -> Option<Stop> {
@@ -25,10 +29,12 @@ impl Driver {
                 Some(error) => return Some(self.stuck(error).await),
                 None => Err(failure),
             },
-            Ended::HostFailed(error) => {
-                tracing::error!(run = %run.key.run, %error, "the workflow's instance failed on the host's side");
+            Ended::HostFailed(error) if error.code == Code::Overloaded => {
+                tracing::warn!(run = %run.key.run, %error, "the run is given back until there is room");
+                run.core.clock.sleep_until(run.now() + ROOM_AGAIN_AFTER).await;
                 return Some(self.release().await);
             }
+            Ended::HostFailed(error) => return Some(self.stuck(error).await),
             Ended::Stopped => {
                 let stop = run.lock().stop.take();
                 match stop {
