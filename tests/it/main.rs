@@ -4,6 +4,9 @@
 mod drive;
 mod examples;
 mod house;
+mod kill;
 mod rig;
 mod sandbox;
+mod server;
 mod typed;
+mod world;

@@ -1,0 +1,298 @@
+//! The main promise: a host that is killed at any moment loses no acknowledged step, does nothing
+//! again whose answer was durable, and brings every run to its right end.
+//!
+//! The test kills the real binary again and again with runs in flight, lets them end, and then
+//! judges by two records that the host cannot bend: what the world was asked, and the journals.
+
+mod ledger;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use trackway_replay::{RunId, Status};
+
+use self::ledger::{Kill, Ledger, Moment, Seen};
+use crate::server::{Environment, Server};
+use crate::world::{Asked, Reply, World};
+
+/// A kill can be of several kinds at once.
+const KILLS_MIN: usize = 30;
+const KILLS_WITH_OPEN_EFFECT_MIN: usize = 20;
+const KILLS_WITH_UNFLUSHED_FRAME_MIN: usize = 5;
+const KILLS_IN_RECALL_MIN: usize = 3;
+/// Where a moment could not be hit this often, something is wrong with the test or the host.
+const KILLS_MAX: usize = 60;
+/// Started before a kill, so that some may end and `verdict` still finds eight in flight.
+const RUNS_IN_FLIGHT: usize = 16;
+/// Long enough to be killed in the middle of on any machine, short enough to be waited for.
+const THOUGHTS_OF_A_THINKER: u64 = 60_000_000;
+/// So many batches has a thinker thought about before it is killed to be recalled.
+const BATCHES_TO_RECALL: u64 = 2;
+const BATCHES: u64 = 12;
+const ORDERS: u64 = 2;
+/// One write of the slow disk.
+const SLOW_DISK_MILLIS: u64 = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_survive_kill_9_at_any_moment() {
+    let verdict = kill_again_and_again(&[], KILLS_MIN).await;
+    println!("{verdict}");
+    verdict.check();
+}
+
+/// The control: a test that such a host passes would show nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_does_not_wait_for_durability_is_caught() {
+    let verdict = kill_again_and_again(&[("TRACKWAY_LOSE_DATA_FOR_TESTS", "no-wait")], 5).await;
+    println!("{verdict}");
+    assert!(verdict.is_broken(), "nothing was noticed: {verdict}");
+}
+
+async fn kill_again_and_again(environment: Environment<'_>, kills_min: usize) -> verdict::Verdict {
+    let world = World::start(shop_and_pages).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let slow_disk = slow_disk(folder.path()).display().to_string();
+    let millis = SLOW_DISK_MILLIS.to_string();
+    let on_slow_disk =
+        [environment, &[("LD_PRELOAD", slow_disk.as_str()), ("SLOW_DISK_MILLIS", millis.as_str())]].concat();
+    let mut killing = Killing::new(&world, folder.path(), environment).await;
+
+    // Twice in a row at most a kill finds the thinker where it was: the third time in a row the host
+    // leaves a run alone, and rightly so.
+    let moments = [Moment::Any, Moment::Recall, Moment::Any, Moment::EffectOpen, Moment::FrameUnflushed];
+    for round in 0.. {
+        for moment in moments {
+            let on = if moment == Moment::FrameUnflushed { &on_slow_disk } else { environment };
+            killing.boot_and_kill(moment, round, on).await;
+        }
+        if killing.ledger.kills.len() > kills_min && killing.has_enough(kills_min).await {
+            return killing.let_all_end().await;
+        }
+    }
+    unreachable!("the rounds have no end of their own")
+}
+
+/// The world of this test: a shop that takes orders, and pages to read.
+fn shop_and_pages(asked: &Asked) -> Reply {
+    // Answers are spread over time, so that at any moment some are about to come.
+    let after = Duration::from_millis(10 + asked.nonce * 7919 % 50);
+    match asked.method.as_str() {
+        "POST" => Reply::ok(asked.nonce.to_string()).after(after),
+        _ => {
+            let page = asked.path.rsplit('/').next().unwrap_or_default();
+            let text = format!("<title>{page}</title><p>Tracks of {page}, tracks of others. <a href='/'>home</a>");
+            Reply::ok(text).after(after)
+        }
+    }
+}
+
+/// A disk that takes its time, as a library to be loaded before the server's own.
+fn slow_disk(folder: &Path) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/kill/slow_disk.c");
+    let library = folder.join("slow_disk.so");
+    let status = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    assert!(status.is_ok_and(|status| status.success()), "a C compiler makes the slow disk");
+    library
+}
+
+struct Killing<'a> {
+    world: &'a World,
+    environment: Environment<'a>,
+    folder: PathBuf,
+    ledger: Ledger,
+    /// Runs that have not been seen at their end.
+    open: Vec<RunId>,
+    started: u64,
+    thinker: Option<Thinker>,
+}
+
+/// A run whose recall takes so long that a kill finds it there.
+struct Thinker {
+    run: RunId,
+    buyer: String,
+}
+
+impl Killing<'_> {
+    async fn new<'a>(world: &'a World, folder: &Path, environment: Environment<'a>) -> Killing<'a> {
+        let server = Server::start(folder, environment).await;
+        for guest in ["orders", "headlines"] {
+            server.deploy(guest, &[world.origin()]).await;
+        }
+        let mut killing = Killing {
+            world,
+            environment,
+            folder: folder.to_owned(),
+            ledger: Ledger::default(),
+            open: Vec::new(),
+            started: 0,
+            thinker: None,
+        };
+        // What comes out when nobody is killed.
+        let calm = killing.start_headlines(&server).await;
+        killing.ledger.headlines = server.wait(calm).await.output.map(|output| output.get().to_owned());
+        assert!(killing.ledger.headlines.is_some(), "headlines works at all");
+        killing.kill(server, Moment::Any).await;
+        killing
+    }
+
+    async fn boot_and_kill(&mut self, moment: Moment, round: u64, environment: Environment<'_>) {
+        let begun = self.world.log().len();
+        let server = Server::start(&self.folder, environment).await;
+        if moment != Moment::Recall {
+            self.fill(&server).await;
+        }
+        match moment {
+            // A request has just come in, so nobody has answered it.
+            Moment::EffectOpen => {
+                let wanted = begun + 5 + (round as usize * 31 + self.ledger.kills.len() * 17) % 60;
+                self.acknowledge(&server).await;
+                self.world.until(|log| log.len() >= wanted).await;
+            }
+            // An answer has just come in, and the slow disk has not written it.
+            Moment::FrameUnflushed => {
+                self.world
+                    .until(|log| log.iter().skip(begun).filter(|asked| asked.answered.is_some()).count() > 3)
+                    .await;
+                tokio::time::sleep(ledger::TAKEN_IN_AFTER).await;
+            }
+            // Other runs go on already, the thinker still thinks.
+            Moment::Recall => self.world.until(|log| log.len() > begun).await,
+            Moment::Any => {
+                self.acknowledge(&server).await;
+                self.thinker_has_thought(&server, begun).await;
+                // Some ended meanwhile.
+                self.fill(&server).await;
+                tokio::time::sleep(Duration::from_micros(round * 1_717 % 20_000)).await;
+            }
+        }
+        self.kill(server, moment).await;
+    }
+
+    /// Sees to it that enough runs are in flight.
+    async fn fill(&mut self, server: &Server) {
+        let mut open = Vec::new();
+        for run in std::mem::take(&mut self.open) {
+            if server.find(run).await.is_some_and(|found| found.finished_at.is_none()) {
+                open.push(run);
+            } else if self.thinker.as_ref().is_some_and(|thinker| thinker.run == run) {
+                self.thinker = None;
+            }
+        }
+        self.open = open;
+        if self.thinker.is_none() {
+            let buyer = format!("thinker-{}", self.started);
+            let run = self.start_orders(server, &buyer, THOUGHTS_OF_A_THINKER).await;
+            self.thinker = Some(Thinker { run, buyer });
+        }
+        while self.open.len() < RUNS_IN_FLIGHT {
+            if self.started.is_multiple_of(3) {
+                self.start_headlines(server).await;
+            } else {
+                let buyer = format!("buyer-{}", self.started);
+                self.start_orders(server, &buyer, 1_000).await;
+            }
+        }
+    }
+
+    async fn start_orders(&mut self, server: &Server, buyer: &str, thoughts: u64) -> RunId {
+        let (batches, orders) = (BATCHES, ORDERS);
+        let input = serde_json::json!({
+            "shop": self.world.origin(), "buyer": buyer, "batches": batches, "orders": orders, "thoughts": thoughts,
+        });
+        let run = server.run("orders/place_orders", &input).await;
+        self.started += 1;
+        self.open.push(run);
+        self.ledger.started(run, ledger::Work::Orders { buyer: buyer.to_owned(), batches, orders });
+        run
+    }
+
+    async fn start_headlines(&mut self, server: &Server) -> RunId {
+        let reader = self.started;
+        let urls: Vec<_> = (0..6).map(|page| format!("{}/{reader}/page-{page}", self.world.origin())).collect();
+        let run = server.run("headlines/headlines", &serde_json::json!({ "urls": urls, "pause_ms": 300 })).await;
+        self.started += 1;
+        self.open.push(run);
+        self.ledger.started(run, ledger::Work::Headlines);
+        run
+    }
+
+    /// Reads what the server says is durable, so that it can be held to it.
+    async fn acknowledge(&mut self, server: &Server) {
+        for run in self.open.clone() {
+            if server.find(run).await.is_none() {
+                continue;
+            }
+            let entries = server.journal(run).await;
+            self.ledger.acknowledged(run, entries);
+        }
+    }
+
+    /// Returns when the thinker has asked for something in this process, and has something to think
+    /// about again in the next one.
+    async fn thinker_has_thought(&self, server: &Server, begun: usize) {
+        let Some(thinker) = &self.thinker else { return };
+        let path = format!("/{}/", thinker.buyer);
+        let is_far = |asked: &Asked| {
+            let batch = asked.path.split_once(&path).and_then(|(_, rest)| rest.split('/').next()?.parse::<u64>().ok());
+            batch.is_some_and(|batch| batch >= BATCHES_TO_RECALL)
+        };
+        let asks = self.world.until(|log| log.iter().skip(begun).any(is_far));
+        tokio::select! {
+            () = asks => {}
+            // It may have asked for everything already.
+            _ = server.wait(thinker.run) => {}
+        }
+    }
+
+    async fn kill(&mut self, server: Server, moment: Moment) {
+        let epoch = server.epoch;
+        let at = Instant::now();
+        server.kill().await;
+        let recalling = match (&self.thinker, moment) {
+            (Some(thinker), Moment::Recall) => Some(thinker.run),
+            _ => None,
+        };
+        let asked = self.world.log().len();
+        self.ledger.kills.push(Kill { epoch, at, asked, recalling });
+    }
+
+    /// Whether every kind of moment was hit often enough, judged by the journals as they are now.
+    async fn has_enough(&mut self, kills_min: usize) -> bool {
+        let begun = self.world.log().len();
+        let server = Server::start(&self.folder, self.environment).await;
+        self.fill(&server).await;
+        self.read_journals(&server).await;
+        let verdict = verdict::Verdict::of(&self.ledger, &self.world.log());
+        self.thinker_has_thought(&server, begun).await;
+        self.fill(&server).await;
+        self.kill(server, Moment::Any).await;
+        kills_min < KILLS_MIN || verdict.has_enough() || self.ledger.kills.len() > KILLS_MAX
+    }
+
+    async fn read_journals(&mut self, server: &Server) {
+        for (run, work) in self.ledger.runs.clone() {
+            let Some(run) = server.find(run).await else { continue };
+            let journal = server.journal(run.id).await;
+            let replays_identical = match run.status {
+                Status::Succeeded => Some(server.replay(run.id).await.identical),
+                _ => None,
+            };
+            self.ledger.seen(Seen { work, run, journal, replays_identical });
+        }
+    }
+
+    async fn let_all_end(mut self) -> verdict::Verdict {
+        let server = Server::start(&self.folder, self.environment).await;
+        for run in self.ledger.runs.keys() {
+            while let Some(found) = server.find(*run).await {
+                if found.finished_at.is_some() || found.status == Status::Stuck {
+                    break;
+                }
+                server.wait(*run).await;
+            }
+        }
+        self.ledger.seen.clear();
+        self.read_journals(&server).await;
+        verdict::Verdict::of(&self.ledger, &self.world.log())
+    }
+}

@@ -1,0 +1,149 @@
+//! The real binary as a server of its own, to be asked and to be killed. It never looks into the
+//! process: all it knows comes over the API.
+
+use reqwest::{Client, Method};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use trackway::api::model;
+use trackway_replay::RunId;
+
+use crate::rig::guests;
+
+const KEY: &str = "tw_for-tests-only";
+
+/// Variables under which the process starts, beside its own.
+pub type Environment<'a> = &'a [(&'a str, &'a str)];
+
+pub struct Server {
+    pub url: String,
+    /// Of the process that runs now: another one after each start.
+    pub epoch: u64,
+    folder: PathBuf,
+    child: Child,
+    client: Client,
+    /// Kept, or the process could not write to it any more.
+    _stdout: BufReader<ChildStdout>,
+}
+
+/// The program that users run, as `cargo build` leaves it.
+pub fn binary() -> PathBuf {
+    let binary = guests().with_file_name("debug").join("trackway");
+    assert!(binary.is_file(), "{} is missing; run `cargo build`", binary.display());
+    binary
+}
+
+impl Server {
+    /// Starts a server with all that it keeps in `folder`, and waits until it answers.
+    pub async fn start(folder: &Path, environment: Environment<'_>) -> Server {
+        let log =
+            std::fs::File::options().create(true).append(true).open(folder.join("server.log")).expect("a log file");
+        let mut child = Command::new(binary())
+            .args(["server", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("data"))
+            .args(["-o", "id"])
+            .current_dir(folder)
+            .envs([("TRACKWAY_KEY", KEY), ("HOME", "/nonexistent")])
+            // Nobody listens there: whatever minded the variable would not get anywhere.
+            .envs([("HTTP_PROXY", "http://127.0.0.1:1"), ("http_proxy", "http://127.0.0.1:1")])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut url = String::new();
+        stdout.read_line(&mut url).await.expect("its first line");
+        let log = || std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+        assert!(url.starts_with("http://"), "the server did not come up: {url:?}\n{}", log());
+        // Fails where it is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().no_proxy().build().expect("a client");
+        let url = url.trim().to_owned();
+        let mut server = Server { url, epoch: 0, folder: folder.to_owned(), child, client, _stdout: stdout };
+        server.epoch = server.get::<model::Health>("health").await.epoch;
+        server
+    }
+
+    /// SIGKILL; returns when the process is gone.
+    pub async fn kill(mut self) {
+        self.child.start_kill().expect("a process that has not been waited for can be killed");
+        let status = self.child.wait().await.expect("a child can be waited for");
+        assert!(!status.success(), "the server ended by itself before it was killed: {status}\n{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default()
+    }
+
+    pub async fn upload(&self, guest: &str) -> model::Component {
+        let path = guests().join(format!("{guest}.wasm"));
+        let bytes = std::fs::read(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", path.display()));
+        let request = self.client.post(format!("{}/v1/components", self.url)).bearer_auth(KEY);
+        self.answer(request.header("content-type", "application/wasm").body(bytes)).await
+    }
+
+    /// Uploads a guest and points a deployment of its name to it.
+    pub async fn deploy(&self, guest: &str, allow_hosts: &[String]) {
+        let component = self.upload(guest).await.digest;
+        let deploy = model::Deploy { component, allow_hosts: allow_hosts.to_vec(), if_revision: None };
+        let _: model::Deployment = self.send(Method::PUT, &format!("deployments/{guest}"), &deploy).await;
+    }
+
+    /// Starts a run; when it returns, the run is acknowledged.
+    pub async fn run(&self, workflow: &str, input: &impl Serialize) -> RunId {
+        let start = serde_json::json!({ "workflow": workflow, "input": input });
+        self.send::<model::Started>(Method::POST, "runs", &start).await.run.id
+    }
+
+    pub async fn wait(&self, run: RunId) -> model::Run {
+        self.get(&format!("runs/{run}/wait")).await
+    }
+
+    /// A run as it is now, if the server knows it.
+    pub async fn find(&self, run: RunId) -> Option<model::Run> {
+        let response = self.client.get(format!("{}/v1/runs/{run}", self.url)).bearer_auth(KEY).send().await;
+        let is_unknown = response.is_ok_and(|response| response.status() == reqwest::StatusCode::NOT_FOUND);
+        if is_unknown { None } else { Some(self.get(&format!("runs/{run}")).await) }
+    }
+
+    /// All durable entries.
+    pub async fn journal(&self, run: RunId) -> Vec<model::Entry> {
+        let mut entries = Vec::new();
+        loop {
+            let page: model::JournalPage = self.get(&format!("runs/{run}/journal?from={}", entries.len())).await;
+            if page.entries.is_empty() {
+                return entries;
+            }
+            entries.extend(page.entries);
+        }
+    }
+
+    pub async fn replay(&self, run: RunId) -> model::ReplayReport {
+        self.send(Method::POST, &format!("runs/{run}/replay"), &model::Replay::default()).await
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        self.answer(self.client.get(format!("{}/v1/{path}", self.url)).bearer_auth(KEY)).await
+    }
+
+    pub async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &impl Serialize) -> T {
+        let body = serde_json::to_string(body).expect("what is sent is JSON");
+        let request = self.client.request(method, format!("{}/v1/{path}", self.url)).bearer_auth(KEY);
+        self.answer(request.header("content-type", "application/json").body(body)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> T {
+        let response = request.send().await.unwrap_or_else(|error| panic!("{error:?}\n{}", self.log()));
+        let (url, status) = (response.url().clone(), response.status());
+        let text = response.text().await.unwrap_or_else(|error| panic!("{url}: {error:?}\n{}", self.log()));
+        assert!(status.is_success(), "{url} answers {status}: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{url}: {error}: {text}"))
+    }
+}
