@@ -5,6 +5,7 @@ mod drive;
 mod examples;
 mod house;
 mod kill;
+mod languages;
 mod rig;
 mod sandbox;
 mod server;
