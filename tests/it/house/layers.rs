@@ -11,7 +11,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wit_component", &["host/src/sandbox/", "host/src/sandbox.rs"]),
     ("sled", &["host/storage/"]),
     ("reqwest", &["host/src/effects/", "host/src/cli/client.rs", "tests/"]),
-    ("rustls", &["host/src/effects/", "host/src/cli/client.rs"]),
+    ("rustls", &["host/src/effects/", "host/src/cli/client.rs", "tests/"]),
     ("axum", &["host/src/api/", "tests/"]),
     ("clap", &["host/src/cli/", "host/src/main.rs"]),
     ("postcard", &["host/replay/", "host/storage/"]),
