@@ -7,7 +7,7 @@ use crate::runtime::Runtime;
 
 /// One line to be: fields first, then the level with the message, which writes it.
 ///
-/// A message may be 16 KiB, the fields 16 KiB together, and a run may write 10,000 lines; what is
+/// A message may be 16 KiB, the fields 16 KiB together, an instance 10,000 lines or 16 MiB; what is
 /// more is dropped by the host.
 #[derive(Debug, Default, Clone)]
 #[must_use = "a line is written by `.info(message)` or another level"]

@@ -1,6 +1,7 @@
 //! Finds runs to drive: ready ones, due ones, and those whose inbox got something.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use trackway_replay::Timestamp;
@@ -90,10 +91,29 @@ pub(super) fn take(core: &Arc<Core>, key: RunKey) {
 
 /// Room for one more run in hand, made by an eviction if need be.
 pub(super) async fn room(core: &Arc<Core>) -> Option<OwnedSemaphorePermit> {
-    if core.runs.available_permits() == 0 {
-        drop(core.registry.evict(Timestamp(u64::MAX)));
+    if let Ok(room) = core.runs.clone().try_acquire_owned() {
+        return Some(room);
     }
+    // Wanted first: a run that parks from here on gives way by itself.
+    let _wanted = Wanted::of(core);
+    drop(core.registry.evict(Timestamp(u64::MAX)));
     core.runs.clone().acquire_owned().await.ok()
+}
+
+/// Somebody waits for room, until dropped.
+struct Wanted<'a>(&'a Core);
+
+impl Wanted<'_> {
+    fn of(core: &Core) -> Wanted<'_> {
+        core.room_wanted.fetch_add(1, Ordering::AcqRel);
+        Wanted(core)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.room_wanted.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 fn evict_expired(core: &Core) {

@@ -7,6 +7,7 @@ mod wake;
 
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use trackway_replay::{Claimed, Kind, LINGER, Timestamp};
@@ -140,11 +141,17 @@ pub(super) async fn drive(active: Box<Active>) {
                     active = again;
                     continue;
                 }
+                // Whoever waits for room came before there was anything to evict.
+                Parked::Done if core.room_wanted.load(Ordering::Acquire) > 0 => {
+                    drop(core.registry.evict(Timestamp(u64::MAX)));
+                }
                 Parked::Done => {}
             },
             Stop::Held => {
                 drop(active);
-                core.registry.hold(run.key);
+                if core.registry.hold(run.key) {
+                    claim::take(&core, run.key);
+                }
             }
             Stop::Ended | Stop::Gone | Stop::Released => {
                 drop(active);
@@ -247,7 +254,7 @@ impl Driver {
                 let (due, rest) =
                     std::mem::take(&mut inner.aborts).into_iter().partition(|(cause, _)| *cause < position);
                 inner.aborts = rest;
-                inner.wake_guest();
+                inner.trim_held();
                 inner.waiting_for_room.drain(..).for_each(std::task::Waker::wake);
                 drop(inner);
                 let due: Vec<_> = due;

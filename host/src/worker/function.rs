@@ -14,7 +14,8 @@ use trackway_replay::{
 use trackway_storage::LogKey;
 
 use super::check;
-use super::run::{Inner, Run, log_line};
+use super::log::{LogRoom, log_line};
+use super::run::{Inner, Run};
 use super::workflow::{delivery_of, nothing_open};
 use crate::effects::HttpRequest;
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
@@ -36,7 +37,7 @@ pub(super) struct AttemptInner {
     jobs: mpsc::UnboundedSender<Job>,
     pub stop: Option<AttemptStop>,
     log_place: (u64, u32),
-    log_lines: u32,
+    log_room: LogRoom,
 }
 
 /// What the instance wants its task to do.
@@ -95,7 +96,7 @@ impl Attempt {
             jobs,
             stop: None,
             log_place: (0, 0),
-            log_lines: 0,
+            log_room: LogRoom::default(),
         };
         Arc::new(Attempt { run, step, number, inner: Mutex::new(inner) })
     }
@@ -284,10 +285,10 @@ impl GuestHost for FunctionHost {
             drop(journal);
             return Poll::Ready(Err(self.attempt.lock().stopped(AttemptStop::Gone)));
         }
-        if !journal.sequencer.is_too_far_ahead() {
+        if !journal.is_too_far_ahead() {
             return Poll::Ready(Ok(()));
         }
-        journal.waiting_for_room.push(cx.waker().clone());
+        journal.wait_for_room(cx.waker());
         let end = journal.end();
         run.force(&mut journal, end);
         Poll::Pending
@@ -355,10 +356,10 @@ impl GuestHost for FunctionHost {
         let effect = u32::try_from(effects).unwrap_or(u32::MAX);
         let key = LogKey { step: step.0, attempt: *number, effect, line: inner.log_place.1 };
         inner.log_place.1 += 1;
-        inner.log_lines = inner.log_lines.saturating_add(1);
+        let place = inner.log_room.take(message, fields);
         // A line before a recorded effect came to the store with it.
         if inner.machine.has_caught_up() {
-            let line = log_line(key, run.now(), inner.log_lines, [level, message, fields]);
+            let line = log_line(key, run.now(), place, [level, message, fields]);
             run.lock().log(line);
         }
     }

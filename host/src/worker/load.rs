@@ -7,9 +7,10 @@ use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
     RunState,
 };
-use trackway_storage::{Append, Appended, InboxBody, Owner, Rows, RunKey, Storage};
+use trackway_storage::{Append, Appended, Deployment, InboxBody, Owner, Rows, RunKey, Storage, Version};
 
 use super::Core;
+use super::claim;
 use super::code::code_of;
 use super::drive::{self, Active, stuck_head};
 use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
@@ -90,6 +91,7 @@ pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSema
 pub(super) async fn end_if_cancelled(core: &Arc<Core>, key: RunKey) -> bool {
     match try_end_cancelled(core, key).await {
         Ok(has_ended) => {
+            // The run has ended: a claim that came meanwhile has nothing to find.
             if has_ended {
                 core.registry.gone(key);
             }
@@ -159,8 +161,11 @@ async fn leave_stuck(core: &Arc<Core>, key: RunKey, error: &Error) {
     if let Err(error) = parked {
         tracing::error!(run = %key.run, %error, "the run cannot be marked as stuck");
     }
-    // What is in its inbox would make it ready again at once.
-    core.registry.hold(key);
+    // What is in its inbox would make it ready again at once. A cancel that came since it was looked
+    // for has made a claim of its own.
+    if core.registry.hold(key) {
+        claim::take(core, key);
+    }
 }
 
 async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Result<Box<Active>> {
@@ -197,7 +202,18 @@ pub(super) async fn grants_of(core: &Core, key: RunKey, deployment: &str, compon
     let Some(deployment) = core.storage.deployment(key.tenant, deployment).await? else {
         return Ok(Arc::new(Grants::default()));
     };
-    let version = deployment.versions.iter().rev().find(|version| version.component == component);
+    let version = version_of(&deployment, component);
     let patterns = version.map(|version| version.allow_hosts.as_slice()).unwrap_or_default();
     Grants::parse(patterns).map(Arc::new)
 }
+
+/// The version whose grants count for a run of `component`.
+fn version_of(deployment: &Deployment, component: Digest) -> Option<&Version> {
+    let has_it = |version: &&Version| version.component == component;
+    // The current one, if it is of this component: a rollback takes grants back too.
+    let current = deployment.versions.iter().find(|version| version.version == deployment.current).filter(has_it);
+    current.or_else(|| deployment.versions.iter().rev().find(has_it))
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ mod code;
 mod drive;
 mod function;
 mod load;
+mod log;
 mod registry;
 mod run;
 mod start;
@@ -27,7 +28,7 @@ mod workflow;
 mod write;
 
 use futures_util::future::BoxFuture;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -96,6 +97,8 @@ pub(crate) struct Core {
     registry: registry::Registry,
     runs: Arc<Semaphore>,
     attempts: Arc<Semaphore>,
+    /// How many wait for room among the runs in hand.
+    room_wanted: AtomicUsize,
     draining: AtomicBool,
     /// The newest run that was started here, so that the next one sorts after it.
     last_run: Mutex<RunId>,
@@ -135,6 +138,7 @@ impl Worker {
             runs: Arc::new(Semaphore::new(options.runs_max)),
             attempts: Arc::new(Semaphore::new(options.attempts_max)),
             registry: registry::Registry::default(),
+            room_wanted: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             last_run: Mutex::new(RunId(0)),
             nudge: Notify::new(),

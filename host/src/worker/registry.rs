@@ -120,14 +120,22 @@ impl Registry {
     /// The run is out of hand: ended, fenced or given back. True if it was claimed again meanwhile.
     pub fn gone(&self, key: RunKey) -> bool {
         let slot = self.lock().runs.remove(&key);
-        self.driven.send_modify(|driven| *driven = driven.saturating_sub(1));
-        matches!(slot, Some(Slot::Driven { claimed_again: true, .. } | Slot::Reserved { claimed_again: true }))
+        self.left(slot)
     }
 
-    /// Keeps a stuck run from being claimed over and over.
-    pub fn hold(&self, key: RunKey) {
-        self.lock().runs.insert(key, Slot::Held);
-        self.driven.send_modify(|driven| *driven = driven.saturating_sub(1));
+    /// Keeps a stuck run from being claimed over and over. True if it was claimed again meanwhile.
+    pub fn hold(&self, key: RunKey) -> bool {
+        let slot = self.lock().runs.insert(key, Slot::Held);
+        self.left(slot)
+    }
+
+    /// One that was driven is driven no more.
+    fn left(&self, slot: Option<Slot>) -> bool {
+        let (Some(Slot::Driven { claimed_again, .. }) | Some(Slot::Reserved { claimed_again })) = slot else {
+            return false;
+        };
+        self.driven.send_modify(|driven| *driven -= 1);
+        claimed_again
     }
 
     /// Takes out the run that has been warm the longest, if it has been since `since` or before.

@@ -14,14 +14,16 @@ use trackway_replay::{
 use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
 
 use super::Core;
+use super::log::{LogRoom, log_line};
 use crate::effects::Grants;
 use crate::sandbox::Code as GuestCode;
 
 /// Large values that are kept in memory for their delivery; beyond it those that are durable are
 /// read from the store again.
 const HELD_MAX_BYTES: usize = 32 << 20;
-/// Lines that one instance may log; the last one says that the rest is dropped.
-pub(super) const LOG_LINES_MAX: u32 = 10_000;
+/// Large values that wait for their frame. An entry that names one is small, so the sequencer's own
+/// limit does not see them; two of the largest still go together.
+const PAYLOADS_AHEAD_MAX_BYTES: usize = 32 << 20;
 
 pub(crate) struct Run {
     pub key: RunKey,
@@ -52,9 +54,9 @@ pub(super) struct Inner {
     pub state: RunState,
     pub sequencer: Sequencer,
     pub random: Random,
-    /// The workflow waits in `next` or for room.
+    /// The workflow waits in `next`.
     pub guest: Option<Waker>,
-    /// Attempts that are too far ahead of storage.
+    /// Instances that are too far ahead of storage.
     pub waiting_for_room: Vec<Waker>,
     pub timers: BTreeSet<(Timestamp, StepId)>,
     /// Steps on record that were refused when they were asked for, and not answered yet.
@@ -69,6 +71,7 @@ pub(super) struct Inner {
     held_bytes: usize,
     /// Payloads that no frame brought to the store yet.
     pub payloads: Vec<(Digest, Arc<str>)>,
+    payload_bytes: usize,
     /// Rows for frames to come; each goes with the frame that reaches its position, not before.
     pub logs: Vec<(Position, LogLine)>,
     pub read: Vec<(Position, MessageId)>,
@@ -85,11 +88,13 @@ pub(super) struct Inner {
     /// Entries other than `Claimed` were sequenced in this activation.
     pub moved_on: bool,
     pub recall_counted: bool,
+    /// The recall came to a quiet end, if not further: it did not bring the process down.
+    pub recall_survived: bool,
     pub stop: Option<Stopping>,
     pub drain_until: Option<Timestamp>,
     pub effects_in_flight: usize,
     log_place: (u64, u32),
-    log_lines: u32,
+    log_room: LogRoom,
 }
 
 /// Why the workflow's instance was stopped.
@@ -151,6 +156,7 @@ impl Run {
             held: BTreeMap::new(),
             held_bytes: 0,
             payloads: Vec::new(),
+            payload_bytes: 0,
             logs: Vec::new(),
             read: Vec::new(),
             seen: BTreeSet::new(),
@@ -162,11 +168,12 @@ impl Run {
             head_written: loaded.head_written,
             moved_on: false,
             recall_counted: loaded.recall_counted,
+            recall_survived: false,
             stop: None,
             drain_until: None,
             effects_in_flight: 0,
             log_place: (0, 0),
-            log_lines: 0,
+            log_room: LogRoom::default(),
         };
         let durable = watch::Sender::new(Durable::UpTo(loaded.durable));
         Arc::new(Run { key, core, code, grants, started, inner: Mutex::new(inner), poke: Notify::new(), durable })
@@ -194,8 +201,11 @@ impl Run {
 
     /// Asks for everything before `end` to be made durable, now.
     pub fn force(&self, inner: &mut Inner, end: Position) {
-        inner.forced = inner.forced.max(end);
-        self.poke.notify_one();
+        // An instance that waits for room asks at every poll; only the first time is news.
+        if end > inner.forced {
+            inner.forced = end;
+            self.poke.notify_one();
+        }
     }
 
     /// Resolves when everything before `end` is durable. Must be forced, or be in a frame by itself.
@@ -314,6 +324,7 @@ impl Inner {
         if !self.held.contains_key(&digest) {
             let text: Arc<str> = text.into();
             self.held_bytes += text.len();
+            self.payload_bytes += text.len();
             self.payloads.push((digest, text.clone()));
             self.held.insert(digest, text);
         }
@@ -338,7 +349,20 @@ impl Inner {
         self.held.get(digest).cloned()
     }
 
-    /// Forgets large values that can be read from the store again.
+    /// The instances of the run must wait until storage has caught up.
+    pub fn is_too_far_ahead(&self) -> bool {
+        self.sequencer.is_too_far_ahead() || self.payload_bytes >= PAYLOADS_AHEAD_MAX_BYTES
+    }
+
+    /// Wakes the instance of `waker` when storage has caught up a little.
+    pub fn wait_for_room(&mut self, waker: &Waker) {
+        if !self.waiting_for_room.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting_for_room.push(waker.clone());
+        }
+    }
+
+    /// Forgets large values that can be read from the store again. Only while no frame is on its way:
+    /// what it brings along cannot be read before it stands.
     pub fn trim_held(&mut self) {
         if self.held_bytes <= HELD_MAX_BYTES {
             return;
@@ -351,6 +375,7 @@ impl Inner {
     /// Splits what the next frame must bring along: files to write before it, rows to go with it.
     pub fn take_payloads(&mut self) -> (Payloads, Payloads) {
         let payloads = std::mem::take(&mut self.payloads);
+        self.payload_bytes = 0;
         let bytes = |(digest, text): (Digest, Arc<str>)| (digest, Bytes::copy_from_slice(text.as_bytes()));
         let (files, rows): (Vec<_>, Vec<_>) =
             payloads.into_iter().partition(|(_, text)| text.len() > PAYLOAD_ROW_MAX_BYTES);
@@ -399,36 +424,10 @@ impl Inner {
         let step = u32::try_from(commands).unwrap_or(u32::MAX);
         let key = LogKey { step, attempt: 0, effect: 0, line: self.log_place.1 };
         self.log_place.1 += 1;
-        self.log_lines = self.log_lines.saturating_add(1);
+        let place = self.log_room.take(message, fields);
         if self.machine.has_caught_up() {
-            self.log(log_line(key, time, self.log_lines, [level, message, fields]));
+            self.log(log_line(key, time, place, [level, message, fields]));
         }
-    }
-}
-
-/// The `nth` line of an instance, if it is kept.
-pub(super) fn log_line(key: LogKey, time: Timestamp, nth: u32, text: [&str; 3]) -> Option<LogLine> {
-    const MESSAGE_MAX_BYTES: usize = 16 << 10;
-    let [level, message, fields] = text;
-    let level = match level {
-        "debug" | "warn" | "error" => level,
-        _ => "info",
-    };
-    let is_object = || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(fields).is_ok();
-    let fields = if fields.len() <= MESSAGE_MAX_BYTES && is_object() { fields } else { "" };
-    let message = super::check::cut(message, MESSAGE_MAX_BYTES);
-    match nth {
-        ..LOG_LINES_MAX => {
-            Some(LogLine { key, time, level: level.into(), message: message.into(), fields: fields.into() })
-        }
-        LOG_LINES_MAX => Some(LogLine {
-            key,
-            time,
-            level: "warn".into(),
-            message: format!("this instance has logged {LOG_LINES_MAX} lines; the rest is dropped").into(),
-            fields: "".into(),
-        }),
-        _ => None,
     }
 }
 

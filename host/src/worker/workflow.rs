@@ -226,10 +226,11 @@ impl GuestHost for WorkflowHost {
         if inner.stop.is_some() {
             return Poll::Ready(Err(Stop));
         }
-        if !inner.sequencer.is_too_far_ahead() {
+        if !inner.is_too_far_ahead() {
             return Poll::Ready(Ok(()));
         }
-        inner.guest = Some(cx.waker().clone());
+        // Not as one that waits in `next`: it has more to do, so the run must not be parked.
+        inner.wait_for_room(cx.waker());
         let end = inner.end();
         self.run.force(&mut inner, end);
         Poll::Pending
@@ -262,7 +263,10 @@ impl GuestHost for WorkflowHost {
             }
             Next::NothingOpen => Poll::Ready(Ok(nothing_open(inner.machine.allowance(fuel)))),
             Next::Wait => {
-                inner.guest = Some(cx.waker().clone());
+                // The driver polls the instance after each event; only the first wait is news.
+                if inner.guest.replace(cx.waker().clone()).is_none() {
+                    self.run.poke.notify_one();
+                }
                 Poll::Pending
             }
             Next::Diverged(divergence) => Poll::Ready(Err(diverged(&mut inner, divergence))),

@@ -55,12 +55,11 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
         logs,
         payloads,
         start_key: inner.start_key.take(),
-        recalled: inner.recall_counted && inner.moved_on,
+        recalled: inner.recall_counted && (inner.moved_on || inner.recall_survived),
     };
-    inner.recall_counted &= !inner.moved_on;
+    inner.recall_counted &= !rows.recalled;
     let append = Append { run: run.key, position, entries: count, previous: inner.previous, id, frame, rows };
     inner.previous = Some(id);
-    inner.trim_held();
     Some(Box::pin(write(run.core.clone(), append, files)))
 }
 

@@ -34,6 +34,7 @@ impl Driver {
                 inner.attempts.values().for_each(|live| live.abort.abort());
                 inner.attempts.clear();
                 inner.stop = Some(Stopping::Gone);
+                inner.recall_survived = true;
             }
             (is_drained, may_park(&inner, now))
         };
@@ -56,6 +57,7 @@ impl Driver {
             // They wait for nothing but time; a resume recalls them when it has come.
             let mut inner = run.lock();
             std::mem::take(&mut inner.attempts).into_values().for_each(|live| live.abort.abort());
+            inner.recall_survived = true;
         }
         let is_pending = run.lock().sequencer.has_pending();
         if is_pending {
