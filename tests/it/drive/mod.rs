@@ -3,6 +3,7 @@
 mod cancel;
 mod crash;
 mod limits;
+mod room;
 mod steps;
 mod time;
 mod trouble;

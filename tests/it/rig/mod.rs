@@ -157,7 +157,7 @@ pub struct Rig {
     pub world: Arc<World>,
     worker: Arc<Worker>,
     random: Arc<Counting>,
-    warm_for: Duration,
+    options: Options,
 }
 
 impl Rig {
@@ -167,6 +167,11 @@ impl Rig {
 
     /// A worker on `storage`, which may hold runs already.
     pub async fn on(storage: Arc<MemoryStorage>, world: Arc<World>, warm_for: Duration) -> Rig {
+        Rig::with(storage, world, Options { warm_for, ..Options::default() }).await
+    }
+
+    /// As [`Rig::on`], with all options of the worker.
+    pub async fn with(storage: Arc<MemoryStorage>, world: Arc<World>, options: Options) -> Rig {
         static EPOCHS: AtomicU64 = AtomicU64::new(0);
         let random = Arc::new(Counting(AtomicU64::new(EPOCHS.fetch_add(1, Ordering::Relaxed) << 32)));
         let process = Arc::new(Process::default());
@@ -177,16 +182,16 @@ impl Rig {
             clock: Arc::new(SystemClock::new()),
             randomness: random.clone(),
             spawner: process.clone(),
-            options: Options { warm_for, ..Options::default() },
+            options: options.clone(),
         };
-        Rig { process, worker: Worker::spawn(parts), storage, world, random, warm_for }
+        Rig { process, worker: Worker::spawn(parts), storage, world, random, options }
     }
 
     /// The process dies: what was not durable is gone, and another worker starts on the rest.
     pub async fn crash(self) -> Rig {
         let storage = Arc::new(self.storage.crash());
         self.process.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-        Rig::on(storage, self.world, self.warm_for).await
+        Rig::with(storage, self.world, self.options).await
     }
 
     /// Starts a worker on the first `entries` of a journal, as a crash would have left it, with one
@@ -229,7 +234,7 @@ impl Rig {
         }
         let world = Arc::new(World::default());
         world.lock().scripts.clone_from(&self.world.lock().scripts);
-        Rig::on(Arc::new(storage.crash()), world, self.warm_for).await
+        Rig::with(Arc::new(storage.crash()), world, self.options.clone()).await
     }
 
     /// Uploads a guest and deploys it under its name.

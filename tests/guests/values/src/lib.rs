@@ -32,6 +32,13 @@ pub async fn large_output(ctx: Ctx, size: Size) -> Result<usize, Failure> {
     Ok(ctx.step(make, size).await?.len() + 2)
 }
 
+/// A step for each size, all at once; the sizes that came.
+#[workflow]
+pub async fn several(ctx: Ctx, sizes: Vec<usize>) -> Result<Vec<usize>, Failure> {
+    let made = try_join_all(sizes.into_iter().map(|bytes| ctx.step(make, Size { bytes, steps: 1 }))).await?;
+    Ok(made.into_iter().map(|text| text.len() + 2).collect())
+}
+
 /// An output of the run of that size.
 #[workflow]
 pub async fn large_result(_ctx: Ctx, size: Size) -> String {
@@ -88,4 +95,4 @@ pub async fn unreadable(ctx: Ctx) -> Result<String, Failure> {
     ctx.step(lie, ()).await.map(String::from)
 }
 
-export!(fan, large_output, large_result, echo, unreadable, echo_text, make, echo_json, lie);
+export!(fan, large_output, several, large_result, echo, unreadable, echo_text, make, echo_json, lie);
