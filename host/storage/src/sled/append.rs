@@ -13,10 +13,11 @@ impl Draft {
     }
 
     fn append_to(&mut self, state: &mut RunState, append: &Append) -> Result<Appended, StorageError> {
-        if self.stands(state, append)? {
+        let tail = state.tail.clone()?;
+        if self.stands(tail, append)? {
             return Ok(Appended::Durable);
         }
-        let (end, last) = state.tail.map_or((Position::FIRST, None), |tail| (tail.end(), Some(tail.id)));
+        let (end, last) = tail.map_or((Position::FIRST, None), |tail| (tail.end(), Some(tail.id)));
         if append.position != end || append.previous != last || matches!(state.place, Place::Ended(_)) {
             return Ok(Appended::Fenced);
         }
@@ -43,8 +44,8 @@ impl Draft {
         if let Some(start_key) = &append.rows.start_key {
             self.start_keys.insert((run.tenant, start_key.key.clone()), start_key.clone());
         }
-        state.tail =
-            Some(Tail { position: append.position, entries: append.entries, previous: append.previous, id: append.id });
+        let Append { position, entries, previous, id, .. } = *append;
+        state.tail = Ok(Some(Tail { position, entries, previous, id }));
         state.unread = left;
         match (append.rows.owner, to) {
             (Owner::Keep, _) => {
@@ -72,8 +73,8 @@ impl Draft {
     }
 
     /// Whether this very frame stands already.
-    fn stands(&self, state: &RunState, append: &Append) -> Result<bool, StorageError> {
-        let Some(tail) = state.tail else { return Ok(false) };
+    fn stands(&self, tail: Option<Tail>, append: &Append) -> Result<bool, StorageError> {
+        let Some(tail) = tail else { return Ok(false) };
         if tail.position == append.position {
             return Ok(tail.id == append.id);
         }

@@ -52,7 +52,9 @@ pub(super) enum Write {
 
 /// What the committer has to know of a run to judge the next verb.
 pub(super) struct RunState {
-    pub tail: Option<Tail>,
+    /// An error where the last frame is damaged: nothing can follow it, but the run can still be
+    /// parked, so that people learn what it is stuck on.
+    pub tail: Result<Option<Tail>, StorageError>,
     pub place: Place,
     /// In the order of arrival.
     pub unread: Vec<(u64, MessageId)>,
@@ -312,10 +314,10 @@ impl RunState {
     fn load(shared: &Shared, run: RunKey) -> Result<RunState, StorageError> {
         let last = shared.db.scan_prefix(key::of_run(Kind::Frame, run)).next_back();
         let tail = match last {
-            None => None,
+            None => Ok(None),
             Some(pair) => {
                 let (key, value) = pair.map_err(|error| shared.failed(&error))?;
-                Some(super::row::Row::open(&key, value)?.tail(&key)?)
+                super::row::Row::open(&key, value).and_then(|row| row.tail(&key)).map(Some)
             }
         };
         let open = |kind| -> Result<Option<OpenRow>, StorageError> {
@@ -323,8 +325,8 @@ impl RunState {
             shared.written(&key)?.map(|row| row.decode(&key)).transpose()
         };
         let place = match tail {
-            None => Place::Nowhere,
-            Some(_) => match (open(Kind::Ready)?, open(Kind::Parked)?) {
+            Ok(None) => Place::Nowhere,
+            Ok(Some(_)) | Err(_) => match (open(Kind::Ready)?, open(Kind::Parked)?) {
                 (Some(row), _) => Place::Ready(row),
                 (None, Some(row)) => Place::Parked(row),
                 (None, None) => Place::Ended(None),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
-use trackway_replay::Position;
+use trackway_replay::{Head, Position, Status};
 use trackway_storage::{Appended, Owner, RunQuery, Sent, SledOptions, SledStorage, Storage, StorageErrorKind};
 
 use crate::subject::{Journal, at, claim, is_quiet, item, run, small, started, within_patience};
@@ -88,6 +88,27 @@ async fn a_damaged_frame_is_named_and_the_rest_stays_readable() {
     assert!(error.message.contains("position 1"), "{error}");
     assert_eq!(length(&store, 2).await, 1);
     assert_eq!(store.heads(run(1).tenant, RunQuery { limit: 9, ..RunQuery::default() }).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_run_whose_last_frame_is_damaged_can_be_parked_but_not_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut journal = started(&store, 1).await;
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(folder.path());
+    assert!(store.damage_frame(run(1), Position::FIRST).unwrap());
+    assert_eq!(claim(&store, at(1)).await.runs, [run(1)]);
+    match store.append(journal.next(Owner::Keep)).await {
+        Appended::Refused(error) => assert_eq!(error.kind, StorageErrorKind::Damaged, "{error}"),
+        other => panic!("{other:?}"),
+    }
+    let head = store.head(run(1)).await.unwrap().unwrap();
+    let stuck = Head { status: Status::Stuck, ..head };
+    store.park(run(1), None, Some(stuck.clone())).await.unwrap();
+    assert_eq!(store.head(run(1)).await.unwrap(), Some(stuck));
+    assert!(claim(&store, at(9)).await.runs.is_empty());
 }
 
 #[tokio::test]
