@@ -74,7 +74,11 @@ impl Host {
     /// A run with its input and, where it has ended, what came of it.
     pub async fn detail(&self, run: RunId) -> Result<RunDetail> {
         let head = self.head(run).await?;
-        let input = journal::input(&*self.storage, key_of(run)).await?;
+        let input = match journal::input(&*self.storage, key_of(run)).await {
+            // What it is stuck on stands in the head, and that is what people ask for.
+            Err(error) if head.status == Status::Stuck && is_unreadable(&error) => None,
+            input => input?,
+        };
         let end = if head.status.has_ended() { self.end(run).await? } else { None };
         Ok(RunDetail { head, input, end })
     }
@@ -94,14 +98,19 @@ impl Host {
     /// long as `patience`; then the head may say that it goes on.
     pub async fn wait(&self, run: RunId, patience: Duration) -> Result<Head> {
         let deadline = Instant::now() + patience;
-        let mut seen = journal::length(&*self.storage, key_of(run)).await?;
+        let mut known = None;
         loop {
             // Before the head: what comes after it wakes us.
-            seen = journal::length_from(&*self.storage, key_of(run), seen).await?;
+            let length = match known {
+                Some(known) => journal::length_from(&*self.storage, key_of(run), known).await,
+                None => journal::length(&*self.storage, key_of(run)).await,
+            };
             let head = self.head(run).await?;
             if is_settled(&head) || Instant::now() >= deadline {
                 return Ok(head);
             }
+            // Only now: a run is stuck just because its journal cannot be read.
+            let seen = *known.insert(length?);
             let until = deadline.min(Instant::now() + LOOK_AGAIN);
             // Both a new entry and the end of patience mean: look again.
             timeout_at(until, self.storage.grown(key_of(run), seen)).await.unwrap_or_default();
@@ -208,6 +217,11 @@ impl Follower {
 /// It has ended, or nothing happens before somebody does something about it.
 pub fn is_settled(head: &Head) -> bool {
     head.status.has_ended() || head.status == Status::Stuck
+}
+
+/// Something stored is not as it was written.
+fn is_unreadable(error: &Error) -> bool {
+    matches!(error.code, Code::DataDamaged | Code::JournalUnreadable)
 }
 
 pub(super) fn no_such_run(reference: &str) -> Error {
