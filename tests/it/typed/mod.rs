@@ -1,9 +1,14 @@
 //! What a person types: the real binary in a folder of its own, judged by its exit code and by what
 //! stands on standard output and standard error. It never looks into the process.
 
+mod bad_input;
+mod fair;
 mod newcomer;
 mod outputs;
+mod shutdown;
 mod signals;
+mod wire;
+mod witness;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

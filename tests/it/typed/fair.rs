@@ -1,0 +1,100 @@
+//! Guests that go too far, on a real server: each ends its own run, and the others hardly notice.
+
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+use super::wire::Wire;
+use super::{Server, run};
+use crate::rig::guests;
+
+/// A run beside loopers may take as many times what it takes without.
+const SLOWDOWN_MAX: f64 = 5.0;
+/// Enough for a p99 that is not simply the slowest.
+const RUNS_A_ROUND: usize = 200;
+/// Other programs on the machine disturb a round; one that they leave alone is enough.
+const ROUNDS_MAX: usize = 4;
+
+fn server() -> Server {
+    let server = Server::with_guest("limits", "");
+    run(server.trackway("deploy").arg(guests().join("parallel.wasm"))).expect(0);
+    server
+}
+
+/// The p99 of runs of three steps, one after the other, each from the request to the answer.
+fn p99(wire: &mut Wire) -> Duration {
+    let mut took: Vec<Duration> = (0..RUNS_A_ROUND)
+        .map(|_| {
+            let began = Instant::now();
+            let run = wire.run("sequential", &json!(1));
+            assert_eq!(run["output"], 16, "{run}");
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[RUNS_A_ROUND * 99 / 100]
+}
+
+fn start(wire: &mut Wire, workflow: &str) -> String {
+    let body = json!({ "workflow": workflow }).to_string();
+    let (status, answer) = wire.ask("POST", "runs", "application/json", body.as_bytes());
+    assert_eq!(status, 201, "{answer}");
+    answer["run"]["id"].as_str().expect("an id").to_owned()
+}
+
+/// The run's end, however long it takes.
+fn end(wire: &mut Wire, id: &str) -> Value {
+    loop {
+        let run = wire.get(&format!("runs/{id}/wait"));
+        if run["status"] != "running" && run["status"] != "queued" {
+            return run;
+        }
+    }
+}
+
+#[test]
+fn with_as_many_loopers_as_cores_another_run_takes_five_times_as_long_at_most() {
+    let server = server();
+    let mut wire = Wire::to(&server);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    p99(&mut wire);
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        let quiet = p99(&mut wire);
+        let loopers: Vec<String> = (0..cores).map(|_| start(&mut wire, "endless_loop")).collect();
+        let beside = p99(&mut wire);
+        let still = loopers.iter().filter(|id| wire.get(&format!("runs/{id}"))["status"] == "running").count();
+        for id in &loopers {
+            assert_eq!(end(&mut wire, id)["failure"]["code"], "OUT_OF_FUEL");
+        }
+        println!("p99 {quiet:?} without, {beside:?} beside {still} of {cores} loopers");
+        rounds.push((quiet, beside, still));
+        // Loopers that ended early would make the round too easy.
+        if still == cores && beside.as_secs_f64() <= SLOWDOWN_MAX * quiet.as_secs_f64() {
+            return;
+        }
+    }
+    panic!("p99 without and with {cores} loopers, and how many of them looped to the end of the round: {rounds:?}");
+}
+
+#[test]
+fn code_that_goes_too_far_ends_its_run_and_no_other() {
+    let server = server();
+    let mut wire = Wire::to(&server);
+    let others = start(&mut wire, "endless_loop");
+    for (workflow, code, says) in [
+        ("memory_bomb", "OUT_OF_MEMORY", "memory"),
+        ("deep_recursion", "STACK_OVERFLOW", "recursion"),
+        ("greedy_function", "OUT_OF_MEMORY", "memory"),
+        ("diving_function", "STACK_OVERFLOW", "recursion"),
+        ("panics_later", "PANIC", "index out of bounds"),
+        ("panic_in_function", "PANIC", "there should have been something"),
+    ] {
+        let failed = wire.run(workflow, &Value::Null);
+        assert_eq!((&failed["status"], &failed["failure"]["code"]), (&json!("failed"), &json!(code)), "{failed}");
+        assert!(failed["failure"]["message"].as_str().is_some_and(|message| message.contains(says)), "{failed}");
+        assert_eq!(wire.run("sequential", &json!(1))["output"], 16);
+    }
+    assert_eq!(end(&mut wire, &others)["failure"]["code"], "OUT_OF_FUEL");
+    let failed = run(&mut server.trackway("run memory_bomb")).expect(3);
+    assert!(failed.stderr.contains("OUT_OF_MEMORY"), "{}", failed.stderr);
+}
