@@ -94,7 +94,7 @@ async fn a_damaged_frame_is_named_and_the_rest_stays_readable() {
 async fn a_run_whose_last_frame_is_damaged_can_be_parked_but_not_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let mut journal = started(&store, 1).await;
+    let journal = started(&store, 1).await;
     store.close().await.unwrap();
     drop(store);
     let store = open(folder.path());
