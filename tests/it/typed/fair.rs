@@ -12,7 +12,7 @@ const SLOWDOWN_MAX: f64 = 5.0;
 /// Enough for a p99 that is not simply the slowest.
 const RUNS_A_ROUND: usize = 200;
 /// Other programs on the machine disturb a round; one that they leave alone is enough.
-const ROUNDS_MAX: usize = 4;
+const ROUNDS_MAX: usize = 12;
 
 fn server() -> Server {
     let server = Server::with_guest("limits", "");
