@@ -110,8 +110,10 @@ impl Core {
     /// Greater than every one before, also within a millisecond and when the clock was set back.
     fn next_run(&self, now: Timestamp) -> RunId {
         let drawn = RunId::new(now, u128::from_le_bytes(self.random()));
+        // A random stride, so that the ids of one millisecond differ early enough to be told by a prefix.
+        let stride = 1 + u128::from(u64::from_le_bytes(self.random()));
         let mut last = self.last_run.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = drawn.max(RunId(last.0.saturating_add(1)));
+        *last = drawn.max(RunId(last.0.saturating_add(stride)));
         *last
     }
 
