@@ -11,6 +11,7 @@ mod foreign;
 mod guests;
 mod pages;
 mod process;
+mod prove;
 mod setup;
 mod tree;
 
@@ -22,7 +23,9 @@ cargo xtask TASK
   ci              test, then demo
   guests          build the guests and examples that the tests use
   bless           write the files anew that are made from the code and checked in
-  bench           print orders of size";
+  bench           print orders of size
+  prove NAME      run a proof at length: power, kill, simulate, fuzz, damage, limits
+                  [--rounds N] [--seed S] [--minutes M]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         ("guests", true) => guests::build().and_then(|()| foreign::build()),
         ("bless", true) => bless::bless(),
         ("bench", true) => bench::bench(),
+        ("prove", _) => prove::prove(&rest),
         ("" | "help" | "--help" | "-h", _) => {
             println!("{HELP}");
             return ExitCode::SUCCESS;

@@ -4,8 +4,7 @@
 //!
 //! The disk is an ext4 file system in a file; `EXT4_IOC_SHUTDOWN` makes it forget what it had not
 //! written, like a machine that loses its power. That needs Linux, root and loop devices; without
-//! them it says NOT RUN. `TRACKWAY_POWER_CUT_ROUNDS=50 cargo test -p trackway-storage --test powercut`
-//! runs more rounds. The same disk, filled to the brim, shows what a full one does.
+//! them it says NOT RUN. `cargo xtask prove power` runs more rounds. The same disk, filled to the brim, shows what a full one does.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

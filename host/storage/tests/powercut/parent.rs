@@ -26,15 +26,17 @@ pub fn run() -> ExitCode {
         println!("NOT RUN: power cut, full disk: {why} (it needs root, loop devices and mkfs.ext4)");
         return ExitCode::SUCCESS;
     }
-    let rounds = match std::env::var("TRACKWAY_POWER_CUT_ROUNDS") {
-        Ok(text) => text.parse().expect("TRACKWAY_POWER_CUT_ROUNDS is a number"),
+    let rounds = match std::env::var("TRACKWAY_PROVE_ROUNDS") {
+        Ok(text) => text.parse().expect("TRACKWAY_PROVE_ROUNDS is a number"),
         Err(_) => ROUNDS,
     };
     if let Err(why) = crate::full::check() {
+        println!("CHECKED a full disk under the store: 0 passed, 1 failed");
         println!("FAILED: full disk: {why}");
         return ExitCode::FAILURE;
     }
     println!("full disk: writes were refused, reads went on, and so did writes with room again");
+    println!("CHECKED a full disk under the store: 1 passed, 0 failed");
     let mut failed = 0;
     for round in 1..=rounds {
         let outcome = cut("on", round);
@@ -50,6 +52,12 @@ pub fn run() -> ExitCode {
         outcome.has_lost()
     });
     std::panic::set_hook(hook);
+    println!("CHECKED power cuts under the store: {} passed, {failed} failed", rounds - failed);
+    println!(
+        "CHECKED that a store without hardening is caught: {} passed, {} failed",
+        u8::from(noticed),
+        u8::from(!noticed)
+    );
     if failed > 0 {
         println!("FAILED: {failed} of {rounds} power cuts lost acknowledged data");
         return ExitCode::FAILURE;
