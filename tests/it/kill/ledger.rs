@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use trackway::api::model;
-use trackway_replay::RunId;
+use trackway_replay::{RunId, Status};
+
+use crate::server::Server;
 
 /// An answer that the world gave so long before is in the host's hands: both are on this machine.
 pub const TAKEN_IN_AFTER: Duration = Duration::from_millis(20);
@@ -31,8 +33,31 @@ pub struct Kill {
 /// What a run is to do, and so how it must end.
 #[derive(Debug, Clone)]
 pub enum Work {
-    Orders { buyer: String, batches: u64, orders: u64 },
+    Orders {
+        buyer: String,
+        batches: u64,
+        orders: u64,
+    },
     Headlines,
+    /// Nothing outside: the end is known before.
+    Alone(Ending),
+    /// It was to be cancelled while it slept.
+    Napping(Cancel),
+}
+
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// With this output.
+    Succeeds(String),
+    /// With this code.
+    Fails(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    Acknowledged,
+    /// Nobody knows whether the host got it.
+    Unknown,
 }
 
 /// A run as it was seen last.
@@ -65,7 +90,36 @@ impl Ledger {
         self.said.insert(run, entries);
     }
 
-    pub fn seen(&mut self, seen: Seen) {
-        self.seen.insert(seen.run.id, seen);
+    /// Waits until every run has ended or is stuck.
+    pub async fn let_all_end(&self, server: &Server) {
+        for run in self.runs.keys() {
+            while let Some(found) = server.find(*run).await {
+                if found.finished_at.is_some() || found.status == Status::Stuck {
+                    break;
+                }
+                server.wait(*run).await;
+            }
+        }
+    }
+
+    /// Reads all runs that have not been seen at their end.
+    pub async fn read_journals(&mut self, server: &Server) {
+        for run in self.unsettled() {
+            self.seen.remove(&run);
+            let Some(found) = server.find(run).await else { continue };
+            let journal = server.journal(run).await;
+            let replays_identical = match found.status {
+                Status::Succeeded | Status::Failed => Some(server.replay(run).await.identical),
+                _ => None,
+            };
+            let work = self.runs[&run].clone();
+            self.seen.insert(run, Seen { work, run: found, journal, replays_identical });
+        }
+    }
+
+    /// Runs that have not been seen at their end.
+    pub fn unsettled(&self) -> Vec<RunId> {
+        let has_ended = |run: &RunId| self.seen.get(run).is_some_and(|seen| seen.run.finished_at.is_some());
+        self.runs.keys().filter(|run| !has_ended(run)).copied().collect()
     }
 }

@@ -6,15 +6,18 @@ use std::fmt;
 use trackway::api::model::Entry;
 use trackway_replay::{RunId, Status};
 
-use super::ledger::{Kill, Ledger, Seen, TAKEN_IN_AFTER, Work};
-use super::{KILLS_IN_RECALL_MIN, KILLS_MIN, KILLS_WITH_OPEN_EFFECT_MIN, KILLS_WITH_UNFLUSHED_FRAME_MIN};
+use super::ledger::{Cancel, Ending, Kill, Ledger, Seen, TAKEN_IN_AFTER, Work};
+use super::{KILLS_IN_RECALL_MIN, KILLS_WITH_OPEN_EFFECT_MIN, KILLS_WITH_UNFLUSHED_FRAME_MIN, OF_KILLS};
 use crate::world::Asked;
 
 /// At every kill.
 const RUNS_IN_FLIGHT_MIN: usize = 8;
 
 pub struct Verdict {
-    kills: usize,
+    pub kills: usize,
+    kills_min: usize,
+    /// After so many of them a promise was found to be broken.
+    pub kills_that_broke: usize,
     /// Least number of runs that had begun and not ended at a kill.
     in_flight_min: usize,
     with_open_effect: usize,
@@ -25,7 +28,7 @@ pub struct Verdict {
     repeated: usize,
     runs: usize,
     /// Every way in which the promise was broken.
-    broken: Vec<String>,
+    pub broken: Vec<String>,
 }
 
 /// An effect as the journals know it.
@@ -40,25 +43,28 @@ struct Effect {
     answer: Option<EffectAnswer>,
 }
 
+impl Effect {
+    fn place(&self) -> String {
+        format!("run {} step {}.{}.{}", self.run, self.step, self.attempt, self.effect)
+    }
+}
+
 struct EffectAnswer {
     epoch: u64,
     nonce: u64,
 }
 
 impl Verdict {
-    pub fn of(ledger: &Ledger, asked: &[Asked]) -> Verdict {
+    /// When all runs have ended.
+    pub fn of(ledger: &Ledger, asked: &[Asked], kills_min: usize) -> Verdict {
         let effects = effects(ledger);
-        let gone = ledger.runs.keys().filter(|run| !ledger.seen.contains_key(run));
-        let mut broken: Vec<_> = gone.map(|run| format!("run {run} was acknowledged and is gone")).collect();
-        ledger.seen.values().for_each(|seen| end_is_right(seen, ledger, asked, &mut broken));
-        acknowledged_entries_stand(ledger, &mut broken);
-        nothing_left_before_its_cause(ledger, asked, &effects, &mut broken);
-        nothing_was_done_again(ledger, asked, &effects, &mut broken);
-        later_effects_follow_from_earlier_ones(asked, &mut broken);
+        let broken = broken_at_the_end(ledger, asked);
         // The first process had a single run.
         let kills = ledger.kills.get(1..).unwrap_or_default();
         Verdict {
             kills: kills.len(),
+            kills_min,
+            kills_that_broke: 0,
             in_flight_min: kills.iter().map(|kill| in_flight(ledger, kill)).min().unwrap_or_default(),
             with_open_effect: kills.iter().filter(|kill| has_open_effect(ledger, &effects, kill)).count(),
             with_unflushed_frame: ledger
@@ -76,10 +82,11 @@ impl Verdict {
     }
 
     pub fn has_enough(&self) -> bool {
-        self.kills >= KILLS_MIN
-            && self.with_open_effect >= KILLS_WITH_OPEN_EFFECT_MIN
-            && self.with_unflushed_frame >= KILLS_WITH_UNFLUSHED_FRAME_MIN
-            && self.in_recall >= KILLS_IN_RECALL_MIN
+        let share = |of_thirty: usize| of_thirty * self.kills_min / OF_KILLS;
+        self.kills >= self.kills_min
+            && self.with_open_effect >= share(KILLS_WITH_OPEN_EFFECT_MIN)
+            && self.with_unflushed_frame >= share(KILLS_WITH_UNFLUSHED_FRAME_MIN)
+            && self.in_recall >= share(KILLS_IN_RECALL_MIN)
     }
 
     pub fn is_broken(&self) -> bool {
@@ -100,6 +107,59 @@ impl fmt::Display for Verdict {
         writeln!(f, "{} during recall", self.in_recall)?;
         writeln!(f, "{} requests, {} of them repeated, {} runs ended", self.requests, self.repeated, self.runs)?;
         write!(f, "{} promises broken", self.broken.len())
+    }
+}
+
+/// What can be said when all runs have ended.
+pub fn broken_at_the_end(ledger: &Ledger, asked: &[Asked]) -> Vec<String> {
+    let effects = effects(ledger);
+    let mut broken = broken_at_any_time(ledger, asked, &effects);
+    ledger.seen.values().for_each(|seen| end_is_right(seen, ledger, asked, &mut broken));
+    nothing_left_before_its_cause(ledger, asked, &effects, &mut broken);
+    every_effect_was_answered(asked, &effects, &mut broken);
+    broken
+}
+
+/// What can be said while runs are still going on. `asked` must be from after the journals were read:
+/// what it has of the time since the last kill is no concern of this.
+pub fn broken_so_far(ledger: &Ledger, asked: &[Asked]) -> Vec<String> {
+    let effects = effects(ledger);
+    let mut broken = broken_at_any_time(ledger, asked, &effects);
+    let ended = ledger.seen.values().filter(|seen| seen.run.finished_at.is_some());
+    ended.for_each(|seen| end_is_right(seen, ledger, asked, &mut broken));
+    let killed = ledger.kills.last().map_or(0, |kill| kill.asked);
+    nothing_left_before_its_cause(ledger, &asked[..killed], &effects, &mut broken);
+    broken
+}
+
+fn broken_at_any_time(ledger: &Ledger, asked: &[Asked], effects: &BTreeMap<(String, String), Effect>) -> Vec<String> {
+    let gone = ledger.runs.keys().filter(|run| !ledger.seen.contains_key(run));
+    let mut broken: Vec<_> = gone.map(|run| format!("run {run} was acknowledged and is gone")).collect();
+    ledger.seen.values().for_each(|seen| journal_is_whole(seen, &mut broken));
+    acknowledged_entries_stand(ledger, &mut broken);
+    nothing_was_done_again(ledger, asked, effects, &mut broken);
+    later_effects_follow_from_earlier_ones(asked, &mut broken);
+    broken
+}
+
+/// Positions without a gap, epochs and times that never go back, one beginning, one end.
+fn journal_is_whole(seen: &Seen, broken: &mut Vec<String>) {
+    let id = seen.run.id;
+    if seen.journal.first().is_none_or(|first| first.kind != "Started") {
+        broken.push(format!("run {id} does not begin with its start"));
+    }
+    for (place, entry) in seen.journal.iter().enumerate() {
+        if entry.position != place as u64 {
+            broken.push(format!("run {id}: entry {place} has position {}", entry.position));
+        }
+        if entry.kind == "Finished" && place + 1 != seen.journal.len() {
+            broken.push(format!("run {id}: something follows its end at {place}"));
+        }
+    }
+    for pair in seen.journal.windows(2) {
+        if pair[1].epoch < pair[0].epoch || pair[1].time < pair[0].time {
+            broken.push(format!("run {id}: epoch or time goes back at {}", pair[1].position));
+        }
     }
 }
 
@@ -183,6 +243,23 @@ fn was_recalling(ledger: &Ledger, kill: &Kill) -> bool {
 
 fn end_is_right(seen: &Seen, ledger: &Ledger, asked: &[Asked], broken: &mut Vec<String>) {
     let run = &seen.run;
+    if let Work::Napping(cancel) = seen.work {
+        let is_right = run.status == Status::Cancelled || cancel == Cancel::Unknown && run.status == Status::Succeeded;
+        if !is_right {
+            broken.push(format!("run {} is {:?}, and it had been cancelled ({cancel:?})", run.id, run.status));
+        }
+        return;
+    }
+    if seen.replays_identical != Some(true) {
+        broken.push(format!("run {} does not replay as it went", run.id));
+    }
+    if let Work::Alone(Ending::Fails(code)) = &seen.work {
+        let failure = run.failure.as_ref().map(|failure| failure.get().to_owned()).unwrap_or_default();
+        if run.status != Status::Failed || !failure.contains(&format!(r#""{code}""#)) {
+            broken.push(format!("run {} is {:?} with {failure} instead of failed as {code}", run.id, run.status));
+        }
+        return;
+    }
     if run.status != Status::Succeeded {
         let failure = run.failure.as_ref().map(|failure| failure.get().to_owned());
         return broken.push(format!("run {} is {:?}: {:?} {failure:?}", run.id, run.status, run.message));
@@ -191,10 +268,9 @@ fn end_is_right(seen: &Seen, ledger: &Ledger, asked: &[Asked], broken: &mut Vec<
     let expected = match &seen.work {
         Work::Headlines => ledger.headlines.clone(),
         Work::Orders { buyer, batches, orders } => Some(receipts(buyer, *batches, *orders, asked)),
+        Work::Alone(Ending::Succeeds(output)) => Some(output.clone()),
+        Work::Alone(Ending::Fails(_)) | Work::Napping(_) => None,
     };
-    if seen.replays_identical != Some(true) {
-        broken.push(format!("run {} does not replay as it went", run.id));
-    }
     if output != expected {
         broken.push(format!("run {} answers {output:?} instead of {expected:?}", run.id));
     }
@@ -265,8 +341,19 @@ fn later_effects_follow_from_earlier_ones(asked: &[Asked], broken: &mut Vec<Stri
     }
 }
 
-/// What is on record is the answer to the last request of its kind, and there was at most one
-/// request for each process that was killed with the effect open, and one more.
+/// What is on record is the answer to the last request of its kind.
+fn every_effect_was_answered(asked: &[Asked], effects: &BTreeMap<(String, String), Effect>, broken: &mut Vec<String>) {
+    for ((method, path), effect) in effects {
+        let last = asked.iter().rev().find(|asked| asked.method == *method && asked.path == *path);
+        let recorded = effect.answer.as_ref().map(|answer| answer.nonce);
+        if recorded.is_none() || recorded != last.map(|asked| asked.nonce) {
+            broken.push(format!("{}: {method} {path} is on record with {recorded:?}", effect.place()));
+        }
+    }
+}
+
+/// No request was made after its answer was on record, and there was at most one for each process
+/// that was killed with the effect open, and one more.
 fn nothing_was_done_again(
     ledger: &Ledger,
     asked: &[Asked],
@@ -280,8 +367,8 @@ fn nothing_was_done_again(
             .map(|asked| asked.nonce)
             .collect();
         let recorded = effect.answer.as_ref().map(|answer| answer.nonce);
-        if recorded.is_none() || recorded != nonces.last().copied() {
-            let place = format!("run {} step {}.{}.{}", effect.run, effect.step, effect.attempt, effect.effect);
+        if recorded.is_some() && recorded != nonces.last().copied() {
+            let place = effect.place();
             broken.push(format!("{place}: {method} {path} is on record with {recorded:?}, the world gave {nonces:?}"));
         }
         let killed_open = ledger.kills.iter().filter(|kill| is_open(ledger, effect, kill)).count();
