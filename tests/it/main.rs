@@ -6,6 +6,7 @@ mod examples;
 mod house;
 mod kill;
 mod languages;
+mod power;
 mod proof;
 mod rig;
 mod sandbox;

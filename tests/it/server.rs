@@ -39,11 +39,18 @@ pub fn binary() -> PathBuf {
 impl Server {
     /// Starts a server with all that it keeps in `folder`, and waits until it answers.
     pub async fn start(folder: &Path, environment: Environment<'_>) -> Server {
+        let started = Server::try_start(folder, &folder.join("data"), environment).await;
+        started.unwrap_or_else(|why| panic!("the server did not come up: {why}"))
+    }
+
+    /// The same with its data elsewhere than its log, which is in `folder`. An error is what the server
+    /// said instead of coming up.
+    pub async fn try_start(folder: &Path, data: &Path, environment: Environment<'_>) -> Result<Server, String> {
         let log =
             std::fs::File::options().create(true).append(true).open(folder.join("server.log")).expect("a log file");
         let mut child = Command::new(binary())
             .args(["server", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.join("data"))
+            .arg(data)
             .args(["-o", "id"])
             .current_dir(folder)
             .envs([("TRACKWAY_KEY", KEY), ("HOME", "/nonexistent")])
@@ -60,14 +67,23 @@ impl Server {
         let mut url = String::new();
         stdout.read_line(&mut url).await.expect("its first line");
         let log = || std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
-        assert!(url.starts_with("http://"), "the server did not come up: {url:?}\n{}", log());
+        if !url.starts_with("http://") {
+            return Err(log());
+        }
         // Fails where it is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");
         let url = url.trim().to_owned();
         let mut server = Server { url, epoch: 0, folder: folder.to_owned(), child, client, _stdout: stdout };
         server.epoch = server.get::<model::Health>("health").await.epoch;
-        server
+        Ok(server)
+    }
+
+    /// SIGKILL, also where it is dead already.
+    pub async fn bury(mut self) {
+        // Fails where it has been waited for.
+        let _ = self.child.start_kill();
+        let _ = self.child.wait().await;
     }
 
     /// SIGKILL; returns when the process is gone.
@@ -127,6 +143,27 @@ impl Server {
 
     pub async fn replay(&self, run: RunId) -> model::ReplayReport {
         self.send(Method::POST, &format!("runs/{run}/replay"), &model::Replay::default()).await
+    }
+
+    /// As [`Server::get`] from a server that may be dying: nothing, if it did not answer.
+    pub async fn try_get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        let request = self.client.get(format!("{}/v1/{path}", self.url)).bearer_auth(KEY);
+        self.try_answer(request).await
+    }
+
+    /// As [`Server::send`] with POST to a server that may be dying.
+    pub async fn try_post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Option<T> {
+        let body = serde_json::to_string(body).expect("what is sent is JSON");
+        let request = self.client.post(format!("{}/v1/{path}", self.url)).bearer_auth(KEY);
+        self.try_answer(request.header("content-type", "application/json").body(body)).await
+    }
+
+    async fn try_answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Option<T> {
+        let response = request.send().await.ok()?;
+        if !response.status().is_success() {
+            return None;
+        }
+        serde_json::from_str(&response.text().await.ok()?).ok()
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
