@@ -5,14 +5,11 @@ use std::process::ExitCode;
 use trackway::sandbox::{COMPILE_ARGUMENT, compile_child_main};
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == COMPILE_ARGUMENT) {
+    // Before anything else is set up: what compiles what strangers wrote gets nothing but its input.
+    if std::env::args_os().nth(1).is_some_and(|first| first == COMPILE_ARGUMENT) {
         return compile_child_main();
     }
     std::panic::set_hook(Box::new(report_bug));
-    // Before anything else is set up: what compiles what strangers wrote gets nothing but its input.
-    if std::env::args_os().nth(1).is_some_and(|first| first == trackway::sandbox::COMPILE_ARGUMENT) {
-        return trackway::sandbox::compile_child_main();
-    }
     trackway::cli::main()
 }
 
