@@ -1,7 +1,7 @@
 //! A run as it grows, as server-sent events. Each event is a pure function of two positions of the
 //! journal, so a client that comes back with its last one misses nothing and sees nothing twice.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use trackway_replay::Position;
 use trackway_replay::trace::{Row, Trace};
 
+use super::found::Found;
 use super::model::{Problem, RunEvent};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -57,9 +58,8 @@ enum Sent {
         (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn events(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Answer<Response> {
+pub async fn events(State(api): State<Api>, Found(head): Found, headers: HeaderMap) -> Answer<Response> {
     let last = last_event(&headers)?;
-    let head = api.host.find(&id).await?;
     let mut follower = api.host.follow(head.run).await?;
     let now = follower.now().await?;
     if last > now.position {

@@ -1,12 +1,13 @@
 //! The journal itself, for tools and tests.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use trackway_replay::Position;
 use utoipa::IntoParams;
 
 use super::body::Params;
+use super::found::Found;
 use super::model::{JournalPage, Problem};
 use super::problem::Answer;
 use super::routes::Api;
@@ -31,10 +32,9 @@ pub struct JournalParams {
 )]
 pub async fn journal(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Found(head): Found,
     Params(params): Params<JournalParams>,
 ) -> Answer<Json<JournalPage>> {
-    let head = api.host.find(&id).await?;
     let entries = api.host.entries(head.run, Position(params.from.unwrap_or(0))).await?;
     let next = entries.last().map(|entry| entry.position.0 + 1);
     Ok(Json(JournalPage { entries: entries.iter().map(view::entry).collect(), next }))

@@ -18,6 +18,7 @@ mod replay;
 mod runs;
 
 mod body;
+mod found;
 pub mod model;
 mod problem;
 mod time;

@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 
 use super::body;
+use super::found::Found;
 use super::model::{Problem, Replay, ReplayReport};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -29,14 +30,13 @@ use crate::Code;
 )]
 pub async fn replay(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Found(head): Found,
     headers: HeaderMap,
     content: Body,
 ) -> Answer<Json<ReplayReport>> {
     let permit = api.replays.try_acquire();
     let _permit = permit.map_err(|_| Refusal::new(Code::Overloaded, "other replays are going on").hint("try again"))?;
     let asked: Replay = body::small_json(&headers, content).await?;
-    let head = api.host.find(&id).await?;
     let report = api.host.replay(head.run, asked.component).await?;
     Ok(Json(view::replay(&head, asked.component, report)))
 }

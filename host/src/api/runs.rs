@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use trackway_storage::RunQuery;
 use utoipa::IntoParams;
 
 use super::body::{self, Limit, Params};
+use super::found::Found;
 use super::model::{Cancel, LogPage, Problem, Run, RunPage, Start, Started, Trace};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -74,7 +75,7 @@ pub async fn start(
     let run = match patience {
         Some(patience) => {
             let head = wait_for(&api, answer.run, patience).await?;
-            view::detail(&api.host.detail(head.run).await?)
+            detail(&api, head.run).await?
         }
         None => view::run(&api.host.head(answer.run).await?),
     };
@@ -132,9 +133,8 @@ pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) ->
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Several runs fit."),
     )
 )]
-pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<Run>> {
-    let head = api.host.find(&id).await?;
-    Ok(Json(view::detail(&api.host.detail(head.run).await?)))
+pub async fn get(State(api): State<Api>, Found(head): Found) -> Answer<Json<Run>> {
+    detail(&api, head.run).await.map(Json)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -154,15 +154,14 @@ pub struct WaitParams {
     params(("id" = String, Path), WaitParams),
     responses((status = 200, body = Run), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn wait(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    Params(params): Params<WaitParams>,
-) -> Answer<Json<Run>> {
+pub async fn wait(State(api): State<Api>, Found(head): Found, Params(params): Params<WaitParams>) -> Answer<Json<Run>> {
     let patience = params.timeout.map_or(Ok(WAIT_MAX), patience)?;
-    let head = api.host.find(&id).await?;
     let head = wait_for(&api, head.run, patience).await?;
-    Ok(Json(view::detail(&api.host.detail(head.run).await?)))
+    detail(&api, head.run).await.map(Json)
+}
+
+async fn detail(api: &Api, run: RunId) -> Answer<Run> {
+    Ok(view::detail(&api.host.detail(run).await?))
 }
 
 async fn wait_for(api: &Api, run: RunId, patience: Duration) -> Answer<Head> {
@@ -196,13 +195,12 @@ fn patience(seconds: f64) -> Answer<Duration> {
 )]
 pub async fn cancel(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Found(head): Found,
     headers: HeaderMap,
     content: Body,
 ) -> Answer<(StatusCode, Json<Run>)> {
     let key = body::idempotency_key(&headers)?;
     let asked: Cancel = body::small_json(&headers, content).await?;
-    let head = api.host.find(&id).await?;
     api.host.cancel(head.run, &asked.reason, key.as_deref()).await?;
     Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
 }
@@ -216,8 +214,7 @@ pub async fn cancel(
     params(("id" = String, Path)),
     responses((status = 200, body = Trace), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn trace(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<Trace>> {
-    let head = api.host.find(&id).await?;
+pub async fn trace(State(api): State<Api>, Found(head): Found) -> Answer<Json<Trace>> {
     let growth = api.host.trace(head.run).await?;
     Ok(Json(Trace { run: view::run(&growth.head), position: growth.position.0, trace: growth.trace }))
 }
@@ -243,12 +240,11 @@ pub struct LogParams {
 )]
 pub async fn logs(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Found(head): Found,
     Params(params): Params<LogParams>,
 ) -> Answer<Json<LogPage>> {
     let after = params.cursor.map(|cursor| view::log_key(&cursor).ok_or_else(|| bad_cursor(&cursor))).transpose()?;
     let limit = params.limit.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
-    let head = api.host.find(&id).await?;
     let mut lines = api.host.logs(head.run, after, limit + 1).await?;
     let more = lines.len() > limit;
     lines.truncate(limit);
