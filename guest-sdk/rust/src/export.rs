@@ -212,9 +212,17 @@ pub trait Export {
 /// One exported name, and how to reach it. The code of a role is referred to only through here, so a
 /// component without functions imports no effects.
 #[doc(hidden)]
-pub enum Item {
-    Workflow { name: &'static str, main: Main, describe: fn() -> Described },
-    Function { name: &'static str, main: Main, describe: fn() -> Described },
+pub struct Item {
+    role: Role,
+    name: &'static str,
+    main: Main,
+    describe: fn() -> Described,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Workflow,
+    Function,
 }
 
 /// Input and context in; output or failure out; all as JSON.
@@ -236,54 +244,48 @@ pub struct Described {
 
 impl Item {
     pub const fn workflow<W: Workflow>() -> Item {
-        Item::Workflow { name: W::NAME, main: workflow_main::<W>, describe: describe_workflow::<W> }
+        Item { role: Role::Workflow, name: W::NAME, main: workflow_main::<W>, describe: describe_workflow::<W> }
     }
 
     pub const fn function<F: Function>() -> Item {
-        Item::Function { name: F::NAME, main: function_main::<F>, describe: describe_function::<F> }
+        Item { role: Role::Function, name: F::NAME, main: function_main::<F>, describe: describe_function::<F> }
     }
 }
 
 pub(crate) fn workflow_main<W: Workflow>(input: &str, context: &str) -> Result<String, String> {
-    tell_panics(&StepPort);
-    let body = async {
-        let input = json::read_input(if W::ABOUT.takes_input { input } else { "null" })?;
-        W::run(Ctx::from_context(context), input).await
-    };
-    to_text(runtime::block_on(&StepPort, body))
+    main(&StepPort, &W::ABOUT, input, |input| W::run(Ctx::from_context(context), input))
 }
 
 pub(crate) fn function_main<F: Function>(input: &str, context: &str) -> Result<String, String> {
-    tell_panics(&EffectPort);
-    let body = async {
-        let input = json::read_input(if F::ABOUT.takes_input { input } else { "null" })?;
-        F::run(FnCtx::from_context(context), input).await
-    };
-    to_text(runtime::block_on(&EffectPort, body))
+    main(&EffectPort, &F::ABOUT, input, |input| F::run(FnCtx::from_context(context), input))
 }
 
-fn to_text<T: Value>(outcome: Result<T, Failure>) -> Result<String, String> {
+/// From text to text, whatever the role.
+fn main<I: Value, O: Value, B: Future<Output = Result<O, Failure>>>(
+    port: &'static (impl Port + Sync),
+    about: &About,
+    input: &str,
+    body: impl FnOnce(I) -> B,
+) -> Result<String, String> {
+    tell_panics(port);
+    let outcome = runtime::block_on(port, async {
+        let input = json::read_input(if about.takes_input { input } else { "null" })?;
+        body(input).await
+    });
     outcome.and_then(|output| json::write_output(&output)).map_err(|failure| failure.to_text())
 }
 
 fn describe_workflow<W: Workflow>() -> Described {
-    Described {
-        name: W::NAME,
-        doc: W::ABOUT.doc,
-        input: W::ABOUT.takes_input.then(W::Input::input_schema),
-        output: W::Output::output_schema(),
-        policy: None,
-    }
+    described::<W::Input, W::Output>(W::NAME, W::ABOUT, None)
 }
 
 fn describe_function<F: Function>() -> Described {
-    Described {
-        name: F::NAME,
-        doc: F::ABOUT.doc,
-        input: F::ABOUT.takes_input.then(F::Input::input_schema),
-        output: F::Output::output_schema(),
-        policy: Some(F::POLICY),
-    }
+    described::<F::Input, F::Output>(F::NAME, F::ABOUT, Some(F::POLICY))
+}
+
+fn described<I: Value, O: Value>(name: &'static str, about: About, policy: Option<Policy>) -> Described {
+    let input = about.takes_input.then(I::input_schema);
+    Described { name, doc: about.doc, input, output: O::output_schema(), policy }
 }
 
 /// A panic is told to the host before it becomes a trap. In a test the usual hook stays.
@@ -320,9 +322,9 @@ pub fn describe(items: &[Item]) -> String {
         sdk: Sdk { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), language: "rust" },
     };
     for item in items {
-        match item {
-            Item::Workflow { describe, .. } => manifest.workflows.push(describe()),
-            Item::Function { describe, .. } => manifest.functions.push(describe()),
+        match item.role {
+            Role::Workflow => manifest.workflows.push((item.describe)()),
+            Role::Function => manifest.functions.push((item.describe)()),
         }
     }
     serde_json::to_string(&manifest).expect("a manifest holds only text, numbers and schemas")
@@ -331,21 +333,19 @@ pub fn describe(items: &[Item]) -> String {
 /// The export `run`.
 #[doc(hidden)]
 pub fn run(items: &[Item], workflow: &str, input: &str, context: &str) -> Result<String, String> {
-    let found = items.iter().find_map(|item| match item {
-        Item::Workflow { name, main, .. } if *name == workflow => Some(main),
-        Item::Workflow { .. } | Item::Function { .. } => None,
-    });
-    found.map_or_else(|| Err(unknown("workflow", workflow)), |main| main(input, context))
+    let item = find(items, Role::Workflow, workflow).ok_or_else(|| unknown("workflow", workflow))?;
+    (item.main)(input, context)
 }
 
 /// The export `call`.
 #[doc(hidden)]
 pub fn call(items: &[Item], function: &str, input: &str, context: &str) -> Result<String, String> {
-    let found = items.iter().find_map(|item| match item {
-        Item::Function { name, main, .. } if *name == function => Some(main),
-        Item::Workflow { .. } | Item::Function { .. } => None,
-    });
-    found.map_or_else(|| Err(unknown("function", function)), |main| main(input, context))
+    let item = find(items, Role::Function, function).ok_or_else(|| unknown("function", function))?;
+    (item.main)(input, context)
+}
+
+fn find<'a>(items: &'a [Item], role: Role, name: &str) -> Option<&'a Item> {
+    items.iter().find(|item| item.role == role && item.name == name)
 }
 
 fn unknown(what: &str, name: &str) -> String {
