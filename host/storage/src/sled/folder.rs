@@ -13,15 +13,19 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::holder::{Holder, Patience};
 use super::sync;
 use crate::{StorageError, StorageErrorKind};
 
 /// Of the folder and of every row in it. A higher one was written by a newer program.
 pub(super) const FORMAT: u32 = 1;
+
+/// The file that is locked.
+const LOCK: &str = "lock";
 
 pub(super) struct Folder {
     pub path: PathBuf,
@@ -49,7 +53,8 @@ impl Folder {
     pub fn open(path: &Path) -> Result<(Folder, Found), StorageError> {
         create_folder(path).map_err(|error| io_error(path, "cannot create the data folder", &error))?;
         let path = fs::canonicalize(path).map_err(|error| io_error(path, "cannot find the data folder", &error))?;
-        let lock = lock(&path)?;
+        let mut patience = Patience::new();
+        let lock = lock(&path, |id, holder| patience.wait(&path, id, holder))?;
         let folder = Folder { path, _lock: lock, temporary: AtomicU64::new(0) };
         let found = folder.check_format()?;
         folder.empty_temporary().map_err(|error| io_error(&folder.path, "cannot clean up in", &error))?;
@@ -162,26 +167,48 @@ impl Folder {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, StorageError> {
-    let path = folder.join("lock");
+/// Waits as long as a process that had `folder` open is on its way out. For whoever wants more of
+/// that process's than the folder, as its address; it takes no lock and makes no file.
+pub(super) fn wait_for_dying(folder: &Path) {
+    let mut patience = Patience::new();
+    while let Ok(id) = fs::read_to_string(folder.join(LOCK))
+        && Holder::of(&id) == Holder::Dying
+        && patience.wait(folder, &id, Holder::Dying)
+    {}
+}
+
+/// `wait` waits a moment for the process with that id, or says that it will not let go.
+fn lock(folder: &Path, mut wait: impl FnMut(&str, Holder) -> bool) -> Result<File, StorageError> {
+    let path = folder.join(LOCK);
     let failed = |error: io::Error| io_error(&path, "cannot lock", &error);
     let mut file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
-            let who = if known { format!(" (process {})", owner.trim()) } else { String::new() };
-            return Err(StorageError::new(
-                StorageErrorKind::InUse,
-                format!("the data folder {} is in use by another process{who}", folder.display()),
-            ));
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {
+                // Read each time: it may be the next one's already.
+                let id = fs::read_to_string(&path).unwrap_or_default();
+                let holder = Holder::of(&id);
+                if !wait(&id, holder) {
+                    return Err(in_use(folder, id.trim(), holder));
+                }
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     file.set_len(0).map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
+}
+
+fn in_use(folder: &Path, id: &str, holder: Holder) -> StorageError {
+    let who = match holder {
+        _ if id.is_empty() => String::new(),
+        Holder::Alive | Holder::Gone => format!(" (process {id})"),
+        Holder::Dying => format!(" (process {id}, which was told to end and does not)"),
+    };
+    let message = format!("the data folder {} is in use by another process{who}", folder.display());
+    StorageError::new(StorageErrorKind::InUse, message)
 }
 
 /// With every folder above that is missing, each name durable.
@@ -221,3 +248,7 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     }
     sync::sync_folder(to)
 }
+
+#[cfg(test)]
+#[path = "folder/tests.rs"]
+mod tests;

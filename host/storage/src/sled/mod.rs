@@ -14,6 +14,7 @@ mod counter;
 mod deployment;
 mod draft;
 mod folder;
+mod holder;
 mod inbox;
 mod key;
 mod open;
@@ -114,6 +115,12 @@ impl SledStorage {
             StorageError::new(StorageErrorKind::Io, format!("cannot start the committer's thread: {error}"))
         })?;
         Ok(SledStorage { shared, queue, committer: Mutex::new(Some(committer)) })
+    }
+
+    /// Blocks as long as a process that had the folder open is seen to be ending, up to a minute.
+    /// [`SledStorage::open`] does so too; this is for what else of that process is wanted.
+    pub fn wait_for_dying_owner(folder: &Path) {
+        folder::wait_for_dying(folder);
     }
 
     /// Hands a verb to the committer. An error means that it was never carried out.
