@@ -166,7 +166,7 @@ async fn the_real_binary_compiles_an_upload_in_a_process_of_its_own() {
     let options = || Options {
         cache: folder.path().to_owned(),
         key: [7; 32],
-        compiler: Compiler::Child(trackway()),
+        compiler: Compiler::child(trackway()),
         slots: 20,
         cores: 2,
     };

@@ -1,11 +1,17 @@
 //! Compiled code on disk, one file for each component and engine. A file is used only if it carries
 //! our own seal; any other is removed and made anew. It never compiles.
+//!
+//! ```text
+//! DIGEST OF THE ENGINE'S NAME/
+//!   engine            that name; locked, shared, while somebody uses the folder
+//!   COMPONENT.code    with its .seal
+//! ```
 
 use crate::{Code, Error, Result};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use trackway_replay::Digest;
 use wasmtime::Engine;
@@ -13,8 +19,19 @@ use wasmtime::component::Component;
 
 const SEAL_BYTES: usize = 32;
 
+/// In each folder that a cache made; nothing without it is ever removed.
+const ENGINE: &str = "engine";
+/// Of the digest in a folder's name.
+const NAME_CHARS: usize = 16;
+/// What a folder is called while it is being removed.
+const REMOVED: &str = "removed";
+/// Each means that another process removed the folder between two steps of ours.
+const TRIES_MAX: usize = 10;
+
 pub struct Cache {
     folder: PathBuf,
+    /// Held, not read: nobody removes the folder while it is.
+    _used: File,
     key: [u8; 32],
     /// Engine, profile and processor; part of the seal.
     engine: String,
@@ -22,12 +39,16 @@ pub struct Cache {
 
 impl Cache {
     /// The folder is made if it is missing, and closed to everybody else: code in it is executed.
-    pub fn open(folder: &Path, key: [u8; 32], engine: String) -> Result<Cache> {
-        let folder = folder.join(format!("{:.16}", Digest::of(engine.as_bytes())));
-        let failed = |error| unusable(&folder, &error);
-        fs::create_dir_all(&folder).map_err(failed)?;
-        close_to_others(&folder).map_err(failed)?;
-        Ok(Cache { folder, key, engine })
+    /// Folders of other engines, which nobody uses any more, are removed.
+    pub fn open(parent: &Path, key: [u8; 32], engine: String) -> Result<Cache> {
+        let folder = parent.join(name_of(&engine));
+        let used = (0..TRIES_MAX).find_map(|_| take(&folder, &engine).transpose());
+        let gone = || Err(io::Error::new(ErrorKind::NotFound, "it is removed again and again"));
+        let used = used.unwrap_or_else(gone).map_err(|error| unusable(&folder, &error))?;
+        if let Err(error) = remove_unused(parent) {
+            tracing::warn!(folder = %parent.display(), %error, "code of older engines cannot be removed");
+        }
+        Ok(Cache { folder, _used: used, key, engine })
     }
 
     /// The component's code, if there is a file and its seal is ours. A file that is not is reported,
@@ -104,6 +125,64 @@ impl Cache {
     }
 }
 
+fn name_of(engine: &str) -> String {
+    format!("{:.*}", NAME_CHARS, Digest::of(engine.as_bytes()))
+}
+
+/// Makes the folder and marks it as used. `None` if somebody removed it meanwhile.
+fn take(folder: &Path, engine: &str) -> io::Result<Option<File>> {
+    fs::create_dir_all(folder)?;
+    close_to_others(folder)?;
+    let marker = folder.join(ENGINE);
+    let opened = File::options().create(true).truncate(false).read(true).write(true).open(&marker);
+    let mut used = match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    // Waits for one that is removing it just now.
+    used.lock_shared()?;
+    let found = match fs::read(&marker) {
+        Ok(found) if is_same(&used.metadata()?, &fs::metadata(&marker)?) => found,
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if found != engine.as_bytes() {
+        // Just made, or left half-written by a crash; whoever else opens it writes the same.
+        used.set_len(0)?;
+        used.write_all(engine.as_bytes())?;
+    }
+    Ok(Some(used))
+}
+
+/// Removes what caches made here and nobody uses now: who uses a folder holds its marker.
+fn remove_unused(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let (folder, name) = (entry.path(), entry.file_name());
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let is_half_removed = name.to_str().and_then(|name| name.split_once('.')).is_some_and(|(name, ending)| {
+            ending == REMOVED && name.len() == NAME_CHARS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
+        if is_half_removed {
+            fs::remove_dir_all(&folder)?;
+            continue;
+        }
+        let Ok(marker) = File::open(folder.join(ENGINE)) else { continue };
+        let is_ours = fs::read_to_string(folder.join(ENGINE)).is_ok_and(|engine| name == *name_of(&engine));
+        if is_ours && marker.try_lock().is_ok() {
+            tracing::info!(folder = %folder.display(), "removing the compiled code of another engine");
+            // At once gone under its name: whoever wants it from here on makes it anew.
+            let removed = folder.with_extension(REMOVED);
+            fs::rename(&folder, &removed)?;
+            fs::remove_dir_all(&removed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Maps compiled code from a file whose seal was just found to be ours.
 #[allow(unsafe_code, reason = "running compiled code is what the cache is for")]
 fn map_sealed(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
@@ -116,6 +195,17 @@ fn map_sealed(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
 fn unusable(path: &Path, error: &std::io::Error) -> Error {
     let code = if error.kind() == ErrorKind::StorageFull { Code::DiskFull } else { Code::File };
     Error::new(code, format!("the code cache cannot use {}: {error}", path.display()))
+}
+
+#[cfg(unix)]
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_one: &fs::Metadata, _other: &fs::Metadata) -> bool {
+    true
 }
 
 #[cfg(unix)]

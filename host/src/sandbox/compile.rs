@@ -5,7 +5,7 @@ use super::engine::{self, Purpose};
 use crate::{Code, Error, Result};
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use wasmtime::{CodeBuilder, Engine};
@@ -13,10 +13,6 @@ use wasmtime::{CodeBuilder, Engine};
 /// The hidden first argument that makes this binary a compiler; see [`compile_child_main`].
 pub const COMPILE_ARGUMENT: &str = "__compile";
 
-/// A Python component takes 10 seconds of one processor and 1 GiB; these are several times that.
-const CPU_SECONDS_MAX: u64 = 120;
-const WALL_SECONDS_MAX: u32 = 300;
-const ADDRESS_SPACE_BYTES_MAX: u64 = 8 << 30;
 /// The machine code of the largest components is about twice their size.
 const CODE_BYTES_MAX: u64 = 512 << 20;
 /// An error message and no more.
@@ -31,28 +27,62 @@ const EXIT_REFUSED: u8 = 3;
 /// The child could not do its work for reasons of its own.
 const EXIT_BROKEN: u8 = 4;
 
+/// What one compilation may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    pub cpu_seconds: u64,
+    pub wall_seconds: u32,
+    pub address_space_bytes: u64,
+}
+
+impl CompileLimits {
+    /// A Python component takes 10 seconds of one processor and 1 GiB; these are several times that.
+    pub const DEFAULT: CompileLimits =
+        CompileLimits { cpu_seconds: 120, wall_seconds: 300, address_space_bytes: 8 << 30 };
+
+    /// As arguments of the child, in this order.
+    fn arguments(self) -> [String; 3] {
+        [self.cpu_seconds.to_string(), self.wall_seconds.to_string(), self.address_space_bytes.to_string()]
+    }
+
+    /// What the child was told. It never allows itself more than the default.
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> CompileLimits {
+        let most = CompileLimits::DEFAULT;
+        let mut next = |most: u64| arguments.next().and_then(|told| told.parse().ok()).unwrap_or(most).clamp(1, most);
+        CompileLimits {
+            cpu_seconds: next(most.cpu_seconds),
+            wall_seconds: next(most.wall_seconds.into()) as u32,
+            address_space_bytes: next(most.address_space_bytes),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Compiler {
-    /// This program, started with [`COMPILE_ARGUMENT`] and nothing else.
-    Child(PathBuf),
+    /// A program, started with [`COMPILE_ARGUMENT`] and the limits that it sets itself.
+    Child { program: PathBuf, limits: CompileLimits },
     /// For tests of other things: quick, and without protection.
     InProcess,
 }
 
 impl Compiler {
+    pub fn child(program: impl Into<PathBuf>) -> Compiler {
+        Compiler::Child { program: program.into(), limits: CompileLimits::DEFAULT }
+    }
+
     /// The running binary itself, also after its file was replaced.
     pub fn this_binary() -> std::io::Result<Compiler> {
         let proc = PathBuf::from("/proc/self/exe");
         if cfg!(target_os = "linux") && proc.exists() {
-            return Ok(Compiler::Child(proc));
+            return Ok(Compiler::child(proc));
         }
-        std::env::current_exe().map(Compiler::Child)
+        std::env::current_exe().map(Compiler::child)
     }
 
     /// Blocks for as long as it takes.
     pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>> {
         match self {
-            Compiler::Child(program) => in_child(program, component),
+            Compiler::Child { program, limits } => in_child(program, *limits, component),
             Compiler::InProcess => translate(component).map_err(refused),
         }
     }
@@ -78,12 +108,13 @@ fn refused(problem: impl std::fmt::Display) -> Error {
     Error::new(Code::CompileFailed, format!("the compiler refused the component: {problem}"))
 }
 
-fn in_child(program: &PathBuf, component: &[u8]) -> Result<Vec<u8>> {
+fn in_child(program: &Path, limits: CompileLimits, component: &[u8]) -> Result<Vec<u8>> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Error::new(Code::CompileFailed, format!("the compiling process {what}: {error}"))
     };
     let mut child = Command::new(program)
         .arg(COMPILE_ARGUMENT)
+        .args(limits.arguments())
         .env_clear()
         .env("RAYON_NUM_THREADS", THREADS_MAX)
         .env("MALLOC_ARENA_MAX", ARENAS_MAX)
@@ -112,7 +143,7 @@ fn in_child(program: &PathBuf, component: &[u8]) -> Result<Vec<u8>> {
     match status.code() {
         Some(0) if !code.is_empty() => Ok(code),
         Some(code) if code == i32::from(EXIT_REFUSED) => Err(refused(complaint.trim())),
-        _ => Err(failed(&end_of(status), &last_line(&complaint))
+        _ => Err(failed(&end_of(status, limits), &last_line(&complaint))
             .hint("a component that the compiler cannot digest may be too large, or built in an unusual way")),
     }
 }
@@ -133,12 +164,14 @@ fn last_line(complaint: &str) -> String {
 }
 
 #[cfg(unix)]
-fn end_of(status: ExitStatus) -> String {
+fn end_of(status: ExitStatus, limits: CompileLimits) -> String {
     use std::os::unix::process::ExitStatusExt as _;
     match status.signal() {
-        Some(libc::SIGXCPU) => format!("used more than {CPU_SECONDS_MAX} s of processor time"),
-        Some(libc::SIGALRM) => format!("took longer than {WALL_SECONDS_MAX} s"),
-        Some(libc::SIGABRT) => "gave up, most likely at its memory limit".to_owned(),
+        Some(libc::SIGXCPU) => format!("used more than {} s of processor time", limits.cpu_seconds),
+        Some(libc::SIGALRM) => format!("took longer than {} s", limits.wall_seconds),
+        Some(libc::SIGABRT) => {
+            format!("gave up, most likely at its memory limit of {} MiB", limits.address_space_bytes >> 20)
+        }
         Some(libc::SIGKILL) => "was killed".to_owned(),
         Some(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL) => "crashed".to_owned(),
         Some(signal) => format!("ended by signal {signal}"),
@@ -147,14 +180,16 @@ fn end_of(status: ExitStatus) -> String {
 }
 
 #[cfg(not(unix))]
-fn end_of(status: ExitStatus) -> String {
+fn end_of(status: ExitStatus, _limits: CompileLimits) -> String {
     format!("ended with {status}")
 }
 
 /// What the binary does when its first argument is [`COMPILE_ARGUMENT`]: reads a component from
 /// standard input, and writes its code to standard output or a complaint to standard error.
 pub fn compile_child_main() -> ExitCode {
-    if let Err(error) = confine() {
+    // The program and its first argument come before them.
+    let limits = CompileLimits::from_arguments(std::env::args().skip(2));
+    if let Err(error) = confine(limits) {
         eprintln!("limits cannot be set: {error}");
         return ExitCode::from(EXIT_BROKEN);
     }
@@ -183,15 +218,15 @@ pub fn compile_child_main() -> ExitCode {
 /// Limits that the kernel enforces on this process: memory, processor time, wall time, files.
 #[cfg(unix)]
 #[allow(unsafe_code, reason = "the standard library has no door to these calls")]
-fn confine() -> std::io::Result<()> {
-    let limits = [
-        (libc::RLIMIT_AS, ADDRESS_SPACE_BYTES_MAX),
-        (libc::RLIMIT_CPU, CPU_SECONDS_MAX),
+fn confine(limits: CompileLimits) -> std::io::Result<()> {
+    let resources = [
+        (libc::RLIMIT_AS, limits.address_space_bytes),
+        (libc::RLIMIT_CPU, limits.cpu_seconds),
         (libc::RLIMIT_FSIZE, 0),
         (libc::RLIMIT_CORE, 0),
         (libc::RLIMIT_NOFILE, OPEN_FILES_MAX),
     ];
-    for (what, max) in limits {
+    for (what, max) in resources {
         // The hard limit of processor time is a little higher, so that the signal tells the cause.
         let hard = if what == libc::RLIMIT_CPU { max + 5 } else { max };
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -207,7 +242,7 @@ fn confine() -> std::io::Result<()> {
         }
     }
     // SAFETY: `alarm` touches no memory; its signal ends the process.
-    unsafe { libc::alarm(WALL_SECONDS_MAX) };
+    unsafe { libc::alarm(limits.wall_seconds) };
     #[cfg(target_os = "linux")]
     // SAFETY: called first thing in this process, when nothing owns a descriptor above 2 and no
     // memory is shared; an old kernel that lacks one of the calls answers with an error.
@@ -221,7 +256,7 @@ fn confine() -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn confine() -> std::io::Result<()> {
+fn confine(_limits: CompileLimits) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -25,7 +25,7 @@ mod trap;
 mod world;
 
 pub use code::Code;
-pub use compile::{COMPILE_ARGUMENT, Compiler, compile_child_main};
+pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main};
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
 pub use load::{Admitted, Options, Sandbox};
 pub use manifest::{FunctionEntry, Manifest, Sdk, WorkflowEntry};

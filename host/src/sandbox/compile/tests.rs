@@ -11,7 +11,7 @@ fn child(script: &str) -> (tempfile::TempDir, Compiler) {
     let write = "printf '#!/bin/sh\n%s\n' \"$1\" >\"$0\" && chmod 700 \"$0\"";
     let status = Command::new("/bin/sh").args(["-c", write]).arg(&path).arg(script).status().expect("a shell");
     assert!(status.success(), "the script is written");
-    (folder, Compiler::Child(path))
+    (folder, Compiler::child(path))
 }
 
 fn refusal(script: &str) -> String {
@@ -28,10 +28,22 @@ fn what_the_child_writes_is_the_code() {
 }
 
 #[test]
-fn the_child_gets_its_argument_and_no_environment_of_ours() {
-    let (_folder, compiler) = child("printf '%s %s %s' \"$1\" \"$#\" \"${HOME-none}${USER-none}${CARGO-none}\"");
+fn the_child_gets_its_limits_and_no_environment_of_ours() {
+    let (_folder, compiler) = child("printf '%s' \"$* ${HOME-none}${USER-none}${CARGO-none}\"");
     let told = compiler.compile(b"").expect("it wrote something");
-    assert_eq!(String::from_utf8_lossy(&told), "__compile 1 nonenonenone");
+    assert_eq!(String::from_utf8_lossy(&told), "__compile 120 300 8589934592 nonenonenone");
+}
+
+#[test]
+fn limits_are_lowered_by_arguments_and_never_raised() {
+    let told = |arguments: &[&str]| CompileLimits::from_arguments(arguments.iter().map(|text| (*text).to_owned()));
+    let lower = CompileLimits { cpu_seconds: 3, wall_seconds: 4, address_space_bytes: 5 };
+    assert_eq!(CompileLimits::from_arguments(lower.arguments().into_iter()), lower);
+    for arguments in [&["999", "999", "999999999999"][..], &[], &["x", "-1", "99999999999999999999"]] {
+        assert_eq!(told(arguments), CompileLimits::DEFAULT, "{arguments:?}");
+    }
+    // Zero would be no limit at all.
+    assert_eq!(told(&["0", "0", "0"]), CompileLimits { cpu_seconds: 1, wall_seconds: 1, address_space_bytes: 1 });
 }
 
 #[test]
@@ -70,7 +82,7 @@ fn a_child_that_reads_nothing_does_not_hang_the_host() {
 
 #[test]
 fn a_program_that_is_not_there_is_told() {
-    let error = Compiler::Child("/nonexistent/compiler".into()).compile(b"").expect_err("nothing to start");
+    let error = Compiler::child("/nonexistent/compiler").compile(b"").expect_err("nothing to start");
     assert_eq!(error.code, Code::CompileFailed);
     assert!(error.message.contains("did not start"), "{error}");
 }

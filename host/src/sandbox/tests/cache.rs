@@ -1,6 +1,7 @@
 //! Compiled code is used again, and only if it is ours.
 
 use super::support::*;
+use crate::sandbox::cache::Cache;
 use crate::sandbox::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ async fn compiled() -> Place {
 
 /// A sandbox over the same folder that cannot compile.
 fn without_compiler(place: &Place) -> Sandbox {
-    let compiler = Compiler::Child("/nonexistent/compiler".into());
+    let compiler = Compiler::child("/nonexistent/compiler");
     Sandbox::new(Options { compiler, ..options(place.folder.path()) }).expect("a sandbox")
 }
 
@@ -92,8 +93,7 @@ async fn a_file_without_seal_or_cut_short_is_made_anew() {
 async fn code_sealed_with_another_key_is_not_run() {
     let place = compiled().await;
     let (digest, bytes) = guest();
-    let options =
-        Options { key: [8; 32], compiler: Compiler::Child("/nonexistent".into()), ..options(place.folder.path()) };
+    let options = Options { key: [8; 32], compiler: Compiler::child("/nonexistent"), ..options(place.folder.path()) };
     let stranger = Sandbox::new(options).expect("a sandbox");
     stranger.load(digest, &bytes).await.expect_err("it would have to be compiled");
 }
@@ -121,6 +121,58 @@ async fn several_uploads_of_the_same_bytes_compile_once() {
     let codes = futures_util::future::join_all(all).await;
     let first = codes[0].as_ref().expect("loads");
     assert!(codes.iter().all(|code| Arc::ptr_eq(code.as_ref().expect("loads"), first)));
+}
+
+fn opened(parent: &Path, engine: &str) -> Cache {
+    Cache::open(parent, [7; 32], engine.to_owned()).expect("a cache")
+}
+
+fn folders(parent: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = fs::read_dir(parent).expect("readable").map(|entry| entry.expect("one").path()).collect();
+    folders.sort();
+    folders
+}
+
+#[test]
+fn folders_of_engines_that_nobody_uses_are_removed() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    opened(parent.path(), "old").save(Digest([1; 32]), b"code").expect("writable");
+    let old = folders(parent.path());
+    let half = parent.path().join("0123456789abcdef.removed");
+    fs::create_dir(&half).and_then(|()| fs::write(half.join("x.code"), "")).expect("writable");
+    let _new = opened(parent.path(), "new");
+    let left = folders(parent.path());
+    assert!(left.len() == 1 && left != old, "{left:?}");
+}
+
+#[test]
+fn a_folder_that_somebody_uses_stays_as_it_is() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let older = opened(parent.path(), "older");
+    older.save(Digest([1; 32]), b"code").expect("writable");
+    let (newer, again) = (opened(parent.path(), "newer"), opened(parent.path(), "newer"));
+    assert_eq!(folders(parent.path()).len(), 2);
+    older.save(Digest([2; 32]), b"code").expect("its folder is there");
+    drop((older, again));
+    drop(opened(parent.path(), "newest"));
+    assert_eq!(folders(parent.path()).len(), 2, "newer is in use, older is not");
+    newer.save(Digest([1; 32]), b"code").expect("its folder is there");
+}
+
+#[test]
+fn what_no_cache_made_is_never_removed() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let place = |name: &str, file: &str, content: &str| {
+        let folder = parent.path().join(name);
+        fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(file), content)).expect("writable");
+    };
+    place("photos", "engine", "old");
+    place("0123456789abcdef", "a.code", "");
+    place("0123456789abcde0", "engine", "not of this name");
+    place("notes.removed", "engine", "old");
+    fs::write(parent.path().join("file"), "").expect("writable");
+    let _cache = opened(parent.path(), "new");
+    assert_eq!(folders(parent.path()).len(), 6);
 }
 
 #[cfg(unix)]
