@@ -36,8 +36,7 @@ pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
     let each = resident_bytes()?.saturating_sub(before) / RUNS as u64;
     row("memory of a parked run, of 10,000", format!("{each} bytes"), "");
     row("  started and parked", format!("{:.0} /s", RUNS as f64 / took.as_secs_f64()), "");
-    host.worker.drain(Duration::ZERO).await;
-    Ok(())
+    Ok(host.worker.drain(Duration::ZERO).await?)
 }
 
 /// Resolves when that many runs sleep.

@@ -46,8 +46,7 @@ pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
     }
     let replayed = f64::from(REPLAYED_STEPS) / best.as_secs_f64();
     row("steps replayed and proved", format!("{replayed:.0} /s"), "> 500000 /s");
-    host.worker.drain(Duration::ZERO).await;
-    Ok(())
+    Ok(host.worker.drain(Duration::ZERO).await?)
 }
 
 /// The mean of many writes in place, each synced, in a file that has its size already.

@@ -100,6 +100,13 @@ impl Host {
         }))
     }
 
+    /// Waits while a killed host is still letting go of `data`, for whoever wants its address first.
+    /// Makes nothing.
+    pub async fn wait_for_dying_owner(data: PathBuf) -> Result<()> {
+        let waiting = tokio::task::spawn_blocking(move || folder::wait_for_dying_owner(&data));
+        waiting.await.map_err(|error| Error::new(Code::Internal, format!("waiting for the data: {error}")))
+    }
+
     /// Puts the parts together and begins to drive the runs in the storage.
     pub fn from_parts(parts: HostParts) -> Arc<Host> {
         let HostParts { storage, sandbox, effects, clock, randomness, spawner, worker } = parts;
@@ -131,11 +138,12 @@ impl Host {
     }
 
     /// Stops for good: effects in flight get `grace`, then everything is durable and the store is
-    /// closed.
+    /// closed. An error says what is not durable; the store is closed all the same.
     pub async fn drain(&self, grace: Duration) -> Result<()> {
         self.refuse_new_work();
-        self.worker.drain(grace).await;
-        Ok(self.storage.close().await?)
+        let drained = self.worker.drain(grace).await;
+        let closed = self.storage.close().await;
+        drained.and(closed.map_err(Error::from))
     }
 
     /// Asks a run to cancel. Durable when it answers. With the same `key` it asks once only, and

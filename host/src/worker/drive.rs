@@ -271,6 +271,7 @@ impl Driver {
                 }
                 Some(Stop::Gone)
             }
+            Written::GaveUp => Some(Stop::Gone),
             Written::Refused(error) => {
                 if let Some(ack) = self.active.ack.take() {
                     let _ = ack.send(Err(StartTrouble::Failed(error.into())));

@@ -2,6 +2,7 @@
 //! what is on record.
 
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
@@ -19,6 +20,8 @@ use crate::{Code, Error, Result};
 
 /// Read in pieces of this size, so that a long journal does not stand in memory twice.
 const READ_MAX_BYTES: usize = 4 << 20;
+/// Between two tries to take up a run on a disk that is full.
+const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A run whose recall brought the process down this often is left alone.
 const RECALLS_MAX: u32 = 3;
 
@@ -77,6 +80,11 @@ pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSema
             active.claimed();
             drive::drive(active).await;
         }
+        Err(error) if error.code == Code::DiskFull => {
+            tracing::warn!(run = %key.run, %error, "the run is taken up when there is room");
+            core.clock.sleep_until(core.clock.now() + ROOM_AGAIN_AFTER).await;
+            give_back(&core, key).await;
+        }
         Err(error) => {
             tracing::error!(run = %key.run, %error, "the run cannot be taken up");
             if !end_if_cancelled(&core, key).await {
@@ -84,6 +92,22 @@ pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSema
             }
         }
     }
+}
+
+/// Lets go of a run that was not taken up: ready for the next claim.
+async fn give_back(core: &Arc<Core>, key: RunKey) {
+    match core.storage.release(key).await {
+        Ok(()) => {
+            if core.registry.gone(key) {
+                claim::take(core, key);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(run = %key.run, %error, "the run cannot be given back");
+            core.registry.hold(key);
+        }
+    }
+    core.nudge.notify_one();
 }
 
 /// Ends a run that cannot be recalled, if somebody asked to cancel it: that needs no replay. Only

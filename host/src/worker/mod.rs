@@ -28,15 +28,17 @@ mod workflow;
 mod write;
 
 use futures_util::future::BoxFuture;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use trackway_replay::{RunId, Timestamp};
-use trackway_storage::Storage;
+use trackway_storage::{RunKey, Storage, StorageError};
 
 use crate::effects::{Clock, Effects, Randomness};
 use crate::sandbox::Sandbox;
+use crate::{Error, Result};
 
 pub use start::{Start, StartAnswer, StartKeyRequest};
 pub use verify::{EndCheck, ReplayReport};
@@ -99,7 +101,10 @@ pub(crate) struct Core {
     attempts: Arc<Semaphore>,
     /// How many wait for room among the runs in hand.
     room_wanted: AtomicUsize,
-    draining: AtomicBool,
+    /// Once set, the worker drains until then.
+    drain_until: OnceLock<Timestamp>,
+    /// Runs with something to write that storage did not take before the worker stopped, and why.
+    undone: Mutex<BTreeMap<RunKey, StorageError>>,
     /// The newest run that was started here, so that the next one sorts after it.
     last_run: Mutex<RunId>,
     /// Wakes the claim loop: a warm run expired, room came free, the worker drains.
@@ -118,7 +123,11 @@ impl Core {
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.drain_until().is_some()
+    }
+
+    fn drain_until(&self) -> Option<Timestamp> {
+        self.drain_until.get().copied()
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {
@@ -141,7 +150,8 @@ impl Worker {
             attempts: Arc::new(Semaphore::new(options.attempts_max)),
             registry: registry::Registry::default(),
             room_wanted: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            drain_until: OnceLock::new(),
+            undone: Mutex::default(),
             last_run: Mutex::new(RunId(0)),
             nudge: Notify::new(),
             storage,
@@ -158,11 +168,32 @@ impl Worker {
 
     /// Takes no new runs, gives effects in flight `grace` to end, and returns when all that was
     /// done is durable and every run is given back.
-    pub async fn drain(&self, grace: Duration) {
-        self.core.draining.store(true, Ordering::Release);
-        self.core.nudge.notify_waiters();
-        self.core.nudge.notify_one();
-        let until = self.core.clock.now() + grace;
-        self.core.registry.drain(until).await;
+    ///
+    /// # Errors
+    /// When `grace` was over and storage did not take what runs had to write, as where the disk is
+    /// full. Nothing of it was acknowledged: whoever claims those runs goes on before it.
+    pub async fn drain(&self, grace: Duration) -> Result<()> {
+        let core = &self.core;
+        let until = *core.drain_until.get_or_init(|| core.clock.now() + grace);
+        core.nudge.notify_waiters();
+        core.nudge.notify_one();
+        core.registry.drain(until).await;
+        let undone = std::mem::take(&mut *core.undone.lock().unwrap_or_else(PoisonError::into_inner));
+        match undone.values().next() {
+            Some(why) => Err(not_all_durable(undone.len(), why)),
+            None => Ok(()),
+        }
     }
+}
+
+fn not_all_durable(runs: usize, why: &StorageError) -> Error {
+    let error = Error::from(why.clone());
+    let (runs, goes) = if runs == 1 { ("one run".to_owned(), "it goes") } else { (format!("{runs} runs"), "they go") };
+    let message = format!(
+        "{}\nStopped while {runs} still had something to write. Nothing that was acknowledged is lost: at the next \
+         start {goes} on after the last durable entry; an effect whose answer was not written is done again, under \
+         the same idempotency key.",
+        error.message
+    );
+    Error { message, ..error }
 }

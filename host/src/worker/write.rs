@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use trackway_replay::{Entry, Frame, FrameId, Head, Kind, Position, Status};
 use trackway_storage::{Append, Appended, Owner, Rows, StartKey, StorageError};
@@ -23,6 +23,8 @@ pub(super) enum Written {
     KeyTaken(StartKey),
     /// Only of a first frame: nobody has been told of the run, so it is dropped.
     Refused(StorageError),
+    /// The worker stops, and storage took the frame neither before nor at the end of the grace period.
+    GaveUp,
 }
 
 pub(super) type Writing = BoxFuture<'static, Written>;
@@ -87,7 +89,9 @@ async fn write(core: Arc<Core>, append: Append, files: Payloads) -> Written {
             if is_first {
                 return Written::Refused(error);
             }
-            wait_for_room(&core, &append, &error).await;
+            if wait_for_room(&core, &append, error).await == Room::GaveUp {
+                return Written::GaveUp;
+            }
         }
     }
     loop {
@@ -96,13 +100,30 @@ async fn write(core: Arc<Core>, append: Append, files: Payloads) -> Written {
             Appended::Fenced => return Written::Fenced,
             Appended::KeyTaken(key) => return Written::KeyTaken(key),
             Appended::Refused(error) if is_first => return Written::Refused(error),
-            Appended::Refused(error) => wait_for_room(&core, &append, &error).await,
+            Appended::Refused(error) => {
+                if wait_for_room(&core, &append, error).await == Room::GaveUp {
+                    return Written::GaveUp;
+                }
+            }
             Appended::Unknown => core.clock.sleep_until(core.clock.now() + TRY_AGAIN_AFTER).await,
         }
     }
 }
 
-async fn wait_for_room(core: &Core, append: &Append, error: &StorageError) {
+#[derive(PartialEq, Eq)]
+enum Room {
+    MayBe,
+    GaveUp,
+}
+
+/// Waits a moment for room, but not for ever where the worker is to stop.
+async fn wait_for_room(core: &Core, append: &Append, error: StorageError) -> Room {
+    let now = core.clock.now();
+    if core.drain_until().is_some_and(|until| until <= now) {
+        core.undone.lock().unwrap_or_else(PoisonError::into_inner).insert(append.run, error);
+        return Room::GaveUp;
+    }
     tracing::warn!(run = %append.run.run, %error, "storage takes nothing; the run waits");
-    core.clock.sleep_until(core.clock.now() + TRY_AGAIN_AFTER).await;
+    core.clock.sleep_until(now + TRY_AGAIN_AFTER).await;
+    Room::MayBe
 }

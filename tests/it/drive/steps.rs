@@ -211,7 +211,7 @@ fn a_drained_worker_leaves_its_runs_to_the_next_one() {
         rig.world.take(Duration::from_secs(10));
         let run = rig.start("effects", "posts", r#"{"url": "http://world.test", "steps": 2, "requests": 2}"#).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        rig.worker().drain(Duration::from_secs(60)).await;
+        rig.worker().drain(Duration::from_secs(60)).await.expect("storage takes everything");
         let answered = rig.kinds(run).await.iter().filter(|kind| kind.starts_with("EffectAnswered")).count();
         assert_eq!(answered, 1, "the effect in flight came to its end: {:?}", rig.kinds(run).await);
         let rig = rig.crash().await;
