@@ -42,6 +42,7 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
     };
     let mut worker = worker::Options::default();
     worker.runs_max = args.runs_max.unwrap_or(worker.runs_max);
+    Host::wait_for_dying_owner(data.clone()).await?;
     let listener = api::bind(&context.config.listen(args.listen).value).await?;
     let host = open(data.clone(), worker).await?;
     let key_file = match (args.key_file, context.config.env_key()) {

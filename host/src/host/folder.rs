@@ -39,6 +39,12 @@ pub fn open(data: &Path, compiler: Compiler, store: SledOptions, randomness: &dy
     Ok(Opened { storage, sandbox })
 }
 
+/// Blocks as long as a process that used the folder is seen to be ending: only then is its address
+/// free again too.
+pub fn wait_for_dying_owner(data: &Path) {
+    SledStorage::wait_for_dying_owner(&data.join(STORE));
+}
+
 /// The key in the file; a new one where there is none. A lost or cut-off key costs compiling anew.
 fn code_key(file: &Path, randomness: &dyn Randomness) -> Result<[u8; CODE_KEY_BYTES]> {
     match fs::read(file) {
