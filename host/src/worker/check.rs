@@ -8,6 +8,8 @@ use trackway_replay::{Failure, Limits, code};
 pub(super) const OPTIONS_MAX_BYTES: usize = 4 << 10;
 pub(super) const NAME_MAX_BYTES: usize = 128;
 pub(super) const AT_MAX_BYTES: usize = 512;
+/// Enough for a person's words; an entry has to fit into a frame.
+pub(super) const REASON_MAX_BYTES: usize = 4 << 10;
 const LABEL_MAX_BYTES: usize = 256;
 
 #[derive(Deserialize)]

@@ -8,13 +8,15 @@ use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
     RunState,
 };
-use trackway_storage::{Append, Appended, Deployment, InboxBody, Owner, Rows, RunKey, Storage, Version};
+use trackway_storage::{Append, Deployment, InboxBody, InboxItem, Owner, Rows, RunKey, Storage, Version};
 
 use super::Core;
+use super::check::{self, REASON_MAX_BYTES};
 use super::claim;
 use super::code::code_of;
 use super::drive::{self, Active, stuck_head};
 use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
+use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
 
@@ -130,12 +132,22 @@ pub(super) async fn end_if_cancelled(core: &Arc<Core>, key: RunKey) -> bool {
 
 async fn try_end_cancelled(core: &Arc<Core>, key: RunKey) -> Result<bool> {
     let items = core.storage.inbox(key).await?;
-    let Some((message, reason)) = items.iter().map(|item| (item.message, cancel_reason(&item.body))).next() else {
-        return Ok(false);
+    let asked = items.first().map(|InboxItem { message, body: InboxBody::Cancel { reason }, .. }| {
+        let reason = check::cut(reason, REASON_MAX_BYTES).into();
+        CancelReceived { message: *message, reason }
+    });
+    let Journal { entries, last_frame } = match read_journal(&*core.storage, key).await {
+        Ok(journal) => journal,
+        Err(_) if asked.is_none() => return Ok(false),
+        Err(error) => return Err(error),
     };
-    let Journal { entries, last_frame } = read_journal(&*core.storage, key).await?;
     let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
     let mut state = RunState::of(&entries).map_err(unreadable)?;
+    // One that is on record already was acknowledged too, and there is no guest that could answer it.
+    let on_record = state.cancel().map(|cancel| cancel.reason.clone());
+    let Some(reason) = on_record.or_else(|| asked.as_ref().map(|asked| asked.reason.clone())) else {
+        return Ok(false);
+    };
     let mut sequencer = sequencer_after(state.last(), core.storage.epoch());
     let position = sequencer.next();
     let now = core.clock.now();
@@ -144,11 +156,10 @@ async fn try_end_cancelled(core: &Arc<Core>, key: RunKey) -> Result<bool> {
         engine: core.sandbox.engine_name().clone(),
         component: state.started().component,
     };
-    let unread = items.iter().skip(1).map(|item| item.message).collect();
-    let finished = Finished { end: End::Cancelled { reason: reason.clone() }, fingerprint: None, unread };
-    let kinds =
-        [Kind::Claimed(claimed), Kind::CancelReceived(CancelReceived { message, reason }), Kind::Finished(finished)];
-    for kind in kinds {
+    let read = asked.iter().map(|asked| asked.message).collect();
+    let finished = Finished { end: End::Cancelled { reason }, fingerprint: None, unread: Vec::new() };
+    let received = asked.map(Kind::CancelReceived);
+    for kind in [Some(Kind::Claimed(claimed)), received, Some(Kind::Finished(finished))].into_iter().flatten() {
         state.apply(sequencer.push(now, kind)).map_err(unreadable)?;
     }
     let entries = sequencer.take_frame();
@@ -159,18 +170,13 @@ async fn try_end_cancelled(core: &Arc<Core>, key: RunKey) -> Result<bool> {
         previous: Some(last_frame),
         id: FrameId(u128::from_le_bytes(core.random())),
         frame: Frame::encode(&entries).into(),
-        rows: Rows { head: Some(state.head()), owner: Owner::End, read: vec![message], ..Rows::default() },
+        rows: Rows { head: Some(state.head()), owner: Owner::End, read, ..Rows::default() },
     };
-    match core.storage.append(append).await {
-        Appended::Durable => Ok(true),
-        Appended::Fenced | Appended::Unknown | Appended::KeyTaken(_) => Ok(false),
-        Appended::Refused(error) => Err(error.into()),
+    match write::write(core, Outgoing { append, files: Vec::new(), entries }).await {
+        Written::UpTo(_) => Ok(true),
+        Written::Fenced | Written::KeyTaken(_) | Written::GaveUp => Ok(false),
+        Written::Refused(error) => Err(error.into()),
     }
-}
-
-fn cancel_reason(body: &InboxBody) -> Arc<str> {
-    let InboxBody::Cancel { reason } = body;
-    reason.clone()
 }
 
 async fn leave_stuck(core: &Arc<Core>, key: RunKey, error: &Error) {
@@ -201,6 +207,14 @@ async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Resu
     let Journal { entries, last_frame } = read_journal(&*core.storage, key).await?;
     let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
     let state = RunState::of(&entries).map_err(unreadable)?;
+    // What this worker would write next must be able to follow.
+    let (last, _) = state.last();
+    if state.end().is_some() {
+        return Err(unreadable(BadJournal::Unexpected { kind: "Claimed", at: last.plus(1) }));
+    }
+    if entries.last().is_some_and(|last| last.epoch > core.storage.epoch()) {
+        return Err(unreadable(BadJournal::EpochBack { at: last.plus(1) }));
+    }
     let started = state.started().clone();
     let code = code_of(core, key.tenant, started.component).await?;
     let grants = grants_of(core, key, &started.deployment, started.component).await?;

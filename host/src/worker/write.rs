@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
-use trackway_replay::{Entry, Frame, FrameId, Head, Kind, Position, Status};
+use trackway_replay::{Entry, Frame, FrameId, Head, Kind, MessageId, Position, Status};
 use trackway_storage::{Append, Appended, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
@@ -36,6 +36,7 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     let first = entries.first()?;
     let position = first.position;
     let count = entries.len() as u32;
+    let core = run.core.clone();
     let frame = Bytes::from(Frame::encode(&entries));
     let id = FrameId(u128::from_le_bytes(run.core.random()));
     let (files, payloads) = inner.take_payloads();
@@ -56,13 +57,16 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
         read,
         logs,
         payloads,
+        // Storage knows what is in the inbox, and says so.
+        unread: Vec::new(),
         start_key: inner.start_key.take(),
         recalled: inner.recall_counted && (inner.moved_on || inner.recall_survived),
     };
     inner.recall_counted &= !rows.recalled;
     let append = Append { run: run.key, position, entries: count, previous: inner.previous, id, frame, rows };
     inner.previous = Some(id);
-    Some(Box::pin(write(run.core.clone(), append, files)))
+    let frame = Outgoing { append, files, entries };
+    Some(Box::pin(async move { write(&core, frame).await }))
 }
 
 /// The head of a run whose first frame does not hold all that it has done.
@@ -81,7 +85,16 @@ fn head_of_first(inner: &Inner, entries: &[Entry]) -> Head {
     }
 }
 
-async fn write(core: Arc<Core>, append: Append, files: Payloads) -> Written {
+/// A frame on its way, with what has to be there before it.
+pub(super) struct Outgoing {
+    pub append: Append,
+    pub files: Payloads,
+    /// What the frame holds.
+    pub entries: Vec<Entry>,
+}
+
+pub(super) async fn write(core: &Core, outgoing: Outgoing) -> Written {
+    let Outgoing { mut append, files, mut entries } = outgoing;
     let end = append.position.plus(u64::from(append.entries));
     let is_first = append.position == Position::FIRST;
     for (digest, bytes) in files {
@@ -89,7 +102,7 @@ async fn write(core: Arc<Core>, append: Append, files: Payloads) -> Written {
             if is_first {
                 return Written::Refused(error);
             }
-            if wait_for_room(&core, &append, error).await == Room::GaveUp {
+            if wait_for_room(core, &append, error).await == Room::GaveUp {
                 return Written::GaveUp;
             }
         }
@@ -101,13 +114,25 @@ async fn write(core: Arc<Core>, append: Append, files: Payloads) -> Written {
             Appended::KeyTaken(key) => return Written::KeyTaken(key),
             Appended::Refused(error) if is_first => return Written::Refused(error),
             Appended::Refused(error) => {
-                if wait_for_room(&core, &append, error).await == Room::GaveUp {
+                if wait_for_room(core, &append, error).await == Room::GaveUp {
                     return Written::GaveUp;
                 }
             }
+            Appended::Missed(items) => name_unread(core, &mut append, &mut entries, &items),
             Appended::Unknown => core.clock.sleep_until(core.clock.now() + TRY_AGAIN_AFTER).await,
         }
     }
+}
+
+/// Somebody sent to the run while it ended, and was told that it stands in the inbox: the end names
+/// it. The frame that missed it will never stand, so this one takes its place.
+fn name_unread(core: &Core, append: &mut Append, entries: &mut [Entry], items: &[MessageId]) {
+    if let Some(Kind::Finished(finished)) = entries.last_mut().map(|entry| &mut entry.kind) {
+        finished.unread.extend_from_slice(items);
+    }
+    append.rows.unread.extend_from_slice(items);
+    append.frame = Bytes::from(Frame::encode(entries));
+    append.id = FrameId(u128::from_le_bytes(core.random()));
 }
 
 #[derive(PartialEq, Eq)]

@@ -58,6 +58,8 @@ pub struct Rows {
     pub owner: Owner,
     /// Inbox items that this frame copied in.
     pub read: Vec<MessageId>,
+    /// Inbox items that the last frame of a run names without having read them.
+    pub unread: Vec<MessageId>,
     pub logs: Vec<LogLine>,
     /// Payloads of at most [`PAYLOAD_ROW_MAX_BYTES`] that this frame names.
     pub payloads: Vec<(Digest, Bytes)>,
@@ -75,7 +77,8 @@ pub enum Owner {
     Keep,
     /// Nobody owns the run until its timer is due or something is in its inbox (also: already is).
     Park { due: Option<Timestamp> },
-    /// The run has ended: no timer, no ready mark, no inbox, out of the index of open runs.
+    /// The run has ended: no timer, no ready mark, no inbox, out of the index of open runs. Every
+    /// item of its inbox must be read or named, so that none is lost without a trace.
     End,
 }
 
@@ -85,6 +88,9 @@ pub enum Appended {
     Durable,
     /// Another frame stands there, or the frame before is not `previous`. Nothing was changed.
     Fenced,
+    /// The frame ends the run and neither reads nor names these items of its inbox. Nothing was
+    /// changed; as it is, the frame will never stand.
+    Missed(Vec<MessageId>),
     /// It may stand or not. Append the same bytes under the same id again until it is known.
     Unknown,
     /// The start key names another run already. Nothing was changed.
@@ -157,6 +163,16 @@ impl Append {
             return invalid(format!("run {} brings a start key after its start", self.run.run));
         }
         Ok(())
+    }
+}
+
+impl Rows {
+    /// Items of an inbox that an end would lose.
+    fn missed(&self, inbox: impl Iterator<Item = MessageId>) -> Vec<MessageId> {
+        match self.owner {
+            Owner::End => inbox.filter(|item| !self.read.contains(item) && !self.unread.contains(item)).collect(),
+            Owner::Keep | Owner::Park { .. } => Vec::new(),
+        }
     }
 }
 

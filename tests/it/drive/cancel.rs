@@ -1,10 +1,11 @@
 //! Cancelling a run: it reaches the guest once, and ends the run in any case.
 
+use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Kind, Status};
-use trackway_storage::Sent;
+use trackway_replay::{Kind, RunId, Status};
+use trackway_storage::{Faults, MemoryStorage, RunKey, Sent};
 
-use crate::rig::{Rig, in_virtual_time};
+use crate::rig::{Rig, TENANT, in_virtual_time};
 
 async fn cancelled_after(workflow: &str, delay: Duration) -> (Rig, trackway_storage::RunKey) {
     let rig = Rig::new().await;
@@ -75,6 +76,81 @@ fn a_cancel_that_was_acknowledged_survives_a_crash() {
     in_virtual_time(async {
         let (rig, run) = cancelled_after("cleans_up", Duration::from_secs(5)).await;
         let rig = rig.crash().await;
+        assert_eq!(rig.ended(run).await.status, Status::Cancelled);
+        rig.replays(run).await;
+    });
+}
+
+/// Those that were read, and those that the end names.
+async fn cancels_on_record(rig: &Rig, run: RunKey) -> usize {
+    let told = |kind: &Kind| match kind {
+        Kind::CancelReceived(_) => 1,
+        Kind::Finished(finished) => finished.unread.len(),
+        _ => 0,
+    };
+    rig.entries(run).await.iter().map(|entry| told(&entry.kind)).sum()
+}
+
+#[test]
+fn whoever_was_told_that_a_cancel_stands_finds_it_in_the_journal() {
+    in_virtual_time(async {
+        for seed in 0..20 {
+            let delay_max = Duration::from_millis(20);
+            let storage = MemoryStorage::with_faults(seed, Faults { delay_max, ..Faults::default() });
+            let rig = Rig::on(Arc::new(storage), Arc::default(), Duration::from_secs(3)).await;
+            rig.deploy("sleeper").await;
+            let run = rig.start("sleeper", "sleeps", "5").await;
+            let mut acknowledged = 0;
+            // Until the end refuses them: some come while the end is on its way to storage.
+            while rig.cancel(run).await == Sent::Delivered {
+                acknowledged += 1;
+            }
+            assert_eq!(cancels_on_record(&rig, run).await, acknowledged, "seed {seed}");
+            rig.replays(run).await;
+        }
+    });
+}
+
+#[test]
+fn a_cancel_before_the_first_frame_finds_no_run_and_right_after_it_the_run() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("cancelled").await;
+        let nobody = RunKey { tenant: TENANT, run: RunId(7) };
+        assert_eq!(rig.cancel(nobody).await, Sent::NoSuchRun);
+        let run = rig.start("cancelled", "ignores", "null").await;
+        assert_eq!(rig.cancel(run).await, Sent::Delivered);
+        assert_eq!(rig.ended(run).await.status, Status::Cancelled);
+        rig.replays(run).await;
+    });
+}
+
+#[test]
+fn a_cancel_that_comes_during_recall_waits_for_its_end() {
+    in_virtual_time(async {
+        let whole = Rig::new().await;
+        whole.deploy("parallel").await;
+        let run = whole.start("parallel", "chain", r#"{"n": 40}"#).await;
+        whole.ended(run).await;
+        let entries = whole.entries(run).await.len();
+        for kept in [2, 3, entries / 2, entries - 1] {
+            let rig = whole.cut(run, kept).await;
+            assert_eq!(rig.cancel(run).await, Sent::Delivered);
+            assert!(rig.ended(run).await.status.has_ended());
+            assert_eq!(cancels_on_record(&rig, run).await, 1, "cut after {kept}");
+            rig.replays(run).await;
+        }
+    });
+}
+
+#[test]
+fn a_cancel_on_record_ends_a_run_that_cannot_be_recalled() {
+    in_virtual_time(async {
+        let (rig, run) = cancelled_after("ignores", Duration::from_secs(5)).await;
+        rig.until(run, |head| head.status == Status::Sleeping).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(rig.kinds(run).await.contains(&"CancelReceived".to_owned()));
+        let rig = rig.crash_after_recalls(run, 4).await;
         assert_eq!(rig.ended(run).await.status, Status::Cancelled);
         rig.replays(run).await;
     });

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use trackway::effects::{Effects, HttpCall, Randomness, SystemClock};
 use trackway::sandbox::{self, Compiler, Sandbox};
-use trackway::worker::{Options, Parts, Spawner, Start, StartKeyRequest, Worker};
+use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker};
 use trackway_replay::{
     Answered, Asked, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, End, Entry, Epoch, Failure, Finished,
-    Frame, FrameId, Head, Kind, MessageId, Outcome, Position, RunState, Status, StepRequest, TenantId, Timestamp,
-    Value,
+    Frame, FrameId, Head, Kind, Limits, MessageId, Outcome, Position, RULES, RunId, RunState, Started, Status,
+    StepRequest, TenantId, Timestamp, Value,
 };
 use trackway_storage::{
     Append, Appended, ComponentRecord, Deployment, InboxBody, InboxItem, MemoryStorage, Rows, RunKey, Sent, Storage,
@@ -194,6 +194,16 @@ impl Rig {
         Rig::with(storage, self.world, self.options).await
     }
 
+    /// The same, after the recall of a run has brought the process down so often.
+    pub async fn crash_after_recalls(self, run: RunKey, recalls: u32) -> Rig {
+        let storage = Arc::new(self.storage.crash());
+        self.process.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        for _ in 0..recalls {
+            storage.begin_recall(run).await.expect("counted");
+        }
+        Rig::with(storage, self.world, self.options).await
+    }
+
     /// Starts a worker on the first `entries` of a journal, as a crash would have left it, with one
     /// entry in each frame.
     pub async fn cut(&self, run: RunKey, entries: usize) -> Rig {
@@ -285,6 +295,41 @@ impl Rig {
         };
         let answer = self.worker.start(TENANT, start).await?;
         Ok((RunKey { tenant: TENANT, run: answer.run }, answer.existing))
+    }
+
+    /// Starts a run under limits of its own, as another host may have pinned them.
+    pub async fn start_under(&self, limits: Limits, deployment: &str, workflow: &str, input: &str) -> RunKey {
+        let deployed = self.storage.deployment(TENANT, deployment).await.expect("read").expect("deployed");
+        let mut number = [0; 16];
+        self.random.fill(&mut number);
+        let run = RunKey { tenant: TENANT, run: RunId(u128::from_le_bytes(number)) };
+        let started = Started {
+            run: run.run,
+            workflow: workflow.into(),
+            deployment: deployment.into(),
+            component: deployed.versions[0].component,
+            input: Value::inline(input),
+            seed: [1; 32],
+            key_seed: [2; 32],
+            limits,
+            rules: RULES,
+        };
+        let time = trackway::effects::Clock::now(&SystemClock::new());
+        let kind = Kind::Started(Box::new(started));
+        let entry = Entry { position: Position::FIRST, epoch: self.storage.epoch(), time, kind };
+        let head = RunState::new(&entry).expect("a journal begins so").head();
+        let append = Append {
+            run,
+            position: Position::FIRST,
+            entries: 1,
+            previous: None,
+            id: FrameId(1),
+            frame: Frame::encode(&[entry]).into(),
+            rows: Rows { head: Some(head), ..Rows::default() },
+        };
+        assert!(matches!(self.storage.append(append).await, Appended::Durable));
+        self.storage.release(run).await.expect("given to the worker");
+        run
     }
 
     pub async fn head(&self, run: RunKey) -> Head {
@@ -401,10 +446,27 @@ impl Rig {
         self.storage.send(run, item).await.expect("sent")
     }
 
-    /// Replays the run and expects it to be identical in everything.
+    /// Replays the run and expects it to be identical in everything, its end included.
     pub async fn replays(&self, run: RunKey) {
         let report = self.worker.replay(run, None).await.expect("the replay runs");
         assert_eq!(report.divergence, None, "run {}", run.run);
+        let wanted = match self.entries(run).await.last().map(|entry| entry.kind.clone()) {
+            Some(Kind::Finished(Finished { fingerprint: Some(_), .. })) => EndCheck::Identical,
+            Some(Kind::Finished(Finished { fingerprint: None, .. })) => EndCheck::EndedByHost,
+            _ => EndCheck::NotEnded,
+        };
+        assert_eq!(report.end, wanted, "run {}", run.run);
+    }
+
+    /// How the run ended, and that a replay of it agrees.
+    pub async fn end(&self, run: RunKey) -> Finished {
+        let head = self.ended(run).await;
+        assert!(head.status.has_ended(), "{head:?}");
+        self.replays(run).await;
+        match self.entries(run).await.last().map(|entry| entry.kind.clone()) {
+            Some(Kind::Finished(finished)) => finished,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn worker(&self) -> &Worker {

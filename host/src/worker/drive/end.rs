@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{
-    End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, MessageId, Status, Timestamp, Value, code,
-};
+use trackway_replay::{End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Status, Timestamp, Value, code};
 use trackway_storage::Owner;
 
 use super::wake::receive;
@@ -68,18 +66,14 @@ impl Driver {
 
     pub(super) async fn finish(&mut self, end: RunEnd, fingerprint: Option<Fingerprint>) -> Stop {
         let run = self.active.run.clone();
-        let unread = match run.core.storage.inbox(run.key).await {
-            Ok(items) => items.into_iter().map(|item| item.message).collect::<Vec<MessageId>>(),
-            Err(_) => Vec::new(),
-        };
         {
             let mut inner = run.lock();
             // From here on no attempt writes; they are stopped when the end is durable.
             let live = std::mem::take(&mut inner.attempts);
             let last = inner.end();
             inner.aborts.extend(live.into_values().map(|live| (last, live.abort)));
-            let unread = unread.into_iter().filter(|message| !inner.seen.contains(message)).collect();
-            inner.sequence(run.now(), Kind::Finished(Finished { end, fingerprint, unread }));
+            // What nobody read is named when the frame is written: until then more may come.
+            inner.sequence(run.now(), Kind::Finished(Finished { end, fingerprint, unread: Vec::new() }));
         }
         self.write_all(Owner::End).await.unwrap_or(Stop::Ended)
     }

@@ -86,6 +86,11 @@ impl State {
         if self.runs.get(&key).is_some_and(|run| run.place == Place::Ended) {
             return Appended::Fenced;
         }
+        let inbox = self.runs.get(&key).map(|run| run.inbox.as_slice()).unwrap_or_default();
+        let missed = append.rows.missed(inbox.iter().map(|item| item.message));
+        if !missed.is_empty() {
+            return Appended::Missed(missed);
+        }
         if let Some(start_key) = append.rows.start_key.take() {
             let place = (key.tenant, start_key.key.clone());
             if let Some(taken) = self.start_keys.get(&place) {

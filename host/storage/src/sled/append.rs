@@ -21,6 +21,10 @@ impl Draft {
         if append.position != end || append.previous != last || matches!(state.place, Place::Ended(_)) {
             return Ok(Appended::Fenced);
         }
+        let missed = append.rows.missed(state.unread.iter().map(|(_, message)| *message));
+        if !missed.is_empty() {
+            return Ok(Appended::Missed(missed));
+        }
         if let Some(start_key) = &append.rows.start_key
             && let Some(taken) = self.taken(append.run, start_key)?
         {

@@ -71,6 +71,7 @@ promises! {
         a_start_key_names_one_run_for_ever,
         an_item_is_delivered_once_and_kept_in_order,
         an_inbox_has_a_limit,
+        no_end_loses_an_item_of_the_inbox,
         nobody_sends_to_a_run_that_is_not_there_or_has_ended,
         payloads_come_back_as_they_were,
         log_lines_stand_once_in_order,

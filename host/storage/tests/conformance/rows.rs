@@ -1,7 +1,7 @@
 //! Promises about what stands beside the journals.
 
 use bytes::Bytes;
-use trackway_replay::{Digest, MessageId, Status, TenantId};
+use trackway_replay::{Digest, MessageId, Position, Status, TenantId};
 use trackway_storage::{
     Appended, ComponentRecord, Deployment, INBOX_MAX, LogKey, LogLine, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey, Sent,
     StartKey, Version,
@@ -67,6 +67,33 @@ pub async fn an_inbox_has_a_limit(subject: Subject) {
     append.rows.read = vec![MessageId(7)];
     journal.append(&*store, append).await;
     assert_eq!(store.send(run(1), item(9_999)).await.unwrap(), Sent::Delivered);
+}
+
+pub async fn no_end_loses_an_item_of_the_inbox(subject: Subject) {
+    let mut journal = started(&*subject.store(), 1).await;
+    for message in 1..=3 {
+        subject.store().send(run(1), item(message)).await.unwrap();
+    }
+    let mut end = journal.next(Owner::End);
+    end.rows.read = vec![MessageId(2)];
+    end.rows.unread = vec![MessageId(1)];
+    let missed = subject.store().append(end.clone()).await;
+    assert!(matches!(&missed, Appended::Missed(items) if *items == [MessageId(3)]), "{missed:?}");
+
+    // Nothing was changed, here and on disk.
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.inbox(run(1)).await.unwrap(), [item(1), item(2), item(3)]);
+    assert_eq!(store.frames(run(1), Position::FIRST, usize::MAX).await.unwrap().len(), 1);
+    assert_eq!(store.head(run(1)).await.unwrap().unwrap().status, Status::Running);
+    assert_eq!(store.send(run(1), item(4)).await.unwrap(), Sent::Delivered);
+    let missed = store.append(end.clone()).await;
+    assert!(matches!(&missed, Appended::Missed(items) if *items == [MessageId(3), MessageId(4)]), "{missed:?}");
+
+    end.rows.unread.extend([MessageId(3), MessageId(4)]);
+    journal.append(&*store, end).await;
+    assert_eq!(store.send(run(1), item(5)).await.unwrap(), Sent::Ended(Status::Succeeded));
+    assert_eq!(store.inbox(run(1)).await.unwrap(), []);
 }
 
 pub async fn nobody_sends_to_a_run_that_is_not_there_or_has_ended(subject: Subject) {
