@@ -297,7 +297,7 @@ pub struct ReplayReport {
     pub commands_without_fuel: u64,
     /// Deliveries whose order was compared.
     pub deliveries: u64,
-    /// `identical`, `diverged`, or `none_on_record` where the journal has no end that the code came to.
+    /// `identical`, `diverged`, `ended_by_host` where the host ended the run before its workflow did, or `not_ended`.
     pub end: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divergence: Option<Divergence>,

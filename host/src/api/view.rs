@@ -130,7 +130,7 @@ pub fn log_key(id: &str) -> Option<LogKey> {
 
 pub fn replay(head: &Head, with: Option<Digest>, report: ReplayReport) -> model::ReplayReport {
     let same_end = match report.end {
-        EndCheck::Identical | EndCheck::NoneOnRecord => true,
+        EndCheck::Identical | EndCheck::EndedByHost | EndCheck::NotEnded => true,
         EndCheck::Diverged => false,
     };
     model::ReplayReport {
@@ -157,7 +157,8 @@ pub fn replay(head: &Head, with: Option<Digest>, report: ReplayReport) -> model:
 fn end_name(end: EndCheck) -> &'static str {
     match end {
         EndCheck::Identical => "identical",
-        EndCheck::NoneOnRecord => "none_on_record",
+        EndCheck::EndedByHost => "ended_by_host",
+        EndCheck::NotEnded => "not_ended",
         EndCheck::Diverged => "diverged",
     }
 }

@@ -1,22 +1,25 @@
 //! Re-executes a run from its journal and holds everything it does against the record. Touches
 //! nothing outside: what is not on record ends the replay.
 
+mod end;
+
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use trackway_replay::{
-    Act, Command as Produced, Compared, Completion, Decision, Digest, Divergence, End as RunEnd, Failure, Kind,
-    Machine, Next, Outcome, Random, RunState, Value, code, digest_of_call, digest_of_cancel, digest_of_forget,
-    digest_of_sleep,
+    Act, Command as Produced, Compared, Completion, Decision, Digest, Divergence, End as RunEnd, Entry, Failure,
+    Finished, Kind, Limits, Machine, Next, Outcome, Random, RunState, Value, code, digest_of_call, digest_of_cancel,
+    digest_of_forget, digest_of_sleep,
 };
 use trackway_storage::RunKey;
 
+use self::end::{CodeIs, GuestEnd, agree, describe, describe_recorded};
 use super::check;
 use super::code::code_of;
 use super::load::{Journal, machine_of_code, read_journal};
 use super::run::read_payload;
-use super::workflow::{cancel_body, nothing_open};
+use super::workflow::{cancel_body, nothing_open, over_limit};
 use super::{Core, Worker};
 use crate::sandbox::{Code as GuestCode, Command, Delivery, End, Ended, GuestCall, GuestHost, Reply, Role, Stop};
 use crate::{Code, Error, Result};
@@ -35,8 +38,10 @@ pub struct ReplayReport {
 pub enum EndCheck {
     /// The same outcome after the same commands, deliveries and fuel.
     Identical,
-    /// The host ended the run, or it has not ended: all that is on record agreed.
-    NoneOnRecord,
+    /// The host ended the run before its workflow did: all that is on record agreed.
+    EndedByHost,
+    /// The run has not ended: all that is on record agreed.
+    NotEnded,
     /// Not reached, or another one.
     Diverged,
 }
@@ -55,10 +60,8 @@ impl Worker {
         };
         let engine = core.sandbox.engine_name();
         let machine = machine_of_code(&state, &entries, engine, component);
-        let recorded = match entries.last().map(|entry| &entry.kind) {
-            Some(Kind::Finished(finished)) => finished.fingerprint.map(|_| finished.end.clone()),
-            Some(_) | None => None,
-        };
+        let recorded = Recorded::of(&entries);
+        let code_is = if component == started.component { CodeIs::TheRecorded } else { CodeIs::Another };
         let input = match &started.input {
             Value::Inline(text) => text.clone(),
             Value::Stored { digest, .. } => read_payload(core, key, *digest).await?,
@@ -69,7 +72,8 @@ impl Worker {
             "deployment": started.deployment,
         });
         let fuel = machine.allowance(0);
-        let shared = Arc::new(Shared { core: core.clone(), key, inner: Mutex::new(Inner { machine, stop: None }) });
+        let inner = Mutex::new(Inner { machine, stop: None });
+        let shared = Arc::new(Shared { core: core.clone(), key, limits: started.limits.clone(), inner });
         let host = ReplayHost { shared: shared.clone(), random: Random::of_run(started.seed), loading: None };
         let call = GuestCall {
             role: Role::Workflow,
@@ -80,101 +84,87 @@ impl Worker {
             fuel,
         };
         let end = guest.call(call, Box::new(host)).await;
-        report(&shared, recorded, end)
+        report(&shared, &recorded, code_is, end)
     }
 }
 
-fn report(shared: &Shared, recorded: Option<RunEnd>, end: End) -> Result<ReplayReport> {
+/// The end that the journal tells of.
+enum Recorded {
+    ByGuest(RunEnd),
+    ByHost,
+    NotYet,
+}
+
+impl Recorded {
+    fn of(entries: &[Entry]) -> Recorded {
+        match entries.last().map(|entry| &entry.kind) {
+            Some(Kind::Finished(Finished { end, fingerprint: Some(_), .. })) => Recorded::ByGuest(end.clone()),
+            Some(Kind::Finished(Finished { fingerprint: None, .. })) => Recorded::ByHost,
+            Some(_) | None => Recorded::NotYet,
+        }
+    }
+
+    /// The verdict on a guest that did all that is on record.
+    fn check(&self) -> EndCheck {
+        match self {
+            Recorded::ByGuest(_) => EndCheck::Identical,
+            Recorded::ByHost => EndCheck::EndedByHost,
+            Recorded::NotYet => EndCheck::NotEnded,
+        }
+    }
+}
+
+fn report(shared: &Shared, recorded: &Recorded, code_is: CodeIs, end: End) -> Result<ReplayReport> {
     let mut inner = shared.lock();
     let compared = inner.machine.compared();
-    let diverged =
-        |divergence: Divergence| ReplayReport { compared, end: EndCheck::Diverged, divergence: Some(divergence) };
-    let result = match end.how {
+    let agreed = || Ok(ReplayReport { compared, end: recorded.check(), divergence: None });
+    let diverged = |divergence| Ok(ReplayReport { compared, end: EndCheck::Diverged, divergence: Some(divergence) });
+    let produced = match end.how {
         Ended::HostFailed(error) => return Err(error),
-        Ended::Stopped => {
-            return match inner.stop.take() {
-                Some(Why::Diverged(divergence)) => Ok(diverged(*divergence)),
-                Some(Why::EndOfRecord) => Ok(ReplayReport { compared, end: EndCheck::NoneOnRecord, divergence: None }),
-                Some(Why::Unreadable(error)) => Err(error),
-                None => Err(Error::new(Code::Internal, "the replay was stopped without a reason")),
-            };
+        Ended::Stopped => match inner.stop.take() {
+            Some(Why::Diverged(divergence)) => return diverged(*divergence),
+            Some(Why::EndOfRecord) => return agreed(),
+            Some(Why::GuestFailed(failure)) => GuestEnd::MadeByHost(failure),
+            Some(Why::Unreadable(error)) => return Err(error),
+            None => return Err(without_reason()),
+        },
+        Ended::Trapped(failure) if failure.code == code::OUT_OF_FUEL => match inner.machine.ran_past_record() {
+            Some(divergence) => return diverged(*divergence),
+            None => GuestEnd::MadeByHost(failure),
+        },
+        how @ (Ended::Returned(_) | Ended::Trapped(_)) => {
+            GuestEnd::of(how, &shared.limits).ok_or_else(without_reason)?
         }
-        Ended::Trapped(failure) => {
-            if failure.code == code::OUT_OF_FUEL
-                && let Some(divergence) = inner.machine.ran_past_record()
-            {
-                return Ok(diverged(*divergence));
-            }
-            Err(failure)
-        }
-        Ended::Returned(Ok(output)) => Ok(output),
-        Ended::Returned(Err(failure)) => Err(Failure::from_guest(&failure)),
     };
     if let Err(divergence) = inner.machine.end(end.fuel) {
-        let produced = format!("{} with {}", divergence.produced, describe(&result));
-        return Ok(diverged(Divergence { produced, ..*divergence }));
+        let produced = format!("{} with {}", divergence.produced, describe(&produced));
+        return diverged(Divergence { produced, ..*divergence });
     }
-    let Some(recorded) = recorded else {
-        // A run that is still going, or that the host ended before its guest did.
-        return Ok(ReplayReport { compared, end: EndCheck::NoneOnRecord, divergence: None });
-    };
-    if is_same(&recorded, &result) {
-        return Ok(ReplayReport { compared, end: EndCheck::Identical, divergence: None });
-    }
-    Ok(diverged(Divergence {
-        id: None,
-        commands: inner.machine.commands(),
-        recorded: describe_end(&recorded),
-        produced: describe(&result),
-        recorded_at: None,
-        produced_at: result.err().and_then(|failure| failure.at),
-        recorded_digest: None,
-        produced_digest: None,
-    }))
-}
-
-fn is_same(recorded: &RunEnd, produced: &Result<String, Failure>) -> bool {
-    match (recorded, produced) {
-        (RunEnd::Succeeded(Value::Inline(text)), Ok(output)) => **text == **output,
-        (RunEnd::Succeeded(Value::Stored { digest, .. }), Ok(output)) => *digest == Digest::of(output.as_bytes()),
-        // A limit is reached at the same place; where the host was when it noticed may differ.
-        (RunEnd::Failed(recorded), Err(failure)) => {
-            Failure::from_value(recorded).code == failure.code || *recorded == failure.to_value()
+    match recorded {
+        Recorded::ByGuest(recorded) if !agree(recorded, &produced, inner.machine.cancel_was_delivered(), code_is) => {
+            diverged(Divergence {
+                id: None,
+                commands: inner.machine.commands(),
+                recorded: describe_recorded(recorded),
+                produced: describe(&produced),
+                recorded_at: None,
+                produced_at: produced.at().map(str::to_owned),
+                recorded_digest: None,
+                produced_digest: None,
+            })
         }
-        (RunEnd::Cancelled { .. }, Err(failure)) => failure.code == code::CANCELLED,
-        // The outcome was journaled as what it is, so what the guest gave was refused: its code says why.
-        (RunEnd::Failed(recorded), Ok(_)) => {
-            matches!(Failure::from_value(recorded).code.as_str(), code::BAD_OUTPUT | code::TOO_LARGE)
-        }
-        (RunEnd::Succeeded(_), Err(_)) | (RunEnd::Cancelled { .. }, Ok(_)) | (RunEnd::Terminated { .. }, _) => false,
+        Recorded::ByGuest(_) | Recorded::ByHost | Recorded::NotYet => agreed(),
     }
 }
 
-/// Enough of an output to recognise it by.
-const SHOWN_MAX_BYTES: usize = 200;
-
-fn describe(result: &Result<String, Failure>) -> String {
-    match result {
-        Ok(output) => format!("the output {}", check::cut(output, SHOWN_MAX_BYTES)),
-        Err(failure) => format!("the failure {failure}"),
-    }
-}
-
-fn describe_end(end: &RunEnd) -> String {
-    match end {
-        RunEnd::Succeeded(Value::Inline(text)) => format!("the output {}", check::cut(text, SHOWN_MAX_BYTES)),
-        RunEnd::Succeeded(Value::Stored { digest, size_bytes }) => {
-            format!("an output of {size_bytes} bytes, digest {digest:.12}")
-        }
-        RunEnd::Failed(failure) => format!("the failure {}", Failure::from_value(failure)),
-        RunEnd::Cancelled { reason } => format!("cancelled: {reason}"),
-        RunEnd::Terminated { reason } => format!("terminated: {reason}"),
-    }
+fn without_reason() -> Error {
+    Error::new(Code::Internal, "the replay was stopped without a reason")
 }
 
 struct Shared {
     core: Arc<Core>,
     key: RunKey,
+    limits: Limits,
     inner: Mutex<Inner>,
 }
 
@@ -186,6 +176,8 @@ struct Inner {
 enum Why {
     Diverged(Box<Divergence>),
     EndOfRecord,
+    /// It ends with this, by an import instead of by returning.
+    GuestFailed(Failure),
     Unreadable(Error),
 }
 
@@ -220,6 +212,10 @@ impl Inner {
 impl GuestHost for ReplayHost {
     fn command(&mut self, command: Command<'_>, fuel: u64) -> Result<Reply, Stop> {
         let mut inner = self.shared.lock();
+        let starts_something = matches!(command, Command::Call { .. } | Command::Sleep { .. });
+        if starts_something && let Some(failure) = over_limit(&inner.machine, &self.shared.limits) {
+            return Err(inner.stop(Why::GuestFailed(failure)));
+        }
         let place = |at: Option<&str>| at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
         let decision = match command {
             Command::Call { function, input, options, at } => {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use trackway_replay::{
-    Act, Asked, Command as Produced, Completion, Decision, Digest, Failure, Forgotten, Kind, Next, Outcome, Proof,
-    StepCancelAsked, StepId, StepRequest, Value, code, digest_of_call, digest_of_cancel, digest_of_forget,
-    digest_of_sleep,
+    Act, Asked, Command as Produced, Completion, Decision, Digest, Failure, Forgotten, Kind, Limits, Machine, Next,
+    Outcome, Proof, StepCancelAsked, StepId, StepRequest, Value, code, digest_of_call, digest_of_cancel,
+    digest_of_forget, digest_of_sleep,
 };
 
 use super::attempt;
@@ -28,10 +28,8 @@ impl WorkflowHost {
     }
 
     fn ask(&self, inner: &mut Inner, request: Asking<'_>, fuel: u64) -> Result<u32, Stop> {
-        let limits = &self.run.started.limits;
-        if inner.machine.ids() >= limits.steps {
-            let message = format!("the run asked for more than {} operations", limits.steps);
-            inner.stop = Some(Stopping::GuestFailed(Failure::permanent(code::TOO_MANY, message)));
+        if let Some(failure) = over_limit(&inner.machine, &self.run.started.limits) {
+            inner.stop = Some(Stopping::GuestFailed(failure));
             return Err(Stop);
         }
         let command = Produced { act: request.act(), digest: request.digest(), at: request.at() };
@@ -134,6 +132,12 @@ impl WorkflowHost {
         }
         Ok(())
     }
+}
+
+/// What a run ends with that has used up its operations and asks for one more.
+pub(super) fn over_limit(machine: &Machine, limits: &Limits) -> Option<Failure> {
+    let message = || format!("the run asked for more than {} operations", limits.steps);
+    (machine.ids() >= limits.steps).then(|| Failure::permanent(code::TOO_MANY, message()))
 }
 
 fn diverged(inner: &mut Inner, divergence: Box<trackway_replay::Divergence>) -> Stop {

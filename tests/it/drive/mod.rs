@@ -2,6 +2,7 @@
 
 mod cancel;
 mod crash;
+mod ends;
 mod limits;
 mod room;
 mod steps;
