@@ -4,6 +4,7 @@ mod cancel;
 mod crash;
 mod ends;
 mod limits;
+mod orders;
 mod room;
 mod steps;
 mod time;
