@@ -7,20 +7,30 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
-    AttemptFailed, AttemptResumed, AttemptStarted, EffectAnswered, EffectId, EffectRecord, Failure, Kind, Machine,
-    Outcome, Random, StepId, StepRequest, Timestamp, Value, Verdict, code,
+    AttemptFailed, AttemptResumed, AttemptStarted, AttemptState, EffectAnswered, EffectId, EffectRecord, Failure, Kind,
+    Machine, Outcome, Random, StepId, StepRequest, Timestamp, Value, Verdict, code,
 };
 
 use super::check;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
+use super::places::{Place, Wanted};
 use super::run::{Gone, Inner, LiveAttempt, Run, cancelled, fuel_rule};
 use crate::effects::HttpCall;
 use crate::sandbox::{End, Ended, GuestCall, Role};
+
+/// A resume takes a flush and a recall, so giving a place up for less than this would not help anybody.
+const REST_MIN: Duration = Duration::from_millis(20);
 
 /// What is on record of an attempt that a crash or an eviction interrupted.
 pub(super) struct OnRecord {
     pub started: Timestamp,
     pub effects: Vec<EffectRecord>,
+}
+
+impl OnRecord {
+    pub fn of(attempt: &AttemptState) -> OnRecord {
+        OnRecord { started: attempt.started, effects: attempt.effects.clone() }
+    }
 }
 
 /// Starts the task of an attempt.
@@ -35,9 +45,9 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u3
 }
 
 async fn make(run: Arc<Run>, step: StepId, number: u32, on_record: Option<OnRecord>) {
-    let Ok(_permit) = run.core.attempts.clone().acquire_owned().await else { return };
+    let place = run.core.places.take(run.key).await;
     let result = match Making::begin(&run, step, number, on_record).await {
-        Ok(making) => making.run_to_end().await,
+        Ok(making) => making.run_to_end(place).await,
         Err(Trouble::Gone) => return,
         Err(Trouble::Unreadable(error)) => Ok(Err(Failure::new(code::NOT_RESUMABLE, error.to_string()))),
     };
@@ -107,13 +117,13 @@ impl Making {
     }
 
     /// The attempt's result, or [`Gone`] if it is no longer this worker's.
-    async fn run_to_end(mut self) -> Result<Result<String, Failure>, Gone> {
+    async fn run_to_end(mut self, place: Place) -> Result<Result<String, Failure>, Gone> {
         let run = self.attempt.run.clone();
         let host = Box::new(FunctionHost::new(self.attempt.clone()));
         let call = run.code.clone().call(self.call.clone(), host);
         let mut call = std::pin::pin!(call);
         let mut time_limit = run.core.clock.sleep_until(self.time_limit);
-        let mut effects = Effects::new(self.attempt.clone());
+        let mut effects = Effects::new(self.attempt.clone(), place);
         loop {
             tokio::select! {
                 biased;
@@ -125,6 +135,10 @@ impl Making {
                 }
                 Some((effect, outcome)) = effects.running.next(), if !effects.running.is_empty() => {
                     effects.ended(effect, outcome)?;
+                }
+                () = wanted(&mut effects.place_wanted) => {
+                    effects.give_place_up();
+                    return Err(Gone);
                 }
                 () = &mut time_limit => {
                     let failure = Failure::new(code::TIMEOUT, "the attempt was held longer than its timeout");
@@ -183,12 +197,16 @@ struct Effects {
     aborts: BTreeMap<EffectId, AbortHandle>,
     /// Those that are sleeps, with the time they are due at.
     sleeps: BTreeMap<EffectId, Timestamp>,
+    place: Place,
+    /// While nothing but sleeps is under way.
+    place_wanted: Option<Wanted>,
 }
 
 impl Effects {
-    fn new(attempt: Arc<Attempt>) -> Effects {
+    fn new(attempt: Arc<Attempt>, place: Place) -> Effects {
         let running = FuturesUnordered::new();
-        Effects { attempt, running, aborts: BTreeMap::new(), sleeps: BTreeMap::new() }
+        let (aborts, sleeps) = (BTreeMap::new(), BTreeMap::new());
+        Effects { attempt, running, aborts, sleeps, place, place_wanted: None }
     }
 
     fn take(&mut self, job: Job) {
@@ -274,12 +292,22 @@ impl Effects {
         Ok(())
     }
 
-    /// Tells the driver until when nothing can happen here, so that it may park the run.
-    fn tell_idle(&self) {
+    /// Tells until when nothing can happen here, so that the driver may park the run, or somebody else
+    /// get the place.
+    fn tell_idle(&mut self) {
         let is_waiting = self.attempt.lock().machine.would_wait();
         let only_sleeps = self.aborts.len() == self.sleeps.len();
         let idle_until = self.sleeps.values().min().copied().filter(|_| is_waiting && only_sleeps);
         let Attempt { run, step, .. } = &*self.attempt;
+        let rests = idle_until.is_some_and(|until| until > run.now() + REST_MIN);
+        match (rests, &self.place_wanted) {
+            (true, None) => self.place_wanted = Some(self.place.rest()),
+            (false, Some(_)) => {
+                self.place_wanted = None;
+                self.place.wake();
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
         let mut inner = run.lock();
         if let Some(live) = inner.attempts.get_mut(step)
             && live.idle_until != idle_until
@@ -288,6 +316,26 @@ impl Effects {
             run.poke.notify_one();
         }
     }
+
+    /// The attempt leaves its place to another one. It is resumed when its sleep is over.
+    fn give_place_up(&self) {
+        let Attempt { run, step, number, .. } = &*self.attempt;
+        let mut inner = run.lock();
+        if inner.is_live(*step, *number) {
+            inner.rest(*step);
+            run.poke.notify_one();
+        }
+    }
+}
+
+async fn wanted(place: &mut Option<Wanted>) {
+    if let Some(wanted) = place {
+        if wanted.await.is_ok() {
+            return;
+        }
+        *place = None;
+    }
+    std::future::pending().await
 }
 
 /// An exchange with the world that a drain waits for.

@@ -20,6 +20,7 @@ mod drive;
 mod function;
 mod load;
 mod log;
+mod places;
 mod registry;
 mod run;
 mod start;
@@ -77,13 +78,13 @@ pub struct Options {
     pub warm_for: Duration,
     /// Runs that hold an instance at once, the warm ones included.
     pub runs_max: usize,
-    /// Attempts that hold an instance at once.
+    /// Attempts that hold an instance at once; a single run gets half of them.
     pub attempts_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { name: "worker".into(), warm_for: Duration::from_secs(3), runs_max: 256, attempts_max: 256 }
+        Options { name: "worker".into(), warm_for: Duration::from_secs(3), runs_max: 256, attempts_max: 512 }
     }
 }
 
@@ -98,7 +99,7 @@ pub(crate) struct Core {
     options: Options,
     registry: registry::Registry,
     runs: Arc<Semaphore>,
-    attempts: Arc<Semaphore>,
+    places: Arc<places::Places>,
     /// How many wait for room among the runs in hand.
     room_wanted: AtomicUsize,
     /// Once set, the worker drains until then.
@@ -147,7 +148,7 @@ impl Worker {
         let Parts { storage, sandbox, effects, clock, randomness, spawner, options } = parts;
         let core = Arc::new(Core {
             runs: Arc::new(Semaphore::new(options.runs_max)),
-            attempts: Arc::new(Semaphore::new(options.attempts_max)),
+            places: places::Places::new(options.attempts_max),
             registry: registry::Registry::default(),
             room_wanted: AtomicUsize::new(0),
             drain_until: OnceLock::new(),

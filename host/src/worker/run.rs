@@ -63,6 +63,9 @@ pub(super) struct Inner {
     pub refused: BTreeMap<StepId, Failure>,
     /// Attempts that a task of this worker makes now.
     pub attempts: BTreeMap<StepId, LiveAttempt>,
+    /// Attempts that sleep and have no instance meanwhile, with the time at which they are resumed,
+    /// which stands among the timers too.
+    pub resting: BTreeMap<StepId, Timestamp>,
     /// Open steps on record are being taken care of.
     pub taken_up: bool,
     /// Stopped when the entry at the position is durable.
@@ -151,6 +154,7 @@ impl Run {
             timers: BTreeSet::new(),
             refused: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            resting: BTreeMap::new(),
             taken_up: false,
             aborts: Vec::new(),
             held: BTreeMap::new(),
@@ -396,8 +400,19 @@ impl Inner {
         }
     }
 
+    /// Takes an attempt out of hand that only sleeps, until its sleep is over.
+    pub fn rest(&mut self, step: StepId) {
+        let Some(live) = self.attempts.remove(&step) else { return };
+        live.abort.abort();
+        if let Some(until) = live.idle_until {
+            self.resting.insert(step, until);
+            self.timers.insert((until, step));
+        }
+    }
+
     pub fn remove_timer(&mut self, step: StepId) {
-        if let Some(due) = self.state.step(step).and_then(|state| state.due()) {
+        let resting = self.resting.remove(&step);
+        if let Some(due) = resting.or_else(|| self.state.step(step)?.due()) {
             self.timers.remove(&(due, step));
         }
     }

@@ -5,6 +5,7 @@ mod crash;
 mod ends;
 mod limits;
 mod orders;
+mod places;
 mod room;
 mod steps;
 mod time;

@@ -56,7 +56,8 @@ impl Driver {
         {
             // They wait for nothing but time; a resume recalls them when it has come.
             let mut inner = run.lock();
-            std::mem::take(&mut inner.attempts).into_values().for_each(|live| live.abort.abort());
+            let idle: Vec<_> = inner.attempts.keys().copied().collect();
+            idle.into_iter().for_each(|step| inner.rest(step));
             inner.recall_survived = true;
         }
         let is_pending = run.lock().sequencer.has_pending();

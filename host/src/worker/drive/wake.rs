@@ -9,9 +9,6 @@ use crate::worker::attempt::{self, OnRecord};
 use crate::worker::check;
 use crate::worker::run::{Inner, Run, cancelled};
 
-/// Enough for a person's words; an entry has to fit into a frame.
-const REASON_MAX_BYTES: usize = 4 << 10;
-
 impl Driver {
     /// Takes up what is open on record, once the workflow has done all that is on record.
     pub(super) fn take_up(&mut self) {
@@ -42,9 +39,9 @@ impl Driver {
                 Phase::Waiting if !inner.attempts.contains_key(&step) => {
                     attempt::launch(&run, &mut inner, step, 1, None);
                 }
+                Phase::Attempting(_) if inner.resting.contains_key(&step) => {}
                 Phase::Attempting(on_record) if !inner.attempts.contains_key(&step) => {
-                    let number = on_record.attempt;
-                    let on_record = OnRecord { started: on_record.started, effects: on_record.effects.clone() };
+                    let (number, on_record) = (on_record.attempt, OnRecord::of(on_record));
                     attempt::launch(&run, &mut inner, step, number, Some(on_record));
                 }
                 Phase::Waiting | Phase::Attempting(_) => {}
@@ -100,7 +97,7 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
     inner.seen.insert(item.message);
     match item.body {
         InboxBody::Cancel { reason } => {
-            let reason = check::cut(&reason, REASON_MAX_BYTES).into();
+            let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
             inner.sequence(now, Kind::CancelReceived(CancelReceived { message: item.message, reason }));
             let end = inner.end();
             inner.read.push((end, item.message));
@@ -108,13 +105,18 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
     }
 }
 
-/// A timer is due: a sleep is over, or an attempt follows a failed one.
+/// A timer is due: a sleep is over, an attempt follows a failed one, or one that rests is resumed.
 fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
     match inner.state.step(step).map(|state| &state.phase) {
         Some(Phase::Sleeping { .. }) => inner.answer(now, step, Outcome::Succeeded(Value::null())),
         Some(Phase::Retrying { attempt, .. }) => {
             let number = attempt + 1;
             attempt::launch(run, inner, step, number, None);
+        }
+        Some(Phase::Attempting(on_record)) if inner.resting.contains_key(&step) => {
+            let (number, on_record) = (on_record.attempt, OnRecord::of(on_record));
+            inner.resting.remove(&step);
+            attempt::launch(run, inner, step, number, Some(on_record));
         }
         Some(Phase::Waiting | Phase::Attempting(_)) | None => {}
     }

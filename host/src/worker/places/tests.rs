@@ -1,0 +1,145 @@
+use super::{Place, Places};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use trackway_replay::{RunId, TenantId};
+use trackway_storage::RunKey;
+
+fn run(number: u128) -> RunKey {
+    RunKey { tenant: TenantId::DEFAULT, run: RunId(number) }
+}
+
+/// Takes a place if that needs no waiting.
+fn take(places: &Arc<Places>, number: u128) -> Option<Place> {
+    places.take(run(number)).now_or_never()
+}
+
+fn take_all(places: &Arc<Places>, number: u128) -> Vec<Place> {
+    std::iter::from_fn(|| take(places, number)).collect()
+}
+
+/// Waits from now on.
+fn wait(places: &Arc<Places>, number: u128) -> BoxFuture<'static, Place> {
+    let places = places.clone();
+    let mut waiting = async move { places.take(run(number)).await }.boxed();
+    assert!((&mut waiting).now_or_never().is_none(), "there was a place");
+    waiting
+}
+
+fn got(waiting: &mut BoxFuture<'static, Place>) -> Option<Place> {
+    waiting.now_or_never()
+}
+
+#[test]
+fn a_run_holds_as_many_as_it_leaves_free() {
+    let places = Places::new(8);
+    let held: Vec<Vec<Place>> = (1..=5).map(|number| take_all(&places, number)).collect();
+    assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2, 1, 1, 0]);
+}
+
+#[test]
+fn one_place_is_enough_for_everybody_in_turn() {
+    let places = Places::new(1);
+    let first = take(&places, 1).expect("it is free");
+    let mut second = wait(&places, 2);
+    let mut third = wait(&places, 1);
+    drop(first);
+    let second = got(&mut second).expect("its turn");
+    assert!(got(&mut third).is_none());
+    drop(second);
+    assert!(got(&mut third).is_some());
+}
+
+#[test]
+fn the_run_that_holds_the_fewest_is_served_first() {
+    let places = Places::new(4);
+    let mut held: Vec<Place> = take_all(&places, 1);
+    held.extend(take_all(&places, 2));
+    held.extend(take_all(&places, 3));
+    assert_eq!(held.len(), 4);
+    let mut wide = wait(&places, 1);
+    let mut narrow = wait(&places, 4);
+    held.pop();
+    assert!(got(&mut wide).is_none());
+    let narrow = got(&mut narrow).expect("it holds none");
+    // All of the others go: now the wide one leaves more free than it holds.
+    held.truncate(1);
+    drop(narrow);
+    assert!(got(&mut wide).is_some());
+}
+
+#[test]
+fn among_equals_whoever_came_first_is_served_first() {
+    let places = Places::new(1);
+    let mut holding = take(&places, 9).expect("it is free");
+    let mut waiting: Vec<_> = [7, 1, 5].map(|number| wait(&places, number)).into();
+    for place in 0..3 {
+        drop(holding);
+        holding = got(&mut waiting[place]).expect("its turn");
+        assert!(waiting[place + 1..].iter_mut().all(|later| got(later).is_none()));
+    }
+}
+
+#[test]
+fn whoever_gives_up_waiting_keeps_nobody_waiting() {
+    let places = Places::new(1);
+    let holding = take(&places, 1).expect("it is free");
+    let gone = wait(&places, 2);
+    let unaware = wait(&places, 3);
+    let mut last = wait(&places, 4);
+    drop(gone);
+    drop(holding);
+    // Given to one that goes without looking.
+    drop(unaware);
+    assert!(got(&mut last).is_some());
+    assert!(take(&places, 1).is_some());
+}
+
+#[test]
+fn a_resting_place_is_asked_back_when_somebody_waits() {
+    let places = Places::new(2);
+    let (one, other) = (take(&places, 1).expect("free"), take(&places, 2).expect("free"));
+    let mut of_one = one.rest();
+    let mut of_other = other.rest();
+    assert!((&mut of_one).now_or_never().is_none() && (&mut of_other).now_or_never().is_none());
+    // Rather from the run that wants more than from another.
+    let mut more = wait(&places, 2);
+    assert!((&mut of_other).now_or_never().is_some() && (&mut of_one).now_or_never().is_none());
+    drop(other);
+    let _more = got(&mut more).expect("a place was given up for it");
+    let _third = wait(&places, 3);
+    assert!((&mut of_one).now_or_never().is_some());
+}
+
+#[test]
+fn a_place_that_rests_while_others_wait_is_asked_back_at_once() {
+    let places = Places::new(1);
+    let holding = take(&places, 1).expect("it is free");
+    let mut waiting = wait(&places, 2);
+    assert!(holding.rest().now_or_never().is_some());
+    drop(holding);
+    assert!(got(&mut waiting).is_some());
+}
+
+#[test]
+fn an_attempt_that_goes_on_all_the_same_lets_another_be_asked() {
+    let places = Places::new(2);
+    let (one, other) = (take(&places, 1).expect("free"), take(&places, 2).expect("free"));
+    let (_of_one, mut of_other) = (one.rest(), other.rest());
+    let _waiting = wait(&places, 1);
+    assert!((&mut of_other).now_or_never().is_none());
+    one.wake();
+    assert!((&mut of_other).now_or_never().is_some());
+    // Whoever was not asked just goes on.
+    other.wake();
+}
+
+#[test]
+fn a_place_that_woke_is_not_asked_back() {
+    let places = Places::new(1);
+    let holding = take(&places, 1).expect("it is free");
+    let mut wanted = holding.rest();
+    holding.wake();
+    let _waiting = wait(&places, 2);
+    assert!(!matches!((&mut wanted).now_or_never(), Some(Ok(()))));
+}
