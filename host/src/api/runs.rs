@@ -69,8 +69,8 @@ pub async fn start(
     let bytes = body::read(&headers, content, START).await?;
     let asked: Start = body::json(&bytes, Code::InputNotJson)?;
     drop(bytes);
-    let input = asked.input.as_ref().map_or("null", |input| input.get());
-    let request = StartRequest { workflow: asked.workflow, input: Arc::from(input), idempotency_key };
+    let input = asked.input.as_ref().map(|input| Arc::from(input.get()));
+    let request = StartRequest { workflow: asked.workflow, input, idempotency_key };
     let answer = api.host.start(request).await?;
     let run = match patience {
         Some(patience) => {

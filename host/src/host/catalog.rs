@@ -22,7 +22,14 @@ const CHECK_INLINE_MAX_BYTES: usize = 128 << 10;
 
 /// The workflows of one component.
 pub struct Catalog {
-    workflows: BTreeMap<Arc<str>, Option<Validator>>,
+    workflows: BTreeMap<Arc<str>, Option<Wanted>>,
+}
+
+/// What a workflow takes.
+struct Wanted {
+    validator: Validator,
+    /// The schema in a few words.
+    words: String,
 }
 
 impl Catalog {
@@ -30,8 +37,10 @@ impl Catalog {
     pub fn of(manifest: &Manifest) -> Result<Catalog> {
         let mut workflows = BTreeMap::new();
         for entry in &manifest.workflows {
-            let validator = entry.input.as_ref().map(|schema| compile(&entry.name, schema)).transpose()?;
-            workflows.insert(Arc::clone(&entry.name), validator);
+            let wanted = entry.input.as_ref().map(|schema| {
+                Ok::<_, Error>(Wanted { validator: compile(&entry.name, schema)?, words: in_words(schema) })
+            });
+            workflows.insert(Arc::clone(&entry.name), wanted.transpose()?);
         }
         Ok(Catalog { workflows })
     }
@@ -49,7 +58,7 @@ impl Catalog {
         let not_json = |error: serde_json::Error| {
             Error::new(Code::InputNotJson, format!("the input of `{workflow}` is not JSON: {error}"))
         };
-        let Some(Some(validator)) = self.workflows.get(workflow) else {
+        let Some(Some(Wanted { validator, .. })) = self.workflows.get(workflow) else {
             return serde_json::from_str::<IgnoredAny>(input).map(drop).map_err(not_json);
         };
         let input: serde_json::Value = serde_json::from_str(input).map_err(not_json)?;
@@ -68,7 +77,39 @@ impl Catalog {
             shown.push("and more".to_owned());
         }
         let why = format!("the input does not fit the schema of `{workflow}`: {}", shown.join("; "));
-        Err(Error::new(Code::InputBreaksSchema, why).hint("the component's manifest holds the schema"))
+        Err(Error::new(Code::InputBreaksSchema, why)
+            .hint("trackway check -o json    # shows the schema: `input` of the workflow"))
+    }
+
+    /// For a start that brought no input, where the workflow cannot do without.
+    pub fn wants_input(&self, workflow: &str) -> Error {
+        let words = self.workflows.get(workflow).and_then(|wanted| Some(wanted.as_ref()?.words.as_str()));
+        let why = format!("no input was given, and `{workflow}` takes {}", words.unwrap_or("one"));
+        Error::new(Code::InputBreaksSchema, why).hint(format!(
+            "trackway run {workflow} -i JSON    # or -i @FILE, or -i - for standard input\n\
+             trackway check -o json    # shows the schema: `input` of the workflow"
+        ))
+    }
+}
+
+/// The names of required fields that are shown.
+const FIELDS_SHOWN_MAX: usize = 8;
+
+/// What a schema wants at its top, as far as it says so plainly.
+fn in_words(schema: &serde_json::Value) -> String {
+    match schema.get("type").and_then(serde_json::Value::as_str) {
+        Some("object") => {
+            let required = schema.get("required").and_then(serde_json::Value::as_array);
+            let fields = required.into_iter().flatten().filter_map(serde_json::Value::as_str);
+            let fields: Vec<String> = fields.take(FIELDS_SHOWN_MAX).map(|field| format!("`{field}`")).collect();
+            if fields.is_empty() { "an object".to_owned() } else { format!("an object with {}", fields.join(", ")) }
+        }
+        Some("array") => "a list (array)".to_owned(),
+        Some("string") => "a text (string)".to_owned(),
+        Some("integer") => "a whole number (integer)".to_owned(),
+        Some("number") => "a number".to_owned(),
+        Some("boolean") => "true or false (boolean)".to_owned(),
+        Some(_) | None => "one that its schema describes".to_owned(),
     }
 }
 
@@ -82,7 +123,7 @@ fn compile(workflow: &str, schema: &serde_json::Value) -> Result<Validator> {
 }
 
 /// Checks an input against what a workflow takes, off the async threads where it is large.
-pub async fn check_input(catalog: Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>) -> Result<()> {
+pub async fn check_input(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>) -> Result<()> {
     if input.len() > Value::MAX_BYTES {
         let why = format!("the input has {} bytes; {} are allowed", input.len(), Value::MAX_BYTES);
         return Err(Error::new(Code::InputTooLarge, why).hint("put large data elsewhere and pass its address"));
@@ -90,7 +131,7 @@ pub async fn check_input(catalog: Arc<Catalog>, workflow: &Arc<str>, input: &Arc
     if input.len() <= CHECK_INLINE_MAX_BYTES {
         return catalog.check(workflow, input);
     }
-    let (workflow, input) = (Arc::clone(workflow), Arc::clone(input));
+    let (catalog, workflow, input) = (Arc::clone(catalog), Arc::clone(workflow), Arc::clone(input));
     let checked = tokio::task::spawn_blocking(move || catalog.check(&workflow, &input)).await;
     checked.unwrap_or_else(|error| Err(Error::new(Code::Internal, format!("checking an input: {error}"))))
 }

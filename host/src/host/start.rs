@@ -14,8 +14,8 @@ use crate::{Code, Error, Result};
 pub struct StartRequest {
     /// `DEPLOYMENT/WORKFLOW`, or `WORKFLOW` where only one deployment has it.
     pub workflow: String,
-    /// JSON text. The workflow gets exactly these bytes.
-    pub input: Arc<str>,
+    /// JSON text. The workflow gets exactly these bytes; `null` where none was given.
+    pub input: Option<Arc<str>>,
     pub idempotency_key: Option<String>,
 }
 
@@ -32,9 +32,11 @@ impl Host {
     /// run that it started, whatever has been deployed since.
     pub async fn start(&self, request: StartRequest) -> Result<StartAnswer> {
         self.refuse_if_stopping()?;
+        let is_given = request.input.is_some();
+        let input = request.input.unwrap_or_else(|| Arc::from("null"));
         let key = match &request.idempotency_key {
             Some(key) => {
-                let digest = Digest::of_parts(&[b"start", request.workflow.as_bytes(), request.input.as_bytes()]);
+                let digest = Digest::of_parts(&[b"start", request.workflow.as_bytes(), input.as_bytes()]);
                 let key = StartKeyRequest { key: Arc::from(checked_key(key)?), request: digest };
                 if let Some(answer) = self.started_before(&key).await? {
                     return Ok(answer);
@@ -44,14 +46,13 @@ impl Host {
             None => None,
         };
         let target = self.resolve(&request.workflow).await?;
-        catalog::check_input(target.catalog, &target.workflow, &request.input).await?;
-        let start = Start {
-            workflow: target.workflow,
-            deployment: target.deployment,
-            component: target.component,
-            input: request.input,
-            key,
-        };
+        let checked = catalog::check_input(&target.catalog, &target.workflow, &input).await;
+        if !is_given && checked.is_err() {
+            return Err(target.catalog.wants_input(&target.workflow));
+        }
+        checked?;
+        let start =
+            Start { workflow: target.workflow, deployment: target.deployment, component: target.component, input, key };
         self.worker.start(TenantId::DEFAULT, start).await
     }
 

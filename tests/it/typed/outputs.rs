@@ -13,6 +13,8 @@ fn every_exit_code_means_what_the_guide_says() {
     typed("run sleeps --timeout 5").expect(2);
     typed("run sleeps -i word").refused(2, "TW0305");
     typed("run sleeps -i \"7\"").refused(2, "TW0306");
+    let told = typed("run sleeps").refused(2, "TW0306").stderr;
+    assert!(told.contains("no input was given") && told.contains("integer") && told.contains("-i JSON"), "{told}");
     typed("run nothing").refused(4, "TW0302");
     typed("run nowhere/sleeps").refused(4, "TW0301");
     typed("trace 01zzz").refused(4, "TW0303");
@@ -115,7 +117,11 @@ fn help_and_explanations_work_where_everything_else_is_broken() {
     std::fs::write(place.path().join("trackway.toml"), "this is not TOML").expect("writable");
     run(&mut place.command("runs ls")).refused(2, "TW0102");
     assert!(run(&mut place.command("explain tw102 -o text")).expect(0).stdout.starts_with("TW0102: bad configuration"));
-    run(&mut place.command("run --help")).expect(0);
+    let help = run(&mut place.command("run --help")).expect(0).stdout;
+    assert_eq!(run(&mut place.command("help run")).expect(0).stdout, help);
+    assert!(run(&mut place.command("help")).expect(0).stdout.contains("trackway init hello"));
+    assert!(run(&mut place.command("help runs cancel")).expect(0).stdout.contains("--reason"));
+    run(&mut place.command("help nothing")).expect(2);
 }
 
 #[test]

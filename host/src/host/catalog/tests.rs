@@ -71,3 +71,17 @@ fn a_pattern_takes_linear_time() {
     let input = format!("\"{}!\"", "a".repeat(100_000));
     assert_eq!(check(r#"{"pattern":"^(a+)+$"}"#, &input).expect_err("it ends with !").code, Code::InputBreaksSchema);
 }
+
+#[test]
+fn a_start_without_input_is_told_what_the_workflow_takes() {
+    for (schema, words) in [
+        (r#"{"type":"integer","minimum":0}"#, "takes a whole number (integer)"),
+        (r#"{"type":"object","required":["url","depth"]}"#, "takes an object with `url`, `depth`"),
+        (r#"{"type":["string","null"]}"#, "takes one that its schema describes"),
+    ] {
+        let catalog = catalog(&format!(r#"{{"name":"w","input":{schema}}}"#)).expect("the schema is usable");
+        let error = catalog.wants_input("w");
+        assert!(error.message.contains("no input was given") && error.message.contains(words), "{error}");
+        assert!(error.hint.is_some_and(|hint| hint.contains("trackway run w -i JSON")));
+    }
+}
