@@ -19,7 +19,6 @@ use super::output::Format;
                   Every command has examples: trackway run --help",
     subcommand_required = true,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -317,7 +316,7 @@ pub enum Runs {
     /// Show what is known of a run
     #[command(after_help = "Examples:\n  trackway runs describe @last\n  trackway runs describe 01k9 -o json")]
     Describe(OneRun),
-    /// Ask a run to stop: its open awaits fail as cancelled, and 30 s later it is ended
+    /// Ask a run to stop: its workflow is told once and may clean up; 30 s later the host ends it
     #[command(
         after_help = "Examples:\n  trackway runs cancel @last\n  trackway runs cancel 01k9 --reason 'wrong input'"
     )]

@@ -8,7 +8,7 @@ use super::args::Cli;
 const HEAD: &str = "\
 # Command line
 
-Made from the program itself; `trackway COMMAND --help` says the same.
+Made from the program itself; `trackway COMMAND --help` and `trackway help COMMAND` say the same.
 
 Data goes to standard output, talk to standard error. Data is text on a terminal and JSON in a pipe, or what `-o` says: `text`,
 `json`, `jsonl` (one object a line) or `id` (only ids). A run is named by its id, by a beginning of it that fits no other, or as
@@ -51,7 +51,7 @@ fn reference() -> String {
 }
 
 fn shown(command: &Command) -> impl Iterator<Item = &Command> {
-    command.get_subcommands().filter(|command| !command.is_hide_set())
+    command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
 }
 
 fn describe(text: &mut String, command: &Command, above: &str) {
