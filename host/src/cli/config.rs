@@ -43,6 +43,18 @@ pub struct UserFile {
 pub struct DevFile {
     pub server: String,
     pub key: String,
+    #[serde(default)]
+    pub build: Build,
+}
+
+/// How far `dev` is with what is in the folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Build {
+    Running,
+    Failed,
+    #[default]
+    Deployed,
 }
 
 /// Where a setting comes from.
@@ -238,7 +250,7 @@ fn find_project(folder: &Path) -> Result<Option<Project>> {
 }
 
 /// The file that `dev` left, if it is whole. A torn one is of a `dev` that was killed: no error.
-fn read_dev_file(path: &Path) -> Option<(PathBuf, DevFile)> {
+pub fn read_dev_file(path: &Path) -> Option<(PathBuf, DevFile)> {
     let text = std::fs::read_to_string(path).ok()?;
     Some((path.to_owned(), serde_json::from_str(&text).ok()?))
 }

@@ -9,17 +9,18 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::api::{self, Keys, model};
+use crate::host::Host;
 use crate::sandbox::Manifest;
 use crate::worker;
 use crate::{Code, Error, Result};
 
 use super::check::wanted_hosts;
 use super::client::Client;
-use super::config::{Connection, DevFile, Project, Setting, Source};
+use super::config::{Build, Connection, DevFile, Project, Setting, Source};
 use super::exit::{Done, Exit, report};
 use super::output::{Output, clean};
 use super::server::{address_of, fresh_key, open, serve_until_stopped, write_private};
-use super::{Context, args, package};
+use super::{Context, args, package, sources};
 
 /// Who stops `dev` waits for it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -31,14 +32,15 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     super::log_to_stderr("warn");
     let project = context.config.project()?;
     let state = project.state_folder();
+    let data = args.data.unwrap_or_else(|| state.join("data"));
+    Host::wait_for_dying_owner(data.clone()).await?;
     let listener = listen(context.config.listen(args.listen), output).await?;
-    let host = open(args.data.unwrap_or_else(|| state.join("data")), worker::Options::default()).await?;
+    let host = open(data, worker::Options::default()).await?;
     let server = address_of(&listener)?;
     let key = key(&state.join("key"))?;
     let dev_file = state.join("dev.json");
-    let dev = DevFile { server: server.clone(), key: key.clone() };
-    let text = serde_json::to_string(&dev).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    write_private(&dev_file, &text)?;
+    let dev = DevFile { server: server.clone(), key: key.clone(), build: Build::Running };
+    write_dev_file(&dev_file, &dev)?;
 
     let paint = output.talk_paint;
     output.say(&format!("{} {}", paint.bold("trackway dev"), paint.cyan(&server)));
@@ -46,11 +48,14 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let key_setting = Setting { value: key.clone(), source: Source::Dev(dev_file.clone()) };
     let server_setting = Setting { value: server, source: Source::Dev(dev_file.clone()) };
     let client = Client::new(Connection { server: server_setting, key: Some(key_setting) })?;
-    let deployer = Deployer { client, project: project.clone(), allow_hosts: args.allow_host, output: *output };
+    let (project, allow_hosts) = (project.clone(), args.allow_host);
+    let deployer = Deployer { client, project, allow_hosts, output: *output, dev_file: dev_file.clone(), dev };
     let watch = !args.no_watch;
     let work = tokio::spawn(async move { deployer.build_and_watch(watch).await });
     let served = serve_until_stopped(host, listener, Keys::of([key.as_str()]), GRACE, output).await;
     work.abort();
+    // Ended, or it might write its file again.
+    let _ = work.await;
     // The next `dev` writes it anew; a file that stays says `does not run any more` to who reads it.
     let _ = std::fs::remove_file(&dev_file);
     served?;
@@ -70,6 +75,11 @@ async fn listen(wanted: Setting<String>, output: &Output) -> Result<TcpListener>
     }
 }
 
+fn write_dev_file(file: &Path, dev: &DevFile) -> Result<()> {
+    let text = serde_json::to_string(dev).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    write_private(file, &text)
+}
+
 /// Kept between starts, so that a terminal that has it set goes on working.
 fn key(file: &Path) -> Result<String> {
     if let Ok(text) = std::fs::read_to_string(file)
@@ -87,28 +97,48 @@ struct Deployer {
     project: Project,
     allow_hosts: Vec<String>,
     output: Output,
+    dev_file: PathBuf,
+    dev: DevFile,
 }
 
 impl Deployer {
-    async fn build_and_watch(self, watch: bool) {
+    async fn build_and_watch(mut self, watch: bool) {
         // Before the first build, so that no change during it is missed.
         let changes = if watch { self.watch() } else { None };
+        let mut built = sources::of(&self.project.folder);
         self.build_and_say().await;
         let Some((_watcher, mut changes)) = changes else { return };
         self.output.say(&self.output.talk_paint.dim("watching the sources"));
-        while let Some(path) = changes.recv().await {
+        while let Some(()) = changes.recv().await {
             let mut quiet = false;
             while !quiet {
                 quiet = tokio::time::timeout(QUIET, changes.recv()).await.is_err();
             }
-            self.output.say(&format!("\n{} changed", self.shown(&path)));
+            // What an editor made and took away again has changed nothing.
+            let there = sources::of(&self.project.folder);
+            let Some(path) = sources::first_change(&built, &there) else { continue };
+            self.output.say(&format!("\n{} changed", self.shown(path)));
+            built = there;
             self.build_and_say().await;
         }
     }
 
-    async fn build_and_say(&self) {
-        if let Err(error) = self.build_and_deploy().await {
-            self.output.say_raw(&report(&error, self.output.talk_paint));
+    async fn build_and_say(&mut self) {
+        self.tell(Build::Running);
+        match self.build_and_deploy().await {
+            Ok(()) => self.tell(Build::Deployed),
+            Err(error) => {
+                self.tell(Build::Failed);
+                self.output.say_raw(&report(&error, self.output.talk_paint));
+            }
+        }
+    }
+
+    /// Tells other commands in this folder how far the build is. They can do without.
+    fn tell(&mut self, build: Build) {
+        self.dev.build = build;
+        if let Err(error) = write_dev_file(&self.dev_file, &self.dev) {
+            tracing::warn!(%error, "other commands do not see how far the build is");
         }
     }
 
@@ -160,16 +190,16 @@ impl Deployer {
         }
     }
 
-    /// Paths that changed. Without a watcher `dev` works, but has to be started again for a change.
-    fn watch(&self) -> Option<(notify::RecommendedWatcher, mpsc::UnboundedReceiver<PathBuf>)> {
+    /// Tells that something changed. Without a watcher `dev` works, but has to be started again for a change.
+    fn watch(&self) -> Option<(notify::RecommendedWatcher, mpsc::UnboundedReceiver<()>)> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let folder = self.project.folder.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
             let touched = event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove();
-            if let Some(path) = event.paths.into_iter().find(|path| touched && is_source(&folder, path)) {
+            if touched && event.paths.iter().any(|path| sources::is_source(&folder, path)) {
                 // Nobody listens any more only when `dev` is ending.
-                let _ = sender.send(path);
+                let _ = sender.send(());
             }
         });
         let watching = watcher.and_then(|mut watcher| {
@@ -194,37 +224,9 @@ impl Deployer {
     }
 }
 
-/// What goes into a build: below `src/`, or one of the files beside it.
-fn is_source(folder: &Path, path: &Path) -> bool {
-    let Ok(inside) = path.strip_prefix(folder) else { return false };
-    let hidden = inside
-        .file_name()
-        .is_none_or(|name| name.to_string_lossy().starts_with('.') || name.to_string_lossy().ends_with('~'));
-    let beside = ["Cargo.toml", "build.rs"].iter().any(|name| inside == Path::new(name));
-    !hidden && (inside.starts_with("src") || beside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_goes_into_a_build_starts_one() {
-        let folder = Path::new("/p");
-        for path in ["/p/src/lib.rs", "/p/src/deep/a.rs", "/p/src/text.txt", "/p/Cargo.toml", "/p/build.rs"] {
-            assert!(is_source(folder, Path::new(path)), "{path}");
-        }
-        for path in [
-            "/p/target/x",
-            "/p/.trackway/data/db",
-            "/p/Cargo.lock",
-            "/p/src/.lib.rs.swp",
-            "/p/src/lib.rs~",
-            "/q/src/lib.rs",
-        ] {
-            assert!(!is_source(folder, Path::new(path)), "{path}");
-        }
-    }
 
     #[test]
     fn the_key_is_kept_between_starts() {

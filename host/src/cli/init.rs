@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{Code, Error, Result};
 
-use super::Context;
 use super::args::{self, Template};
 use super::config::PROJECT_FILE;
 use super::exit::{Done, Exit};
+use super::{Context, cargo_config, sdk};
 
 const NAME_MAX_CHARS: usize = 64;
 
@@ -64,6 +64,10 @@ pub fn init(args: &args::Init, context: &Context) -> Done {
     let name = project_name(&folder)?;
     make(&folder, &files(&source, &name))?;
     let output = &context.output;
+    if let Err(error) = lead_to_sdk(&folder) {
+        // `trackway build` does not need it.
+        output.say(&format!("editors will not find the SDK: {}", error.message));
+    }
     let made = Made { folder, name, template: source.name, workflow: source.workflow };
     let shown = made.folder.strip_prefix(&context.folder).unwrap_or(&made.folder).display().to_string();
     let shown = if shown.is_empty() { ".".to_owned() } else { shown };
@@ -71,6 +75,13 @@ pub fn init(args: &args::Init, context: &Context) -> Done {
     let enter = if shown == "." { String::new() } else { format!("  cd {shown}\n") };
     output.say(&format!("\nnext:\n{enter}  trackway dev                  # builds, serves and watches it\n  {}    # in another terminal", source.try_it));
     Ok(Exit::Ok)
+}
+
+/// Lets cargo find the SDK by itself, for editors and `cargo test`.
+fn lead_to_sdk(folder: &Path) -> Result<()> {
+    let sdk = sdk::unpack(&sdk::cache_folder(|name| std::env::var(name).ok())?)?;
+    cargo_config::make(folder, &sdk)
+        .map_err(|error| Error::new(Code::File, format!("cannot write .cargo/config.toml: {error}")))
 }
 
 /// The name of a folder, if it can be the name of a package and of a deployment too.

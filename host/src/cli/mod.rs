@@ -2,6 +2,7 @@
 //! It never touches storage, and it decides nothing about runs.
 
 pub mod args;
+mod cargo_config;
 mod check;
 mod client;
 mod complete;
@@ -25,6 +26,7 @@ mod run;
 mod runs;
 mod sdk;
 mod server;
+mod sources;
 mod sse;
 pub mod toolchain;
 

@@ -12,7 +12,7 @@ use super::exit::{Done, Exit};
 use super::output::Output;
 use super::progress::Progress;
 use super::toolchain::{Guest, Toolchain, ToolchainError};
-use super::{Context, sdk};
+use super::{Context, cargo_config, sdk};
 
 /// A core module with its component type.
 #[derive(Debug, Clone, Serialize)]
@@ -46,6 +46,9 @@ pub fn command(context: &Context) -> Done {
 pub fn build(project: &Project, output: &Output) -> Result<Built> {
     let package = package_name(&project.folder)?;
     let sdk = sdk::unpack(&sdk::cache_folder(|name| std::env::var(name).ok())?)?;
+    if let Err(error) = cargo_config::refresh(&project.folder, &sdk) {
+        output.say(&format!("editors may not find the SDK: .cargo/config.toml cannot be written: {error}"));
+    }
     let progress = Progress::start(output);
     let toolchain = Toolchain::find_or_install(&mut |text| progress.say(text)).map_err(build_error)?;
     drop(progress);

@@ -4,18 +4,22 @@
 use serde_json::value::RawValue;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 use trackway_replay::Status;
 
 use crate::api::model;
 use crate::{Code, Error, Result};
 
 use super::client::Client;
+use super::config::{Build, Source, read_dev_file};
 use super::exit::{Done, Exit, Stop};
 use super::follow::{Follower, stuck, until_interrupted};
 use super::output::{Format, Output, clean};
 use super::render::{self, trace::Look};
 use super::{Context, args, json};
 
+/// While `trackway dev` builds.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// As the host takes it. Reading on would only delay the refusal.
 const INPUT_MAX_BYTES: u64 = 16 << 20;
 
@@ -26,8 +30,9 @@ pub async fn run(args: args::Run, context: &Context) -> Done {
         Some(key) => key,
         None => fresh_key()?,
     };
-    let started = client.start(&model::Start { workflow: args.workflow, input }, &key).await?;
-    let (output, run) = (&context.output, started.run);
+    let output = &context.output;
+    let started = start(&client, &model::Start { workflow: args.workflow, input }, &key, output).await?;
+    let run = started.run;
     if started.existing {
         output.say(&format!("run {} was started before under this key", run.id));
     }
@@ -45,6 +50,31 @@ pub async fn run(args: args::Run, context: &Context) -> Done {
         }
     });
     print_end(&ended.await?, output)
+}
+
+/// Starts the run. A workflow that is not there yet may be what `trackway dev` builds just now: that
+/// is waited for.
+async fn start(client: &Client, start: &model::Start, key: &str, output: &Output) -> Result<model::Started> {
+    let error = match client.start(start, key).await {
+        Err(error) if matches!(error.code, Code::NoSuchWorkflow | Code::NoSuchDeployment) => error,
+        answer => return answer,
+    };
+    let Source::Dev(dev_file) = &client.connection.server.source else { return Err(error) };
+    let build = || read_dev_file(dev_file).map(|(_, dev)| dev.build);
+    let mut has_waited = false;
+    while build() == Some(Build::Running) {
+        if !std::mem::replace(&mut has_waited, true) {
+            output.say(&output.talk_paint.dim("trackway dev is building this project; waiting for it"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        // A `dev` that was killed leaves its file as it was.
+        client.health().await?;
+    }
+    match build() {
+        Some(Build::Failed) => Err(error.hint("the last build failed: `trackway dev` says why in its terminal")),
+        // Also where nothing was waited for: it may have been deployed between the question and the look.
+        Some(Build::Running | Build::Deployed) | None => client.start(start, key).await,
+    }
 }
 
 /// The run as it ended, with its output or failure.
