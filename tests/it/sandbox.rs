@@ -2,8 +2,8 @@
 //! far ends them and nothing else, and the real binary is its own compiler.
 
 use crate::rig;
+use crate::server::binary;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command as Process, Output, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -153,20 +153,13 @@ async fn a_guest_that_goes_too_far_ends_with_a_clear_failure() {
     }
 }
 
-/// The binary that users run, as tests and demo build it.
-fn trackway() -> PathBuf {
-    let path = rig::guests().with_file_name("debug").join("trackway");
-    assert!(path.exists(), "{} is missing; run `cargo build`", path.display());
-    path
-}
-
 #[tokio::test]
 async fn the_real_binary_compiles_an_upload_in_a_process_of_its_own() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let options = || Options {
         cache: folder.path().to_owned(),
         key: [7; 32],
-        compiler: Compiler::child(trackway()),
+        compiler: Compiler::child(binary()),
         slots: 20,
         cores: 2,
     };
@@ -178,7 +171,7 @@ async fn the_real_binary_compiles_an_upload_in_a_process_of_its_own() {
 }
 
 fn compile(input: &[u8]) -> Output {
-    let mut child = Process::new(trackway())
+    let mut child = Process::new(binary())
         .arg(COMPILE_ARGUMENT)
         .env_clear()
         .stdin(Stdio::piped())

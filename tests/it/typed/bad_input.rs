@@ -3,11 +3,11 @@
 
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 use trackway_replay::{Position, RunId, TenantId};
 use trackway_storage::{RunKey, SledOptions, SledStorage, Storage as _};
 
+use super::disk::SmallDisk;
 use super::wire::Wire;
 use super::{LOOK_EVERY, Left, PATIENCE, Place, Server, run, signal};
 use crate::rig::guests;
@@ -193,42 +193,6 @@ fn until_listed(server: &Server, status: &str, run: &str) {
     while !wire.get(&format!("runs?status={status}")).to_string().contains(run) {
         assert!(begun.elapsed() < PATIENCE, "run {run} is not {status}:\n{}", server.log());
         std::thread::sleep(LOOK_EVERY);
-    }
-}
-
-/// A file system in memory. Unmounted when it is dropped, also by a panic.
-struct SmallDisk {
-    at: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Result<SmallDisk, String> {
-        std::fs::create_dir(&at).map_err(|error| error.to_string())?;
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256m", "tmpfs"]).arg(&at).output();
-        let mount = mount.map_err(|error| error.to_string())?;
-        if mount.status.success() { Ok(SmallDisk { at }) } else { Err(String::from_utf8_lossy(&mount.stderr).into()) }
-    }
-
-    fn fill(&self) {
-        // It ends where there is no room left.
-        let zeros = vec![0; 1 << 20];
-        let mut file = std::fs::File::create(self.at.join("ballast")).expect("some room");
-        while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
-        // Far below the host's reserve, yet enough for what it writes before it looks again.
-        let filled = file.metadata().expect("it has a size").len();
-        file.set_len(filled - (16 << 20)).expect("a file can be cut");
-    }
-
-    fn clear(&self) {
-        std::fs::remove_file(self.at.join("ballast")).expect("it was filled");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: where the test failed, a server is still in there.
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.at).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(), "it was mounted");
     }
 }
 

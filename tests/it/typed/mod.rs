@@ -2,7 +2,10 @@
 //! stands on standard output and standard error. It never looks into the process.
 
 mod bad_input;
+mod deployments;
+mod disk;
 mod fair;
+mod follow;
 mod newcomer;
 mod outputs;
 mod shutdown;
@@ -11,23 +14,17 @@ mod wire;
 mod witness;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::rig::guests;
+use crate::server::binary;
 
 const KEY: &str = "tw_for-tests-only";
 /// Longer than anything takes on a busy machine; who waits longer waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// The program that users run, as `cargo build` leaves it.
-fn binary() -> PathBuf {
-    let binary = guests().with_file_name("debug").join("trackway");
-    assert!(binary.is_file(), "{} is missing; run `cargo build`", binary.display());
-    binary
-}
 
 /// A folder of a user who has set nothing.
 struct Place {
@@ -49,6 +46,8 @@ impl Place {
         command.args(words.split(' ').filter(|word| !word.is_empty())).current_dir(self.path());
         command.env_remove("TRACKWAY_SERVER").env_remove("TRACKWAY_KEY").env_remove("TRACKWAY_DATA");
         command.env("XDG_CONFIG_HOME", self.path().join("config")).env("XDG_DATA_HOME", self.path().join("share"));
+        // Shared with other builds of guests, so that std and the SDK are not built again.
+        command.env("XDG_CACHE_HOME", guests().with_file_name("cache"));
         command.stdin(Stdio::null());
         command
     }
@@ -105,7 +104,11 @@ struct Server {
 
 impl Server {
     fn start(place: Place, flags: &str) -> Server {
-        let mut command = place.command(&format!("server --listen 127.0.0.1:0 --data data -o id {flags}"));
+        Server::start_at(place, "127.0.0.1:0", flags)
+    }
+
+    fn start_at(place: Place, address: &str, flags: &str) -> Server {
+        let mut command = place.command(&format!("server --listen {address} --data data -o id {flags}"));
         let log = std::fs::File::options().create(true).append(true).open(place.path().join("log")).expect("a log");
         let mut child =
             command.env("TRACKWAY_KEY", KEY).stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");

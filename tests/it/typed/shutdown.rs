@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
+use super::disk::SmallDisk;
 use super::wire::Wire;
 use super::witness::Witness;
 use super::{Place, Server, run, signal};
@@ -75,6 +76,54 @@ impl Busy {
         assert_eq!(witness.counts([STEPS[0], STEPS[2]]), [1, 1], "{:?}", witness.asked());
         journals
     }
+}
+
+#[test]
+fn a_server_on_a_full_disk_ends_after_its_grace_and_loses_nothing_acknowledged() {
+    let place = Place::new();
+    let disk = match SmallDisk::mount(place.path().join("data")) {
+        Ok(disk) => disk,
+        Err(why) => {
+            println!("NOT RUN: stopping on a full disk: {} (it needs root)", why.trim());
+            return;
+        }
+    };
+    let witness = Witness::holding(STEPS[1]);
+    let server = Server::start(place, "--grace 1s");
+    let deploy = format!("deploy --allow-host {}", witness.url);
+    run(server.trackway(&deploy).arg(guests().join("effects.wasm"))).expect(0);
+    let plan = json!({ "url": witness.url, "steps": 3 }).to_string();
+    let posts = run(server.trackway("run posts --detach -o id -i").arg(plan)).expect(0);
+    witness.wait_for(STEPS[1], 1);
+    disk.fill();
+    // The answer finds no room in the journal.
+    witness.release();
+    let begun = Instant::now();
+    while !server.log().contains("storage takes nothing") {
+        assert!(begun.elapsed() < super::PATIENCE, "{}", server.log());
+        std::thread::yield_now();
+    }
+    signal(&server.child, "TERM");
+    let log = server.place.path().join("log");
+    let (exit, place) = server.wait();
+    let told = std::fs::read_to_string(log).expect("it was written");
+    assert_eq!(exit, Some(1), "{told}");
+    for words in ["[TW0405]", "one run still had something to write", "Nothing that was acknowledged is lost"] {
+        assert!(told.contains(words), "no `{words}` in:\n{told}");
+    }
+    disk.clear();
+
+    let server = Server::start(place, "");
+    let waited = Wire::to(&server).get(&format!("runs/{}/wait", posts.line()));
+    assert_eq!(waited["output"], 21, "{waited}\n{}", server.log());
+    assert_eq!(witness.counts(STEPS), [1, 2, 1], "only the answer that was not written is asked for again");
+    let keys = witness.asked().into_iter().filter(|(path, _)| path == STEPS[1]).map(|(_, key)| key);
+    let keys = keys.collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(keys.len(), 1, "it is asked for under the same key: {keys:?}");
+    signal(&server.child, "TERM");
+    let (exit, place) = server.wait();
+    assert_eq!(exit, Some(0));
+    drop((disk, place));
 }
 
 /// The epoch and the text of each entry.
