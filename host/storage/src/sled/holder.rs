@@ -29,7 +29,7 @@ pub(super) enum Holder {
     Alive,
     /// Killed or ending: it lets go by itself.
     Dying,
-    /// There is no such process here.
+    /// There is no such process here, or nothing but its entry for a parent that does not look.
     Gone,
 }
 
@@ -43,6 +43,8 @@ impl Holder {
         let process = Path::new("/proc").join(id.to_string());
         let read = |file: &str| std::fs::read_to_string(process.join(file));
         match (read("stat"), read("status")) {
+            // What is left of it then holds nothing any more.
+            (Ok(stat), Ok(_)) if state_of(&stat) == Some("Z") && is_alone(&process) => Holder::Gone,
             (Ok(stat), Ok(status)) if is_ending(&stat) || is_killed(&status) => Holder::Dying,
             (Err(error), _) | (_, Err(error)) if is_gone(&error) => Holder::Gone,
             (Ok(_) | Err(_), Ok(_) | Err(_)) => Holder::Alive,
@@ -87,6 +89,15 @@ impl Patience {
 fn is_gone(error: &io::Error) -> bool {
     // Between the opening and the reading of the file the answer is another one.
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Whether it has no thread beside the first.
+fn is_alone(process: &Path) -> bool {
+    std::fs::read_dir(process.join("task")).is_ok_and(|tasks| tasks.count() <= 1)
+}
+
+fn state_of(stat: &str) -> Option<&str> {
+    stat.rsplit_once(')')?.1.split_whitespace().next()
 }
 
 /// A zombie, or inside of the kernel's own end of it.
