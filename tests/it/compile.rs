@@ -140,9 +140,9 @@ async fn a_component_over_a_limit_of_the_compiler_costs_one_upload() {
         (CompileLimits { cpu_seconds: 1, ..most }, branches(20), "used more than 1 s of processor time"),
         (CompileLimits { wall_seconds: 1, ..most }, branches(20), "took longer than 1 s"),
         (
-            CompileLimits { address_space_bytes: 280 * MEBIBYTE, ..most },
+            CompileLimits { address_space_bytes: 160 * MEBIBYTE, ..most },
             data(48 << 20),
-            "most likely at its memory limit of 280 MiB",
+            "most likely at its memory limit of 160 MiB",
         ),
     ] {
         let serving = Serving::start(folder.path(), limits).await;
