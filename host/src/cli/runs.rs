@@ -1,6 +1,7 @@
 //! `trackway runs`, and the views of one run: trace, logs, replay.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 use trackway_replay::{StepId, Timestamp};
 
 use crate::api::model;
@@ -108,6 +109,9 @@ async fn follow_trace(client: &Client, run: &model::Run, output: &Output) -> Res
     Ok(())
 }
 
+/// How often `logs --follow` looks for lines of a function that does nothing but compute or wait.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 pub async fn logs(args: args::Logs, context: &Context) -> Done {
     let client = context.client(args.connect)?;
     let output = &context.output;
@@ -118,10 +122,22 @@ pub async fn logs(args: args::Logs, context: &Context) -> Done {
         let id = run.id.to_string();
         until_interrupted(&id, output, async {
             let mut follower = Follower::new(&client, run.id);
-            while follower.next(output).await?.is_some() {
+            loop {
+                let next = follower.next(output);
+                tokio::pin!(next);
+                // A line need not come with an event.
+                let event = loop {
+                    tokio::select! {
+                        event = &mut next => break event?,
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    }
+                    print_logs(&client, &run, &mut shown, output, true).await?;
+                };
+                if event.is_none() {
+                    return Ok(());
+                }
                 print_logs(&client, &run, &mut shown, output, true).await?;
             }
-            Ok(())
         })
         .await?;
     }

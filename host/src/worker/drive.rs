@@ -224,8 +224,11 @@ impl Driver {
         let inner = self.active.run.lock();
         let is_pending = self.writing.is_none() && inner.sequencer.has_pending() && has_news(&inner);
         let linger = is_pending.then(|| inner.pending_since + LINGER);
+        let lines = inner.lines_due().filter(|_| self.writing.is_none());
+        let lines =
+            lines.map(|due| if inner.sequencer.has_pending() { due.max(inner.pending_since + LINGER) } else { due });
         let timer = if inner.taken_up { inner.timers.first().map(|(due, _)| *due) } else { None };
-        [linger, timer, inner.cancel_deadline(), inner.drain_until].into_iter().flatten().min()
+        [linger, lines, timer, inner.cancel_deadline(), inner.drain_until].into_iter().flatten().min()
     }
 
     fn write_if_due(&mut self) {
@@ -235,8 +238,11 @@ impl Driver {
         let run = self.active.run.clone();
         let mut inner = run.lock();
         let is_forced = inner.forced > run.durable_position();
+        let are_lines_due = inner.lines_due().is_some_and(|due| due <= run.now());
         let is_late = || run.now() >= inner.pending_since + LINGER;
-        if inner.sequencer.has_pending() && (is_forced || (has_news(&inner) && is_late())) {
+        if !inner.sequencer.has_pending() {
+            self.writing = if are_lines_due { write::begin_lines(&run, &inner) } else { None };
+        } else if is_forced || ((has_news(&inner) || are_lines_due) && is_late()) {
             self.writing = write::begin(&run, &mut inner, Owner::Keep);
         }
     }
@@ -259,6 +265,10 @@ impl Driver {
                 drop(inner);
                 let due: Vec<_> = due;
                 due.into_iter().for_each(|(_, abort)| abort.abort());
+                None
+            }
+            Written::Lines(count) => {
+                run.lock().logs.drain(..count);
                 None
             }
             Written::Fenced => {

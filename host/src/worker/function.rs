@@ -15,7 +15,7 @@ use trackway_storage::LogKey;
 
 use super::check;
 use super::log::{LogRoom, log_line};
-use super::run::{Inner, Run};
+use super::run::{Inner, Run, Told};
 use super::workflow::{delivery_of, nothing_open};
 use crate::effects::HttpRequest;
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
@@ -360,7 +360,10 @@ impl GuestHost for FunctionHost {
         // A line before a recorded effect came to the store with it.
         if inner.machine.has_caught_up() {
             let line = log_line(key, run.now(), place, [level, message, fields]);
-            run.lock().log(line);
+            let told = run.lock().log(line);
+            if told == Told::First {
+                run.poke.notify_one();
+            }
         }
     }
 }

@@ -174,7 +174,7 @@ async fn try_end_cancelled(core: &Arc<Core>, key: RunKey) -> Result<bool> {
     };
     match write::write(core, Outgoing { append, files: Vec::new(), entries }).await {
         Written::UpTo(_) => Ok(true),
-        Written::Fenced | Written::KeyTaken(_) | Written::GaveUp => Ok(false),
+        Written::Fenced | Written::KeyTaken(_) | Written::GaveUp | Written::Lines(_) => Ok(false),
         Written::Refused(error) => Err(error.into()),
     }
 }

@@ -6,6 +6,7 @@ use futures_util::future::AbortHandle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use trackway_replay::{
     Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position, Random,
@@ -24,6 +25,9 @@ const HELD_MAX_BYTES: usize = 32 << 20;
 /// Large values that wait for their frame. An entry that names one is small, so the sequencer's own
 /// limit does not see them; two of the largest still go together.
 const PAYLOADS_AHEAD_MAX_BYTES: usize = 32 << 20;
+
+/// A line of a guest that computes or waits is shown after this; within it an entry takes most along.
+const LOG_LINGER: Duration = Duration::from_millis(200);
 
 pub(crate) struct Run {
     pub key: RunKey,
@@ -98,6 +102,14 @@ pub(super) struct Inner {
     pub effects_in_flight: usize,
     log_place: (u64, u32),
     log_room: LogRoom,
+}
+
+/// Whether the driver knows that there are lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It has to be told.
+    First,
+    AlongWithOthers,
 }
 
 /// Why the workflow's instance was stopped.
@@ -336,9 +348,16 @@ impl Inner {
     }
 
     /// Keeps a line for the frame that holds all that came before it.
-    pub fn log(&mut self, line: Option<LogLine>) {
+    pub fn log(&mut self, line: Option<LogLine>) -> Told {
         let cause = self.end();
+        let (before, has_frame) = (self.logs.len(), self.moved_on && self.sequencer.has_pending());
         self.logs.extend(line.map(|line| (cause, line)));
+        if before == 0 && self.logs.len() > before && !has_frame { Told::First } else { Told::AlongWithOthers }
+    }
+
+    /// When the lines that wait are written, if no frame takes them along before.
+    pub fn lines_due(&self) -> Option<Timestamp> {
+        self.logs.first().map(|(_, line)| line.time + LOG_LINGER)
     }
 
     /// The rows that a frame which ends at `end` brings along.
@@ -431,7 +450,7 @@ impl Inner {
     }
 
     /// Keeps a line of the workflow's log, unless it is on record already.
-    pub fn log_workflow(&mut self, time: Timestamp, level: &str, message: &str, fields: &str) {
+    pub fn log_workflow(&mut self, time: Timestamp, level: &str, message: &str, fields: &str) -> Told {
         let commands = self.machine.commands();
         if self.log_place.0 != commands {
             self.log_place = (commands, 0);
@@ -440,9 +459,10 @@ impl Inner {
         let key = LogKey { step, attempt: 0, effect: 0, line: self.log_place.1 };
         self.log_place.1 += 1;
         let place = self.log_room.take(message, fields);
-        if self.machine.has_caught_up() {
-            self.log(log_line(key, time, place, [level, message, fields]));
+        if !self.machine.has_caught_up() {
+            return Told::AlongWithOthers;
         }
+        self.log(log_line(key, time, place, [level, message, fields]))
     }
 }
 

@@ -13,7 +13,7 @@ use trackway_replay::{
 
 use super::attempt;
 use super::check;
-use super::run::{Inner, Run, Stopping, cancelled};
+use super::run::{Inner, Run, Stopping, Told, cancelled};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 pub(super) struct WorkflowHost {
@@ -287,7 +287,10 @@ impl GuestHost for WorkflowHost {
 
     fn log(&mut self, level: &str, message: &str, fields: &str) {
         let now = self.run.now();
-        self.run.lock().log_workflow(now, level, message, fields);
+        let told = self.run.lock().log_workflow(now, level, message, fields);
+        if told == Told::First {
+            self.run.poke.notify_one();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use std::sync::PoisonError;
 use std::time::Duration;
 use trackway_replay::{Entry, Frame, FrameId, Head, Kind, MessageId, Position, Status};
-use trackway_storage::{Append, Appended, Owner, Rows, StartKey, StorageError};
+use trackway_storage::{Append, Appended, LogLine, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
 use super::run::{Inner, Payloads, Run};
@@ -17,6 +17,8 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub(super) enum Written {
     /// Everything before this position is durable.
     UpTo(Position),
+    /// So many log lines, by themselves.
+    Lines(usize),
     /// Another owner wrote there.
     Fenced,
     /// Only of a first frame.
@@ -83,6 +85,29 @@ fn head_of_first(inner: &Inner, entries: &[Entry]) -> Head {
         steps: asked as u32,
         ..inner.state.head()
     }
+}
+
+/// In one write: more would make frames of other runs wait.
+const LINES_MAX: usize = 256;
+
+/// Begins to write log lines by themselves. Only while nothing is pending or on its way: then all that
+/// they tell of is durable. `None` if there are no lines.
+pub(super) fn begin_lines(run: &Run, inner: &Inner) -> Option<Writing> {
+    let lines: Vec<LogLine> = inner.logs.iter().take(LINES_MAX).map(|(_, line)| line.clone()).collect();
+    let (last, core, key) = (inner.previous?, run.core.clone(), run.key);
+    let count = lines.len();
+    let write = async move {
+        match core.storage.log(key, last, lines).await {
+            Ok(true) => Written::Lines(count),
+            Ok(false) => Written::Fenced,
+            Err(error) => {
+                tracing::warn!(run = %key.run, %error, "log lines cannot be written; the run goes on");
+                core.clock.sleep_until(core.clock.now() + TRY_AGAIN_AFTER).await;
+                Written::Lines(0)
+            }
+        }
+    };
+    (count > 0).then(|| -> Writing { Box::pin(write) })
 }
 
 /// A frame on its way, with what has to be there before it.

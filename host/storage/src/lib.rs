@@ -239,6 +239,10 @@ pub trait Storage: Send + Sync + 'static {
     /// Log lines after `after`, in the order of their keys.
     fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Answer<'_, Vec<LogLine>>;
 
+    /// Writes lines that no frame brings along, if `last` is the run's last frame: what they tell of
+    /// stands then. False if another frame is, or the run has ended.
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool>;
+
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>>;
 
     /// Idempotent by digest.

@@ -4,6 +4,7 @@ mod cancel;
 mod crash;
 mod ends;
 mod limits;
+mod logs;
 mod orders;
 mod places;
 mod room;

@@ -6,6 +6,7 @@ use trackway_storage::Owner;
 
 use super::{Driver, Stop};
 use crate::worker::run::{Inner, Stopping};
+use crate::worker::write;
 
 /// A shorter wait is not worth a park: the run stays in hand.
 const PARK_MIN: Duration = Duration::from_millis(5);
@@ -63,6 +64,9 @@ impl Driver {
         let is_pending = run.lock().sequencer.has_pending();
         if is_pending {
             return Some(self.write_all(Owner::Park { due }).await.unwrap_or(Stop::Parked));
+        }
+        if self.writing.is_none() {
+            self.writing = write::begin_lines(&run, &run.lock());
         }
         if self.writing.is_some()
             && let Some(stop) = self.write_all(Owner::Park { due }).await

@@ -10,7 +10,7 @@ pub use faults::Faults;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use trackway_replay::{Digest, Epoch, Head, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, TenantId, Timestamp};
 
 use self::faults::{Dice, Fate};
 use self::state::State;
@@ -284,6 +284,10 @@ impl Storage for MemoryStorage {
             let lines = run.logs.iter().filter(|(key, _)| after.is_none_or(|after| **key > after));
             lines.map(|(_, line)| line.clone()).take(max).collect()
         })
+    }
+
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
+        Box::pin(self.call(Access::Write, move |state| Ok(state.log(run, last, lines))))
     }
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use trackway_replay::{Digest, Head, MessageId, Position, Status, TenantId, Timestamp};
+use trackway_replay::{Digest, FrameId, Head, MessageId, Position, Status, TenantId, Timestamp};
 
 use super::invalid;
 use crate::desk::Desk;
@@ -181,6 +181,13 @@ impl State {
         self.timers.extend(due.map(|due| (due, key)));
         desk.stick(key, due);
         Ok(())
+    }
+
+    pub fn log(&mut self, key: RunKey, last: FrameId, lines: Vec<LogLine>) -> bool {
+        let ends_so = |run: &&mut Run| run.frames.last().is_some_and(|frame| frame.id == last);
+        let Some(run) = self.open_run(key).filter(ends_so) else { return false };
+        run.logs.extend(lines.into_iter().map(|line| (line.key, line)));
+        true
     }
 
     pub fn send(&mut self, key: RunKey, item: InboxItem, inbox_max: usize, desk: &Desk) -> Sent {

@@ -1,11 +1,11 @@
 //! The append: a frame and its rows, or nothing.
 
-use trackway_replay::{MessageId, Position, Status};
+use trackway_replay::{FrameId, MessageId, Position, Status};
 
 use super::draft::{Draft, News, Owned, Place, RunState};
 use super::key::{self, Kind};
 use super::row::{OpenRow, Row, Tail};
-use crate::{Append, Appended, Owner, Rows, RunKey, StartKey, StorageError};
+use crate::{Append, Appended, LogLine, Owner, Rows, RunKey, StartKey, StorageError};
 
 impl Draft {
     pub fn append(&mut self, append: &Append) -> Result<Appended, StorageError> {
@@ -74,6 +74,18 @@ impl Draft {
         state.place = to;
         self.grew(run);
         Ok(Appended::Durable)
+    }
+
+    pub fn log(&mut self, run: RunKey, last: FrameId, lines: &[LogLine]) -> Result<bool, StorageError> {
+        self.with_run(run, |draft, state| {
+            let ends_so = state.tail.clone()?.is_some_and(|tail| tail.id == last);
+            if !ends_so || !state.place.is_open() {
+                return Ok(false);
+            }
+            draft.shared.room.check()?;
+            lines.iter().try_for_each(|line| draft.stage(&key::log(run, line.key), line))?;
+            Ok(true)
+        })
     }
 
     /// Whether this very frame stands already.

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use trackway_replay::{Digest, Head, TenantId, Timestamp};
+use trackway_replay::{Digest, FrameId, Head, TenantId, Timestamp};
 
 use super::counter::{Counter, Stop};
 use super::draft::{Draft, Write};
 use super::folder::io_error;
 use super::shared::{Shared, closed};
 use super::{Hardening, SledOptions, sync};
-use crate::{Append, Appended, ComponentRecord, Deployment, InboxItem, RunKey, Sent, StorageError};
+use crate::{Append, Appended, ComponentRecord, Deployment, InboxItem, LogLine, RunKey, Sent, StorageError};
 
 /// In one batch: more would make the first of them wait for the last.
 const BATCH_VERBS_MAX: usize = 512;
@@ -36,6 +36,7 @@ pub(super) enum Verb {
     Release { run: RunKey, answer: Answerer<()> },
     BeginRecall { run: RunKey, answer: Answerer<u32> },
     Park { run: RunKey, due: Option<Timestamp>, head: Option<Box<Head>>, answer: Answerer<()> },
+    Log { run: RunKey, last: FrameId, lines: Vec<LogLine>, answer: Answerer<bool> },
     Send { run: RunKey, item: InboxItem, answer: Answerer<Sent> },
     Component { tenant: TenantId, record: Box<ComponentRecord>, answer: Answerer<()> },
     Deployment { tenant: TenantId, deployment: Box<Deployment>, answer: Answerer<bool> },
@@ -48,6 +49,7 @@ pub(super) enum Reply {
     Recalls(Answerer<u32>, Result<u32, StorageError>),
     Sent(Answerer<Sent>, Result<Sent, StorageError>),
     Deployed(Answerer<bool>, Result<bool, StorageError>),
+    Logged(Answerer<bool>, Result<bool, StorageError>),
 }
 
 pub(super) fn start(
@@ -166,6 +168,7 @@ impl Reply {
             Reply::Recalls(answer, recalls) => drop(answer.send(recalls)),
             Reply::Sent(answer, sent) => drop(answer.send(sent)),
             Reply::Deployed(answer, deployed) => drop(answer.send(deployed)),
+            Reply::Logged(answer, logged) => drop(answer.send(logged)),
         }
     }
 }
@@ -181,7 +184,7 @@ impl Verb {
             | Verb::Component { answer, .. } => drop(answer.send(Err(error))),
             Verb::BeginRecall { answer, .. } => drop(answer.send(Err(error))),
             Verb::Send { answer, .. } => drop(answer.send(Err(error))),
-            Verb::Deployment { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Deployment { answer, .. } | Verb::Log { answer, .. } => drop(answer.send(Err(error))),
         }
     }
 }

@@ -133,6 +133,10 @@ impl Draft {
                 let done = self.park(run, due, head.as_deref());
                 Reply::Done(answer, self.settle(done))
             }
+            Verb::Log { run, last, lines, answer } => {
+                let logged = self.log(run, last, &lines);
+                Reply::Logged(answer, self.settle(logged))
+            }
             Verb::Send { run, item, answer } => {
                 let sent = self.send(run, &item);
                 Reply::Sent(answer, self.settle(sent))

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use trackway_replay::{Digest, Epoch, Head, Position, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, Position, TenantId, Timestamp};
 
 use self::committer::{Request, Verb};
 use self::owner::Claimed;
@@ -255,6 +255,10 @@ impl Storage for SledStorage {
 
     fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Answer<'_, Vec<LogLine>> {
         self.read(move |shared| shared.logs(run, after, max))
+    }
+
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
+        self.write(|answer| Verb::Log { run, last, lines, answer })
     }
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {

@@ -132,8 +132,11 @@ fn other(op: &Value) -> Then {
         Some("spin") => loop {
             black_box(());
         },
-        Some("count") => {
-            (0..op[1].as_u64().unwrap_or_default()).for_each(|number| drop(black_box(number)));
+        Some("think") => {
+            let mut number = 1_u64;
+            for _ in 0..op[1].as_u64().unwrap_or_default() {
+                number = black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            }
             Then::Nothing
         }
         // Traps, without a word before.
