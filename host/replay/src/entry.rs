@@ -209,4 +209,29 @@ impl Kind {
             Kind::Finished(_) => "Finished",
         }
     }
+
+    /// The values in it that may stand beside the journal.
+    pub fn values(&self) -> Vec<&Value> {
+        match self {
+            Kind::Started(started) => vec![&started.input],
+            Kind::Asked(Asked { request: StepRequest::Call { input, .. }, .. }) => vec![input],
+            Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
+            Kind::EffectAnswered(EffectAnswered { outcome, .. }) | Kind::Answered(Answered { outcome, .. }) => {
+                match outcome {
+                    Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
+                }
+            }
+            Kind::Failed(failed) => vec![&failed.failure],
+            Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
+            Kind::Asked(Asked { request: StepRequest::Sleep { .. }, .. })
+            | Kind::EffectAsked(EffectAsked { request: EffectRequest::Sleep { .. }, .. })
+            | Kind::Finished(Finished { end: End::Cancelled { .. } | End::Terminated { .. }, .. })
+            | Kind::Claimed(_)
+            | Kind::AttemptStarted(_)
+            | Kind::AttemptResumed(_)
+            | Kind::Forgotten(_)
+            | Kind::StepCancelAsked(_)
+            | Kind::CancelReceived(_) => Vec::new(),
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! an entry means, and nothing here touches the network or the engine.
 
 mod desk;
+pub mod dump;
 mod error;
 mod memory;
 mod rows;
@@ -128,6 +129,25 @@ pub enum Sent {
     Ended(Status),
     /// [`INBOX_MAX`] items are waiting.
     Full,
+}
+
+/// Where a run stands beside its journal, and what is wrong with its rows; see [`Storage::check_run`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunRows {
+    /// `None`: the run has ended.
+    pub mark: Option<Mark>,
+    /// Each names a row and says what is wrong with it.
+    pub flaws: Vec<String>,
+}
+
+/// What becomes of an open run when the store is opened again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    Ready,
+    /// Nobody looks at it before its timer is due or something is in its inbox.
+    Parked {
+        due: Option<Timestamp>,
+    },
 }
 
 /// Which runs to list; the newest first.
@@ -261,6 +281,24 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes `deployment` if the stored one has revision `deployment.revision - 1` (0: there is
     /// none); false if not.
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool>;
+
+    /// Runs of which anything is stored, in the order of their ids, after `after`.
+    fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>>;
+
+    /// How many entries of the run are durable.
+    fn end(&self, run: RunKey) -> Answer<'_, Position>;
+
+    /// All payloads of a run, also those that no frame names yet.
+    fn payloads(&self, run: RunKey) -> Answer<'_, Vec<Digest>>;
+
+    /// Start keys after `after`, in their order.
+    fn start_keys(&self, tenant: TenantId, after: Option<&str>, max: usize) -> Answer<'_, Vec<StartKey>>;
+
+    /// Reads every row of a run and says what does not fit. What entries mean it does not know.
+    fn check_run(&self, run: RunKey) -> Answer<'_, RunRows>;
+
+    /// The same for all that belongs to no single run.
+    fn check_rest(&self, tenant: TenantId) -> Answer<'_, Vec<String>>;
 
     /// Makes everything durable and closes. Every later call is an error.
     fn close(&self) -> Answer<'_, ()>;

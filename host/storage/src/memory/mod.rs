@@ -18,7 +18,7 @@ use crate::desk::Desk;
 use crate::watch::Watches;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, INBOX_MAX, InboxItem, LogKey, LogLine, RunKey,
-    RunQuery, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 pub struct MemoryStorage {
@@ -331,6 +331,38 @@ impl Storage for MemoryStorage {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         Box::pin(self.call(Access::Write, move |state| Ok(state.put_deployment(tenant, deployment))))
+    }
+
+    fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>> {
+        self.read(move |state| {
+            let own = state.runs.keys().filter(|key| key.tenant == tenant).map(|key| key.run);
+            own.filter(|run| after.is_none_or(|after| *run > after)).take(max).collect()
+        })
+    }
+
+    fn end(&self, run: RunKey) -> Answer<'_, Position> {
+        self.read(move |state| state.end_of(run))
+    }
+
+    fn payloads(&self, run: RunKey) -> Answer<'_, Vec<Digest>> {
+        self.read(move |state| state.payloads.keys().filter(|(of, _)| *of == run).map(|(_, digest)| *digest).collect())
+    }
+
+    fn start_keys(&self, tenant: TenantId, after: Option<&str>, max: usize) -> Answer<'_, Vec<StartKey>> {
+        let after = after.map(str::to_owned);
+        self.read(move |state| {
+            let own = state.start_keys.iter().filter(|((owner, _), _)| *owner == tenant).map(|(_, key)| key);
+            let later = own.filter(|key| after.as_deref().is_none_or(|after| &*key.key > after));
+            later.take(max).cloned().collect()
+        })
+    }
+
+    fn check_run(&self, run: RunKey) -> Answer<'_, RunRows> {
+        self.read(move |state| RunRows { mark: state.mark(run), flaws: Vec::new() })
+    }
+
+    fn check_rest(&self, _: TenantId) -> Answer<'_, Vec<String>> {
+        self.read(|_| Vec::new())
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -8,7 +8,7 @@ use trackway_replay::{Digest, FrameId, Head, MessageId, Position, Status, Tenant
 use super::invalid;
 use crate::desk::Desk;
 use crate::{
-    Append, Appended, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, Owner, RunKey, Sent, StartKey,
+    Append, Appended, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, Mark, Owner, RunKey, Sent, StartKey,
     StorageError, StoredFrame,
 };
 
@@ -55,6 +55,15 @@ impl State {
 
     pub fn end_of(&self, run: RunKey) -> Position {
         self.runs.get(&run).map_or(Position::FIRST, Run::end)
+    }
+
+    pub fn mark(&self, run: RunKey) -> Option<Mark> {
+        let run = self.runs.get(&run)?;
+        match run.place {
+            Place::Ready => Some(Mark::Ready),
+            Place::Parked => Some(Mark::Parked { due: run.due }),
+            Place::Ended => None,
+        }
     }
 
     pub fn open_run(&mut self, run: RunKey) -> Option<&mut Run> {

@@ -24,6 +24,7 @@ mod read;
 mod room;
 mod row;
 mod shared;
+mod survey;
 mod sync;
 
 use bytes::Bytes;
@@ -33,14 +34,14 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use trackway_replay::{Digest, Epoch, FrameId, Head, Position, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, TenantId, Timestamp};
 
 use self::committer::{Request, Verb};
 use self::owner::Claimed;
 use self::shared::{Shared, closed};
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES,
-    RunKey, RunQuery, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// A store that is dropped waits so long for reads that were given up, so that the folder is free.
@@ -54,6 +55,9 @@ pub struct SledOptions {
     /// New work is refused when the disk has less than this free. It must cover what is written
     /// within a tenth of a second, and sled's own segments.
     pub reserve_bytes: u64,
+    /// The epoch of this opening is above this one. A store that takes over the runs of another one must
+    /// be ahead of it: the epoch of a run never goes back.
+    pub epoch_above: Epoch,
     #[doc(hidden)]
     pub hardening: Hardening,
     /// Called by the committer between writing a batch and flushing it.
@@ -91,7 +95,13 @@ impl Hardening {
 
 impl Default for SledOptions {
     fn default() -> SledOptions {
-        SledOptions { cache_bytes: 256 << 20, reserve_bytes: 64 << 20, hardening: Hardening::On, before_flush: None }
+        SledOptions {
+            cache_bytes: 256 << 20,
+            reserve_bytes: 64 << 20,
+            epoch_above: Epoch(0),
+            hardening: Hardening::On,
+            before_flush: None,
+        }
     }
 }
 
@@ -301,6 +311,31 @@ impl Storage for SledStorage {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         self.write(|answer| Verb::Deployment { tenant, deployment: Box::new(deployment), answer })
+    }
+
+    fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>> {
+        self.read(move |shared| shared.runs(tenant, after, max))
+    }
+
+    fn end(&self, run: RunKey) -> Answer<'_, Position> {
+        self.read(move |shared| shared.durable_end(run))
+    }
+
+    fn payloads(&self, run: RunKey) -> Answer<'_, Vec<Digest>> {
+        self.read(move |shared| shared.payload_digests(run))
+    }
+
+    fn start_keys(&self, tenant: TenantId, after: Option<&str>, max: usize) -> Answer<'_, Vec<StartKey>> {
+        let after = after.map(str::to_owned);
+        self.read(move |shared| shared.start_keys(tenant, after.as_deref(), max))
+    }
+
+    fn check_run(&self, run: RunKey) -> Answer<'_, RunRows> {
+        self.read(move |shared| shared.check_run(run))
+    }
+
+    fn check_rest(&self, tenant: TenantId) -> Answer<'_, Vec<String>> {
+        self.read(move |shared| shared.check_rest(tenant))
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -56,7 +56,7 @@ pub(super) fn open(path: &Path, options: &SledOptions) -> Result<Opened, Storage
     counter.settle(commit, Stop::Open).map_err(opening)?;
     // Above every row that is there, also of commits that did not write their number down.
     let commit = commit + UNMARKED_COMMITS_MAX + 1;
-    let epoch = raise_epoch(&db, &synced, &folder, commit, options.hardening)?;
+    let epoch = raise_epoch(&db, &synced, &folder, commit, options)?;
     let ready = ready_runs(&db)?;
     if let Some(aside) = aside {
         // The store opened and is where it should be: the copy has nothing that it lacks.
@@ -167,12 +167,13 @@ fn raise_epoch(
     synced: &Synced,
     folder: &Folder,
     commit: u64,
-    hardening: Hardening,
+    options: &SledOptions,
 ) -> Result<Epoch, StorageError> {
     let last = match get(db, &key::META_EPOCH)? {
         Some(row) => row.decode::<u64>(&key::META_EPOCH)?,
         None => 0,
     };
+    let last = last.max(options.epoch_above.0);
     let mut writer = Writer::default();
     let mut batch = ::sled::Batch::default();
     batch.insert(&key::META_EPOCH, writer.row(&key::META_EPOCH, commit, &(last + 1))?);
@@ -181,7 +182,7 @@ fn raise_epoch(
     let failed = |error: ::sled::Error| sled_error(&folder.store(), &error);
     db.apply_batch(batch).map_err(failed)?;
     db.flush().map_err(failed)?;
-    match (before, synced.calls(), hardening) {
+    match (before, synced.calls(), options.hardening) {
         (Some(before), Some(after), Hardening::On | Hardening::NoWait) if after == before => Err(StorageError::new(
             StorageErrorKind::NotDurable,
             format!("a flush of {} did not reach the disk: this program was linked wrongly", folder.log().display()),

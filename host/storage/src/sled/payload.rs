@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::{RunKey, StorageError, StorageErrorKind};
 
 impl Shared {
-    fn payloads(&self, run: RunKey) -> PathBuf {
+    pub fn payloads(&self, run: RunKey) -> PathBuf {
         self.folder.path.join("payloads").join(run.tenant.to_string()).join(run.run.to_string())
     }
 

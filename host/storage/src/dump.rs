@@ -1,0 +1,101 @@
+//! A store as one portable file: what it holds, in an order in which it can be written again, every
+//! record checked, and an end without which the file is no dump. It knows no entries: who restores
+//! folds them.
+//!
+//! ```text
+//! file    "TRACKWAY BACKUP\n" | version (4) | record...
+//! record  kind (1) | size of fields (4) | size of data (4) | fields (postcard) | data | crc32c of all before (4)
+//! ```
+//!
+//! Numbers are little endian. The last record has the sha256 of everything before it. First come the
+//! components and deployments, then each run (its payloads, its log, its frames, what is unread), then
+//! the start keys.
+
+mod read;
+mod write;
+
+pub use read::Reader;
+pub use write::write;
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use trackway_replay::{Digest, Epoch, FrameId, Position, RunId, Timestamp};
+
+use crate::{ComponentRecord, Deployment, InboxItem, LogLine, StartKey};
+
+const MAGIC: &[u8; 16] = b"TRACKWAY BACKUP\n";
+/// Of all below. A higher one was written by a newer program.
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 1 + 4 + 4;
+const CHECKSUM_BYTES: usize = 4;
+/// Fields are small but for a component's manifest and a deployment's versions.
+const FIELDS_MAX_BYTES: usize = 64 << 20;
+/// The largest are components and payloads, both under their own limits.
+const DATA_MAX_BYTES: usize = 256 << 20;
+
+/// One record; what belongs to a run comes after its [`Record::Run`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    Begin {
+        taken: Timestamp,
+        /// Of the store that was dumped: no entry in it is of a later one.
+        epoch: Epoch,
+        /// Name and version of the program that wrote it.
+        program: Arc<str>,
+    },
+    /// Its data are the component's bytes.
+    Component(ComponentRecord),
+    Deployment(Deployment),
+    Run {
+        run: RunId,
+        /// How many entries its frames hold.
+        entries: u64,
+    },
+    /// Its data are the payload.
+    Payload {
+        digest: Digest,
+    },
+    /// Its data are the frame.
+    Frame {
+        position: Position,
+        entries: u32,
+        previous: Option<FrameId>,
+        id: FrameId,
+    },
+    Log(LogLine),
+    Inbox(InboxItem),
+    /// A run that could not be read, or not to its end. What was read stands before.
+    Unreadable {
+        run: RunId,
+        why: Arc<str>,
+    },
+    StartKey(StartKey),
+    End {
+        runs: u64,
+        unreadable: u64,
+        records: u64,
+        sha256: Digest,
+    },
+}
+
+impl Record {
+    /// On disk: a number keeps its meaning for ever.
+    fn kind(&self) -> u8 {
+        match self {
+            Record::Begin { .. } => 1,
+            Record::Component(_) => 2,
+            Record::Deployment(_) => 3,
+            Record::Run { .. } => 4,
+            Record::Payload { .. } => 5,
+            Record::Frame { .. } => 6,
+            Record::Log(_) => 7,
+            Record::Inbox(_) => 8,
+            Record::Unreadable { .. } => 9,
+            Record::StartKey(_) => 10,
+            Record::End { .. } => 11,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

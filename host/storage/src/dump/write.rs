@@ -1,0 +1,199 @@
+//! Writes a dump of a store that goes on being used. Each run is consistent in itself: everything up to
+//! an entry that was durable when it was looked at.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use trackway_replay::{Digest, Position, RunId, TenantId, Timestamp};
+
+use super::{MAGIC, Record, VERSION};
+use crate::{RunKey, Storage, StorageError, StorageErrorKind};
+
+/// Read from the store at once.
+const FRAMES_BYTES: usize = 1 << 20;
+const LOGS: usize = 1_000;
+const RUNS: usize = 1_000;
+const KEYS: usize = 1_000;
+
+/// Puts the whole dump into `sink`, piece by piece, as fast as it is taken. Only what was put after the
+/// last piece without an error is a dump; who stops taking stops it.
+///
+/// # Errors
+/// Those of the store, but for a damaged run: that becomes a [`Record::Unreadable`].
+pub async fn write(
+    storage: &dyn Storage,
+    tenant: TenantId,
+    taken: Timestamp,
+    program: &str,
+    sink: mpsc::Sender<Bytes>,
+) -> Result<(), StorageError> {
+    let mut dump = Dump { storage, tenant, sink, sha: Sha256::new(), runs: 0, unreadable: 0, records: 0 };
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&VERSION.to_le_bytes());
+    dump.put(head).await?;
+    dump.record(&Record::Begin { taken, epoch: storage.epoch(), program: program.into() }, &[]).await?;
+    dump.components().await?;
+    dump.runs().await?;
+    dump.start_keys().await?;
+    dump.end().await
+}
+
+struct Dump<'a> {
+    storage: &'a dyn Storage,
+    tenant: TenantId,
+    sink: mpsc::Sender<Bytes>,
+    sha: Sha256,
+    runs: u64,
+    unreadable: u64,
+    records: u64,
+}
+
+impl Dump<'_> {
+    async fn put(&mut self, bytes: Vec<u8>) -> Result<(), StorageError> {
+        self.sha.update(&bytes);
+        let gone = |_| StorageError::new(StorageErrorKind::Closed, "nobody takes the dump any more");
+        self.sink.send(bytes.into()).await.map_err(gone)
+    }
+
+    async fn record(&mut self, record: &Record, data: &[u8]) -> Result<(), StorageError> {
+        self.records += 1;
+        self.put(encode(record, data)?).await
+    }
+
+    async fn components(&mut self) -> Result<(), StorageError> {
+        // Deployments first: every component that one of them names was there before it.
+        let deployments = self.storage.deployments(self.tenant).await?;
+        for record in self.storage.components(self.tenant).await? {
+            let bytes = self.storage.component_bytes(self.tenant, record.digest).await?;
+            let bytes = bytes.ok_or_else(|| {
+                StorageError::new(StorageErrorKind::Damaged, format!("component {} is missing", record.digest))
+            })?;
+            self.record(&Record::Component(record), &bytes).await?;
+        }
+        for deployment in deployments {
+            self.record(&Record::Deployment(deployment), &[]).await?;
+        }
+        Ok(())
+    }
+
+    async fn runs(&mut self) -> Result<(), StorageError> {
+        let mut after = None;
+        loop {
+            let runs = self.storage.runs(self.tenant, after, RUNS).await?;
+            let Some(last) = runs.last() else { return Ok(()) };
+            after = Some(*last);
+            for run in runs {
+                match self.run(run).await {
+                    Ok(()) => {}
+                    Err(error) if error.kind == StorageErrorKind::Damaged => {
+                        self.unreadable += 1;
+                        self.record(&Record::Unreadable { run, why: error.message.into() }, &[]).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    async fn run(&mut self, run: RunId) -> Result<(), StorageError> {
+        let key = RunKey { tenant: self.tenant, run };
+        let end = self.storage.end(key).await?;
+        if end == Position::FIRST {
+            // It has just begun, and nothing of it is durable.
+            return Ok(());
+        }
+        // Every payload that a frame before `end` names is durable by now.
+        let payloads = self.storage.payloads(key).await?;
+        let unread = self.storage.inbox(key).await?;
+        self.runs += 1;
+        self.record(&Record::Run { run, entries: end.0 }, &[]).await?;
+        for digest in payloads {
+            let bytes = self.storage.payload(key, digest).await?;
+            // One that nothing names may go at any time.
+            if let Some(bytes) = bytes {
+                self.record(&Record::Payload { digest }, &bytes).await?;
+            }
+        }
+        // Before the frames, with which they are written again.
+        self.logs(key).await?;
+        self.frames(key, end).await?;
+        for item in unread {
+            self.record(&Record::Inbox(item), &[]).await?;
+        }
+        Ok(())
+    }
+
+    async fn frames(&mut self, run: RunKey, end: Position) -> Result<(), StorageError> {
+        let mut from = Position::FIRST;
+        while from < end {
+            let frames = self.storage.frames(run, from, FRAMES_BYTES).await?;
+            if frames.is_empty() {
+                let why = format!("the journal of run {} ends at {from} instead of {end}", run.run);
+                return Err(StorageError::new(StorageErrorKind::Damaged, why));
+            }
+            for frame in frames {
+                if frame.position >= end {
+                    return Ok(());
+                }
+                from = frame.position.plus(u64::from(frame.entries));
+                let record = Record::Frame {
+                    position: frame.position,
+                    entries: frame.entries,
+                    previous: frame.previous,
+                    id: frame.id,
+                };
+                self.record(&record, &frame.frame).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn logs(&mut self, run: RunKey) -> Result<(), StorageError> {
+        let mut after = None;
+        loop {
+            let lines = self.storage.logs(run, after, LOGS).await?;
+            let Some(last) = lines.last() else { return Ok(()) };
+            after = Some(last.key);
+            for line in lines {
+                self.record(&Record::Log(line), &[]).await?;
+            }
+        }
+    }
+
+    /// Last, so that there is one for each run above that has one. Those of later runs are left out when
+    /// it is read.
+    async fn start_keys(&mut self) -> Result<(), StorageError> {
+        let mut after: Option<Arc<str>> = None;
+        loop {
+            let keys = self.storage.start_keys(self.tenant, after.as_deref(), KEYS).await?;
+            let Some(last) = keys.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            for key in keys {
+                self.record(&Record::StartKey(key), &[]).await?;
+            }
+        }
+    }
+
+    async fn end(mut self) -> Result<(), StorageError> {
+        let sha256 = Digest(self.sha.clone().finalize().into());
+        let Dump { runs, unreadable, records, .. } = self;
+        self.record(&Record::End { runs, unreadable, records, sha256 }, &[]).await
+    }
+}
+
+pub(super) fn encode(record: &Record, data: &[u8]) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = vec![record.kind(), 0, 0, 0, 0];
+    bytes.extend_from_slice(&(data.len() as u32).to_le_bytes());
+    let head = bytes.len();
+    let invalid = |error: postcard::Error| {
+        StorageError::new(StorageErrorKind::Invalid, format!("a record cannot be written: {error}"))
+    };
+    bytes = postcard::to_extend(record, bytes).map_err(invalid)?;
+    let fields = (bytes.len() - head) as u32;
+    bytes[1..5].copy_from_slice(&fields.to_le_bytes());
+    bytes.extend_from_slice(data);
+    let checksum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    Ok(bytes)
+}
