@@ -2,14 +2,20 @@
 //! sandbox, effects and worker together. It never appends to a journal, and it shows only what is
 //! durable.
 
+mod backup;
 mod catalog;
+mod check;
 mod deployments;
 mod folder;
 mod journal;
+mod restore;
 mod start;
 mod views;
 
+pub use backup::{Backup, read_backup};
+pub use check::{Flaw, StoreReport, check_folder};
 pub use deployments::{Pointer, Uploaded};
+pub use restore::restore;
 pub use start::StartRequest;
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 

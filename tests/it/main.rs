@@ -2,6 +2,7 @@
 //! about the tree itself. Unit tests stay beside their code.
 
 mod compile;
+mod damage;
 mod drive;
 mod examples;
 mod house;

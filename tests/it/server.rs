@@ -13,7 +13,7 @@ use trackway_replay::RunId;
 
 use crate::rig::guests;
 
-const KEY: &str = "tw_for-tests-only";
+pub const KEY: &str = "tw_for-tests-only";
 
 /// Variables under which the process starts, beside its own.
 pub type Environment<'a> = &'a [(&'a str, &'a str)];

@@ -16,13 +16,14 @@ mod health;
 mod journal;
 mod replay;
 mod runs;
+mod store;
 
 mod body;
 mod found;
 pub mod model;
 mod problem;
 mod time;
-mod view;
+pub(crate) mod view;
 
 pub use keys::Keys;
 pub use problem::status_of;

@@ -3,8 +3,10 @@
 //! numbers above 2^53 are text. Nothing here decides or fetches anything.
 
 mod journal;
+mod store;
 
 pub use journal::{Entry, JournalPage, Stored};
+pub use store::{Flaw, StoreReport};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

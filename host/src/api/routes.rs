@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Refusal;
-use super::{Keys, components, deployments, events, health, journal, replay, runs};
+use super::{Keys, components, deployments, events, health, journal, replay, runs, store};
 use crate::Code;
 use crate::host::Host;
 
@@ -24,6 +24,8 @@ use crate::host::Host;
 const UPLOADS_AT_ONCE: usize = 4;
 /// Replays at once: each keeps a core busy.
 const REPLAYS_AT_ONCE: usize = 2;
+/// Checks and backups of the whole store at once: each reads all of it.
+const WHOLE_STORE_AT_ONCE: usize = 1;
 /// The one path that needs no key.
 const OPEN_PATH: &str = "/v1/health";
 
@@ -33,6 +35,7 @@ pub struct Api {
     pub host: Arc<Host>,
     pub uploads: Arc<Semaphore>,
     pub replays: Arc<Semaphore>,
+    pub whole_store: Arc<Semaphore>,
     /// True when streams and waits are to end.
     pub stopping: watch::Receiver<bool>,
 }
@@ -84,6 +87,8 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(events::events))
         .routes(routes!(journal::journal))
         .routes(routes!(replay::replay))
+        .routes(routes!(store::check))
+        .routes(routes!(store::backup))
 }
 
 /// The OpenAPI document, as it is checked in.
@@ -99,6 +104,7 @@ pub fn router(host: Arc<Host>, keys: Keys, stopping: watch::Receiver<bool>) -> R
         host,
         uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
         replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
+        whole_store: Arc::new(Semaphore::new(WHOLE_STORE_AT_ONCE)),
         stopping,
     };
     let (router, _) = paths().split_for_parts();

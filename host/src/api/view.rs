@@ -12,7 +12,7 @@ use trackway_storage::{ComponentRecord, Deployment, LogKey, LogLine};
 use super::model;
 use super::problem::{Answer, Refusal};
 use crate::Code;
-use crate::host::{Host, RunDetail, RunEnd};
+use crate::host::{self, Host, RunDetail, RunEnd};
 use crate::worker::{EndCheck, ReplayReport};
 
 /// Text as JSON: as it is where it is JSON, else as a string, so that an answer is always valid.
@@ -126,6 +126,23 @@ pub fn log_key(id: &str) -> Option<LogKey> {
     let mut number = || numbers.next().flatten();
     let key = LogKey { step: number()?, attempt: number()?, effect: number()?, line: number()? };
     numbers.next().is_none().then_some(key)
+}
+
+pub fn store_report(report: host::StoreReport) -> model::StoreReport {
+    let flaw = |flaw: host::Flaw| model::Flaw {
+        run: flaw.run,
+        position: flaw.position.map(|position| position.0),
+        what: flaw.what,
+        advice: flaw.advice.to_owned(),
+    };
+    model::StoreReport {
+        runs: report.runs,
+        entries: report.entries,
+        payloads: report.payloads,
+        components: report.components,
+        flaws: report.flaws.into_iter().map(flaw).collect(),
+        more: report.more,
+    }
 }
 
 pub fn replay(head: &Head, with: Option<Digest>, report: ReplayReport) -> model::ReplayReport {

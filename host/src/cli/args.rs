@@ -105,8 +105,23 @@ pub enum Command {
     Logs(Logs),
 
     /// Look at the toolchain, the data folder, the disk and the server, and say what to do
-    #[command(after_help = "Examples:\n  trackway doctor\n  trackway doctor --data /var/lib/trackway")]
+    #[command(after_help = "Examples:\n  trackway doctor\n  trackway doctor --data /var/lib/trackway\n  \
+                            trackway doctor --deep --data /var/lib/trackway\n\n\
+                            Exit code 1: something has to be done.")]
     Doctor(Doctor),
+
+    /// Copy everything that a server holds into one file, while it goes on
+    #[command(after_help = "Examples:\n  trackway backup nightly.trackway\n  \
+                            TRACKWAY_SERVER=https://runs.example.com trackway backup nightly.trackway\n\n\
+                            The file is whole and checked, or not there.")]
+    Backup(Backup),
+
+    /// Make the data folder of a server from a backup
+    #[command(after_help = "Examples:\n  trackway restore nightly.trackway --data /var/lib/trackway\n  \
+                            trackway restore nightly.trackway --check    # only looks at the file\n\n\
+                            Runs that had not ended go on when a server is started on the folder. Stop the old one first:\n\
+                            two servers would do the same work twice.")]
+    Restore(Restore),
 
     /// Say what an error code means and what to do
     #[command(after_help = "Examples:\n  trackway explain TW0205\n  trackway explain            # all codes")]
@@ -418,8 +433,34 @@ pub struct Doctor {
     /// Address that a server would listen on
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// Read everything in the store and check it, instead of all else: every journal, value and
+    /// component. Where a server uses the data folder, the server looks
+    #[arg(long)]
+    pub deep: bool,
     #[command(flatten)]
     pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The file to write
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// A file that `trackway backup` wrote
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Data folder to make; it must be empty or not there
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, required_unless_present = "check")]
+    pub data: Option<PathBuf>,
+    /// Only check the file
+    #[arg(long, conflicts_with = "data")]
+    pub check: bool,
 }
 
 #[derive(Debug, Args)]

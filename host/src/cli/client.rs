@@ -149,6 +149,16 @@ impl Client {
         self.post(&["runs", &run.to_string(), "replay"], &model::Replay { component }).await
     }
 
+    pub async fn check_store(&self) -> Result<model::StoreReport> {
+        self.post(&["store", "check"], &()).await
+    }
+
+    /// The pieces of a backup. An error within means that there is none.
+    pub async fn backup(&self) -> Result<impl futures_util::Stream<Item = Result<Bytes>>> {
+        let response = self.send(self.request(Method::GET, &["store", "backup"])?).await?;
+        Ok(response.bytes_stream().map(|piece| piece.map_err(|error| self.unreachable(&error))))
+    }
+
     /// What happens to a run, from its beginning, across lost connections, to its end.
     pub fn events(&self, run: RunId) -> Events<'_> {
         Events { client: self, run, last: None, stream: None, reader: sse::Reader::default(), ready: VecDeque::new() }

@@ -79,7 +79,7 @@ pub async fn doctor(args: args::Doctor, context: &Context) -> Done {
 }
 
 /// The one that `dev` uses in a project, else the one that `server` uses.
-fn data_folder(config: &Config, flag: Option<PathBuf>) -> Option<PathBuf> {
+pub fn data_folder(config: &Config, flag: Option<PathBuf>) -> Option<PathBuf> {
     let named = config.data(flag).map(|data| data.value);
     let of_project = || Some(config.project.as_ref()?.folder.join(STATE_FOLDER).join("data"));
     named.or_else(of_project).or_else(|| data_folder_default(|name| std::env::var(name).ok()).ok())

@@ -2,11 +2,13 @@
 //! It never touches storage, and it decides nothing about runs.
 
 pub mod args;
+mod backup;
 mod cargo_config;
 mod check;
 mod client;
 mod complete;
 mod config;
+mod deep;
 mod deploy;
 mod dev;
 mod doctor;
@@ -129,7 +131,10 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         }
         Command::Replay(args) => runs::replay(args, context).await,
         Command::Logs(args) => runs::logs(args, context).await,
+        Command::Doctor(args) if args.deep => deep::doctor(args, context).await,
         Command::Doctor(args) => doctor::doctor(args, context).await,
+        Command::Backup(args) => backup::backup(args, context).await,
+        Command::Restore(args) => backup::restore(args, context).await,
         // These are done without a runtime.
         Command::Init(_) | Command::Build | Command::Explain(_) | Command::Completions(_) | Command::Openapi => {
             Ok(Exit::Ok)

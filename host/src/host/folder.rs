@@ -11,7 +11,7 @@ use crate::sandbox::{self, Compiler, SLOTS_DEFAULT, Sandbox};
 use crate::{Code, Error, Result};
 
 /// The journals and everything beside them.
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 /// Compiled code. It can be deleted at any time while no host is running.
 const CODE: &str = "code";
 /// Seals the compiled code: whoever reads it can make this host run any machine code.

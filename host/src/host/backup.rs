@@ -1,0 +1,215 @@
+//! A portable copy of all that a host holds: written while the host goes on, and read with every check
+//! before anything is made of it.
+
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use tokio::sync::mpsc;
+use trackway_replay::{Digest, Epoch, Frame, FrameId, Position, RunId, RunState, TenantId, Timestamp, Value};
+use trackway_storage::dump::{Reader, Record};
+use trackway_storage::{StartKey, StorageError, StorageErrorKind, dump};
+
+use super::{Host, check};
+use crate::{Code, Error, Result};
+
+const PROGRAM: &str = concat!("trackway ", env!("CARGO_PKG_VERSION"));
+
+/// What a backup holds; every byte of it was checked.
+#[derive(Debug, Clone, Default)]
+pub struct Backup {
+    pub taken: Timestamp,
+    pub program: String,
+    pub components: u64,
+    pub deployments: u64,
+    pub runs: u64,
+    /// Of them, those that have not ended.
+    pub open: u64,
+    pub entries: u64,
+    /// Runs that could not be read when the backup was made, and why: they cannot be restored.
+    pub unreadable: BTreeMap<RunId, String>,
+    pub(super) epoch: Epoch,
+    pub(super) start_keys: BTreeMap<RunId, StartKey>,
+}
+
+impl Host {
+    /// Puts a backup of everything into `sink`. Each run is as it was at one moment; a run that began
+    /// later than the backup may be missing. Without its last record it is none.
+    pub async fn backup(&self, sink: mpsc::Sender<Bytes>) -> Result<()> {
+        dump::write(&*self.storage, TenantId::DEFAULT, self.clock.now(), PROGRAM, sink).await.map_err(Error::from)
+    }
+}
+
+/// Reads a whole backup and checks it: the file, every journal, every value. Blocks on the disk.
+///
+/// # Errors
+/// [`Code::DataDamaged`] or [`Code::DataNewer`] where it is no whole backup that this program can read.
+pub fn read_backup(file: &Path) -> Result<Backup> {
+    let mut reader = open(file)?;
+    let mut backup = Backup::default();
+    let mut run: Option<RunCheck> = None;
+    let mut component_digests = BTreeSet::new();
+    let mut keys = Vec::new();
+    while let Some((record, data)) = reader.next().map_err(|error| naming(file, error))? {
+        match record {
+            Record::Begin { taken, epoch, program } => {
+                backup.taken = taken;
+                backup.epoch = epoch;
+                backup.program = program.to_string();
+            }
+            Record::Component(record) => {
+                if Digest::of(&data) != record.digest {
+                    return Err(damaged(file, &format!("component {} is not what it says", record.digest)));
+                }
+                component_digests.insert(record.digest);
+                backup.components += 1;
+            }
+            Record::Deployment(_) => backup.deployments += 1,
+            Record::Run { run: id, entries } => {
+                backup.end_of_run(run.take(), &component_digests);
+                run = Some(RunCheck::new(id, entries));
+            }
+            Record::Unreadable { run: id, why } => {
+                run = run.filter(|run| run.id != id);
+                backup.unreadable.insert(id, why.to_string());
+            }
+            Record::StartKey(key) => keys.push(key),
+            Record::Payload { digest } => {
+                run.as_mut().ok_or_else(|| misplaced(file))?.payload(digest, &data);
+            }
+            Record::Frame { position, entries, previous, id } => {
+                let run = run.as_mut().ok_or_else(|| misplaced(file))?;
+                run.frame((position, entries, previous, id), &data);
+            }
+            Record::Log(_) | Record::Inbox(_) => {
+                run.as_ref().ok_or_else(|| misplaced(file))?;
+            }
+            Record::End { .. } => {}
+        }
+    }
+    backup.end_of_run(run.take(), &component_digests);
+    backup.start_keys = keys.into_iter().map(|key| (key.run, key)).collect();
+    Ok(backup)
+}
+
+pub(super) fn open(file: &Path) -> Result<Reader<BufReader<File>>> {
+    let opened = File::open(file)
+        .map_err(|error| Error::new(Code::File, format!("{} cannot be read: {error}", file.display())))?;
+    Reader::new(BufReader::new(opened)).map_err(|error| naming(file, error))
+}
+
+pub(super) fn naming(file: &Path, error: StorageError) -> Error {
+    let hint = match error.kind {
+        StorageErrorKind::Newer => "use the newer program that wrote it",
+        _ => "use another backup: nothing was taken from this one",
+    };
+    Error::from(StorageError::new(error.kind, format!("{}: {}", file.display(), error.message))).hint(hint)
+}
+
+fn damaged(file: &Path, why: &str) -> Error {
+    naming(file, StorageError::new(StorageErrorKind::Damaged, why))
+}
+
+fn misplaced(file: &Path) -> Error {
+    damaged(file, "something of a run stands before any run")
+}
+
+impl Backup {
+    fn end_of_run(&mut self, run: Option<RunCheck>, components: &BTreeSet<Digest>) {
+        let Some(run) = run else { return };
+        match run.end(components) {
+            Ok(state) => {
+                self.runs += 1;
+                self.open += u64::from(state.end().is_none());
+                self.entries += state.last().0.0 + 1;
+            }
+            Err((id, why)) => drop(self.unreadable.insert(id, why)),
+        }
+    }
+}
+
+/// Holds one run of a backup together.
+struct RunCheck {
+    id: RunId,
+    entries: u64,
+    next: Position,
+    previous: Option<FrameId>,
+    state: Option<RunState>,
+    payloads: BTreeSet<Digest>,
+    wanted: BTreeSet<Digest>,
+    /// The first thing that is wrong.
+    wrong: Option<String>,
+}
+
+impl RunCheck {
+    fn new(id: RunId, entries: u64) -> RunCheck {
+        RunCheck {
+            id,
+            entries,
+            next: Position::FIRST,
+            previous: None,
+            state: None,
+            payloads: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+            wrong: None,
+        }
+    }
+
+    fn payload(&mut self, digest: Digest, data: &[u8]) {
+        if Digest::of(data) == digest {
+            self.payloads.insert(digest);
+        } else {
+            self.wrong.get_or_insert_with(|| format!("value {digest} is not what it says"));
+        }
+    }
+
+    fn frame(&mut self, place: (Position, u32, Option<FrameId>, FrameId), data: &[u8]) {
+        if self.wrong.is_none()
+            && let Err(why) = self.take(place, data)
+        {
+            self.wrong = Some(format!("at position {}: {why}", place.0));
+        }
+    }
+
+    fn take(&mut self, place: (Position, u32, Option<FrameId>, FrameId), data: &[u8]) -> Result<(), String> {
+        let (position, count, previous, id) = place;
+        let frame = Frame::decode(data).map_err(|error| error.to_string())?;
+        let follows = position == self.next && previous == self.previous && frame.position() == position;
+        if !follows || frame.entries.len() as u64 != u64::from(count) {
+            return Err("the frame does not follow the one before it".to_owned());
+        }
+        for entry in &frame.entries {
+            check::apply(&mut self.state, entry)?;
+            let stored = entry.kind.values().into_iter().filter_map(|value| match value {
+                Value::Stored { digest, .. } => Some(*digest),
+                Value::Inline(_) => None,
+            });
+            self.wanted.extend(stored);
+        }
+        self.next = position.plus(u64::from(count));
+        self.previous = Some(id);
+        Ok(())
+    }
+
+    fn end(self, components: &BTreeSet<Digest>) -> Result<RunState, (RunId, String)> {
+        let wrong = |why: String| Err((self.id, why));
+        if let Some(why) = self.wrong {
+            return wrong(why);
+        }
+        if let Some(missing) = self.wanted.difference(&self.payloads).next() {
+            return wrong(format!("value {missing} is missing"));
+        }
+        match self.state {
+            Some(state) if self.next.0 != self.entries => {
+                wrong(format!("it has {} entries instead of {}", state.last().0.0 + 1, self.entries))
+            }
+            Some(state) if state.started().run != self.id => wrong("it is another run's journal".to_owned()),
+            Some(state) if !components.contains(&state.started().component) => {
+                wrong(format!("its component {} is missing", state.started().component))
+            }
+            Some(state) => Ok(state),
+            None => wrong("it has no journal".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Makes a data folder of a backup. Nothing stands in the folder under its name before all of it was
+//! written, read again and checked.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use trackway_replay::{Frame, Head, RunId, RunState, Status, TenantId};
+use trackway_storage::dump::Record;
+use trackway_storage::{Append, Appended, Hardening, LogLine, Owner, Rows, RunKey, SledOptions, SledStorage, Storage};
+
+use super::backup::{Backup, naming, open};
+use super::check::{self, Others};
+use super::{folder, key_of, read_backup};
+use crate::{Code, Error, Result};
+
+/// The store while it is made; a folder of this name is of a restore that did not end.
+const HALF: &str = "restoring";
+/// What else may be in an empty data folder: keys, and what a file system puts there.
+const HARMLESS: [&str; 3] = ["key", "lost+found", HALF];
+/// Log lines that go with one frame; the last one takes what is left.
+const LOGS_WITH_A_FRAME: usize = 256;
+
+/// Restores a backup into a data folder without a store.
+///
+/// # Errors
+/// [`Code::File`] where the folder is not empty; those of [`read_backup`]; those of the disk.
+pub async fn restore(file: &Path, data: &Path) -> Result<Backup> {
+    refuse_unless_empty(data)?;
+    let backup = read_backup(file)?;
+    let half = data.join(HALF);
+    let cannot = |error: std::io::Error| Error::new(Code::File, format!("{}: {error}", half.display()));
+    match fs::remove_dir_all(&half) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
+        Ok(()) | Err(_) => {}
+    }
+    // Nobody is told anything before the whole store is synced and read again, so single writes need not
+    // wait for the disk.
+    let options = SledOptions { hardening: Hardening::NoWait, epoch_above: backup.epoch, ..SledOptions::default() };
+    let storage = SledStorage::open(&half, options)?;
+    write(file, &backup, &storage).await?;
+    storage.close().await?;
+    drop(storage);
+    // Opening it syncs everything that was written.
+    let storage = SledStorage::open(&half, SledOptions::default())?;
+    let report = check::check(&storage, Others::None).await?;
+    storage.close().await?;
+    drop(storage);
+    if let Some(flaw) = report.flaws.first() {
+        return Err(Error::new(Code::DataDamaged, format!("what was restored is not sound: {}", flaw.what)));
+    }
+    if (report.runs, report.entries, report.components) != (backup.runs, backup.entries, backup.components) {
+        let why = format!("{} of {} entries were restored", report.entries, backup.entries);
+        return Err(Error::new(Code::DataDamaged, why));
+    }
+    let synced = fs::rename(&half, data.join(folder::STORE)).and_then(|()| fs::File::open(data)?.sync_all());
+    synced.map_err(cannot)?;
+    Ok(backup)
+}
+
+fn refuse_unless_empty(data: &Path) -> Result<()> {
+    let cannot = |error: std::io::Error| Error::new(Code::File, format!("{} cannot be used: {error}", data.display()));
+    fs::create_dir_all(data).map_err(cannot)?;
+    for entry in fs::read_dir(data).map_err(cannot)? {
+        let name = entry.map_err(cannot)?.file_name();
+        if !HARMLESS.iter().any(|harmless| name == *harmless) {
+            let why = format!("{} is not empty: it holds `{}`", data.display(), name.to_string_lossy());
+            return Err(Error::new(Code::File, why).hint("--data DIR with a folder that is empty or not there"));
+        }
+    }
+    Ok(())
+}
+
+async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()> {
+    let mut reader = open(file)?;
+    let tenant = TenantId::DEFAULT;
+    let mut run: Option<Restoring> = None;
+    while let Some((record, data)) = reader.next().map_err(|error| naming(file, error))? {
+        match record {
+            Record::Component(record) => storage.put_component(tenant, record, data).await?,
+            Record::Deployment(deployment) => {
+                // A store takes revisions one after the other.
+                for revision in 1..=deployment.revision {
+                    let step = trackway_storage::Deployment { revision, ..deployment.clone() };
+                    storage.put_deployment(tenant, step).await?;
+                }
+            }
+            Record::Run { run: id, .. } => {
+                end_of(storage, run.take()).await?;
+                run = (!backup.unreadable.contains_key(&id)).then(|| Restoring::new(id, backup));
+            }
+            Record::StartKey(_) | Record::End { .. } => {
+                end_of(storage, run.take()).await?;
+            }
+            Record::Payload { digest } => {
+                if let Some(run) = &run {
+                    storage.put_payload(run.key, digest, data).await?;
+                }
+            }
+            Record::Log(line) => {
+                if let Some(run) = &mut run {
+                    run.logs.push(line);
+                }
+            }
+            Record::Frame { position, entries, previous, id } => {
+                if let Some(run) = &mut run {
+                    let rows = Rows::default();
+                    let append = Append { run: run.key, position, entries, previous, id, frame: data, rows };
+                    run.frame(storage, append).await?;
+                }
+            }
+            Record::Inbox(item) => {
+                if let Some(run) = &mut run {
+                    run.last(storage).await?;
+                    storage.send(run.key, item).await?;
+                }
+            }
+            Record::Begin { .. } | Record::Unreadable { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+async fn end_of(storage: &SledStorage, run: Option<Restoring>) -> Result<()> {
+    match run {
+        Some(mut run) => run.last(storage).await,
+        None => Ok(()),
+    }
+}
+
+/// A run on its way into the store. The frame that came last waits: the last one of all says what
+/// becomes of the run.
+struct Restoring {
+    key: RunKey,
+    state: Option<RunState>,
+    waiting: Option<Append>,
+    start_key: Option<trackway_storage::StartKey>,
+    logs: Vec<LogLine>,
+}
+
+impl Restoring {
+    fn new(run: RunId, backup: &Backup) -> Restoring {
+        let start_key = backup.start_keys.get(&run).cloned();
+        Restoring { key: key_of(run), state: None, waiting: None, start_key, logs: Vec::new() }
+    }
+
+    async fn frame(&mut self, storage: &SledStorage, append: Append) -> Result<()> {
+        let decoded = Frame::decode(&append.frame);
+        let entries = decoded.map_err(|error| Error::new(Code::DataDamaged, error.to_string()))?.entries;
+        if let Some(before) = self.waiting.replace(append) {
+            let few = self.logs.len().min(LOGS_WITH_A_FRAME);
+            let logs = self.logs.drain(..few).collect();
+            self.append(storage, before, Rows { logs, ..Rows::default() }).await?;
+        }
+        for entry in &entries {
+            check::apply(&mut self.state, entry).map_err(|why| Error::new(Code::DataDamaged, why))?;
+        }
+        Ok(())
+    }
+
+    async fn last(&mut self, storage: &SledStorage) -> Result<()> {
+        let (Some(append), Some(head)) = (self.waiting.take(), self.state.as_ref().map(RunState::head)) else {
+            return Ok(());
+        };
+        let logs = std::mem::take(&mut self.logs);
+        let rows = Rows { owner: owner_of(&head), head: Some(head), logs, ..Rows::default() };
+        self.append(storage, append, rows).await
+    }
+
+    async fn append(&mut self, storage: &SledStorage, append: Append, rows: Rows) -> Result<()> {
+        let place = append.position;
+        let rows = Rows { start_key: self.start_key.take(), ..rows };
+        match storage.append(Append { rows, ..append }).await {
+            Appended::Durable => Ok(()),
+            Appended::Refused(error) => Err(error.into()),
+            Appended::Fenced | Appended::Unknown | Appended::KeyTaken(_) | Appended::Missed(_) => {
+                let why = format!("run {}: the frame at {place} could not be written", self.key.run);
+                Err(Error::new(Code::DataDamaged, why))
+            }
+        }
+    }
+}
+
+/// What becomes of the run when a host opens the folder.
+fn owner_of(head: &Head) -> Owner {
+    match head.status {
+        Status::Succeeded | Status::Failed | Status::Cancelled => Owner::End,
+        Status::Sleeping | Status::Waiting => Owner::Park { due: head.due },
+        Status::Queued | Status::Running | Status::Stuck => Owner::Keep,
+    }
+}

@@ -1,0 +1,72 @@
+//! Damage: what a disk did to stored bytes is found and named, nothing of it is silently dropped, and a
+//! host whose disk fails ends without losing what it acknowledged. Copies are whole or none.
+
+mod backup;
+mod store;
+
+use serde_json::json;
+use std::path::Path;
+use tokio::process::Command;
+use trackway::api::model;
+use trackway_replay::RunId;
+
+use crate::server::{KEY, Server, binary};
+
+/// What a command left.
+struct Left {
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Left {
+    #[track_caller]
+    fn expect(self, exit: i32) -> Left {
+        assert_eq!(self.exit, exit, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
+    }
+}
+
+/// `trackway` with these words, for `server` where there is one.
+async fn trackway(folder: &Path, server: Option<&Server>, words: &[&str]) -> Left {
+    let mut command = Command::new(binary());
+    command.args(words).args(["-o", "json"]).current_dir(folder).env("HOME", folder);
+    // Nobody listens at that port: a test must not find a server of somebody else.
+    let url = server.map_or("http://127.0.0.1:1", |server| server.url.as_str());
+    command.envs([("TRACKWAY_SERVER", url), ("TRACKWAY_KEY", KEY)]).stdin(std::process::Stdio::null());
+    let output = command.output().await.expect("the binary starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    let exit = output.status.code().expect("it ended by itself");
+    Left { exit, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// What a look at everything in a folder without a server came to.
+async fn doctor(folder: &Path, data: &Path) -> (i32, model::StoreReport) {
+    let data = data.display().to_string();
+    let left = trackway(folder, None, &["doctor", "--deep", "--data", &data]).await;
+    let report =
+        serde_json::from_str(&left.stdout).unwrap_or_else(|error| panic!("{error}: {}\n{}", left.stdout, left.stderr));
+    (left.exit, report)
+}
+
+/// Runs that have ended, one of them with values beside its journal, in the row and as files.
+async fn some_ended_runs(server: &Server) -> Vec<RunId> {
+    let mut runs = Vec::new();
+    for (workflow, input) in [
+        ("parallel/chain", json!({ "n": 12 })),
+        ("values/large_output", json!({ "bytes": 90_000 })),
+        ("values/several", json!([30_000, 30_001, 30_002])),
+        ("effects/fails_for_good", json!(null)),
+    ] {
+        runs.push(server.run(workflow, &input).await);
+    }
+    for run in &runs {
+        assert!(server.wait(*run).await.status.has_ended());
+    }
+    runs
+}
