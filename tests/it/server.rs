@@ -79,6 +79,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Waits until the process has ended by itself, and says how.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.wait().await.expect("a child can be waited for")
+    }
+
     /// SIGKILL, also where it is dead already.
     pub async fn bury(mut self) {
         // Fails where it has been waited for.

@@ -65,7 +65,7 @@ const PROOFS: [Proof; 6] = [
         what: "damages stores, payloads, code and backups; fails syncs and fills disks",
         rounds: 200,
         suites: &[Suite::Module],
-        set_up: setup::file_systems,
+        set_up: setup::failing_disks,
     },
     Proof {
         name: "limits",

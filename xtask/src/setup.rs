@@ -114,6 +114,16 @@ pub fn file_systems() -> Result<()> {
     debian(&["e2fsprogs", "mount"])
 }
 
+/// What makes disks fail: the tests do without where it cannot be had.
+pub fn failing_disks() -> Result<()> {
+    file_systems()?;
+    let has_dmsetup = Path::new("/usr/sbin/dmsetup").exists() || Path::new("/sbin/dmsetup").exists();
+    if !has_dmsetup && let Err(why) = debian(&["dmsetup"]) {
+        println!("    without dmsetup: {why:#}");
+    }
+    Ok(())
+}
+
 /// Installs Debian packages, or says which ones are missing.
 pub fn debian(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");

@@ -3,6 +3,8 @@
 
 mod backup;
 mod store;
+#[cfg(target_os = "linux")]
+mod sync;
 
 use serde_json::json;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Loads a host, cuts the power of its disk, and holds the next host to what this one said.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use trackway::api::model;
@@ -36,7 +37,7 @@ const NAP_MILLIS: u64 = 4_000;
 
 /// What the host is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Load {
+pub enum Load {
     Everything,
     /// No payload files, no effects: on ext4 a sync of a file saves the others too, so a host that does
     /// not sync its store has to be met without any.
@@ -101,15 +102,17 @@ async fn rounds_on_a_disk(
     let mut disk = Disk::new().expect("it could be made a moment ago");
     let data = disk.mount_point().join("data");
     let world = World::start(shop).await;
-    let mut server = Server::try_start(log.path(), &data, environment).await.expect("an empty folder can be opened");
-    for guest in ["parallel", "values", "sleeper", "effects", "orders"] {
-        server.deploy(guest, &[world.origin()]).await;
-    }
+    let mut server = deployed(log.path(), &data, environment, &world).await;
     let mut ledger = Ledger::default();
     let mut broken = Vec::new();
     for round in first_round..first_round + rounds {
         let before = ledger.runs.len();
-        let said = load_until_the_cut(&disk, &server, &world, load, &mut ledger, round).await;
+        let cut = async {
+            tokio::time::sleep(LOAD + LOAD_MORE * (round % 8) as u32).await;
+            disk.cut_power().expect("it could be cut a moment ago");
+            tokio::time::sleep(DARK).await;
+        };
+        let said = load_until(cut, &server, &world, load, &mut ledger, round).await;
         let kill = Kill { epoch: server.epoch, at: Instant::now(), asked: 0, recalling: None };
         server.bury().await;
         ledger.kills.push(Kill { asked: world.log().len(), ..kill });
@@ -129,14 +132,7 @@ async fn rounds_on_a_disk(
                 return broken;
             }
         };
-        let mut found = judge_lost(&mut ledger, &server, &world).await;
-        if found.is_empty() {
-            ledger.let_all_end(&server).await;
-            // Also what had ended in the rounds before: a later cut must not take it.
-            ledger.seen.clear();
-            ledger.read_journals(&server).await;
-            found = broken_at_the_end(&ledger, &world.log());
-        }
+        let found = judge(&mut ledger, &server, &world).await;
         println!(
             "power cut {round}: {} runs acknowledged, {said} entries shown, {} promises broken",
             ledger.runs.len() - before,
@@ -149,6 +145,28 @@ async fn rounds_on_a_disk(
     }
     server.bury().await;
     broken
+}
+
+/// A host on an empty folder with everything that the load asks for.
+pub async fn deployed(log: &Path, data: &Path, environment: Environment<'_>, world: &World) -> Server {
+    let server = Server::try_start(log, data, environment).await.expect("an empty folder can be opened");
+    for guest in ["parallel", "values", "sleeper", "effects", "orders"] {
+        server.deploy(guest, &[world.origin()]).await;
+    }
+    server
+}
+
+/// What was lost, and what came to a wrong end.
+pub async fn judge(ledger: &mut Ledger, server: &Server, world: &World) -> Vec<String> {
+    let lost = judge_lost(ledger, server, world).await;
+    if !lost.is_empty() {
+        return lost;
+    }
+    ledger.let_all_end(server).await;
+    // Also what had ended before: nothing later may take it.
+    ledger.seen.clear();
+    ledger.read_journals(server).await;
+    broken_at_the_end(ledger, &world.log())
 }
 
 async fn judge_lost(ledger: &mut Ledger, server: &Server, world: &World) -> Vec<String> {
@@ -185,10 +203,10 @@ fn power_on(disk: &mut Disk) -> Result<(), String> {
     disk.mount()
 }
 
-/// Starts runs and reads what the server says of them until the power is cut and a little longer, and
-/// puts all of it down. How many entries it was shown.
-async fn load_until_the_cut(
-    disk: &Disk,
+/// Starts runs and reads what the server says of them until `end` is over, and puts all of it down. How
+/// many entries it was shown.
+pub async fn load_until(
+    end: impl Future<Output = ()>,
     server: &Server,
     world: &World,
     load: Load,
@@ -205,9 +223,7 @@ async fn load_until_the_cut(
         }
     });
     let cut = async {
-        tokio::time::sleep(LOAD + LOAD_MORE * (round % 8) as u32).await;
-        disk.cut_power().expect("it could be cut a moment ago");
-        tokio::time::sleep(DARK).await;
+        end.await;
         is_over.set(true);
     };
     tokio::select! {
@@ -304,6 +320,6 @@ async fn look(server: &Server, run: RunId, shown: &RefCell<Ledger>) -> bool {
 }
 
 /// A shop that takes orders.
-fn shop(asked: &Asked) -> Reply {
+pub fn shop(asked: &Asked) -> Reply {
     Reply::ok(asked.nonce.to_string()).after(Duration::from_millis(asked.nonce % 7))
 }

@@ -6,7 +6,7 @@
 //! without them it says NOT RUN. Two hosts that lose data on purpose show that the test would notice.
 
 #[cfg(target_os = "linux")]
-mod cuts;
+pub mod cuts;
 #[cfg(target_os = "linux")]
 #[path = "../../../host/storage/tests/powercut/disk.rs"]
 pub mod disk;

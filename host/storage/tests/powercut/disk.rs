@@ -21,7 +21,12 @@ pub struct Disk {
 impl Disk {
     /// An error says why no such disk can be made here.
     pub fn new() -> Result<Disk, String> {
-        let folder = TempDir::new().map_err(|error| error.to_string())?;
+        Disk::new_in(&std::env::temp_dir())
+    }
+
+    /// The same with its file elsewhere.
+    pub fn new_in(parent: &Path) -> Result<Disk, String> {
+        let folder = TempDir::new_in(parent).map_err(|error| error.to_string())?;
         let disk = Disk { folder };
         let made = File::create(disk.image()).and_then(|file| file.set_len(DISK_BYTES));
         made.map_err(|error| error.to_string())?;
@@ -35,7 +40,7 @@ impl Disk {
         self.folder.path().join("disk")
     }
 
-    fn image(&self) -> PathBuf {
+    pub fn image(&self) -> PathBuf {
         self.folder.path().join("image")
     }
 
@@ -69,7 +74,7 @@ impl Drop for Disk {
     }
 }
 
-fn command(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<(), String> {
+pub fn command(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<(), String> {
     // A user's PATH often lacks the folders of these programs.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = Command::new(program).args(arguments).env("PATH", path).output();
