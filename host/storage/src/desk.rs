@@ -57,6 +57,17 @@ impl Desk {
         state.owned.entry(run).or_insert(Inbox::Quiet);
     }
 
+    pub fn owns(&self, run: RunKey) -> bool {
+        self.lock().owned.contains_key(&run)
+    }
+
+    /// Nothing more is to be claimed here; what is owned stays so.
+    pub fn resign(&self) {
+        let mut state = self.lock();
+        state.ready.clear();
+        state.queued.clear();
+    }
+
     /// Nobody owns the run any more, and there is something to do.
     pub fn ready(&self, run: RunKey) {
         let mut state = self.lock();
@@ -152,6 +163,8 @@ impl Desk {
         }
         left_over |= !state.queued.is_empty();
         state.next_due = claims.next_due;
+        // Who asked for none left nothing over: another claim of none would find nothing more.
+        let left_over = left_over && max > 0;
         self.claimed.store(if left_over { news.saturating_sub(1) } else { news }, Ordering::Release);
         Ok(claims)
     }

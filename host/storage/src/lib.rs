@@ -14,7 +14,7 @@ mod watch;
 
 pub use crate::sled::{Hardening, SledOptions, SledStorage};
 pub use error::{StorageError, StorageErrorKind};
-pub use memory::{Faults, MemoryStorage};
+pub use memory::{Faults, MemoryStorage, Snapshot};
 pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, StartKey, Version};
 
 use bytes::Bytes;

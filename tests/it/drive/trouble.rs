@@ -21,6 +21,7 @@ fn a_run_ends_right_on_storage_that_fails_delays_and_forgets_to_answer() {
                 unknown_lost_permille: 80,
                 unknown_late_permille: 80,
                 delay_max: Duration::from_millis(20),
+                ..Faults::default()
             };
             let storage = Arc::new(MemoryStorage::with_faults(seed, faults));
             let rig = Rig::on(storage, Arc::default(), Duration::from_secs(3)).await;

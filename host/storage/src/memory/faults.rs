@@ -14,6 +14,8 @@ pub struct Faults {
     /// An append is answered `Unknown`, and is carried out some calls later, if its place is
     /// still free then.
     pub unknown_late_permille: u16,
+    /// An append that is under way when its process crashes stands all the same.
+    pub crash_stands_permille: u16,
     /// Every call takes up to this long.
     pub delay_max: Duration,
 }
@@ -77,6 +79,10 @@ impl Dice {
 
     pub fn coin(&mut self) -> bool {
         self.below(2) == 1
+    }
+
+    pub fn permille(&mut self, permille: u16) -> bool {
+        permille > 0 && self.below(1_000) < u64::from(permille)
     }
 
     pub fn draw(&mut self, faults: &Faults) -> Fate {

@@ -2,6 +2,7 @@
 //! `Unknown`, commits late and crashes, all drawn from one seed. It needs no threads, so it works
 //! on one thread with paused time. It must never be used where data matters.
 
+mod doors;
 mod faults;
 mod state;
 
@@ -9,9 +10,11 @@ pub use faults::Faults;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, TenantId, Timestamp};
 
+use self::doors::Doors;
 use self::faults::{Dice, Fate};
 use self::state::State;
 use crate::desk::Desk;
@@ -21,27 +24,36 @@ use crate::{
     RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
+/// One process's way to the store. Others may have theirs at the same time: see [`MemoryStorage::join`].
 pub struct MemoryStorage {
     faults: Faults,
     epoch: Epoch,
+    desk: Arc<Desk>,
+    shared: Arc<Shared>,
+}
+
+/// What all processes have in common.
+struct Shared {
     inner: Mutex<Inner>,
-    desk: Desk,
     watches: Watches,
 }
 
 struct Inner {
     state: State,
     dice: Dice,
+    /// Of every process that is alive, the newest last.
+    doors: Doors,
+    epochs: Epoch,
     /// Appends that were answered `Unknown`, and after how many more calls they are carried out.
-    late: Vec<(u32, Append)>,
-    life: Life,
+    late: Vec<(u32, Epoch, Append)>,
+    /// Appends that wait for their turn.
+    in_flight: BTreeMap<u64, (Epoch, Append)>,
+    appends: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Open,
-    Closed,
-}
+/// What the store held at some moment. See [`MemoryStorage::crash_back_to`].
+#[derive(Clone)]
+pub struct Snapshot(State);
 
 impl Default for MemoryStorage {
     fn default() -> MemoryStorage {
@@ -57,93 +69,165 @@ impl MemoryStorage {
 
     /// What goes wrong depends on `seed` and the order of the calls, on nothing else.
     pub fn with_faults(seed: u64, faults: Faults) -> MemoryStorage {
-        MemoryStorage::over(State::default(), Dice::new(seed), faults, Epoch(1))
+        let inner = Inner {
+            state: State::default(),
+            dice: Dice::new(seed),
+            doors: Doors::default(),
+            epochs: Epoch(0),
+            late: Vec::new(),
+            in_flight: BTreeMap::new(),
+            appends: 0,
+        };
+        MemoryStorage::open(Arc::new(Shared { inner: Mutex::new(inner), watches: Watches::default() }), faults)
     }
 
-    fn over(state: State, dice: Dice, faults: Faults, epoch: Epoch) -> MemoryStorage {
-        let desk = Desk::new(state.ready());
-        let inner = Inner { state, dice, late: Vec::new(), life: Life::Open };
-        MemoryStorage { faults, epoch, inner: Mutex::new(inner), desk, watches: Watches::default() }
+    fn open(shared: Arc<Shared>, faults: Faults) -> MemoryStorage {
+        let (epoch, desk) = {
+            let mut inner = shared.lock();
+            inner.epochs = Epoch(inner.epochs.0 + 1);
+            let epoch = inner.epochs;
+            let desk = Arc::new(Desk::new(inner.state.ready()));
+            inner.doors.open(epoch, desk.clone());
+            (epoch, desk)
+        };
+        MemoryStorage { faults, epoch, desk, shared }
     }
 
-    /// Ends this store like a power cut, and opens another on what was durable, with the same
+    /// Ends this process like a power cut, and opens another on what was durable, with the same
     /// faults and the next epoch. Appends that were answered `Unknown` and not carried out yet
     /// stand or are gone, as the seed wants it. Every later call of `self` is an error.
     pub fn crash(&self) -> MemoryStorage {
-        let faults = self.faults.clone();
-        self.reopen(faults)
+        self.crash_into(self.faults.clone())
     }
 
     /// As [`MemoryStorage::crash`], with other faults from now on.
     pub fn crash_into(&self, faults: Faults) -> MemoryStorage {
-        self.reopen(faults)
+        self.kill();
+        self.join(faults)
     }
 
-    fn reopen(&self, faults: Faults) -> MemoryStorage {
-        let mut inner = self.lock();
-        for (_, append) in std::mem::take(&mut inner.late) {
+    /// Ends this process like a power cut; others go on.
+    pub fn kill(&self) {
+        let mut inner = self.shared.lock();
+        let (mine, rest) = std::mem::take(&mut inner.late).into_iter().partition(|(_, epoch, _)| *epoch == self.epoch);
+        inner.late = rest;
+        let late: Vec<_> = mine;
+        for (_, epoch, append) in late {
             if inner.dice.coin() {
-                self.commit(&mut inner, append);
+                self.shared.commit(&mut inner, epoch, append);
             }
         }
-        inner.life = Life::Closed;
-        let state = std::mem::take(&mut inner.state);
-        let dice = inner.dice.clone();
+        let under_way: Vec<u64> =
+            inner.in_flight.iter().filter(|(_, (epoch, _))| *epoch == self.epoch).map(|(nth, _)| *nth).collect();
+        for nth in under_way {
+            let Some((epoch, append)) = inner.in_flight.remove(&nth) else { continue };
+            if inner.dice.permille(self.faults.crash_stands_permille) {
+                self.shared.commit(&mut inner, epoch, append);
+            }
+        }
+        inner.doors.close(self.epoch);
         drop(inner);
-        self.watches.all();
-        MemoryStorage::over(state, dice, faults, Epoch(self.epoch.0 + 1))
+        self.shared.watches.all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Another process opens the same store, although this one may still be alive: it claims what
+    /// nobody has parked, also what this one has in hand. From here on this one claims nothing
+    /// more, but goes on with what it has, until it is fenced.
+    pub fn join(&self, faults: Faults) -> MemoryStorage {
+        MemoryStorage::open(self.shared.clone(), faults)
+    }
+
+    /// Remembers what the store holds now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.shared.lock().state.clone())
+    }
+
+    /// All processes end, and the store holds again what it held at `snapshot`: what a disk does that
+    /// said that it had synced and had not.
+    pub fn crash_back_to(&self, snapshot: Snapshot) {
+        let mut inner = self.shared.lock();
+        inner.late.clear();
+        inner.in_flight.clear();
+        inner.doors = Doors::default();
+        inner.state = snapshot.0;
+        drop(inner);
+        self.shared.watches.all();
+    }
+
+    /// What stands now, past all faults: for those who judge.
+    pub fn standing(&self, run: RunKey) -> Vec<StoredFrame> {
+        self.shared.lock().state.frames(run, Position::FIRST, usize::MAX)
+    }
+
+    /// The head that stands now.
+    pub fn standing_head(&self, run: RunKey) -> Option<Head> {
+        self.shared.lock().state.runs.get(&run).and_then(|run| run.head.clone())
+    }
+
+    /// Every run that stands now.
+    pub fn runs(&self) -> Vec<RunKey> {
+        self.shared.lock().state.runs.keys().copied().collect()
+    }
+
+    /// Whether no other process has opened the store since.
+    pub fn is_newest(&self) -> bool {
+        self.shared.lock().doors.is_newest(self.epoch)
     }
 
     /// Carries out late appends whose time has come, and draws what becomes of this call.
     fn draw(&self) -> Fate {
-        let mut inner = self.lock();
+        let mut inner = self.shared.lock();
         let mut come = Vec::new();
-        inner.late.retain_mut(|(calls, append)| {
+        inner.late.retain_mut(|(calls, epoch, append)| {
             *calls = calls.saturating_sub(1);
             if *calls == 0 {
-                come.push(append.clone());
+                come.push((*epoch, append.clone()));
             }
             *calls > 0
         });
-        for append in come {
-            self.commit(&mut inner, append);
+        for (epoch, append) in come {
+            self.shared.commit(&mut inner, epoch, append);
         }
         inner.dice.draw(&self.faults)
-    }
-
-    fn commit(&self, inner: &mut Inner, append: Append) -> Appended {
-        let run = append.run;
-        let appended = inner.state.append(append, &self.desk);
-        if matches!(appended, Appended::Durable) {
-            self.watches.grew([run]);
-        }
-        appended
     }
 
     /// Every call but an append: delay, refuse if it is a write, then do.
     async fn call<T>(
         &self,
         access: Access,
-        act: impl FnOnce(&mut State) -> Result<T, StorageError>,
+        act: impl FnOnce(&mut State, &Doors) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let fate = self.draw();
         fate.wait().await;
-        let mut inner = self.lock();
-        if inner.life == Life::Closed {
+        let mut inner = self.shared.lock();
+        if !inner.doors.is_open(self.epoch) {
             return Err(closed());
         }
         if access == Access::Write && fate.refuses() {
             return Err(full());
         }
-        act(&mut inner.state)
+        let Inner { state, doors, .. } = &mut *inner;
+        act(state, doors)
     }
 
     fn read<'a, T: Send + 'a>(&'a self, act: impl FnOnce(&State) -> T + Send + 'a) -> Answer<'a, T> {
-        Box::pin(self.call(Access::Read, move |state| Ok(act(state))))
+        Box::pin(self.call(Access::Read, move |state, _| Ok(act(state))))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit(&self, inner: &mut Inner, epoch: Epoch, append: Append) -> Appended {
+        let run = append.run;
+        let Inner { state, doors, .. } = inner;
+        let appended = state.append(append, epoch, doors);
+        if matches!(appended, Appended::Durable) {
+            self.watches.grew([run]);
+        }
+        appended
     }
 }
 
@@ -176,21 +260,30 @@ impl Storage for MemoryStorage {
                 return Appended::Refused(error);
             }
             let fate = self.draw();
+            let nth = {
+                let mut inner = self.shared.lock();
+                if !inner.doors.is_open(self.epoch) {
+                    return Appended::Refused(closed());
+                }
+                inner.appends += 1;
+                let nth = inner.appends;
+                inner.in_flight.insert(nth, (self.epoch, append));
+                nth
+            };
             fate.wait().await;
-            let mut inner = self.lock();
-            if inner.life == Life::Closed {
-                return if fate.waited() { Appended::Unknown } else { Appended::Refused(closed()) };
-            }
+            let mut inner = self.shared.lock();
+            // A crash came in between.
+            let Some((epoch, append)) = inner.in_flight.remove(&nth) else { return Appended::Unknown };
             match fate.outcome {
-                faults::Outcome::Done => self.commit(&mut inner, append),
+                faults::Outcome::Done => self.shared.commit(&mut inner, epoch, append),
                 faults::Outcome::Refused => Appended::Refused(full()),
                 faults::Outcome::UnknownStands => {
-                    self.commit(&mut inner, append);
+                    self.shared.commit(&mut inner, epoch, append);
                     Appended::Unknown
                 }
                 faults::Outcome::UnknownLost => Appended::Unknown,
                 faults::Outcome::UnknownLate { calls } => {
-                    inner.late.push((calls, append));
+                    inner.late.push((calls, epoch, append));
                     Appended::Unknown
                 }
             }
@@ -202,7 +295,7 @@ impl Storage for MemoryStorage {
     }
 
     fn put_payload(&self, run: RunKey, digest: Digest, bytes: Bytes) -> Answer<'_, ()> {
-        Box::pin(self.call(Access::Write, move |state| {
+        Box::pin(self.call(Access::Write, move |state, _| {
             state.payloads.insert((run, digest), bytes);
             Ok(())
         }))
@@ -213,7 +306,15 @@ impl Storage for MemoryStorage {
     }
 
     fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
-        Box::pin(self.call(Access::Read, move |state| self.desk.claim(now, max, state.timers.iter().copied().map(Ok))))
+        Box::pin(self.call(Access::Read, move |state, doors| {
+            let claims = match doors.is_newest(self.epoch) {
+                true => self.desk.claim(now, max, state.timers.iter().copied().map(Ok))?,
+                // Another process claims now; this one is told of what came for the runs that it has.
+                false => self.desk.claim(Timestamp::default(), 0, std::iter::empty())?,
+            };
+            claims.runs.iter().for_each(|run| state.own(*run, self.epoch));
+            Ok(claims)
+        }))
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
@@ -221,14 +322,14 @@ impl Storage for MemoryStorage {
     }
 
     fn release(&self, run: RunKey) -> Answer<'_, ()> {
-        Box::pin(self.call(Access::Read, move |_| {
-            self.desk.ready(run);
+        Box::pin(self.call(Access::Read, move |state, doors| {
+            state.release(run, self.epoch, doors);
             Ok(())
         }))
     }
 
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {
-        Box::pin(self.call(Access::Write, move |state| {
+        Box::pin(self.call(Access::Write, move |state, _| {
             let run = state.open_run(run).ok_or_else(|| invalid(format!("run {} is not open", run.run)))?;
             run.recalls = run.recalls.saturating_add(1);
             Ok(run.recalls)
@@ -236,11 +337,11 @@ impl Storage for MemoryStorage {
     }
 
     fn park(&self, run: RunKey, due: Option<Timestamp>, head: Option<Head>) -> Answer<'_, ()> {
-        Box::pin(self.call(Access::Write, move |state| state.park(run, due, head, &self.desk)))
+        Box::pin(self.call(Access::Write, move |state, doors| state.park(run, due, head, self.epoch, doors)))
     }
 
     fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent> {
-        Box::pin(self.call(Access::Write, move |state| Ok(state.send(run, item, INBOX_MAX, &self.desk))))
+        Box::pin(self.call(Access::Write, move |state, doors| Ok(state.send(run, item, INBOX_MAX, doors))))
     }
 
     fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {
@@ -264,13 +365,13 @@ impl Storage for MemoryStorage {
 
     fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let watch = self.watches.watch(run);
+            let watch = self.shared.watches.watch(run);
             let grown = watch.notify.notified();
             tokio::pin!(grown);
             grown.as_mut().enable();
             {
-                let inner = self.lock();
-                if inner.life == Life::Closed || inner.state.end_of(run) > seen {
+                let inner = self.shared.lock();
+                if !inner.doors.is_open(self.epoch) || inner.state.end_of(run) > seen {
                     return;
                 }
             }
@@ -287,7 +388,7 @@ impl Storage for MemoryStorage {
     }
 
     fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
-        Box::pin(self.call(Access::Write, move |state| Ok(state.log(run, last, lines))))
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.log(run, last, lines))))
     }
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {
@@ -296,7 +397,7 @@ impl Storage for MemoryStorage {
     }
 
     fn put_component(&self, tenant: TenantId, record: ComponentRecord, bytes: Bytes) -> Answer<'_, ()> {
-        Box::pin(self.call(Access::Write, move |state| {
+        Box::pin(self.call(Access::Write, move |state, _| {
             state.components.entry((tenant, record.digest)).or_insert((record, bytes));
             Ok(())
         }))
@@ -330,7 +431,7 @@ impl Storage for MemoryStorage {
     }
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
-        Box::pin(self.call(Access::Write, move |state| Ok(state.put_deployment(tenant, deployment))))
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.put_deployment(tenant, deployment))))
     }
 
     fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>> {
@@ -367,8 +468,8 @@ impl Storage for MemoryStorage {
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
-            self.lock().life = Life::Closed;
-            self.watches.all();
+            self.shared.lock().doors.close(self.epoch);
+            self.shared.watches.all();
             Ok(())
         })
     }

@@ -3,16 +3,16 @@
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use trackway_replay::{Digest, FrameId, Head, MessageId, Position, Status, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, Status, TenantId, Timestamp};
 
+use super::doors::Doors;
 use super::invalid;
-use crate::desk::Desk;
 use crate::{
     Append, Appended, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, Mark, Owner, RunKey, Sent, StartKey,
     StorageError, StoredFrame,
 };
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct State {
     pub runs: BTreeMap<RunKey, Run>,
     pub timers: BTreeSet<(Timestamp, RunKey)>,
@@ -22,7 +22,10 @@ pub(super) struct State {
     pub deployments: BTreeMap<(TenantId, Arc<str>), Deployment>,
 }
 
+#[derive(Clone)]
 pub(super) struct Run {
+    /// Who claimed it or appended to it last.
+    owner: Epoch,
     frames: Vec<StoredFrame>,
     pub head: Option<Head>,
     place: Place,
@@ -66,6 +69,20 @@ impl State {
         }
     }
 
+    /// A process claimed the run.
+    pub fn own(&mut self, run: RunKey, epoch: Epoch) {
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.owner = epoch;
+        }
+    }
+
+    /// Whoever lost the run has nothing to give back.
+    pub fn release(&mut self, run: RunKey, epoch: Epoch, doors: &Doors) {
+        if self.runs.get(&run).is_some_and(|run| run.owner == epoch) {
+            doors.ready(run);
+        }
+    }
+
     pub fn open_run(&mut self, run: RunKey) -> Option<&mut Run> {
         self.runs.get_mut(&run).filter(|run| run.place != Place::Ended)
     }
@@ -82,7 +99,7 @@ impl State {
         wanted.cloned().collect()
     }
 
-    pub fn append(&mut self, mut append: Append, desk: &Desk) -> Appended {
+    pub fn append(&mut self, mut append: Append, epoch: Epoch, doors: &Doors) -> Appended {
         let key = append.run;
         let standing = self.runs.get(&key).map(|run| run.frames.as_slice()).unwrap_or_default();
         if standing.iter().any(|frame| frame.position == append.position && frame.id == append.id) {
@@ -108,8 +125,9 @@ impl State {
             self.start_keys.insert(place, start_key);
         }
         let run = self.runs.entry(key).or_insert_with(|| {
-            desk.own(key);
+            doors.own(key, epoch);
             Run {
+                owner: epoch,
                 frames: Vec::new(),
                 head: None,
                 place: Place::Ready,
@@ -120,6 +138,7 @@ impl State {
                 logs: BTreeMap::new(),
             }
         });
+        run.owner = epoch;
         run.frames.push(StoredFrame {
             position: append.position,
             entries: append.entries,
@@ -137,12 +156,12 @@ impl State {
         run.inbox.retain(|item| !rows.read.contains(&item.message));
         run.logs.extend(rows.logs.into_iter().map(|line| (line.key, line)));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
-        self.place(key, rows.owner, desk);
+        self.place(key, rows.owner, doors);
         Appended::Durable
     }
 
     /// Carries out what an append or a park does to the ownership of a run.
-    fn place(&mut self, key: RunKey, owner: Owner, desk: &Desk) {
+    fn place(&mut self, key: RunKey, owner: Owner, doors: &Doors) {
         let Some(run) = self.runs.get_mut(&key) else { return };
         if let Some(due) = run.due.take() {
             self.timers.remove(&(due, key));
@@ -153,18 +172,18 @@ impl State {
                 run.place = Place::Parked;
                 run.due = due;
                 self.timers.extend(due.map(|due| (due, key)));
-                desk.park(key, due);
+                doors.park(key, due);
             }
             // Whoever claims it reads the inbox and parks it again, with the same timer.
             Owner::Park { .. } => {
                 run.place = Place::Ready;
-                desk.ready(key);
+                doors.ready(key);
             }
             Owner::End => {
                 run.place = Place::Ended;
                 run.inbox = Vec::new();
                 run.messages = BTreeSet::new();
-                desk.end(key);
+                doors.end(key);
             }
         }
     }
@@ -174,11 +193,15 @@ impl State {
         key: RunKey,
         due: Option<Timestamp>,
         head: Option<Head>,
-        desk: &Desk,
+        epoch: Epoch,
+        doors: &Doors,
     ) -> Result<(), StorageError> {
         let run = self.open_run(key).ok_or_else(|| invalid(format!("run {} is not open", key.run)))?;
+        if run.owner != epoch {
+            return Ok(());
+        }
         let Some(head) = head else {
-            self.place(key, Owner::Park { due }, desk);
+            self.place(key, Owner::Park { due }, doors);
             return Ok(());
         };
         run.head = Some(head);
@@ -188,7 +211,7 @@ impl State {
             self.timers.remove(&(before, key));
         }
         self.timers.extend(due.map(|due| (due, key)));
-        desk.stick(key, due);
+        doors.stick(key, due);
         Ok(())
     }
 
@@ -199,7 +222,7 @@ impl State {
         true
     }
 
-    pub fn send(&mut self, key: RunKey, item: InboxItem, inbox_max: usize, desk: &Desk) -> Sent {
+    pub fn send(&mut self, key: RunKey, item: InboxItem, inbox_max: usize, doors: &Doors) -> Sent {
         let Some(run) = self.runs.get_mut(&key) else { return Sent::NoSuchRun };
         if run.place == Place::Ended {
             return Sent::Ended(run.head.as_ref().map_or(Status::Failed, |head| head.status));
@@ -216,7 +239,7 @@ impl State {
         if let Some(due) = run.due.take() {
             self.timers.remove(&(due, key));
         }
-        desk.knock(key);
+        doors.knock(key);
         Sent::Delivered
     }
 

@@ -85,6 +85,7 @@ async fn what_is_settled_stands_once_whatever_the_seed() {
             unknown_lost_permille: 150,
             unknown_late_permille: 150,
             delay_max: Duration::ZERO,
+            ..Faults::default()
         };
         let mut store = MemoryStorage::with_faults(seed, faults);
         let mut journal = Journal::new(run(1));
@@ -111,6 +112,7 @@ async fn the_same_seed_does_the_same_again() {
             unknown_lost_permille: 100,
             unknown_late_permille: 100,
             delay_max: Duration::from_secs(5),
+            ..Faults::default()
         };
         let store = MemoryStorage::with_faults(42, faults);
         let begun = tokio::time::Instant::now();
@@ -143,4 +145,51 @@ async fn a_delayed_append_is_not_shown_and_is_lost_in_a_crash() {
     assert_eq!(ends(&store_after, 1).await, [0, 1]);
     assert!(claim(&store_after, at(1)).await.runs.is_empty());
     assert_eq!(store.head(run(1)).await.unwrap_err().kind, StorageErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_process_that_joins_claims_what_another_has_in_hand_and_the_first_to_append_keeps_it() {
+    let store = MemoryStorage::new();
+    let old = started(&store, 1).await;
+    let newer = store.join(Faults::default());
+    assert!(newer.epoch() > store.epoch());
+    assert_eq!(claim(&newer, at(1)).await.runs, [run(1)]);
+    let mut new = Journal { run: run(1), end: old.end, last: old.last };
+    new.go(&newer, Owner::Keep).await;
+    fenced(store.append(old.next(Owner::Park { due: None })).await);
+    // Nor can it give back what it lost.
+    store.park(run(1), None, None).await.unwrap();
+    store.release(run(1)).await.unwrap();
+    assert!(claim(&newer, at(1)).await.runs.is_empty());
+    assert!(claim(&store, at(1)).await.runs.is_empty());
+    new.go(&newer, Owner::Park { due: Some(at(5)) }).await;
+    assert!(claim(&store, at(9)).await.runs.is_empty(), "only the newest claims");
+    assert_eq!(claim(&newer, at(9)).await.runs, [run(1)]);
+}
+
+#[tokio::test]
+async fn a_store_that_lost_what_it_had_synced_is_as_it_was() {
+    let store = MemoryStorage::new();
+    let mut journal = started(&store, 1).await;
+    let snapshot = store.snapshot();
+    journal.go(&store, Owner::End).await;
+    store.crash_back_to(snapshot);
+    assert_eq!(store.head(run(1)).await.unwrap_err().kind, StorageErrorKind::Closed);
+    let store = store.join(Faults::default());
+    assert_eq!(ends(&store, 1).await, [0]);
+    assert_eq!(claim(&store, at(1)).await.runs, [run(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_is_under_way_at_a_crash_may_stand() {
+    let faults = Faults { delay_max: Duration::from_secs(3_600), crash_stands_permille: ALWAYS, ..Faults::default() };
+    let store = std::sync::Arc::new(MemoryStorage::with_faults(5, faults));
+    let appending = {
+        let (store, append) = (store.clone(), Journal::new(run(1)).next(Owner::Keep));
+        tokio::spawn(async move { store.append(append).await })
+    };
+    tokio::task::yield_now().await;
+    let store_after = store.crash_into(Faults::default());
+    assert!(matches!(appending.await.unwrap(), Appended::Unknown));
+    assert_eq!(ends(&store_after, 1).await, [0]);
 }
