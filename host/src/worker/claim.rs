@@ -19,9 +19,10 @@ const CLAIM_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) async fn claim_loop(core: Arc<Core>) {
     while !core.is_draining() {
-        let next_due = match claim(&core).await {
-            Ok(Claimed { next_due, was_full: false }) => next_due,
-            Ok(Claimed { was_full: true, .. }) => continue,
+        let (next_due, had_room) = match claim(&core).await {
+            Ok(Claimed::All { next_due }) => (next_due, true),
+            Ok(Claimed::NoRoom) => (None, false),
+            Ok(Claimed::Some) => continue,
             Err(error) => {
                 tracing::warn!(%error, "runs cannot be claimed");
                 core.clock.sleep_until(core.clock.now() + CLAIM_AGAIN_AFTER).await;
@@ -36,18 +37,29 @@ pub(super) async fn claim_loop(core: Arc<Core>) {
                 None => std::future::pending().await,
             }
         };
+        // Without room there is nothing to claim, however much is due.
+        let room = async {
+            match had_room {
+                true => std::future::pending().await,
+                false => drop(core.runs.acquire().await),
+            }
+        };
         tokio::select! {
+            biased;
             () = core.storage.changed() => {}
             () = core.nudge.notified() => {}
             () = timer => {}
+            () = room => {}
         }
         evict_expired(&core);
     }
 }
 
-struct Claimed {
-    next_due: Option<Timestamp>,
-    was_full: bool,
+/// How much of what could be claimed was.
+enum Claimed {
+    All { next_due: Option<Timestamp> },
+    Some,
+    NoRoom,
 }
 
 async fn claim(core: &Arc<Core>) -> crate::Result<Claimed> {
@@ -55,9 +67,13 @@ async fn claim(core: &Arc<Core>) -> crate::Result<Claimed> {
     let room = (core.runs.available_permits() + core.registry.warm_count()).min(CLAIMS_MAX);
     let claims = core.storage.claim(core.clock.now(), room).await?;
     claims.knocks.into_iter().for_each(|key| core.registry.knock(key));
-    let was_full = room > 0 && claims.runs.len() == room;
+    let claimed = match room {
+        0 => Claimed::NoRoom,
+        room if claims.runs.len() == room => Claimed::Some,
+        _ => Claimed::All { next_due: claims.next_due },
+    };
     claims.runs.into_iter().for_each(|key| take(core, key));
-    Ok(Claimed { next_due: claims.next_due, was_full })
+    Ok(claimed)
 }
 
 /// Sees to it that a run which was claimed is driven.

@@ -58,6 +58,7 @@ promises! {
         an_earlier_timer_is_news,
         the_owner_hears_a_knock_once,
         a_claim_takes_no_more_than_asked_and_tells_that_there_is_more,
+        whoever_has_no_room_is_not_told_of_what_waits,
         a_released_run_is_ready_at_once,
         an_ended_run_leaves_nothing_behind,
         recalls_are_counted_across_kills_until_the_run_gets_further,

@@ -138,6 +138,20 @@ pub async fn a_claim_takes_no_more_than_asked_and_tells_that_there_is_more(subje
     assert!(is_quiet(store.changed()).await);
 }
 
+pub async fn whoever_has_no_room_is_not_told_of_what_waits(subject: Subject) {
+    let store = subject.store();
+    for (number, due) in [(1, None), (2, Some(at(10)))] {
+        let mut journal = started(&*store, number).await;
+        journal.go(&*store, Owner::Park { due }).await;
+    }
+    store.send(run(1), item(1)).await.unwrap();
+    assert_eq!(store.claim(at(20), 0).await.unwrap().runs, []);
+    assert!(is_quiet(store.changed()).await, "it would claim none again and again");
+    let mut claimed = claim(&*store, at(20)).await.runs;
+    claimed.sort();
+    assert_eq!(claimed, [run(1), run(2)]);
+}
+
 pub async fn a_released_run_is_ready_at_once(subject: Subject) {
     let store = subject.store();
     let mut journal = started(&*store, 1).await;
