@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use trackway_replay::{
     Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position, Random,
     RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
@@ -39,7 +39,9 @@ pub(crate) struct Run {
     /// Wakes the driver.
     pub poke: Notify,
     /// How far the journal is durable: the position after the last durable entry.
-    durable: watch::Sender<Durable>,
+    durable: Mutex<Durable>,
+    /// Wakes those who wait for it in the order in which they came, so that one history gives one order.
+    durable_news: Notify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,8 +193,17 @@ impl Run {
             log_place: (0, 0),
             log_room: LogRoom::default(),
         };
-        let durable = watch::Sender::new(Durable::UpTo(loaded.durable));
-        Arc::new(Run { key, core, code, grants, started, inner: Mutex::new(inner), poke: Notify::new(), durable })
+        Arc::new(Run {
+            key,
+            core,
+            code,
+            grants,
+            started,
+            inner: Mutex::new(inner),
+            poke: Notify::new(),
+            durable: Mutex::new(Durable::UpTo(loaded.durable)),
+            durable_news: Notify::new(),
+        })
     }
 
     /// A panic while it was held is a bug of one run; the next user of the lock sees a run that
@@ -226,29 +237,32 @@ impl Run {
 
     /// Resolves when everything before `end` is durable. Must be forced, or be in a frame by itself.
     pub async fn durable(&self, end: Position) -> Result<(), Gone> {
-        let mut durable = self.durable.subscribe();
-        let reached = durable
-            .wait_for(|durable| match durable {
-                Durable::UpTo(position) => *position >= end,
-                Durable::Never => true,
-            })
-            .await
-            .map_err(|_| Gone)?;
-        match *reached {
-            Durable::UpTo(_) => Ok(()),
-            Durable::Never => Err(Gone),
+        loop {
+            let mut news = std::pin::pin!(self.durable_news.notified());
+            // Before the look: what comes after it wakes us.
+            news.as_mut().enable();
+            match self.how_durable() {
+                Durable::UpTo(position) if position >= end => return Ok(()),
+                Durable::UpTo(_) => news.await,
+                Durable::Never => return Err(Gone),
+            }
         }
     }
 
     pub fn durable_position(&self) -> Position {
-        match *self.durable.borrow() {
+        match self.how_durable() {
             Durable::UpTo(position) => position,
             Durable::Never => Position::FIRST,
         }
     }
 
     pub fn set_durable(&self, durable: Durable) {
-        self.durable.send_replace(durable);
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = durable;
+        self.durable_news.notify_waiters();
+    }
+
+    fn how_durable(&self) -> Durable {
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The text of a value: from the entry, from memory, or from the store.
