@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Semaphore;
 use trackway_replay::Digest;
+use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Code that was used lately stays loaded, so that a run that wakes finds it. It is mapped from the
@@ -56,13 +57,25 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new(options: Options) -> Result<Sandbox> {
+        Sandbox::with(options, |engine| {
+            Ticker::start(engine)
+                .map_err(|error| Error::new(crate::Code::Internal, format!("no thread for ticks: {error}")))
+        })
+    }
+
+    /// One in which guests give way only where they wait, so that nothing depends on how quick the
+    /// machine is: for simulations. A guest that computes for long holds its thread.
+    pub fn without_turns(options: Options) -> Result<Sandbox> {
+        Sandbox::with(options, |_| Ok(Ticker::still()))
+    }
+
+    fn with(options: Options, ticker: impl FnOnce(&Engine) -> Result<Ticker>) -> Result<Sandbox> {
         let internal = |error: wasmtime::Error| Error::new(crate::Code::Internal, format!("sandbox: {error:#}"));
         let slots = options.slots.max(SLOTS_MIN);
         let engine = engine::build(Purpose::Run { slots })?;
         let name = engine::name();
         let cache = Cache::open(&options.cache, options.key, format!("{name}/{}", engine::compatibility(&engine)))?;
-        let ticker = Ticker::start(&engine)
-            .map_err(|error| Error::new(crate::Code::Internal, format!("no thread for ticks: {error}")))?;
+        let ticker = ticker(&engine)?;
         let linkers = Linkers::new(&engine).map_err(internal)?;
         let (lane, slots) = (SlowLane::for_cores(options.cores), Slots::new(slots));
         Ok(Sandbox {

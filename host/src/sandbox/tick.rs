@@ -32,7 +32,8 @@ struct Shared {
 }
 
 impl Ticker {
-    pub fn start(engine: &Engine) -> std::io::Result<Ticker> {
+    /// No tick ever passes: a guest gives way only where it waits.
+    pub fn still() -> Ticker {
         let shared = Arc::new(Shared {
             computing: AtomicUsize::new(0),
             entered: AtomicU32::new(0),
@@ -40,11 +41,16 @@ impl Ticker {
             ended: AtomicBool::new(false),
             thread: OnceLock::new(),
         });
+        Ticker { shared }
+    }
+
+    pub fn start(engine: &Engine) -> std::io::Result<Ticker> {
+        let ticker = Ticker::still();
         let engine = engine.clone();
-        let of_thread = Arc::clone(&shared);
+        let of_thread = Arc::clone(&ticker.shared);
         let spawned = thread::Builder::new().name("trackway-tick".into()).spawn(move || of_thread.run(&engine))?;
-        let _ = shared.thread.set(spawned.thread().clone());
-        Ok(Ticker { shared })
+        let _ = ticker.shared.thread.set(spawned.thread().clone());
+        Ok(ticker)
     }
 
     /// Polls `future`, and sees to it that ticks pass meanwhile.
