@@ -13,5 +13,6 @@ mod proof;
 mod rig;
 mod sandbox;
 mod server;
+mod simulate;
 mod typed;
 mod world;

@@ -1,0 +1,200 @@
+//! A workflow that does what its input says, and a function that does the same. Every execution
+//! answers with a token of its own, so that an answer which leaked from a lost past is known by it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::SystemTime;
+use trackway_sdk::prelude::*;
+use trackway_sdk::serde_json::{Value as Json, json};
+
+/// How many tokens a workflow tells the next function, and so the world.
+const TOLD_MAX: usize = 3;
+
+#[value]
+pub struct Plan {
+    pub acts: Vec<Act>,
+    /// Goes on when it is cancelled.
+    #[serde(default)]
+    pub stubborn: bool,
+    /// For whoever reads the journal; nothing is done with it.
+    #[serde(default)]
+    pub tag: String,
+}
+
+#[value]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    Step(Work),
+    SleepMs(u64),
+    Turn(Vec<Act>),
+    /// At once; what they gave, in their order.
+    All(Vec<Act>),
+    /// At once; what they gave, as they came.
+    Come(Vec<Act>),
+    /// The first to come; the others are dropped.
+    Race(Vec<Act>),
+    /// Starts the work, does the other, drops the work.
+    Drop(Work, Box<Act>),
+    /// Starts the work, does the other, cancels the work and waits for it.
+    Cancel(Work, Box<Act>),
+}
+
+#[value]
+#[derive(Clone)]
+pub struct Work {
+    #[serde(default)]
+    pub effects: Vec<Effect>,
+    /// So many attempts fail before one succeeds.
+    #[serde(default)]
+    pub fails: u32,
+    #[serde(default)]
+    pub gives_up: bool,
+    /// Bytes by which the answer is longer.
+    #[serde(default)]
+    pub pad: usize,
+    #[serde(default)]
+    pub told: Vec<String>,
+}
+
+#[value]
+#[derive(Clone)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    Get,
+    Post,
+    /// So many posts at once.
+    Posts(u32),
+    NapMs(u64),
+}
+
+struct Doer {
+    ctx: Ctx,
+    stubborn: bool,
+    told: RefCell<Vec<String>>,
+}
+
+type Doing<'a> = Pin<Box<dyn Future<Output = Result<Json, Failure>> + 'a>>;
+
+impl Doer {
+    fn work(&self, work: &Work) -> trackway_sdk::Operation<Vec<String>> {
+        let told = self.told.borrow().clone();
+        self.ctx.step(work_on, Work { told, ..work.clone() })
+    }
+
+    /// What a step gave, as the workflow's own output shows it.
+    fn took(&self, answer: Result<Vec<String>, Failure>, is_ours: bool) -> Result<Json, Failure> {
+        match answer {
+            Ok(tokens) => {
+                let mut told = self.told.borrow_mut();
+                // The world may have added what it heard from another run.
+                let own = tokens.iter().filter_map(|token| token.split(' ').next());
+                told.extend(own.filter(|token| token.starts_with('~')).map(str::to_owned));
+                let surplus = told.len().saturating_sub(TOLD_MAX);
+                told.drain(..surplus);
+                Ok(json!(tokens))
+            }
+            Err(failure) if failure.is_cancelled() && !is_ours && !self.stubborn => Err(failure),
+            Err(failure) => Ok(json!(format!("failed {}", failure.code))),
+        }
+    }
+
+    fn act<'a>(&'a self, act: &'a Act) -> Doing<'a> {
+        Box::pin(async move {
+            match act {
+                Act::Step(work) => self.took(self.work(work).await, false),
+                Act::SleepMs(sleep_ms) => match self.ctx.sleep(Duration::from_millis(*sleep_ms)).await {
+                    Ok(()) => Ok(json!("slept")),
+                    Err(failure) if self.stubborn => Ok(json!(format!("failed {}", failure.code))),
+                    Err(failure) => Err(failure),
+                },
+                Act::Turn(acts) => {
+                    let mut gave = Vec::new();
+                    for act in acts {
+                        gave.push(self.act(act).await?);
+                    }
+                    Ok(json!(gave))
+                }
+                Act::All(acts) => Ok(json!(try_join_all(acts.iter().map(|act| self.act(act))).await?)),
+                Act::Come(acts) => {
+                    let mut steps = Steps::new();
+                    for (place, act) in acts.iter().enumerate() {
+                        steps.push(async move { self.act(act).await.map(|gave| json!([place, gave])) });
+                    }
+                    let mut gave = Vec::new();
+                    while let Some(next) = steps.next().await {
+                        gave.push(next?);
+                    }
+                    Ok(json!(gave))
+                }
+                Act::Race(acts) => {
+                    let mut steps = Steps::new();
+                    for (place, act) in acts.iter().enumerate() {
+                        steps.push(async move { self.act(act).await.map(|gave| json!([place, gave])) });
+                    }
+                    steps.next().await.unwrap_or_else(|| Ok(json!(null)))
+                }
+                Act::Drop(work, other) => {
+                    let dropped = self.work(work).start();
+                    let gave = self.act(other).await;
+                    drop(dropped);
+                    gave
+                }
+                Act::Cancel(work, other) => {
+                    let mut cancelled = self.work(work).start();
+                    let gave = self.act(other).await?;
+                    cancelled.cancel();
+                    Ok(json!([gave, self.took(cancelled.await, true)?]))
+                }
+            }
+        })
+    }
+}
+
+/// Does one act after the other; what each of them gave.
+#[workflow]
+pub async fn chaos(ctx: Ctx, plan: Plan) -> Result<Json, Failure> {
+    let doer = Doer { ctx, stubborn: plan.stubborn, told: RefCell::default() };
+    let mut gave = Vec::new();
+    for act in &plan.acts {
+        gave.push(doer.act(act).await?);
+    }
+    Ok(json!(gave))
+}
+
+/// The tokens of this execution and of the world's answers.
+#[function(retries = 19, backoff = "20ms", factor = 1.5, backoff_max = "2s", timeout = "20s")]
+async fn work_on(ctx: FnCtx, work: Work) -> Result<Vec<String>, Failure> {
+    let begun = ctx.now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros();
+    let mut tokens = vec![format!("~p{:x}.{begun}~", ctx.random())];
+    let mut number = 0;
+    let mut url = || {
+        number += 1;
+        let (run, step, attempt) = (ctx.run_id(), ctx.step(), ctx.attempt());
+        format!("http://world.test/{run}/{step}/{attempt}/{number}?told={}", work.told.join(","))
+    };
+    let given = async |request: http::RequestBuilder| request.send().await?.error_for_status()?.text();
+    for effect in &work.effects {
+        match effect {
+            Effect::Get => tokens.push(given(http::get(url())).await?),
+            Effect::Post => tokens.push(given(http::post(url())).await?),
+            Effect::Posts(count) => {
+                let urls: Vec<String> = (0..*count).map(|_| url()).collect();
+                tokens.extend(try_join_all(urls.into_iter().map(|url| given(http::post(url)))).await?);
+            }
+            Effect::NapMs(nap_ms) => ctx.sleep(Duration::from_millis(*nap_ms)).await?,
+        }
+    }
+    if ctx.attempt() <= work.fails {
+        return Err(Failure::new("NOT_YET", format!("attempt {} {}", ctx.attempt(), tokens.join(" "))));
+    }
+    if work.gives_up {
+        return Err(Failure::permanent("NO_WAY", tokens.join(" ")));
+    }
+    if work.pad > 0 {
+        tokens.push("x".repeat(work.pad));
+    }
+    Ok(tokens)
+}
+
+export!(chaos, work_on);

@@ -1,0 +1,168 @@
+//! Storage as one process of a simulation has it: everything that it is told is noted, and a planted
+//! bug, if there is one, sits here. Without one it changes nothing.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use trackway_replay::{Digest, Epoch, Frame, Head, Position, TenantId, Timestamp};
+use trackway_storage::{
+    Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, MemoryStorage, RunKey, RunQuery,
+    Sent, StartKey, Storage, StorageError, StoredFrame,
+};
+
+use super::ledger::{Acknowledged, Ledger};
+use super::plant::Plant;
+use crate::rig::short;
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
+
+pub struct Door {
+    pub store: Arc<MemoryStorage>,
+    pub ledger: Arc<Ledger>,
+    pub plant: Arc<Plant>,
+}
+
+impl Door {
+    fn note(&self, line: String) {
+        self.ledger.note(format!("p{} {line}", self.store.epoch().0));
+    }
+
+    fn giving(&self, append: &Append) {
+        let entries = Frame::decode(&append.frame).map(|frame| frame.entries).unwrap_or_default();
+        let kinds: Vec<String> = entries.iter().map(|entry| short(&entry.kind)).collect();
+        let what = format!("append {} at {} {:?}", append.run.run, append.position, append.rows.owner);
+        self.note(format!("{what}: {}", kinds.join(", ")));
+    }
+}
+
+impl Storage for Door {
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
+    }
+
+    fn append(&self, append: Append) -> BoxFuture<'_, Appended> {
+        Box::pin(async move {
+            self.giving(&append);
+            let (run, position, id) = (append.run, append.position, append.id);
+            let appended = self.plant.append(&self.store, append).await;
+            self.note(format!("appended {} at {position}: {appended:?}", run.run));
+            if matches!(appended, Appended::Durable) {
+                let process = self.store.epoch();
+                self.ledger.lock().frames.push(Acknowledged { run, position, id, process });
+            }
+            appended
+        })
+    }
+
+    fn frames(&self, run: RunKey, from: Position, max_bytes: usize) -> Answer<'_, Vec<StoredFrame>> {
+        Box::pin(async move {
+            let frames = self.store.frames(run, from, max_bytes).await?;
+            Ok(self.plant.frames(run, from, frames))
+        })
+    }
+
+    fn put_payload(&self, run: RunKey, digest: Digest, bytes: Bytes) -> Answer<'_, ()> {
+        self.store.put_payload(run, digest, bytes)
+    }
+
+    fn payload(&self, run: RunKey, digest: Digest) -> Answer<'_, Option<Bytes>> {
+        self.store.payload(run, digest)
+    }
+
+    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+        Box::pin(async move {
+            // A claim is a way to somewhere else; whoever claims in a circle lets others go on.
+            tokio::task::yield_now().await;
+            let claims = self.store.claim(now, max).await?;
+            let (runs, knocks) = (names(&claims.runs), names(&claims.knocks));
+            self.note(format!("claimed [{runs}], knocks [{knocks}], next due {:?}", claims.next_due));
+            Ok(claims)
+        })
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        self.store.changed()
+    }
+
+    fn release(&self, run: RunKey) -> Answer<'_, ()> {
+        self.note(format!("release {}", run.run));
+        self.store.release(run)
+    }
+
+    fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {
+        self.store.begin_recall(run)
+    }
+
+    fn park(&self, run: RunKey, due: Option<Timestamp>, head: Option<Head>) -> Answer<'_, ()> {
+        self.note(format!("park {} {due:?} {:?}", run.run, head.as_ref().map(|head| &head.message)));
+        self.store.park(run, self.plant.due(due), head)
+    }
+
+    fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent> {
+        self.plant.sent(item.message);
+        self.store.send(run, item)
+    }
+
+    fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {
+        Box::pin(async move {
+            let items = self.store.inbox(run).await?;
+            Ok(self.plant.inbox(items).await)
+        })
+    }
+
+    fn head(&self, run: RunKey) -> Answer<'_, Option<Head>> {
+        self.store.head(run)
+    }
+
+    fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>> {
+        self.store.heads(tenant, query)
+    }
+
+    fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()> {
+        self.store.grown(run, seen)
+    }
+
+    fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Answer<'_, Vec<LogLine>> {
+        self.store.logs(run, after, max)
+    }
+
+    fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {
+        self.store.start_key(tenant, key)
+    }
+
+    fn put_component(&self, tenant: TenantId, record: ComponentRecord, bytes: Bytes) -> Answer<'_, ()> {
+        self.store.put_component(tenant, record, bytes)
+    }
+
+    fn component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<ComponentRecord>> {
+        self.store.component(tenant, digest)
+    }
+
+    fn component_bytes(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<Bytes>> {
+        self.store.component_bytes(tenant, digest)
+    }
+
+    fn components(&self, tenant: TenantId) -> Answer<'_, Vec<ComponentRecord>> {
+        self.store.components(tenant)
+    }
+
+    fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>> {
+        self.store.deployment(tenant, name)
+    }
+
+    fn deployments(&self, tenant: TenantId) -> Answer<'_, Vec<Deployment>> {
+        self.store.deployments(tenant)
+    }
+
+    fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
+        self.store.put_deployment(tenant, deployment)
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.store.close()
+    }
+}
+
+fn names(runs: &[RunKey]) -> String {
+    runs.iter().map(|run| run.run.to_string()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,169 @@
+//! One run's journal as it stands at the end, and what must be true of any journal by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use trackway_replay::{
+    Asked, EffectRequest, End, Entry, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
+    Value,
+};
+use trackway_storage::{RunKey, StoredFrame};
+
+use super::ledger::{Broken, Promise};
+use super::process::worker_name;
+
+pub struct Journal {
+    pub run: RunKey,
+    pub frames: Vec<StoredFrame>,
+    pub entries: Vec<Entry>,
+}
+
+impl Journal {
+    /// Of the plan that the run was started with.
+    pub fn tag(&self) -> Option<String> {
+        let Kind::Started(started) = &self.entries.first()?.kind else { return None };
+        let Value::Inline(input) = &started.input else { return None };
+        let input: serde_json::Value = serde_json::from_str(input).ok()?;
+        input["tag"].as_str().map(str::to_owned)
+    }
+
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.entries.last().filter(|entry| matches!(entry.kind, Kind::Finished(_))).map(|entry| entry.time)
+    }
+
+    pub fn was_cancelled(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.kind, Kind::CancelReceived(_)))
+    }
+
+    /// Where an inbox item stands, read or unread.
+    pub fn place_of_message(&self, message: MessageId) -> Option<Position> {
+        let names_it = |entry: &&Entry| match &entry.kind {
+            Kind::CancelReceived(cancel) => cancel.message == message,
+            Kind::Finished(finished) => finished.unread.contains(&message),
+            _ => false,
+        };
+        self.entries.iter().find(names_it).map(|entry| entry.position)
+    }
+
+    /// When each sleep that came to its end was due, and the entry that says so.
+    pub fn sleeps(&self) -> Vec<(Timestamp, &Entry)> {
+        let mut due: BTreeMap<StepId, Timestamp> = BTreeMap::new();
+        let mut sleeps = Vec::new();
+        for entry in &self.entries {
+            match &entry.kind {
+                Kind::Asked(Asked { step, now, request: StepRequest::Sleep { duration_ms, .. }, .. }) => {
+                    due.insert(*step, *now + std::time::Duration::from_millis(*duration_ms));
+                }
+                Kind::Answered(answered) if matches!(answered.outcome, Outcome::Succeeded(_)) => {
+                    sleeps.extend(due.get(&answered.step).map(|due| (*due, entry)));
+                }
+                _ => {}
+            }
+        }
+        sleeps
+    }
+}
+
+/// The value in an entry, if it has one.
+pub fn value_of(kind: &Kind) -> Option<&Value> {
+    fn of_outcome(outcome: &Outcome) -> Option<&Value> {
+        match outcome {
+            Outcome::Succeeded(value) | Outcome::Failed(value) => Some(value),
+        }
+    }
+    match kind {
+        Kind::Started(started) => Some(&started.input),
+        Kind::Asked(Asked { request: StepRequest::Call { input, .. }, .. }) => Some(input),
+        Kind::EffectAsked(asked) => match &asked.request {
+            EffectRequest::Http { request, .. } => Some(request),
+            EffectRequest::Sleep { .. } => None,
+        },
+        Kind::EffectAnswered(answered) => of_outcome(&answered.outcome),
+        Kind::Answered(answered) => of_outcome(&answered.outcome),
+        Kind::Failed(failed) => Some(&failed.failure),
+        Kind::Finished(finished) => match &finished.end {
+            End::Succeeded(value) | End::Failed(value) => Some(value),
+            End::Cancelled { .. } | End::Terminated { .. } => None,
+        },
+        Kind::Asked(_)
+        | Kind::Claimed(_)
+        | Kind::AttemptStarted(_)
+        | Kind::AttemptResumed(_)
+        | Kind::Forgotten(_)
+        | Kind::StepCancelAsked(_)
+        | Kind::CancelReceived(_) => None,
+    }
+}
+
+/// What is wrong with the order in a journal.
+pub fn order(journal: &Journal) -> Vec<Broken> {
+    let mut found = Vec::new();
+    let run = journal.run.run;
+    let mut broken = |promise, what: String| found.push(Broken { promise, what: format!("run {run}: {what}") });
+    let mut previous = None;
+    for frame in &journal.frames {
+        if frame.previous != previous {
+            broken(Promise::OneOrder, format!("the frame at {} does not follow the one before it", frame.position));
+        }
+        previous = Some(frame.id);
+    }
+    let mut before: Option<&Entry> = None;
+    for (place, entry) in journal.entries.iter().enumerate() {
+        let at = entry.position;
+        if at.0 != place as u64 {
+            broken(Promise::OneOrder, format!("position {at} stands at {place}"));
+        }
+        if before.is_some_and(|before| before.time > entry.time) {
+            broken(Promise::OneOrder, format!("time goes back at {at}"));
+        }
+        if before.is_some_and(|before| before.epoch > entry.epoch) {
+            broken(Promise::OneOwnerPerEpoch, format!("the epoch goes back at {at}"));
+        }
+        let is_new = before.is_none_or(|before| before.epoch != entry.epoch);
+        match &entry.kind {
+            Kind::Started(_) => {}
+            Kind::Claimed(claimed) if claimed.worker == worker_name(entry.epoch) => {}
+            Kind::Claimed(claimed) => {
+                let what = format!("{} claims in epoch {} at {at}", claimed.worker, entry.epoch);
+                broken(Promise::OneOwnerPerEpoch, what);
+            }
+            _ if is_new => {
+                broken(Promise::OneOwnerPerEpoch, format!("epoch {} begins at {at} without a claim", entry.epoch));
+            }
+            _ => {}
+        }
+        before = Some(entry);
+    }
+    if let Err(error) = RunState::of(&journal.entries) {
+        broken(Promise::OneOrder, error.to_string());
+    }
+    twice(journal, &mut broken);
+    found
+}
+
+/// What may stand once at most.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Once {
+    Attempt(StepId, u32),
+    EffectAsked(StepId, u32, u32),
+    EffectAnswered(StepId, u32, u32),
+    Failed(StepId, u32),
+    Answered(StepId),
+    Message(MessageId),
+}
+
+fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
+    let mut stood = BTreeSet::new();
+    for entry in &journal.entries {
+        let once = match &entry.kind {
+            Kind::AttemptStarted(begun) => Once::Attempt(begun.step, begun.attempt),
+            Kind::EffectAsked(asked) => Once::EffectAsked(asked.step, asked.attempt, asked.effect.0),
+            Kind::EffectAnswered(answered) => Once::EffectAnswered(answered.step, answered.attempt, answered.effect.0),
+            Kind::Failed(failed) => Once::Failed(failed.step, failed.attempt),
+            Kind::Answered(answered) => Once::Answered(answered.step),
+            Kind::CancelReceived(cancel) => Once::Message(cancel.message),
+            _ => continue,
+        };
+        if !stood.insert(once) {
+            broken(Promise::NotTwice, format!("{} stands again at {}", entry.kind.name(), entry.position));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What happened in a simulation and what was promised in it: the history in order, and what the
+//! verdict is given by. It must never change what happens.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use trackway_replay::{Digest, Entry, Epoch, FrameId, MessageId, Position, RunId, Status, Timestamp};
+use trackway_storage::RunKey;
+
+/// What a simulation holds the host to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// Positions are contiguous, epochs and times never go back, each entry makes sense.
+    OneOrder,
+    OneOwnerPerEpoch,
+    /// What was said to be durable is there.
+    Acknowledged,
+    /// What was refused for good did not happen.
+    Refused,
+    /// No effect begins before its cause is durable.
+    CauseFirst,
+    /// Nothing is done again after its answer was durable.
+    NotTwice,
+    /// Nobody saw what the final journal does not hold.
+    NothingLeaks,
+    /// Every journal replays to itself.
+    Replays,
+    /// Every run ends.
+    Ends,
+    /// A run without races ends as an undisturbed one.
+    SameEnd,
+    /// What came in time counts before the timer; no timer is early.
+    InTime,
+    /// Heads, payloads and inbox fit the journal.
+    RowsFit,
+}
+
+#[derive(Debug, Clone)]
+pub struct Broken {
+    pub promise: Promise,
+    pub what: String,
+}
+
+/// A start, and what its client was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Started(RunId),
+    RefusedForGood,
+}
+
+#[derive(Debug, Clone)]
+pub struct Cancelled {
+    pub run: RunKey,
+    pub message: MessageId,
+    pub arrived: Timestamp,
+    pub acknowledged: Duration,
+}
+
+/// A frame that a worker was told is durable.
+#[derive(Debug, Clone)]
+pub struct Acknowledged {
+    pub run: RunKey,
+    pub position: Position,
+    pub id: FrameId,
+    pub process: Epoch,
+}
+
+#[derive(Default)]
+pub struct Records {
+    pub history: Vec<String>,
+    pub broken: Vec<Broken>,
+    /// By the tag of the plan.
+    pub starts: BTreeMap<String, Vec<Told>>,
+    pub cancels: Vec<Cancelled>,
+    pub frames: Vec<Acknowledged>,
+    /// Entries that clients read, by their place.
+    pub seen: BTreeMap<(RunKey, Position), Entry>,
+    /// Ends that clients read.
+    pub ends_seen: BTreeMap<RunKey, Status>,
+}
+
+pub struct Ledger {
+    begun: Instant,
+    records: Mutex<Records>,
+}
+
+impl Ledger {
+    pub fn new() -> Ledger {
+        Ledger { begun: Instant::now(), records: Mutex::default() }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Virtual time since the beginning.
+    pub fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub fn note(&self, line: impl AsRef<str>) {
+        let line = format!("{:>10.3} {}", self.now().as_secs_f64() * 1e3, line.as_ref());
+        self.lock().history.push(line);
+    }
+
+    pub fn broken(&self, promise: Promise, what: String) {
+        self.note(format!("BROKEN {promise:?}: {what}"));
+        self.lock().broken.push(Broken { promise, what });
+    }
+
+    /// Of the whole history: equal histories have equal digests.
+    pub fn digest(&self) -> Digest {
+        let records = self.lock();
+        Digest::of(records.history.join("\n").as_bytes())
+    }
+}

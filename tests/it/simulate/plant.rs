@@ -1,0 +1,224 @@
+//! Bugs that a simulation must find. Each sits between a process and the store, and does there what a
+//! careless store, committer or worker would do; nothing in the product can be switched to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, Timestamp};
+use trackway_storage::{
+    Append, Appended, InboxItem, Mark, MemoryStorage, Owner, RunKey, Storage, StorageError, StorageErrorKind,
+    StoredFrame,
+};
+
+use super::dice::Dice;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    None,
+    /// A frame whose place is taken is appended behind what stands there.
+    FencingRemoved,
+    /// An append is said to be durable while it is on its way.
+    EffectBeforeCause,
+    /// Two answers change places on their way to the store.
+    AnswersOutOfOrder,
+    /// A run is parked without its timer.
+    LostTimer,
+    /// Of a frame's rows only some change with it.
+    HalfOfTheRows,
+    /// Of the frames that are flushed together one is left out.
+    HalfOfTheBatch,
+    /// An append whose outcome is not known is taken for one that was refused.
+    UnknownTakenAsRefused,
+    /// Reads show what is on its way.
+    UnflushedRead,
+    /// A frame takes more out of the inbox than it copied in.
+    LostItem,
+    /// An item is seen in the inbox some time after it came.
+    TimerBeforeInbox,
+    /// A sync that failed counts as done.
+    SyncErrorSwallowed,
+}
+
+/// How late an item is seen by [`Bug::TimerBeforeInbox`].
+const UNSEEN_FOR: Duration = Duration::from_millis(60);
+
+pub struct Plant {
+    bug: Bug,
+    state: Mutex<State>,
+}
+
+struct State {
+    dice: Dice,
+    in_flight: BTreeMap<RunKey, StoredFrame>,
+    /// Who is on its way without anybody waiting for it.
+    early: BTreeMap<RunKey, Arc<tokio::sync::Mutex<()>>>,
+    sent: BTreeMap<MessageId, Instant>,
+    lied: BTreeSet<FrameId>,
+    mark: Option<Mark>,
+}
+
+impl Plant {
+    pub fn new(bug: Bug, seed: u64) -> Arc<Plant> {
+        let state = State {
+            dice: Dice::of(seed, "plant"),
+            in_flight: BTreeMap::new(),
+            early: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            lied: BTreeSet::new(),
+            mark: None,
+        };
+        Arc::new(Plant { bug, state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chance(&self, percent: u64) -> bool {
+        self.lock().dice.chance(percent)
+    }
+
+    /// Where a crash leads back to, if a sync was only said to be done.
+    pub fn mark(&self) -> Option<Mark> {
+        self.lock().mark.take()
+    }
+
+    pub fn sent(&self, message: MessageId) {
+        self.lock().sent.entry(message).or_insert_with(Instant::now);
+    }
+
+    pub async fn append(&self, store: &Arc<MemoryStorage>, mut append: Append) -> Appended {
+        match self.bug {
+            Bug::None | Bug::TimerBeforeInbox => store.append(append).await,
+            Bug::FencingRemoved => match store.append(append.clone()).await {
+                Appended::Fenced => store.append(behind_the_last(store, append)).await,
+                other => other,
+            },
+            Bug::EffectBeforeCause => self.early(store, append).await,
+            Bug::AnswersOutOfOrder => {
+                swap_answers(&mut append);
+                store.append(append).await
+            }
+            Bug::LostTimer => {
+                if let Owner::Park { due } = &mut append.rows.owner {
+                    *due = self.due(*due);
+                }
+                store.append(append).await
+            }
+            Bug::HalfOfTheRows => {
+                if append.position != Position::FIRST && self.chance(30) {
+                    append.rows.read.clear();
+                    append.rows.payloads.clear();
+                    append.rows.logs.clear();
+                }
+                store.append(append).await
+            }
+            Bug::HalfOfTheBatch => {
+                // It stays left out, also when it is asked for again.
+                if self.lock().lied.contains(&append.id) || (self.chance(3) && self.lock().lied.insert(append.id)) {
+                    return Appended::Durable;
+                }
+                store.append(append).await
+            }
+            Bug::UnknownTakenAsRefused => match store.append(append).await {
+                Appended::Unknown => Appended::Refused(StorageError::new(StorageErrorKind::Full, "it did not work")),
+                other => other,
+            },
+            Bug::UnflushedRead => {
+                let frame = StoredFrame {
+                    position: append.position,
+                    entries: append.entries,
+                    previous: append.previous,
+                    id: append.id,
+                    frame: append.frame.clone(),
+                };
+                self.lock().in_flight.insert(append.run, frame);
+                let run = append.run;
+                let appended = store.append(append).await;
+                self.lock().in_flight.remove(&run);
+                appended
+            }
+            Bug::LostItem => {
+                let items = store.inbox(append.run).await.unwrap_or_default();
+                append.rows.read.extend(items.iter().map(|item| item.message));
+                store.append(append).await
+            }
+            Bug::SyncErrorSwallowed => {
+                if self.lock().mark.is_none() && self.chance(5) {
+                    self.lock().mark = Some(store.mark());
+                }
+                store.append(append).await
+            }
+        }
+    }
+
+    /// Says that it is durable, and brings it to the store some time later, in order.
+    async fn early(&self, store: &Arc<MemoryStorage>, append: Append) -> Appended {
+        let before = self.lock().early.entry(append.run).or_default().clone();
+        let turn = before.lock_owned().await;
+        if append.position == Position::FIRST || !self.chance(30) {
+            return store.append(append).await;
+        }
+        let store = store.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            while matches!(store.append(append.clone()).await, Appended::Unknown) {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        });
+        Appended::Durable
+    }
+
+    pub fn frames(&self, run: RunKey, from: Position, mut frames: Vec<StoredFrame>) -> Vec<StoredFrame> {
+        let state = self.lock();
+        let Some(coming) = state.in_flight.get(&run) else { return frames };
+        let follows = match frames.last() {
+            Some(last) => coming.previous == Some(last.id),
+            None => coming.position == from,
+        };
+        if follows {
+            frames.push(coming.clone());
+        }
+        frames
+    }
+
+    pub fn due(&self, due: Option<Timestamp>) -> Option<Timestamp> {
+        let is_lost = self.bug == Bug::LostTimer && self.chance(20);
+        due.filter(|_| !is_lost)
+    }
+
+    pub async fn inbox(&self, items: Vec<InboxItem>) -> Vec<InboxItem> {
+        if self.bug != Bug::TimerBeforeInbox || items.is_empty() {
+            return items;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let state = self.lock();
+        let is_seen = |item: &InboxItem| state.sent.get(&item.message).is_none_or(|sent| sent.elapsed() > UNSEEN_FOR);
+        items.into_iter().filter(is_seen).collect()
+    }
+}
+
+/// The same entries at the end of what stands.
+fn behind_the_last(store: &MemoryStorage, append: Append) -> Append {
+    let standing = store.standing(append.run);
+    let (Some(last), Ok(frame)) = (standing.last(), Frame::decode(&append.frame)) else { return append };
+    let position = last.position.plus(u64::from(last.entries));
+    let mut entries = frame.entries;
+    for (place, entry) in entries.iter_mut().enumerate() {
+        entry.position = position.plus(place as u64);
+    }
+    Append { position, previous: Some(last.id), frame: Frame::encode(&entries).into(), ..append }
+}
+
+/// The first two answers in the frame change places; their times stay where they were.
+fn swap_answers(append: &mut Append) {
+    let Ok(mut frame) = Frame::decode(&append.frame) else { return };
+    let is_answer = |kind: &Kind| matches!(kind, Kind::Answered(_));
+    let mut answers = frame.entries.iter().enumerate().filter(|(_, entry)| is_answer(&entry.kind));
+    let (Some((one, _)), Some((other, _))) = (answers.next(), answers.next()) else { return };
+    let kind = frame.entries[one].kind.clone();
+    frame.entries[one].kind = std::mem::replace(&mut frame.entries[other].kind, kind);
+    append.frame = Frame::encode(&frame.entries).into();
+}

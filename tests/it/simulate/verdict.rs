@@ -1,0 +1,276 @@
+//! What is held against the journals when all is over: every promise, for every run, and for all that
+//! anybody was told or saw.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use trackway::worker::EndCheck;
+use trackway_replay::{End, Entry, Frame, Kind, Position, RunState, Status, Value};
+use trackway_storage::{RunKey, Storage};
+
+use super::journal::{self, Journal};
+use super::ledger::{Promise, Told};
+use super::process::Process;
+use super::script::{SKEW_STEP, Stage};
+use super::token::{tokens, without};
+
+/// What a worker needs between reading the inbox and firing a timer, and what clocks may differ by.
+const IN_TIME_SLACK: Duration = Duration::from_millis(20);
+
+/// Whether no run goes on by itself any more.
+pub fn all_settled(process: &Process) -> bool {
+    let store = &process.door.store;
+    store.runs().into_iter().all(|run| store.standing_head(run).is_some_and(|head| trackway::host::is_settled(&head)))
+}
+
+/// Notes what is broken.
+pub async fn give(stage: &Stage, process: &Process) {
+    let journals = read(stage, process);
+    for journal in journals.values() {
+        for what in journal::order(journal) {
+            stage.ledger.broken(what.promise, what.what);
+        }
+        rows_fit(stage, process, journal).await;
+        ends(stage, process, journal).await;
+    }
+    acknowledged(stage, &journals);
+    nothing_leaks(stage, process, &journals).await;
+    in_time(stage, &journals);
+    same_end(stage, process, &journals).await;
+}
+
+fn read(stage: &Stage, process: &Process) -> BTreeMap<RunKey, Journal> {
+    let store = &process.door.store;
+    let mut journals = BTreeMap::new();
+    for run in store.runs() {
+        let frames = store.standing(run);
+        let mut entries: Vec<Entry> = Vec::new();
+        for stored in &frames {
+            match Frame::decode(&stored.frame) {
+                Ok(frame) => entries.extend(frame.entries),
+                Err(error) => stage.ledger.broken(Promise::OneOrder, format!("run {}: {error}", run.run)),
+            }
+        }
+        journals.insert(run, Journal { run, frames, entries });
+    }
+    journals
+}
+
+/// Head, inbox and payloads say what the journal says.
+async fn rows_fit(stage: &Stage, process: &Process, journal: &Journal) {
+    let run = journal.run;
+    let broken = |what: String| stage.ledger.broken(Promise::RowsFit, format!("run {}: {what}", run.run));
+    let Ok(state) = RunState::of(&journal.entries) else { return };
+    match process.door.store.head(run).await {
+        Ok(Some(head)) if head.status == Status::Stuck => {}
+        Ok(Some(head)) if state.status().has_ended() && head != state.head() => {
+            broken(format!("its head is {head:?}, its journal says {:?}", state.head()));
+        }
+        Ok(Some(_)) => {}
+        other => broken(format!("its head: {other:?}")),
+    }
+    for value in journal.entries.iter().filter_map(|entry| journal::value_of(&entry.kind)) {
+        if let Err(error) = text(process, run, value).await {
+            broken(error);
+        }
+    }
+}
+
+async fn ends(stage: &Stage, process: &Process, journal: &Journal) {
+    let run = journal.run;
+    let head = process.door.store.head(run).await.ok().flatten();
+    if let Some(head) = head.filter(|head| head.status == Status::Stuck) {
+        // Taken up again and again without getting anywhere: that is what the limit is for.
+        let is_quarantined = head.code.as_deref() == Some("TW0502") && stage.setup.recalls_max() > 3;
+        if !is_quarantined {
+            stage.ledger.broken(Promise::Replays, format!("run {} is stuck: {:?}", run.run, head.message));
+        }
+    } else if !matches!(journal.entries.last().map(|entry| &entry.kind), Some(Kind::Finished(_))) {
+        let kinds: Vec<String> = journal.entries.iter().map(|entry| crate::rig::short(&entry.kind)).collect();
+        stage.ledger.broken(Promise::Ends, format!("run {} has not ended: {}", run.run, kinds.join(", ")));
+    }
+    if RunState::of(&journal.entries).is_err() {
+        return;
+    }
+    match process.worker.replay(run, None).await {
+        Ok(report) if report.end == EndCheck::Diverged || report.divergence.is_some() => {
+            stage.ledger.broken(Promise::Replays, format!("run {}: {:?}", run.run, report.divergence));
+        }
+        Ok(_) => {}
+        Err(error) => stage.ledger.broken(Promise::Replays, format!("run {}: {error}", run.run)),
+    }
+}
+
+/// Starts, cancels and frames of which somebody was told that they are durable.
+fn acknowledged(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
+    let (starts, cancels, frames) = {
+        let records = stage.ledger.lock();
+        (records.starts.clone(), records.cancels.clone(), records.frames.clone())
+    };
+    let broken = |what: String| stage.ledger.broken(Promise::Acknowledged, what);
+    let mut runs_of: BTreeMap<String, Vec<RunKey>> = BTreeMap::new();
+    for journal in journals.values() {
+        runs_of.entry(journal.tag().unwrap_or_default()).or_default().push(journal.run);
+    }
+    for (tag, told) in &starts {
+        let runs = runs_of.get(tag).cloned().unwrap_or_default();
+        for told in told {
+            match told {
+                Told::Started(run) if !runs.iter().any(|there| there.run == *run) => {
+                    broken(format!("run {run} of {tag} was acknowledged and is not there"));
+                }
+                Told::RefusedForGood if !runs.is_empty() => {
+                    let what = format!("{tag} was refused for good, and there is {}", runs[0].run);
+                    stage.ledger.broken(Promise::Refused, what);
+                }
+                Told::Started(_) | Told::RefusedForGood => {}
+            }
+        }
+        if runs.len() > 1 {
+            broken(format!("{tag} was started once, and there are {}", runs.len()));
+        }
+    }
+    for cancel in cancels {
+        let Some(journal) = journals.get(&cancel.run) else { continue };
+        // What comes while the end is on its way comes too late. When that began is known only where
+        // there is one time.
+        let slack = IN_TIME_SLACK + stage.setup.faults.delay_max + SKEW_STEP * 10;
+        let ended = journal.ended_at().map(|at| stage.virtual_time(at)).filter(|_| stage.setup.has_one_time());
+        let is_late = ended.is_none_or(|ended| ended <= cancel.acknowledged + slack);
+        if journal.place_of_message(cancel.message).is_none() && !is_late {
+            broken(format!("a cancel of run {} was acknowledged and is not there", cancel.run.run));
+        }
+    }
+    for frame in frames {
+        let stands = |journal: &Journal| {
+            journal.frames.iter().any(|there| (there.position, there.id) == (frame.position, frame.id))
+        };
+        if !journals.get(&frame.run).is_some_and(stands) {
+            let (run, position, by) = (frame.run.run, frame.position, frame.process.0);
+            broken(format!("a frame of run {run} at {position} was durable for p{by} and is not there"));
+        }
+    }
+}
+
+/// Everything that clients and the world hold stands in the final journals.
+async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Journal>) {
+    let broken = |what: String| stage.ledger.broken(Promise::NothingLeaks, what);
+    let (seen, ends_seen) = {
+        let records = stage.ledger.lock();
+        (records.seen.clone(), records.ends_seen.clone())
+    };
+    for ((run, position), entry) in seen {
+        let there = journals.get(&run).and_then(|journal| journal.entries.get(position.0 as usize));
+        if there != Some(&entry) {
+            broken(format!("run {} at {position}: a client saw {entry:?}, there is {there:?}", run.run));
+        }
+    }
+    for (run, status) in ends_seen {
+        let there = journals.get(&run).and_then(|journal| RunState::of(&journal.entries).ok()).map(|s| s.status());
+        if there != Some(status) {
+            broken(format!("run {}: a client saw that it is {status:?}, it is {there:?}", run.run));
+        }
+    }
+    // Tokens by where they were answered.
+    let mut answered: BTreeMap<String, BTreeSet<(RunKey, Position)>> = BTreeMap::new();
+    let mut held: Vec<(String, String)> = Vec::new();
+    for journal in journals.values() {
+        for entry in &journal.entries {
+            let Some(value) = journal::value_of(&entry.kind) else { continue };
+            let text = text(process, journal.run, value).await.unwrap_or_default();
+            let place = || format!("run {} at {}", journal.run.run, entry.position);
+            match &entry.kind {
+                Kind::EffectAnswered(_) => {
+                    let mut found = tokens(&text).map(str::to_owned);
+                    if let Some(own) = found.next() {
+                        answered.entry(own).or_default().insert((journal.run, entry.position));
+                    }
+                    held.extend(found.map(|token| (token, place())));
+                }
+                Kind::Answered(_) | Kind::Failed(_) => {
+                    for token in tokens(&text) {
+                        if token.starts_with('p') {
+                            answered.entry(token.to_owned()).or_default();
+                        } else {
+                            held.push((token.to_owned(), place()));
+                        }
+                    }
+                }
+                _ => held.extend(tokens(&text).map(|token| (token.to_owned(), place()))),
+            }
+        }
+    }
+    for (token, places) in answered.iter().filter(|(_, places)| places.len() > 1) {
+        stage.ledger.broken(Promise::NotTwice, format!("the answer {token} was given at {places:?}"));
+    }
+    held.extend(stage.world.told().into_iter().map(|(run, token)| (token, format!("the world, by {run}"))));
+    for (token, who) in held {
+        if !answered.contains_key(&token) {
+            broken(format!("{who} holds {token}, which no journal has"));
+        }
+    }
+}
+
+/// What came before a timer was due, and was acknowledged by then, stands before its answer.
+fn in_time(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
+    let broken = |what: String| stage.ledger.broken(Promise::InTime, what);
+    for journal in journals.values() {
+        for (due, answered) in journal.sleeps() {
+            if answered.time < due {
+                broken(format!("run {}: a timer that is due at {due:?} fired at {:?}", journal.run.run, answered.time));
+            }
+        }
+    }
+    if !stage.setup.has_one_time() {
+        return;
+    }
+    let cancels = stage.ledger.lock().cancels.clone();
+    for cancel in cancels {
+        let Some(journal) = journals.get(&cancel.run) else { continue };
+        let place = journal.place_of_message(cancel.message);
+        let slack = IN_TIME_SLACK + stage.setup.faults.delay_max + SKEW_STEP * 10;
+        for (due, answered) in journal.sleeps() {
+            let fired = stage.virtual_time(answered.time);
+            let is_before = place.is_none_or(|place| answered.position < place);
+            if cancel.arrived <= due && is_before && fired > cancel.acknowledged + slack {
+                let run = cancel.run.run;
+                broken(format!("run {run}: a cancel of {:?} stands behind a timer of {due:?}", cancel.arrived));
+            }
+        }
+    }
+}
+
+/// What a run without races and cancels gave is what an undisturbed one gives.
+async fn same_end(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Journal>) {
+    for wanted in &stage.setup.wanted {
+        let is_its = |journal: &&Journal| {
+            journal.tag().is_some_and(|tag| tag == wanted.name || tag.starts_with(&format!("{}.", wanted.name)))
+        };
+        if wanted.plan.is_racing() {
+            continue;
+        }
+        for journal in journals.values().filter(is_its).filter(|journal| !journal.was_cancelled()) {
+            let Some(Kind::Finished(finished)) = journal.entries.last().map(|entry| &entry.kind) else { continue };
+            let given = match &finished.end {
+                End::Succeeded(value) => text(process, journal.run, value).await.unwrap_or_default(),
+                other => format!("{other:?}"),
+            };
+            let given = without(&given);
+            let expected = wanted.plan.output().to_string();
+            if given != expected {
+                let what = format!("run {}: it gave {given}, undisturbed it gives {expected}", journal.run.run);
+                stage.ledger.broken(Promise::SameEnd, what);
+            }
+        }
+    }
+}
+
+/// As it stands beside the journal or in it.
+async fn text(process: &Process, run: RunKey, value: &Value) -> Result<String, String> {
+    match value {
+        Value::Inline(text) => Ok(text.to_string()),
+        Value::Stored { digest, .. } => match process.door.store.payload(run, *digest).await {
+            Ok(Some(bytes)) => String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string()),
+            other => Err(format!("payload {digest:.12}: {other:?}")),
+        },
+    }
+}
