@@ -12,9 +12,10 @@ use trackway_replay::{
 };
 
 use super::check;
+use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
 use super::places::{Place, Wanted};
-use super::run::{Gone, Inner, LiveAttempt, Run, cancelled, fuel_rule};
+use super::run::{Inner, LiveAttempt, Run, cancelled, fuel_rule};
 use crate::effects::HttpCall;
 use crate::sandbox::{End, Ended, GuestCall, Role};
 

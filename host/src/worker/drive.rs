@@ -14,8 +14,9 @@ use trackway_replay::{Claimed, Kind, LINGER, Timestamp};
 use trackway_storage::{Owner, StartKey};
 
 use super::claim;
+use super::durable::Durable;
 use super::registry::Parked;
-use super::run::{Durable, Inner, Run, Stopping};
+use super::run::{Inner, Run, Stopping};
 use super::workflow::WorkflowHost;
 use super::write::{self, Writing, Written};
 use crate::Error;

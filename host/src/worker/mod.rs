@@ -17,6 +17,7 @@ mod check;
 mod claim;
 mod code;
 mod drive;
+mod durable;
 mod function;
 mod load;
 mod log;

@@ -15,6 +15,7 @@ use trackway_replay::{
 use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
 
 use super::Core;
+use super::durable::{Durable, Gone, Progress};
 use super::log::{LogRoom, log_line};
 use crate::effects::Grants;
 use crate::sandbox::Code as GuestCode;
@@ -38,22 +39,8 @@ pub(crate) struct Run {
     inner: Mutex<Inner>,
     /// Wakes the driver.
     pub poke: Notify,
-    /// How far the journal is durable: the position after the last durable entry.
-    durable: Mutex<Durable>,
-    /// Wakes those who wait for it in the order in which they came, so that one history gives one order.
-    durable_news: Notify,
+    durable: Progress,
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durable {
-    UpTo(Position),
-    /// Nothing more becomes durable through this worker.
-    Never,
-}
-
-/// The run has left this worker; whoever waits for it must end without a trace.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Gone;
 
 pub(super) struct Inner {
     pub machine: Machine,
@@ -201,8 +188,7 @@ impl Run {
             started,
             inner: Mutex::new(inner),
             poke: Notify::new(),
-            durable: Mutex::new(Durable::UpTo(loaded.durable)),
-            durable_news: Notify::new(),
+            durable: Progress::new(loaded.durable),
         })
     }
 
@@ -237,32 +223,15 @@ impl Run {
 
     /// Resolves when everything before `end` is durable. Must be forced, or be in a frame by itself.
     pub async fn durable(&self, end: Position) -> Result<(), Gone> {
-        loop {
-            let mut news = std::pin::pin!(self.durable_news.notified());
-            // Before the look: what comes after it wakes us.
-            news.as_mut().enable();
-            match self.how_durable() {
-                Durable::UpTo(position) if position >= end => return Ok(()),
-                Durable::UpTo(_) => news.await,
-                Durable::Never => return Err(Gone),
-            }
-        }
+        self.durable.reaches(end).await
     }
 
     pub fn durable_position(&self) -> Position {
-        match self.how_durable() {
-            Durable::UpTo(position) => position,
-            Durable::Never => Position::FIRST,
-        }
+        self.durable.position()
     }
 
     pub fn set_durable(&self, durable: Durable) {
-        *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = durable;
-        self.durable_news.notify_waiters();
-    }
-
-    fn how_durable(&self) -> Durable {
-        *self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+        self.durable.set(durable);
     }
 
     /// The text of a value: from the entry, from memory, or from the store.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, Frame, Head, Position, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, TenantId, Timestamp};
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, MemoryStorage, RunKey, RunQuery,
     Sent, StartKey, Storage, StorageError, StoredFrame,
@@ -124,6 +124,10 @@ impl Storage for Door {
 
     fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Answer<'_, Vec<LogLine>> {
         self.store.logs(run, after, max)
+    }
+
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
+        self.store.log(run, last, lines)
     }
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {

@@ -25,10 +25,6 @@ impl Journal {
         input["tag"].as_str().map(str::to_owned)
     }
 
-    pub fn ended_at(&self) -> Option<Timestamp> {
-        self.entries.last().filter(|entry| matches!(entry.kind, Kind::Finished(_))).map(|entry| entry.time)
-    }
-
     pub fn was_cancelled(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry.kind, Kind::CancelReceived(_)))
     }
