@@ -4,10 +4,10 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, RunId, TenantId, Timestamp};
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, MemoryStorage, RunKey, RunQuery,
-    Sent, StartKey, Storage, StorageError, StoredFrame,
+    RunRows, Sent, StartKey, Storage, StorageError, StoredFrame,
 };
 
 use super::ledger::{Acknowledged, Ledger};
@@ -160,6 +160,30 @@ impl Storage for Door {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         self.store.put_deployment(tenant, deployment)
+    }
+
+    fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>> {
+        self.store.runs(tenant, after, max)
+    }
+
+    fn end(&self, run: RunKey) -> Answer<'_, Position> {
+        self.store.end(run)
+    }
+
+    fn payloads(&self, run: RunKey) -> Answer<'_, Vec<Digest>> {
+        self.store.payloads(run)
+    }
+
+    fn start_keys(&self, tenant: TenantId, after: Option<&str>, max: usize) -> Answer<'_, Vec<StartKey>> {
+        self.store.start_keys(tenant, after, max)
+    }
+
+    fn check_run(&self, run: RunKey) -> Answer<'_, RunRows> {
+        self.store.check_run(run)
+    }
+
+    fn check_rest(&self, tenant: TenantId) -> Answer<'_, Vec<String>> {
+        self.store.check_rest(tenant)
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, Timestamp};
 use trackway_storage::{
-    Append, Appended, InboxItem, Mark, MemoryStorage, Owner, RunKey, Storage, StorageError, StorageErrorKind,
+    Append, Appended, InboxItem, MemoryStorage, Owner, RunKey, Snapshot, Storage, StorageError, StorageErrorKind,
     StoredFrame,
 };
 
@@ -55,7 +55,7 @@ struct State {
     early: BTreeMap<RunKey, Arc<tokio::sync::Mutex<()>>>,
     sent: BTreeMap<MessageId, Instant>,
     lied: BTreeSet<FrameId>,
-    mark: Option<Mark>,
+    before_the_lie: Option<Snapshot>,
 }
 
 impl Plant {
@@ -66,7 +66,7 @@ impl Plant {
             early: BTreeMap::new(),
             sent: BTreeMap::new(),
             lied: BTreeSet::new(),
-            mark: None,
+            before_the_lie: None,
         };
         Arc::new(Plant { bug, state: Mutex::new(state) })
     }
@@ -80,8 +80,8 @@ impl Plant {
     }
 
     /// Where a crash leads back to, if a sync was only said to be done.
-    pub fn mark(&self) -> Option<Mark> {
-        self.lock().mark.take()
+    pub fn before_the_lie(&self) -> Option<Snapshot> {
+        self.lock().before_the_lie.take()
     }
 
     pub fn sent(&self, message: MessageId) {
@@ -145,8 +145,8 @@ impl Plant {
                 store.append(append).await
             }
             Bug::SyncErrorSwallowed => {
-                if self.lock().mark.is_none() && self.chance(5) {
-                    self.lock().mark = Some(store.mark());
+                if self.lock().before_the_lie.is_none() && self.chance(5) {
+                    self.lock().before_the_lie = Some(store.snapshot());
                 }
                 store.append(append).await
             }

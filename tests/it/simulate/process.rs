@@ -110,8 +110,8 @@ impl Process {
     pub fn crash(&self) {
         self.door.ledger.note(format!("p{} dies", self.epoch().0));
         self.gate.set(Life::Dead);
-        match self.door.plant.mark() {
-            Some(mark) => self.door.store.crash_back_to(mark),
+        match self.door.plant.before_the_lie() {
+            Some(snapshot) => self.door.store.crash_back_to(snapshot),
             None => self.door.store.kill(),
         }
         self.tasks.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();

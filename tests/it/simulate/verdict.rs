@@ -19,7 +19,10 @@ const IN_TIME_SLACK: Duration = Duration::from_millis(20);
 /// Whether no run goes on by itself any more.
 pub fn all_settled(process: &Process) -> bool {
     let store = &process.door.store;
-    store.runs().into_iter().all(|run| store.standing_head(run).is_some_and(|head| trackway::host::is_settled(&head)))
+    store
+        .standing_runs()
+        .into_iter()
+        .all(|run| store.standing_head(run).is_some_and(|head| trackway::host::is_settled(&head)))
 }
 
 /// Notes what is broken.
@@ -41,7 +44,7 @@ pub async fn give(stage: &Stage, process: &Process) {
 fn read(stage: &Stage, process: &Process) -> BTreeMap<RunKey, Journal> {
     let store = &process.door.store;
     let mut journals = BTreeMap::new();
-    for run in store.runs() {
+    for run in store.standing_runs() {
         let frames = store.standing(run);
         let mut entries: Vec<Entry> = Vec::new();
         for stored in &frames {

@@ -165,7 +165,7 @@ impl MemoryStorage {
     }
 
     /// Every run that stands now.
-    pub fn runs(&self) -> Vec<RunKey> {
+    pub fn standing_runs(&self) -> Vec<RunKey> {
         self.shared.lock().state.runs.keys().copied().collect()
     }
 
