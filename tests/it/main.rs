@@ -8,6 +8,7 @@ mod examples;
 mod house;
 mod kill;
 mod languages;
+mod limits;
 mod power;
 mod proof;
 mod rig;

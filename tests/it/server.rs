@@ -98,6 +98,14 @@ impl Server {
         assert!(!status.success(), "the server ended by itself before it was killed: {status}\n{}", self.log());
     }
 
+    /// That it has of the machine's memory, as the system counts.
+    pub fn memory_bytes(&self) -> u64 {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the system tells");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default()
     }
