@@ -15,6 +15,19 @@ use crate::rig::guests;
 
 pub const KEY: &str = "tw_for-tests-only";
 
+/// Looks at everything in a data folder that no server uses, as `trackway doctor --deep` does; an error
+/// is what it found.
+pub async fn check_store(data: &Path) -> Result<(), String> {
+    let mut command = Command::new(binary());
+    command.args(["doctor", "--deep", "-o", "text", "--data"]).arg(data).env("HOME", "/nonexistent");
+    let output = command.stdin(Stdio::null()).output().await.expect("the binary starts");
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Err(format!("the store is not sound: {}", String::from_utf8_lossy(&text)))
+}
+
 /// Variables under which the process starts, beside its own.
 pub type Environment<'a> = &'a [(&'a str, &'a str)];
 

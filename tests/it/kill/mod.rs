@@ -14,7 +14,7 @@ use trackway_replay::RunId;
 
 use self::ledger::{Ending, Kill, Ledger, Moment, Work};
 use crate::proof;
-use crate::server::{Environment, Server};
+use crate::server::{Environment, Server, check_store};
 use crate::world::{Asked, Reply, World};
 
 /// In the short form.
@@ -305,6 +305,17 @@ impl Killing<'_> {
     }
 
     async fn kill(&mut self, server: Server, moment: Moment) {
+        self.kill_only(server, moment).await;
+        // A host on a store that loses data on purpose is to be caught by its runs.
+        if self.environment.is_empty()
+            && let Err(why) = check_store(&self.folder.join("data")).await
+        {
+            self.kills_that_broke += 1;
+            self.broken.push(format!("after kill {}: {why}", self.ledger.kills.len()));
+        }
+    }
+
+    async fn kill_only(&mut self, server: Server, moment: Moment) {
         let epoch = server.epoch;
         let at = Instant::now();
         server.kill().await;

@@ -11,7 +11,7 @@ use super::disk::Disk;
 use crate::kill::ledger::{Cancel, Ending, Kill, Ledger, Work};
 use crate::kill::verdict::{broken_at_the_end, broken_so_far};
 use crate::proof;
-use crate::server::{Environment, Server};
+use crate::server::{Environment, Server, check_store};
 use crate::world::{Asked, Reply, World};
 
 const ROUNDS: u64 = 2;
@@ -124,6 +124,14 @@ async fn rounds_on_a_disk(
         if round % 2 == 1 {
             // Where it was never written there is nothing to remove.
             let _ = std::fs::remove_dir_all(data.join("code"));
+        }
+        // Every other time the host itself meets the store as the cut left it.
+        if round % 2 == 0
+            && environment.is_empty()
+            && let Err(why) = check_store(&data).await
+        {
+            broken.push((round, vec![why]));
+            return broken;
         }
         server = match Server::try_start(log.path(), &data, environment).await {
             Ok(server) => server,

@@ -10,6 +10,7 @@ mod ownership;
 mod rows;
 mod sled_only;
 mod subject;
+mod survey;
 
 macro_rules! promises {
     ($($module:ident { $($promise:ident,)* })*) => {
@@ -79,6 +80,10 @@ promises! {
         lines_without_a_frame_stand_only_after_the_last_frame_that_is_known,
         components_come_back_with_their_manifest,
         a_deployment_is_changed_only_from_the_revision_it_has,
+    }
+    survey {
+        runs_start_keys_and_payloads_are_listed_page_by_page,
+        a_sound_run_has_no_flaws_and_says_where_it_is,
     }
     listing {
         the_newest_runs_come_first_page_by_page,
