@@ -31,7 +31,8 @@ impl Effects for AtOnce {
 pub fn sandbox(folder: &Path) -> Result<Arc<Sandbox>> {
     let cores = std::thread::available_parallelism()?.get();
     let (cache, compiler) = (folder.join("code"), Compiler::InProcess);
-    Ok(Arc::new(Sandbox::new(sandbox::Options { cache, key: [7; 32], compiler, slots: SLOTS_DEFAULT, cores })?))
+    let options = sandbox::Options { cache, key: [7; 32], compiler, slots: SLOTS_DEFAULT, cores, slow_threads: cores };
+    Ok(Arc::new(Sandbox::new(options)?))
 }
 
 pub async fn admit(sandbox: &Sandbox, guests: &Path, name: &str) -> Result<Admitted> {
@@ -50,7 +51,7 @@ impl Host {
             effects: Arc::new(AtOnce),
             clock: Arc::new(SystemClock::new()),
             randomness: Arc::new(SystemRandomness::new()?),
-            spawner: Arc::new(TokioSpawner),
+            spawner: Arc::new(TokioSpawner::current()),
             options: Options { warm_for, ..Options::default() },
         });
         Ok(Host { storage, worker, sandbox })

@@ -101,7 +101,7 @@ impl Host {
             effects: Arc::new(Egress::new(Arc::clone(&clock))?),
             clock,
             randomness,
-            spawner: Arc::new(TokioSpawner),
+            spawner: Arc::new(TokioSpawner::current()),
             worker,
         }))
     }

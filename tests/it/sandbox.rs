@@ -162,6 +162,7 @@ async fn the_real_binary_compiles_an_upload_in_a_process_of_its_own() {
         compiler: Compiler::child(binary()),
         slots: 20,
         cores: 2,
+        slow_threads: 2,
     };
     let sandbox = Sandbox::new(options()).expect("the sandbox starts");
     let admitted = sandbox.admit(bytes("hello")).await.expect("the guest is good");

@@ -68,6 +68,7 @@ async fn admit(bytes: &[u8]) -> Result<Admitted> {
         compiler: Compiler::this_binary().map_err(|error| internal("this program cannot be found", error))?,
         slots: SLOTS,
         cores: 1,
+        slow_threads: 0,
     })?;
     sandbox.admit(Arc::from(bytes)).await
 }

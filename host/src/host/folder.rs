@@ -29,12 +29,14 @@ pub fn open(data: &Path, compiler: Compiler, store: SledOptions, randomness: &dy
     made.map_err(|error| cannot("be made", data, &error))?;
     // First, since it makes sure that no other process uses the folder.
     let storage = SledStorage::open(&data.join(STORE), store)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let sandbox = Sandbox::new(sandbox::Options {
         cache: data.join(CODE),
         key: code_key(&data.join(CODE_KEY), randomness)?,
         compiler,
         slots: SLOTS_DEFAULT,
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        cores,
+        slow_threads: cores,
     })?;
     Ok(Opened { storage, sandbox })
 }

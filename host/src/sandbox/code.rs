@@ -3,9 +3,10 @@
 
 use super::guest::{Guest, GuestPurpose};
 use super::imports;
+use super::lane::{SlowLane, Traveller};
 use super::manifest::Manifest;
-use super::slots::Slots;
-use super::tick::{SlowLane, TICKS_PER_TURN, Ticker};
+use super::slots::{Slot, Slots};
+use super::tick::{TICKS_PER_TURN, Ticker};
 use super::trap;
 use super::{End, Ended, GuestCall, GuestHost, Role};
 use crate::{Error, Result};
@@ -77,7 +78,9 @@ impl Code {
         let cost = runtime.slots.cost(&component).ok_or_else(|| {
             Error::new(crate::Code::TooComplex, "one instance needs more memories or tables than the host gives to one")
         })?;
-        let described = describe(&runtime, &component, cost).await?;
+        let traveller = Traveller::default();
+        let describing = describe(Arc::clone(&runtime), component.clone(), cost, traveller.clone());
+        let described = runtime.lane.drive(&traveller, Box::pin(describing)).await?;
         let manifest = Manifest::read(&described)?;
         let code =
             Code { digest, runtime, component, cost, manifest, workflow: OnceLock::new(), function: OnceLock::new() };
@@ -97,20 +100,32 @@ impl Code {
     /// waits, at the next tick where it computes. Waits for a free slot if there is none.
     pub async fn call(self: Arc<Self>, call: GuestCall, host: Box<dyn GuestHost>) -> End {
         let runtime = Arc::clone(&self.runtime);
-        // Declared before the store, so freed after it.
-        let Some(_slot) = runtime.slots.take(call.role, self.cost).await else {
+        let Some(slot) = runtime.slots.take(call.role, self.cost).await else {
             return End::of_host(Error::new(crate::Code::Stopping, "the sandbox is closed"));
         };
+        let traveller = Traveller::default();
+        let computing = self.compute(call, host, slot, traveller.clone());
+        runtime.lane.drive(&traveller, Box::pin(computing)).await
+    }
+
+    /// `_slot` is declared before the store, so freed after it.
+    async fn compute(
+        self: Arc<Self>,
+        call: GuestCall,
+        host: Box<dyn GuestHost>,
+        _slot: Slot,
+        traveller: Traveller,
+    ) -> End {
         let entrance = match self.entrance(call.role) {
             Ok(entrance) => entrance,
             Err(error) => return End::of_host(error),
         };
         let purpose = GuestPurpose::Call { role: call.role, name: Arc::clone(&call.name) };
-        let store = match store(&runtime, purpose, Some(host), &call.limits, call.fuel) {
+        let store = match store(&self.runtime, purpose, Some(host), &call.limits, call.fuel, traveller) {
             Ok(store) => store,
             Err(error) => return End::of_host(internal(&error)),
         };
-        runtime.ticker.during(entrance.run(store, &call)).await
+        self.runtime.ticker.during(entrance.run(store, &call)).await
     }
 
     fn entrance(&self, role: Role) -> Result<&Entrance> {
@@ -182,15 +197,15 @@ fn within(output: std::result::Result<String, String>, value_bytes_max: u32) -> 
     Ended::Returned(output)
 }
 
-async fn describe(runtime: &Runtime, component: &Component, cost: u32) -> Result<String> {
+async fn describe(runtime: Arc<Runtime>, component: Component, cost: u32, traveller: Traveller) -> Result<String> {
     let bad = |message: String| Error::new(crate::Code::BadManifest, message);
     let Some(_slot) = runtime.slots.take(Role::Function, cost).await else {
         return Err(Error::new(crate::Code::Stopping, "the sandbox is closed"));
     };
     let limits = Limits { memory_bytes: DESCRIBE_MEMORY_BYTES, ..Limits::default() };
-    let mut store =
-        store(runtime, GuestPurpose::Describe, None, &limits, DESCRIBE_FUEL).map_err(|error| internal(&error))?;
-    let instance = runtime.linkers.bare.instantiate_pre(component).map_err(|error| mislinked(&error))?;
+    let store = store(&runtime, GuestPurpose::Describe, None, &limits, DESCRIBE_FUEL, traveller);
+    let mut store = store.map_err(|error| internal(&error))?;
+    let instance = runtime.linkers.bare.instantiate_pre(&component).map_err(|error| mislinked(&error))?;
     let described = async {
         let instance = instance.instantiate_async(&mut store).await?;
         let describe = instance.get_typed_func::<(), (String,)>(&mut store, "describe")?;
@@ -212,8 +227,9 @@ fn store(
     host: Option<Box<dyn GuestHost>>,
     limits: &Limits,
     fuel: u64,
+    traveller: Traveller,
 ) -> wasmtime::Result<Store<Guest>> {
-    let guest = Guest::new(purpose, host, limits, fuel, runtime.lane.traveller());
+    let guest = Guest::new(purpose, host, limits, fuel, traveller);
     let mut store = Store::try_new(&runtime.engine, guest)?;
     store.limiter(|guest| &mut guest.limiter);
     store.set_fuel(fuel)?;

@@ -1,7 +1,8 @@
 //! What the host keeps beside one live instance. It lives in the engine's store and dies with it.
 
+use super::lane::Traveller;
 use super::limits::{FuelMeter, Limiter};
-use super::tick::{TICKS_PER_TURN, Traveller};
+use super::tick::TICKS_PER_TURN;
 use super::{Command, Delivery, GuestHost, Reply, Role, Stop};
 use std::sync::Arc;
 use std::task::{Context, Poll};

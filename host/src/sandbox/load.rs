@@ -6,9 +6,10 @@ use super::code::{Code, Linkers, Runtime};
 use super::compile::Compiler;
 use super::engine::{self, Purpose};
 use super::gate;
+use super::lane::SlowLane;
 use super::manifest::Manifest;
 use super::slots::{Pressure, SLOTS_MIN, Slots};
-use super::tick::{SlowLane, Ticker};
+use super::tick::Ticker;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub struct Options {
     pub slots: u32,
     /// Processors of this machine.
     pub cores: usize,
+    /// Threads for guests that compute for longer than a turn; with none they share their callers'.
+    pub slow_threads: usize,
 }
 
 /// A component that may be stored and deployed.
@@ -57,10 +60,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new(options: Options) -> Result<Sandbox> {
-        Sandbox::with(options, |engine| {
-            Ticker::start(engine)
-                .map_err(|error| Error::new(crate::Code::Internal, format!("no thread for ticks: {error}")))
-        })
+        Sandbox::with(options, |engine| Ticker::start(engine).map_err(no_thread))
     }
 
     /// One in which guests give way only where they wait, so that nothing depends on how quick the
@@ -77,7 +77,8 @@ impl Sandbox {
         let cache = Cache::open(&options.cache, options.key, format!("{name}/{}", engine::compatibility(&engine)))?;
         let ticker = ticker(&engine)?;
         let linkers = Linkers::new(&engine).map_err(internal)?;
-        let (lane, slots) = (SlowLane::for_cores(options.cores), Slots::new(slots));
+        let lane = SlowLane::new(options.slow_threads).map_err(no_thread)?;
+        let slots = Slots::new(slots);
         Ok(Sandbox {
             runtime: Arc::new(Runtime { engine, ticker, lane, slots, linkers }),
             name: name.into(),
@@ -192,6 +193,10 @@ impl Loaded {
             self.codes.remove(&oldest);
         }
     }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::new(crate::Code::Internal, format!("no thread for the sandbox: {error}"))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

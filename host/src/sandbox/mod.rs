@@ -4,8 +4,8 @@
 //!
 //! An upload passes [`gate`], is compiled by [`compile`], kept by [`cache`], and says what it holds
 //! by `describe` ([`manifest`]). A call ([`code`]) takes a place among [`slots`], gets an instance
-//! with the imports of its role ([`imports`], [`guest`]), shares the processors by [`tick`], and ends
-//! with what the guest returned or what [`trap`] makes of its end.
+//! with the imports of its role ([`imports`], [`guest`]), shares the processors by [`tick`] and [`lane`],
+//! and ends with what the guest returned or what [`trap`] makes of its end.
 
 mod advice;
 mod cache;
@@ -16,6 +16,7 @@ mod engine;
 mod gate;
 mod guest;
 mod imports;
+mod lane;
 mod limits;
 mod load;
 mod manifest;

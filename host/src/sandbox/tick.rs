@@ -1,13 +1,12 @@
-//! How guests share the processors: ticks, turns and the slow lane. Nothing here ends a guest or
-//! changes what it computes; an instance is killed by dropping the future of its call.
+//! Ticks, by which a guest that computes notices that its turn is over. Nothing here ends a guest or
+//! changes what it computes; where it goes on after a turn, the [`lane`](super::lane) knows.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 
 /// How long a guest may hold a thread before others get a turn. A turn costs a few microseconds, so
@@ -115,48 +114,5 @@ struct Computing<'a>(&'a Shared);
 impl Drop for Computing<'_> {
     fn drop(&mut self) {
         self.0.computing.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Where guests go on that compute for longer than a turn. It has fewer places than there are
-/// processors, handed out in the order of asking, so however many loop, the others find a thread.
-#[derive(Clone)]
-pub struct SlowLane {
-    places: Arc<Semaphore>,
-}
-
-impl SlowLane {
-    pub fn for_cores(cores: usize) -> SlowLane {
-        SlowLane { places: Arc::new(Semaphore::new((cores / 2).max(1))) }
-    }
-
-    pub fn traveller(&self) -> Traveller {
-        Traveller { lane: self.clone(), place: Arc::default() }
-    }
-}
-
-/// One instance's standing in the slow lane.
-#[derive(Clone)]
-pub struct Traveller {
-    lane: SlowLane,
-    place: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
-}
-
-impl Traveller {
-    /// Gives up the thread and resolves when it is this instance's turn in the slow lane.
-    pub async fn turn(self) {
-        self.leave();
-        tokio::task::yield_now().await;
-        let place = Arc::clone(&self.lane.places).acquire_owned().await;
-        *self.place() = place.ok();
-    }
-
-    /// The instance waits for something else, or ended.
-    pub fn leave(&self) {
-        *self.place() = None;
-    }
-
-    fn place(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

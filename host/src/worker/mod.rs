@@ -34,6 +34,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use trackway_replay::{RunId, Timestamp};
 use trackway_storage::{RunKey, Storage, StorageError};
@@ -50,13 +51,20 @@ pub trait Spawner: Send + Sync + 'static {
     fn spawn(&self, task: BoxFuture<'static, ()>);
 }
 
-/// Spawns on the tokio runtime that the call is made on.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct TokioSpawner;
+/// Spawns on one tokio runtime, wherever the call comes from: a guest may be on other threads.
+#[derive(Debug, Clone)]
+pub struct TokioSpawner(Handle);
+
+impl TokioSpawner {
+    /// Of the runtime that this call is made on.
+    pub fn current() -> TokioSpawner {
+        TokioSpawner(Handle::current())
+    }
+}
 
 impl Spawner for TokioSpawner {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
+        self.0.spawn(task);
     }
 }
 

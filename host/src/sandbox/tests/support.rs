@@ -241,7 +241,14 @@ impl GuestHost for Scripted {
 }
 
 pub fn options(folder: &std::path::Path) -> Options {
-    Options { cache: folder.to_owned(), key: [7; 32], compiler: Compiler::InProcess, slots: 20, cores: 2 }
+    Options {
+        cache: folder.to_owned(),
+        key: [7; 32],
+        compiler: Compiler::InProcess,
+        slots: 20,
+        cores: 2,
+        slow_threads: 0,
+    }
 }
 
 /// A sandbox with a cache of its own.

@@ -59,9 +59,49 @@ async fn a_waiting_instance_dies_when_its_call_is_dropped() {
     assert_eq!(place.sandbox.pressure().free, 20);
 }
 
+/// A place with two slow threads.
+fn place_with_lane() -> Place {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sandbox = Sandbox::new(Options { slow_threads: 2, ..options(folder.path()) }).expect("a sandbox");
+    Place { sandbox, folder }
+}
+
 #[tokio::test]
-async fn more_loopers_than_places_in_the_slow_lane_all_go_on() {
-    let place = place();
+async fn who_computes_for_long_leaves_the_thread_of_its_caller() {
+    let place = place_with_lane();
+    let loops = place.code(looper()).await;
+    let before = place.sandbox.pressure().free;
+    let mut call = Box::pin(loops.call(endless(), Box::<Scripted>::default()));
+    assert!(poll_once(&mut call).is_pending(), "it goes on elsewhere");
+    // Its thread may be in the middle of a turn, so the instance lives until the next tick.
+    drop(call);
+    let ended = async {
+        while place.sandbox.pressure().free < before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("dropped, it ends at a tick");
+}
+
+#[tokio::test]
+async fn who_waits_after_a_long_turn_goes_on_where_its_caller_is() {
+    let place = place_with_lane();
+    let code = place.code(TextGuest::of_run(|texts| {
+        // Several turns of computing, then a delivery, and that twice.
+        let turns = "(local.set $i (i32.const 60000000)) (loop $again (local.set $i (i32.sub (local.get $i) (i32.const 1))) \
+                     (br_if $again (local.get $i)))";
+        format!("{turns} (call $next (i32.const 64)) {turns} (call $next (i32.const 64)) (call $return {})", texts.put("1"))
+    }));
+    let code = code.await;
+    let deliveries = [delivery(1, "1"), delivery(2, "2")].into();
+    let host = Scripted { pending: 2, deliveries, ..Scripted::default() };
+    let end = tokio::time::timeout(PATIENCE, code.call(endless(), Box::new(host))).await.expect("it comes back");
+    assert_eq!(output_of(end), "1");
+}
+
+#[tokio::test]
+async fn more_loopers_than_slow_threads_all_go_on() {
+    let place = place_with_lane();
     // Each loops long enough for several turns, then ends by itself out of fuel.
     let loops = place.code(looper()).await;
     let call = GuestCall { fuel: 50_000_000, ..call_of(Role::Workflow) };

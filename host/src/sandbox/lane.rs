@@ -1,0 +1,141 @@
+//! Where guests compute. A call begins on the thread of its caller; one that computes for longer than
+//! a turn goes on in the slow lane, on threads of its own that give way to all others, until it waits
+//! for something or ends. So however many guests loop, no thread that serves others is held for
+//! longer than a turn. Nothing here ends a guest or changes what it computes; an instance is killed by
+//! dropping the future of its call.
+
+use futures_util::future::BoxFuture;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+/// How much the slow threads give way: a thread of the usual niceness that becomes ready takes the
+/// processor from one of these at once, and has about nine times its share where both compute.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// The slow threads; without any, a guest gives up its caller's thread after each turn and goes on
+/// there, which is for tests in which only one thread may run.
+pub struct SlowLane {
+    threads: Option<Runtime>,
+}
+
+/// What became of a call in the slow lane.
+enum Stretch<T> {
+    Ended(T),
+    /// It waits for something, and goes on where its caller is.
+    Waits(BoxFuture<'static, T>),
+}
+
+impl SlowLane {
+    pub fn new(threads: usize) -> std::io::Result<SlowLane> {
+        if threads == 0 {
+            return Ok(SlowLane { threads: None });
+        }
+        let mut threads_of = tokio::runtime::Builder::new_multi_thread();
+        let threads_of = threads_of.worker_threads(threads).thread_name("trackway-slow").on_thread_start(give_way);
+        Ok(SlowLane { threads: Some(threads_of.build()?) })
+    }
+
+    /// Drives a call to its end. Dropped, it ends the call: at once where it waits, at the next tick
+    /// where it computes.
+    pub async fn drive<T: Send + 'static>(&self, traveller: &Traveller, mut call: BoxFuture<'static, T>) -> T {
+        let Some(threads) = &self.threads else { return call.await };
+        loop {
+            let ended = poll_fn(|cx| match call.as_mut().poll(cx) {
+                Poll::Ready(end) => Poll::Ready(Some(end)),
+                Poll::Pending if traveller.is_slow() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            if let Some(end) = ended.await {
+                return end;
+            }
+            match AbortOnDrop(threads.spawn(stretch(traveller.clone(), call))).join().await {
+                Stretch::Ended(end) => return end,
+                Stretch::Waits(back) => call = back,
+            }
+        }
+    }
+}
+
+impl Drop for SlowLane {
+    fn drop(&mut self) {
+        // The last owner may be a task, which must not wait for threads.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+/// Turn after turn, until the instance waits for something or ends.
+async fn stretch<T>(traveller: Traveller, call: BoxFuture<'static, T>) -> Stretch<T> {
+    let mut call = Some(call);
+    poll_fn(move |cx| {
+        let Some(mut stretch) = call.take() else { return Poll::Pending };
+        match stretch.as_mut().poll(cx) {
+            Poll::Ready(end) => Poll::Ready(Stretch::Ended(end)),
+            Poll::Pending if !traveller.is_slow() => Poll::Ready(Stretch::Waits(stretch)),
+            Poll::Pending => {
+                call = Some(stretch);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Makes the calling thread give way. Where that is refused, it is as urgent as all others.
+#[allow(unsafe_code, reason = "the system call has no safe form among our dependencies")]
+fn give_way() {
+    // SAFETY: it takes three numbers and touches no memory. On Linux it changes the calling thread only;
+    // elsewhere the whole process, which is why it is not made there.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+    }
+}
+
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self) -> T {
+        match (&mut self.0).await {
+            Ok(value) => value,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The lane is closed, so nobody is left who could want the end.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Whether one instance computes for longer than a turn; its call and its store both know it.
+#[derive(Clone, Default)]
+pub struct Traveller(Arc<AtomicBool>);
+
+impl Traveller {
+    /// A turn is over: gives up the thread once.
+    pub async fn turn(self) {
+        self.0.store(true, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+    }
+
+    /// The instance waits for something, or ended.
+    pub fn leave(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    fn is_slow(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
