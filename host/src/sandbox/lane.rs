@@ -1,16 +1,20 @@
 //! Where guests compute. A call begins on the thread of its caller; one that computes for longer than
-//! a turn goes on in the slow lane, on threads of its own that give way to all others, until it waits
-//! for something or ends. So however many guests loop, no thread that serves others is held for
-//! longer than a turn. Nothing here ends a guest or changes what it computes; an instance is killed by
+//! a few turns goes on in the slow lane, on threads of its own that give way to all others, until it waits
+//! for something or ends. So however many guests loop, a thread that serves others is held for
+//! a moment only. Nothing here ends a guest or changes what it computes; an instance is killed by
 //! dropping the future of its call.
 
 use futures_util::future::BoxFuture;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+
+/// A turn ends at a tick, however short before it began, and a thread may be kept from computing. So
+/// only an instance that used up this many turns and one more is slow, and a short one never is.
+const QUICK_TURNS_MAX: u32 = 3;
 
 /// How much the slow threads give way: a thread of the usual niceness that becomes ready takes the
 /// processor from one of these at once, and has about nine times its share where both compute.
@@ -119,23 +123,23 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// Whether one instance computes for longer than a turn; its call and its store both know it.
+/// How many turns in a row one instance has used up; its call and its store both know it.
 #[derive(Clone, Default)]
-pub struct Traveller(Arc<AtomicBool>);
+pub struct Traveller(Arc<AtomicU32>);
 
 impl Traveller {
     /// A turn is over: gives up the thread once.
     pub async fn turn(self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
     }
 
     /// The instance waits for something, or ended.
     pub fn leave(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.store(0, Ordering::Relaxed);
     }
 
     fn is_slow(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) > QUICK_TURNS_MAX
     }
 }
