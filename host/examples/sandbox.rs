@@ -131,8 +131,14 @@ fn main() -> ExitCode {
 
 async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let options =
-        |compiler| Options { cache: folder.path().to_owned(), key: [1; 32], compiler, slots: SLOTS_DEFAULT, cores: 2 };
+    let options = |compiler| Options {
+        cache: folder.path().to_owned(),
+        key: [1; 32],
+        compiler,
+        slots: SLOTS_DEFAULT,
+        cores: 2,
+        slow_threads: 2,
+    };
     let sandbox = Sandbox::new(options(Compiler::this_binary()?))?;
     for (name, body) in [("nothing", ""), ("`now`", "(drop (call $now))"), ("`call`", CALL)] {
         let admitted = sandbox.admit(wat::parse_str(LOOPER.replace("BODY", body))?.into()).await?;

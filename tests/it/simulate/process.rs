@@ -24,7 +24,14 @@ pub fn sandbox() -> &'static (Arc<Sandbox>, Admitted) {
     static SANDBOX: OnceLock<(Arc<Sandbox>, Admitted)> = OnceLock::new();
     SANDBOX.get_or_init(|| {
         let cache = tempfile::Builder::new().prefix("trackway-code-").tempdir().expect("a temporary folder").keep();
-        let options = sandbox::Options { cache, key: [7; 32], compiler: Compiler::InProcess, slots: 1_000, cores: 64 };
+        let options = sandbox::Options {
+            cache,
+            key: [7; 32],
+            compiler: Compiler::InProcess,
+            slots: 1_000,
+            cores: 2,
+            slow_threads: 0,
+        };
         let sandbox = Sandbox::without_turns(options).expect("the sandbox starts");
         let path = guests().join("chaos.wasm");
         let bytes = std::fs::read(&path)
