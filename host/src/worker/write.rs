@@ -132,19 +132,24 @@ pub(super) async fn write(core: &Core, outgoing: Outgoing) -> Written {
             }
         }
     }
+    // Once its outcome was unknown the frame may come to stand, whatever is said of it later.
+    let mut may_stand = false;
     loop {
         match core.storage.append(append.clone()).await {
             Appended::Durable => return Written::UpTo(end),
             Appended::Fenced => return Written::Fenced,
             Appended::KeyTaken(key) => return Written::KeyTaken(key),
-            Appended::Refused(error) if is_first => return Written::Refused(error),
+            Appended::Refused(error) if is_first && !may_stand => return Written::Refused(error),
             Appended::Refused(error) => {
                 if wait_for_room(core, &append, error).await == Room::GaveUp {
                     return Written::GaveUp;
                 }
             }
             Appended::Missed(items) => name_unread(core, &mut append, &mut entries, &items),
-            Appended::Unknown => core.clock.sleep_until(core.clock.now() + TRY_AGAIN_AFTER).await,
+            Appended::Unknown => {
+                may_stand = true;
+                core.clock.sleep_until(core.clock.now() + TRY_AGAIN_AFTER).await;
+            }
         }
     }
 }

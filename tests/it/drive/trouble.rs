@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{Kind, Status};
-use trackway_storage::{Faults, MemoryStorage};
+use trackway_storage::{Faults, MemoryStorage, RunQuery, Storage};
 
-use crate::rig::{Rig, in_virtual_time};
+use crate::rig::{Rig, TENANT, in_virtual_time};
 
 /// Enough for each kind of fault to meet each kind of frame; more are a matter of a longer run.
 const SEEDS: u64 = 25;
@@ -84,4 +84,41 @@ fn no_head_says_more_than_the_journal_holds() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
+}
+
+#[test]
+fn a_start_is_refused_only_if_it_will_never_stand() {
+    let refused: usize = (0..SEEDS).map(starts_refused).sum();
+    assert!(refused > 0, "no start was refused");
+}
+
+/// How many of some starts were refused, on storage that is full now and then and does not always say
+/// what became of an append.
+fn starts_refused(seed: u64) -> usize {
+    let mut refused = 0;
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("sleeper").await;
+        let faults = Faults { refused_permille: 300, unknown_late_permille: 500, ..Faults::default() };
+        let storage = Arc::new(MemoryStorage::with_faults(seed, Faults::default()));
+        for record in rig.storage.components(TENANT).await.expect("read") {
+            let bytes = rig.storage.component_bytes(TENANT, record.digest).await.expect("read").expect("stored");
+            storage.put_component(TENANT, record, bytes).await.expect("stored");
+        }
+        for deployment in rig.storage.deployments(TENANT).await.expect("read") {
+            storage.put_deployment(TENANT, deployment).await.expect("stored");
+        }
+        let rig = Rig::on(Arc::new(storage.crash_into(faults)), Arc::default(), Duration::from_secs(3)).await;
+        let mut started = 0;
+        for _ in 0..8 {
+            match rig.start_keyed("sleeper", "sleeps", "1", None).await {
+                Ok(_) => started += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let stand = rig.storage.heads(TENANT, RunQuery { limit: 100, ..RunQuery::default() }).await.expect("read");
+        assert_eq!(stand.len(), started, "seed {seed}: {refused} were refused");
+    });
+    refused
 }
