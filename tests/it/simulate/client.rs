@@ -79,7 +79,8 @@ impl Client {
                     self.ledger.lock().starts.entry(tag).or_default().push(Told::Started(answer.run));
                     return RunKey { tenant: TenantId::DEFAULT, run: answer.run };
                 }
-                Some(Err(error)) if error.code == Code::DiskFull => {
+                // Under a key it is asked for again, and may be there for that.
+                Some(Err(error)) if error.code == Code::DiskFull && !self.wanted.is_keyed => {
                     self.ledger.note(format!("client: {tag} was refused for good"));
                     self.ledger.lock().starts.entry(tag).or_default().push(Told::RefusedForGood);
                 }

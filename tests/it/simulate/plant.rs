@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, Timestamp};
+use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, StepId, Timestamp};
 use trackway_storage::{
     Append, Appended, InboxItem, MemoryStorage, Owner, RunKey, Snapshot, Storage, StorageError, StorageErrorKind,
     StoredFrame,
@@ -41,7 +41,7 @@ pub enum Bug {
 }
 
 /// How late an item is seen by [`Bug::TimerBeforeInbox`].
-const UNSEEN_FOR: Duration = Duration::from_millis(60);
+const UNSEEN_FOR: Duration = Duration::from_millis(400);
 
 pub struct Plant {
     bug: Bug,
@@ -212,13 +212,40 @@ fn behind_the_last(store: &MemoryStorage, append: Append) -> Append {
     Append { position, previous: Some(last.id), frame: Frame::encode(&entries).into(), ..append }
 }
 
-/// The first two answers in the frame change places; their times stay where they were.
+/// Two answers in the frame change places, where both could have come first; their times stay.
 fn swap_answers(append: &mut Append) {
     let Ok(mut frame) = Frame::decode(&append.frame) else { return };
-    let is_answer = |kind: &Kind| matches!(kind, Kind::Answered(_));
-    let mut answers = frame.entries.iter().enumerate().filter(|(_, entry)| is_answer(&entry.kind));
-    let (Some((one, _)), Some((other, _))) = (answers.next(), answers.next()) else { return };
+    let answers: Vec<(usize, StepId)> = frame
+        .entries
+        .iter()
+        .enumerate()
+        .filter_map(|(place, entry)| match &entry.kind {
+            Kind::Answered(answered) => Some((place, answered.step)),
+            _ => None,
+        })
+        .collect();
+    let could_swap = |pair: &&[(usize, StepId)]| {
+        let [(one, _), (other, step)] = **pair else { return false };
+        frame.entries[one + 1..other].iter().all(|entry| step_of(&entry.kind) != Some(step))
+    };
+    let Some([(one, _), (other, _)]) = answers.windows(2).find(could_swap) else { return };
+    let (one, other) = (*one, *other);
     let kind = frame.entries[one].kind.clone();
     frame.entries[one].kind = std::mem::replace(&mut frame.entries[other].kind, kind);
     append.frame = Frame::encode(&frame.entries).into();
+}
+
+fn step_of(kind: &Kind) -> Option<StepId> {
+    match kind {
+        Kind::Asked(asked) => Some(asked.step),
+        Kind::AttemptStarted(begun) => Some(begun.step),
+        Kind::AttemptResumed(resumed) => Some(resumed.step),
+        Kind::EffectAsked(asked) => Some(asked.step),
+        Kind::EffectAnswered(answered) => Some(answered.step),
+        Kind::Failed(failed) => Some(failed.step),
+        Kind::Answered(answered) => Some(answered.step),
+        Kind::Forgotten(forgotten) => Some(forgotten.step),
+        Kind::StepCancelAsked(asked) => Some(asked.step),
+        Kind::Started(_) | Kind::Claimed(_) | Kind::CancelReceived(_) | Kind::Finished(_) => None,
+    }
 }

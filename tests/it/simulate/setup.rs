@@ -113,7 +113,7 @@ impl Setup {
 impl Wanted {
     fn draw(dice: &mut Dice, nth: u64) -> Wanted {
         let name = format!("run-{nth}");
-        let cancels = if dice.chance(25) { dice.within(1..=2) } else { 0 };
+        let cancels = if dice.chance(35) { dice.within(1..=2) } else { 0 };
         Wanted {
             plan: Plan::draw(dice, name.clone()),
             name,
@@ -153,9 +153,10 @@ fn draw_wait(dice: &mut Dice) -> Duration {
 fn draw_faults(dice: &mut Dice) -> Faults {
     let mut permille = |max: u64| if dice.chance(50) { dice.within(1..=max) as u16 } else { 0 };
     let (stands, lost, late, crash) = (permille(150), permille(150), permille(150), permille(1_000));
+    let refused = if dice.chance(25) { dice.within(1..=60) as u16 } else { 0 };
     let delay_ms = *dice.one_of(&[0, 0, 1, 5, 20, 60]);
     Faults {
-        refused_permille: 0,
+        refused_permille: refused,
         unknown_stands_permille: stands,
         unknown_lost_permille: lost,
         unknown_late_permille: late,

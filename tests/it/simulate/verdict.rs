@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use trackway::host::is_settled;
 use trackway::worker::EndCheck;
-use trackway_replay::{End, Entry, Frame, Kind, Position, RunState, Status, Value};
+use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunState, Status, Value};
 use trackway_storage::{RunKey, Storage};
 
 use super::journal::{self, Journal};
@@ -19,10 +20,10 @@ const IN_TIME_SLACK: Duration = Duration::from_millis(20);
 /// Whether no run goes on by itself any more.
 pub fn all_settled(process: &Process) -> bool {
     let store = &process.door.store;
-    store
-        .standing_runs()
-        .into_iter()
-        .all(|run| store.standing_head(run).is_some_and(|head| trackway::host::is_settled(&head)))
+    // A stuck run goes on by what comes into its inbox.
+    let is_quiet = |head: &Head, run| head.status.has_ended() || store.standing_inbox(run) == 0;
+    let is_settled = |run| store.standing_head(run).is_some_and(|head| is_settled(&head) && is_quiet(&head, run));
+    store.standing_runs().into_iter().all(is_settled)
 }
 
 /// Notes what is broken.

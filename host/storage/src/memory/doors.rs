@@ -8,58 +8,69 @@ use crate::RunKey;
 use crate::desk::Desk;
 
 #[derive(Default)]
-pub(super) struct Doors(Vec<(Epoch, Arc<Desk>)>);
+pub(super) struct Doors {
+    open: Vec<(Epoch, Arc<Desk>)>,
+    /// Of the last that was opened, also when it is closed by now: no older one claims again.
+    newest: Epoch,
+}
 
 impl Doors {
     pub fn open(&mut self, epoch: Epoch, desk: Arc<Desk>) {
-        self.0.iter().for_each(|(_, older)| older.resign());
-        self.0.push((epoch, desk));
+        self.open.iter().for_each(|(_, older)| older.resign());
+        self.open.push((epoch, desk));
+        self.newest = epoch;
     }
 
     pub fn close(&mut self, epoch: Epoch) {
-        self.0.retain(|(open, _)| *open != epoch);
+        self.open.retain(|(open, _)| *open != epoch);
+    }
+
+    pub fn close_all(&mut self) {
+        self.open.clear();
     }
 
     pub fn is_open(&self, epoch: Epoch) -> bool {
-        self.0.iter().any(|(open, _)| *open == epoch)
+        self.open.iter().any(|(open, _)| *open == epoch)
     }
 
     pub fn is_newest(&self, epoch: Epoch) -> bool {
-        self.0.last().is_some_and(|(newest, _)| *newest == epoch)
+        self.newest == epoch
+    }
+
+    fn newest(&self) -> impl Iterator<Item = &Desk> {
+        self.open.iter().filter(|(epoch, _)| self.is_newest(*epoch)).map(|(_, desk)| &**desk)
+    }
+
+    fn older(&self) -> impl Iterator<Item = &Desk> {
+        self.open.iter().filter(|(epoch, _)| !self.is_newest(*epoch)).map(|(_, desk)| &**desk)
     }
 
     pub fn own(&self, run: RunKey, epoch: Epoch) {
-        self.0.iter().filter(|(open, _)| *open == epoch).for_each(|(_, desk)| desk.own(run));
+        self.open.iter().filter(|(open, _)| *open == epoch).for_each(|(_, desk)| desk.own(run));
     }
 
     /// Nobody owns the run any more, and there is something to do.
     pub fn ready(&self, run: RunKey) {
-        if let Some(((_, newest), older)) = self.0.split_last() {
-            older.iter().for_each(|(_, desk)| desk.end(run));
-            newest.ready(run);
-        }
+        self.older().for_each(|desk| desk.end(run));
+        self.newest().for_each(|desk| desk.ready(run));
     }
 
     pub fn park(&self, run: RunKey, due: Option<Timestamp>) {
-        self.0.iter().for_each(|(_, desk)| desk.park(run, due));
+        self.open.iter().for_each(|(_, desk)| desk.park(run, due));
     }
 
     pub fn stick(&self, run: RunKey, due: Option<Timestamp>) {
-        if let Some(((_, newest), older)) = self.0.split_last() {
-            older.iter().for_each(|(_, desk)| desk.end(run));
-            newest.stick(run, due);
-        }
+        self.older().for_each(|desk| desk.end(run));
+        self.newest().for_each(|desk| desk.stick(run, due));
     }
 
     pub fn end(&self, run: RunKey) {
-        self.0.iter().for_each(|(_, desk)| desk.end(run));
+        self.open.iter().for_each(|(_, desk)| desk.end(run));
     }
 
     /// Something is in the run's inbox. The newest claims it if it does not own it.
     pub fn knock(&self, run: RunKey) {
-        if let Some(((_, newest), older)) = self.0.split_last() {
-            older.iter().filter(|(_, desk)| desk.owns(run)).for_each(|(_, desk)| desk.knock(run));
-            newest.knock(run);
-        }
+        self.older().filter(|desk| desk.owns(run)).for_each(|desk| desk.knock(run));
+        self.newest().for_each(|desk| desk.knock(run));
     }
 }

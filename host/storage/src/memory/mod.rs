@@ -148,7 +148,7 @@ impl MemoryStorage {
         let mut inner = self.shared.lock();
         inner.late.clear();
         inner.in_flight.clear();
-        inner.doors = Doors::default();
+        inner.doors.close_all();
         inner.state = snapshot.0;
         drop(inner);
         self.shared.watches.all();
@@ -162,6 +162,11 @@ impl MemoryStorage {
     /// The head that stands now.
     pub fn standing_head(&self, run: RunKey) -> Option<Head> {
         self.shared.lock().state.runs.get(&run).and_then(|run| run.head.clone())
+    }
+
+    /// How many items nobody has read yet.
+    pub fn standing_inbox(&self, run: RunKey) -> usize {
+        self.shared.lock().state.runs.get(&run).map_or(0, |run| run.inbox.len())
     }
 
     /// Every run that stands now.
