@@ -12,6 +12,9 @@ use crate::{foreign, guests, setup, tree};
 /// By this beginning of a line a test says that it could not do what it promises on this machine.
 const NOT_RUN: &str = "NOT RUN";
 
+/// Tests that compare how long things take: beside others they would measure those.
+const ALONE: &str = "typed::fair::";
+
 #[derive(Default)]
 struct Tally {
     passed: u64,
@@ -39,11 +42,14 @@ pub fn check() -> Result<()> {
     if can_test {
         let mut all = cargo("test");
         all.args(["--workspace", "--no-fail-fast"]);
-        tally.tests("tests", all);
+        tally.tests("tests", all, &["--skip", ALONE]);
+        let mut alone = cargo("test");
+        alone.args(["--workspace", "--test", "it"]);
+        tally.tests("tests that need the machine to themselves", alone, &["--test-threads=1", ALONE]);
     }
     // Guests of the tests have no tests of their own; examples do, as whoever copies one finds.
     for (workspace, command) in guests::native("test").into_iter().filter(|(name, _)| name.starts_with("examples/")) {
-        tally.tests(&format!("tests in {workspace}"), command);
+        tally.tests(&format!("tests in {workspace}"), command, &[]);
     }
     tally.summary();
     println!("    in all: {}", seconds(begun.elapsed()));
@@ -106,8 +112,8 @@ fn guests_look_good(tally: &mut Tally) {
 
 /// Runs tests. Their output passes through, but for what passing tests print: of that only what they
 /// say they could not do is kept.
-fn tests(mut command: Command) -> Result<Report> {
-    command.args(["--", "--show-output"]);
+fn tests(mut command: Command, which: &[&str]) -> Result<Report> {
+    command.args(["--", "--show-output"]).args(which);
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let stdout = child.stdout.take().expect("piped just above");
     let mut report = Report::default();
@@ -176,9 +182,9 @@ impl Tally {
         }
     }
 
-    fn tests(&mut self, what: &str, command: Command) {
+    fn tests(&mut self, what: &str, command: Command, which: &[&str]) {
         say(what);
-        match tests(command) {
+        match tests(command, which) {
             Ok(report) => {
                 self.passed += report.passed;
                 self.failed += report.failed;
