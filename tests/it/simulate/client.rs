@@ -5,18 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use trackway::Code;
 use trackway::effects::Clock;
-use trackway::worker::{Start, StartKeyRequest};
-use trackway_replay::{Digest, Frame, MessageId, Position, Status, TenantId};
+use trackway::host::StartRequest;
+use trackway_replay::{MessageId, Position, Status, TenantId};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use super::dice::Dice;
 use super::ledger::{Cancelled, Ledger, Promise, Told};
-use super::process::{Process, sandbox};
+use super::process::Process;
 use super::setup::Wanted;
+use super::token::tokens;
 
 /// How long a client waits for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 const AGAIN_AFTER: Duration = Duration::from_millis(25);
+/// How often a client that follows a run looks at its trace and its log, too.
+const LOOKED_AT_PERCENT: u64 = 30;
 /// Tries of one cancel.
 const CANCELS_MAX: u32 = 10;
 
@@ -63,16 +66,13 @@ impl Client {
             let mut plan = self.wanted.plan.clone();
             plan.tag.clone_from(&tag);
             let input: Arc<str> = serde_json::to_string(&plan).expect("a plan is JSON").into();
-            let key = StartKeyRequest { key: tag.as_str().into(), request: Digest::of(input.as_bytes()) };
-            let start = Start {
-                workflow: "chaos".into(),
-                deployment: "chaos".into(),
-                component: sandbox().1.digest,
-                input,
-                key: self.wanted.is_keyed.then_some(key),
+            let start = StartRequest {
+                workflow: "chaos/chaos".into(),
+                input: Some(input),
+                idempotency_key: self.wanted.is_keyed.then(|| tag.clone()),
             };
             let process = self.serving.get();
-            let answer = process.ask(PATIENCE, process.worker.start(TenantId::DEFAULT, start)).await;
+            let answer = process.ask(PATIENCE, process.host.start(start)).await;
             match answer {
                 Some(Ok(answer)) => {
                     self.ledger.note(format!("client: {tag} is {} (existing: {})", answer.run, answer.existing));
@@ -133,22 +133,26 @@ impl Follow<'_> {
         let mut idle: u64 = 0;
         loop {
             let process = self.serving.get();
-            let frames = process.ask(PATIENCE, process.door.frames(self.run, known, usize::MAX)).await;
             let before = known;
-            for frame in frames.and_then(Result::ok).unwrap_or_default() {
-                match Frame::decode(&frame.frame) {
-                    Ok(frame) => frame.entries.into_iter().for_each(|entry| {
-                        known = known.max(entry.position.plus(1));
-                        self.saw(entry);
-                    }),
-                    Err(error) => self.ledger.broken(Promise::OneOrder, format!("run {}: {error}", self.run.run)),
+            match process.ask(PATIENCE, process.host.entries(self.run.run, known)).await {
+                Some(Ok(entries)) => entries.into_iter().for_each(|entry| {
+                    known = known.max(entry.position.plus(1));
+                    self.saw(entry);
+                }),
+                Some(Err(error)) if error.code == Code::JournalUnreadable => {
+                    self.ledger.broken(Promise::OneOrder, error.to_string());
                 }
+                Some(Err(_)) | None => {}
             }
-            let head = process.ask(PATIENCE, process.door.head(self.run)).await.and_then(Result::ok).flatten();
+            if self.dice.chance(LOOKED_AT_PERCENT) {
+                self.look_at(&process).await;
+            }
+            let head = process.ask(PATIENCE, process.host.head(self.run.run)).await.and_then(Result::ok);
             let status = head.map(|head| head.status);
             if let Some(status) = status.filter(|status| status.has_ended()) {
                 self.ledger.note(format!("client: {} is {}", self.run.run, status.name()));
                 self.ledger.lock().ends_seen.entry(self.run).or_insert(status);
+                self.look_at(&process).await;
                 return;
             }
             // Nothing goes on by itself there.
@@ -160,6 +164,26 @@ impl Follow<'_> {
             let grown = process.ask(Duration::from_millis(pause_ms), process.door.grown(self.run, known)).await;
             if grown.is_none() {
                 tokio::time::sleep(Duration::from_millis(self.dice.within(1..=20))).await;
+            }
+        }
+    }
+
+    /// Reads trace and log.
+    async fn look_at(&self, process: &Process) {
+        if let Some(Ok(growth)) = process.ask(PATIENCE, process.host.trace(self.run.run)).await {
+            let text = serde_json::to_string(&growth.trace).expect("a trace is JSON");
+            let shown = tokens(&text).map(|token| (self.run, token.to_owned()));
+            self.ledger.lock().shown.extend(shown);
+        }
+        let Some(Ok(lines)) = process.ask(PATIENCE, process.host.logs(self.run.run, None, usize::MAX)).await else {
+            return;
+        };
+        for line in lines {
+            let place = (self.run, line.key);
+            let before = self.ledger.lock().lines_seen.insert(place, line.message.clone());
+            if before.as_ref().is_some_and(|before| *before != line.message) {
+                let what = format!("{place:?}: a client saw the line {before:?}, and later {}", line.message);
+                self.ledger.broken(Promise::NothingLeaks, what);
             }
         }
     }

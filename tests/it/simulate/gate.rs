@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// More polls without any time passing: it goes round in circles.
-const POLLS_AT_ONCE_MAX: u64 = 200_000;
+const POLLS_AT_ONCE_MAX: u64 = 20_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {

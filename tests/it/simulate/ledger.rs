@@ -1,12 +1,12 @@
 //! What happened in a simulation and what was promised in it: the history in order, and what the
 //! verdict is given by. It must never change what happens.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use trackway_replay::{Digest, Entry, Epoch, FrameId, MessageId, Position, RunId, Status, Timestamp};
-use trackway_storage::RunKey;
+use trackway_storage::{LogKey, RunKey};
 
 /// What a simulation holds the host to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,10 @@ pub struct Records {
     pub frames: Vec<Acknowledged>,
     /// Entries that clients read, by their place.
     pub seen: BTreeMap<(RunKey, Position), Entry>,
+    /// Log lines that clients read.
+    pub lines_seen: BTreeMap<(RunKey, LogKey), Arc<str>>,
+    /// Tokens in the traces that clients read.
+    pub shown: BTreeSet<(RunKey, String)>,
     /// Ends that clients read.
     pub ends_seen: BTreeMap<RunKey, Status>,
 }

@@ -1,4 +1,4 @@
-//! One process of a simulation: a worker with its own clock and way to the store. It can be paused, and
+//! One process of a simulation: a host with its own clock and way to the store. It can be paused, and
 //! dies as a whole.
 
 use futures_util::future::BoxFuture;
@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use trackway::effects::{Clock, Randomness};
+use trackway::host::{Host, HostParts};
 use trackway::sandbox::{self, Admitted, Compiler, Sandbox};
-use trackway::worker::{Options, Parts, Spawner, Worker};
+use trackway::worker::{Options, Spawner};
 use trackway_replay::{Digest, Epoch};
 use trackway_storage::{MemoryStorage, Storage};
 
@@ -73,7 +74,7 @@ impl Spawner for Tasks {
 pub struct Process {
     pub gate: Arc<Gate>,
     pub door: Arc<Door>,
-    pub worker: Arc<Worker>,
+    pub host: Arc<Host>,
     pub clock: SimulatedClock,
     tasks: Arc<Tasks>,
 }
@@ -97,16 +98,16 @@ impl Process {
         let gate = Gate::new();
         let tasks = Arc::new(Tasks { gate: gate.clone(), tasks: Mutex::default() });
         let door = Arc::new(Door { store: store.clone(), ledger, plant });
-        let worker = Worker::spawn(Parts {
+        let host = Host::from_parts(HostParts {
             storage: door.clone(),
             sandbox: sandbox().0.clone(),
             effects: Arc::new(Reach { world, store }),
             clock: Arc::new(clock.clone()) as Arc<dyn Clock>,
             randomness: Arc::new(Counting { seed, process, nth: AtomicU64::new(0) }),
             spawner: tasks.clone(),
-            options: Options { name: worker_name(process), ..options },
+            worker: Options { name: worker_name(process), ..options },
         });
-        Arc::new(Process { gate, door, worker, clock, tasks })
+        Arc::new(Process { gate, door, host, clock, tasks })
     }
 
     pub fn epoch(&self) -> Epoch {

@@ -147,7 +147,7 @@ impl Stage {
             }
             Upheaval::Stop { grace } => {
                 let patience = grace + Duration::from_secs(60);
-                let _ = process.ask(patience, process.worker.drain(grace)).await;
+                let _ = process.ask(patience, process.host.drain(grace)).await;
                 self.replace().await;
             }
             Upheaval::Pause { lasting } => {

@@ -2,11 +2,12 @@
 //! anybody was told or saw.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use trackway::host::is_settled;
 use trackway::worker::EndCheck;
 use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunState, Status, Value};
-use trackway_storage::{RunKey, Storage};
+use trackway_storage::{LogKey, RunKey, Storage};
 
 use super::journal::{self, Journal};
 use super::ledger::{Promise, Told};
@@ -95,7 +96,7 @@ async fn ends(stage: &Stage, process: &Process, journal: &Journal) {
     if RunState::of(&journal.entries).is_err() {
         return;
     }
-    match process.worker.replay(run, None).await {
+    match process.host.replay(run.run, None).await {
         Ok(report) if report.end == EndCheck::Diverged || report.divergence.is_some() => {
             stage.ledger.broken(Promise::Replays, format!("run {}: {:?}", run.run, report.divergence));
         }
@@ -153,9 +154,9 @@ fn acknowledged(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
 /// Everything that clients and the world hold stands in the final journals.
 async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Journal>) {
     let broken = |what: String| stage.ledger.broken(Promise::NothingLeaks, what);
-    let (seen, ends_seen) = {
+    let (seen, ends_seen, lines_seen, shown) = {
         let records = stage.ledger.lock();
-        (records.seen.clone(), records.ends_seen.clone())
+        (records.seen.clone(), records.ends_seen.clone(), records.lines_seen.clone(), records.shown.clone())
     };
     for ((run, position), entry) in seen {
         let there = journals.get(&run).and_then(|journal| journal.entries.get(position.0 as usize));
@@ -201,6 +202,20 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
     for (token, places) in answered.iter().filter(|(_, places)| places.len() > 1) {
         stage.ledger.broken(Promise::NotTwice, format!("the answer {token} was given at {places:?}"));
     }
+    let mut lines: BTreeMap<(RunKey, LogKey), Arc<str>> = BTreeMap::new();
+    for run in journals.keys() {
+        let of_run = process.door.store.logs(*run, None, usize::MAX).await.unwrap_or_default();
+        lines.extend(of_run.into_iter().map(|line| ((*run, line.key), line.message)));
+    }
+    for (place, line) in &lines {
+        held.extend(tokens(line).map(|token| (token.to_owned(), format!("the log at {place:?}"))));
+    }
+    for (place, line) in lines_seen {
+        if lines.get(&place) != Some(&line) {
+            broken(format!("{place:?}: a client saw the line {line}, there is {:?}", lines.get(&place)));
+        }
+    }
+    held.extend(shown.into_iter().map(|(run, token)| (token, format!("a trace of {}", run.run))));
     held.extend(stage.world.told().into_iter().map(|(run, token)| (token, format!("the world, by {run}"))));
     for (token, who) in held {
         if !answered.contains_key(&token) {

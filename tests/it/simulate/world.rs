@@ -139,7 +139,7 @@ impl Effects for Reach {
             return Box::pin(async { Err(Failure::permanent("BAD_URL", "nobody lives there")) });
         };
         self.judge(&asking);
-        let (status, delay, body) = self.world.lock().answer(&asking);
+        let (status, delay, body, pad) = self.world.lock().answer(&asking);
         let line = format!("world {} {}.{} -> {status} {body} {delay:?}", asking.run, asking.step, asking.attempt);
         self.world.ledger.note(line);
         Box::pin(async move {
@@ -147,13 +147,14 @@ impl Effects for Reach {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => std::future::pending().await,
             }
-            Ok(serde_json::json!({ "status": status, "headers": [], "body": body, "tries": [] }).to_string())
+            let headers = [["x-pad", &"x".repeat(pad)]];
+            Ok(serde_json::json!({ "status": status, "headers": headers, "body": body, "tries": [] }).to_string())
         })
     }
 }
 
 impl State {
-    fn answer(&mut self, asking: &Asking) -> (u16, Option<Duration>, String) {
+    fn answer(&mut self, asking: &Asking) -> (u16, Option<Duration>, String, usize) {
         self.requests += 1;
         self.answers += 1;
         let mut body = format!("~e{:x}~", self.answers);
@@ -175,6 +176,8 @@ impl State {
         let delay_ms = if self.dice.chance(self.manners.slow) { self.dice.within(500..=30_000) } else { delay_ms };
         let is_silent = self.dice.chance(self.manners.silent);
         let status = if self.dice.chance(self.manners.failing) { 500 } else { 200 };
-        (status, (!is_silent).then(|| Duration::from_millis(delay_ms)), body)
+        // Larger ones stand beside the journal.
+        let pad = if self.dice.chance(15) { self.dice.within(400..=8_000) as usize } else { 0 };
+        (status, (!is_silent).then(|| Duration::from_millis(delay_ms)), body, pad)
     }
 }

@@ -86,6 +86,8 @@ impl Doer {
     fn took(&self, answer: Result<Vec<String>, Failure>, is_ours: bool) -> Result<Json, Failure> {
         match answer {
             Ok(tokens) => {
+                let shown = tokens.iter().filter(|token| token.starts_with('~'));
+                self.ctx.log().info(format_args!("took {}", shown.cloned().collect::<Vec<_>>().join(" ")));
                 let mut told = self.told.borrow_mut();
                 // The world may have added what it heard from another run.
                 let own = tokens.iter().filter_map(|token| token.split(' ').next());
@@ -173,7 +175,11 @@ async fn work_on(ctx: FnCtx, work: Work) -> Result<Vec<String>, Failure> {
         let (run, step, attempt) = (ctx.run_id(), ctx.step(), ctx.attempt());
         format!("http://world.test/{run}/{step}/{attempt}/{number}?told={}", work.told.join(","))
     };
-    let given = async |request: http::RequestBuilder| request.send().await?.error_for_status()?.text();
+    let given = async |request: http::RequestBuilder| {
+        let text = request.send().await?.error_for_status()?.text()?;
+        ctx.log().info(format_args!("got {text}"));
+        Ok::<String, Failure>(text)
+    };
     for effect in &work.effects {
         match effect {
             Effect::Get => tokens.push(given(http::get(url())).await?),
