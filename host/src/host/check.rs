@@ -340,3 +340,6 @@ pub(super) fn apply(state: &mut Option<RunState>, entry: &Entry) -> Result<(), S
         None => RunState::new(entry).map(|first| *state = Some(first)).map_err(|error| error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

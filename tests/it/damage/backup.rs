@@ -1,5 +1,6 @@
 //! Copies of a store: taken while the host works, whole or refused, and good for going on.
 
+use futures_util::future::join_all;
 use serde_json::json;
 use std::path::Path;
 use trackway::api::model;
@@ -12,6 +13,8 @@ use crate::world::{Asked, Reply, World};
 
 /// Cut off at so many places, and with so many single bits changed.
 const CUTS: u64 = 24;
+/// Each with a run at a time, while the backup is made.
+const CLIENTS: u32 = 6;
 
 async fn start_with_key(server: &Server, key: &str, workflow: &str, input: serde_json::Value) -> model::Started {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -49,19 +52,25 @@ async fn a_backup_of_a_busy_host_restores_to_one_that_goes_on() {
     }
 
     // Others begin and end all the while.
-    let load = async {
+    let load = join_all((0..CLIENTS).map(async |client| {
         loop {
-            let run = server.run("parallel/chain", &json!({ "n": 30 })).await;
+            let run = match client % 2 {
+                0 => server.run("parallel/chain", &json!({ "n": 30 })).await,
+                _ => server.run("sleeper/naps", &json!([1, 2, 3])).await,
+            };
             server.wait(run).await;
         }
-    };
+    }));
     let file = folder.path().join("copy.trackway").display().to_string();
     let backup = async {
         for _ in 0..3 {
             trackway(folder.path(), Some(&server), &["backup", &file]).await.expect(0);
+            // What changes while one looks is no flaw.
+            let data = folder.path().join("data").display().to_string();
+            trackway(folder.path(), Some(&server), &["doctor", "--deep", "--data", &data]).await.expect(0);
         }
     };
-    tokio::select! { () = backup => {}, () = load => {} }
+    tokio::select! { () = backup => {}, _ = load => {} }
     let asked = world.log().len();
     server.kill().await;
 

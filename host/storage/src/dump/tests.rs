@@ -79,6 +79,15 @@ async fn a_single_bit_anywhere_is_noticed() {
     }
 }
 
+/// Whatever is changed: what was written once can be read for ever.
+#[tokio::test]
+async fn dumps_of_the_first_version_stay_readable() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/dump/v1.trackway");
+    let old = std::fs::read(path).expect("it is checked in");
+    let fresh = records(&dumped().await).expect("it is whole");
+    assert_eq!(records(&old).expect("it can be read")[..fresh.len() - 1], fresh[..fresh.len() - 1]);
+}
+
 #[tokio::test]
 async fn a_newer_dump_is_known_as_such() {
     let mut bytes = dumped().await;
