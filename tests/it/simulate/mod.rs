@@ -74,13 +74,18 @@ impl Seeds {
 struct Tally {
     passed: u64,
     failed: u64,
-    requests: u64,
+    effects: u64,
+    frames: u64,
+    processes: u64,
     met: BTreeSet<&'static str>,
 }
 
 impl Tally {
     fn add(&mut self, seed: u64, outcome: &Outcome, lines_max: usize) {
-        self.requests += outcome.requests;
+        let with = |words| outcome.history.iter().filter(|line| line.ends_with(words)).count() as u64;
+        self.effects += outcome.requests;
+        self.frames += with(": Durable");
+        self.processes += with(" begins");
         let is_met = |words: &&str| outcome.history.iter().any(|line| line.contains(words));
         let missing: Vec<&str> = MET.into_iter().filter(|words| !self.met.contains(words)).collect();
         self.met.extend(missing.into_iter().filter(is_met));
@@ -117,8 +122,10 @@ fn every_promise_holds_whatever_goes_wrong() {
             });
         }
     });
-    let Tally { passed, failed, requests, met } = tally.into_inner().expect("no thread panics while it counts");
-    println!("{requests} effects in {:.1} s", begun.elapsed().as_secs_f64());
+    let Tally { passed, failed, effects, frames, processes, met } =
+        tally.into_inner().expect("no thread panics while it counts");
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{processes} processes, {frames} frames, {effects} effects in {seconds:.1} s");
     proof::checked("seeds", passed, failed);
     assert_eq!(failed, 0, "of {} seeds", passed + failed);
     if passed >= SEEDS {

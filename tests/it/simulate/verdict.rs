@@ -97,10 +97,17 @@ async fn ends(stage: &Stage, process: &Process, journal: &Journal) {
         return;
     }
     match process.host.replay(run.run, None).await {
-        Ok(report) if report.end == EndCheck::Diverged || report.divergence.is_some() => {
-            stage.ledger.broken(Promise::Replays, format!("run {}: {:?}", run.run, report.divergence));
+        Ok(report) => {
+            // What the workflow itself came to has to be proved to the end.
+            let is_whole = match journal.entries.last().map(|entry| &entry.kind) {
+                Some(Kind::Finished(finished)) if finished.fingerprint.is_some() => report.end == EndCheck::Identical,
+                _ => report.end != EndCheck::Diverged,
+            };
+            if !is_whole || report.divergence.is_some() {
+                let what = format!("run {}: {:?}, {:?}", run.run, report.end, report.divergence);
+                stage.ledger.broken(Promise::Replays, what);
+            }
         }
-        Ok(_) => {}
         Err(error) => stage.ledger.broken(Promise::Replays, format!("run {}: {error}", run.run)),
     }
 }
