@@ -51,7 +51,7 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
     let mut run: Option<RunCheck> = None;
     let mut component_digests = BTreeSet::new();
     let mut keys = Vec::new();
-    while let Some((record, data)) = reader.next().map_err(|error| naming(file, error))? {
+    while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
             Record::Begin { taken, epoch, program } => {
                 backup.taken = taken;

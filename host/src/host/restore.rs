@@ -74,7 +74,7 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
     let mut reader = open(file)?;
     let tenant = TenantId::DEFAULT;
     let mut run: Option<Restoring> = None;
-    while let Some((record, data)) = reader.next().map_err(|error| naming(file, error))? {
+    while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
             Record::Component(record) => storage.put_component(tenant, record, data).await?,
             Record::Deployment(deployment) => {

@@ -80,7 +80,7 @@ impl Given {
                 run: RUN,
                 position,
                 entries,
-                previous: (number > 0).then(|| FrameId(number as u128)),
+                previous: (number > 0).then_some(FrameId(number as u128)),
                 id: FrameId(number as u128 + 1),
                 frame: frame.into(),
                 rows: if number == last { self.rows.clone() } else { Rows::default() },

@@ -43,7 +43,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// As [`Reader::new`]. After an error there is nothing more to be had.
-    pub fn next(&mut self) -> Result<Option<(Record, Bytes)>, StorageError> {
+    pub fn read(&mut self) -> Result<Option<(Record, Bytes)>, StorageError> {
         if self.has_ended {
             return self.nothing_follows();
         }

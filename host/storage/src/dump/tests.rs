@@ -42,7 +42,7 @@ async fn dumped() -> Vec<u8> {
 fn records(bytes: &[u8]) -> Result<Vec<(Record, Bytes)>, StorageError> {
     let mut reader = Reader::new(bytes)?;
     let mut records = Vec::new();
-    while let Some(record) = reader.next()? {
+    while let Some(record) = reader.read()? {
         records.push(record);
     }
     Ok(records)
