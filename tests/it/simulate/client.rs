@@ -6,7 +6,8 @@ use std::time::Duration;
 use trackway::Code;
 use trackway::effects::Clock;
 use trackway::host::StartRequest;
-use trackway_replay::{MessageId, Position, Status, TenantId};
+use trackway::worker::StartAnswer;
+use trackway_replay::{MessageId, Position, RunId, Status, TenantId};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use super::dice::Dice;
@@ -72,24 +73,44 @@ impl Client {
                 idempotency_key: self.wanted.is_keyed.then(|| tag.clone()),
             };
             let process = self.serving.get();
-            let answer = process.ask(PATIENCE, process.host.start(start)).await;
-            match answer {
-                Some(Ok(answer)) => {
-                    self.ledger.note(format!("client: {tag} is {} (existing: {})", answer.run, answer.existing));
-                    self.ledger.lock().starts.entry(tag).or_default().push(Told::Started(answer.run));
-                    return RunKey { tenant: TenantId::DEFAULT, run: answer.run };
-                }
-                // Under a key it is asked for again, and may be there for that.
-                Some(Err(error)) if error.code == Code::DiskFull && !self.wanted.is_keyed => {
-                    self.ledger.note(format!("client: {tag} was refused for good"));
-                    self.ledger.lock().starts.entry(tag).or_default().push(Told::RefusedForGood);
-                }
-                Some(Err(error)) => self.ledger.note(format!("client: {tag}: {error}")),
-                None => self.ledger.note(format!("client: {tag}: no answer")),
+            let times = if self.wanted.is_keyed && self.wanted.is_asked_twice { 2 } else { 1 };
+            let asking = (0..times).map(|_| process.ask(PATIENCE, process.host.start(start.clone())));
+            let answers = futures_util::future::join_all(asking).await;
+            let started: Vec<RunId> = answers.into_iter().filter_map(|answer| self.was_told(&tag, answer)).collect();
+            if let Some(run) = started.first() {
+                return RunKey { tenant: TenantId::DEFAULT, run: *run };
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
         unreachable!("it tries for ever")
+    }
+
+    /// Notes the answer to a start; the run, if it was acknowledged.
+    fn was_told(&self, tag: &str, answer: Option<trackway::Result<StartAnswer>>) -> Option<RunId> {
+        let told = match answer {
+            Some(Ok(answer)) => {
+                self.ledger.note(format!("client: {tag} is {} (existing: {})", answer.run, answer.existing));
+                Told::Started(answer.run)
+            }
+            // Under a key it is asked for again, and may be there for that.
+            Some(Err(error)) if error.code == Code::DiskFull && !self.wanted.is_keyed => {
+                self.ledger.note(format!("client: {tag} was refused for good"));
+                Told::RefusedForGood
+            }
+            Some(Err(error)) => {
+                self.ledger.note(format!("client: {tag}: {error}"));
+                return None;
+            }
+            None => {
+                self.ledger.note(format!("client: {tag}: no answer"));
+                return None;
+            }
+        };
+        self.ledger.lock().starts.entry(tag.to_owned()).or_default().push(told.clone());
+        match told {
+            Told::Started(run) => Some(run),
+            Told::RefusedForGood => None,
+        }
     }
 
     async fn cancel(&self, run: RunKey, after: Duration, message: MessageId) {

@@ -17,6 +17,8 @@ pub struct Wanted {
     pub after: Duration,
     /// Started under a key, so that asking again is safe.
     pub is_keyed: bool,
+    /// Asked for by two at once, under the key.
+    pub is_asked_twice: bool,
     /// From the acknowledged start to each cancel.
     pub cancels: Vec<Duration>,
 }
@@ -118,7 +120,8 @@ impl Wanted {
             plan: Plan::draw(dice, name.clone()),
             name,
             after: Duration::from_millis(dice.within(0..=60)),
-            is_keyed: dice.chance(50),
+            is_keyed: dice.chance(60),
+            is_asked_twice: dice.chance(30),
             cancels: (0..cancels).map(|_| draw_wait(dice)).collect(),
         }
     }
@@ -173,8 +176,8 @@ fn draw_manners(dice: &mut Dice) -> Manners {
 fn draw_options(dice: &mut Dice) -> Options {
     Options {
         warm_for: Duration::from_millis(*dice.one_of(&[0, 20, 3_000])),
-        runs_max: *dice.one_of(&[2, 256, 256]),
-        attempts_max: *dice.one_of(&[2, 256, 256]),
+        runs_max: *dice.one_of(&[1, 2, 256, 256, 256, 256]),
+        attempts_max: *dice.one_of(&[1, 2, 256, 256, 256, 256]),
         ..Options::default()
     }
 }
