@@ -72,7 +72,8 @@ pub enum Hardening {
     On,
     /// sled's own flush, which does not reach the disk.
     PlainFlush,
-    /// Everything is acknowledged and shown before it is flushed.
+    /// Everything is acknowledged and shown before it is flushed. Whoever fills a new store, tells nobody,
+    /// and has it synced and read again before anybody uses it, may write so.
     NoWait,
 }
 
