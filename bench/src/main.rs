@@ -1,29 +1,67 @@
-//! Orders of size, measured in the host itself and printed beside what they should stay under. A
-//! machine that does other things meanwhile gives larger numbers; the best of several rounds counts.
-//! It judges nothing.
+//! The programs that measure, for `cargo xtask bench`: each prints rows, one a line. They judge
+//! nothing. `trackway-bench PROGRAM --name value ...`
 
+mod arguments;
+mod client;
+mod evicted;
+mod fill;
+mod floor;
 mod host;
+mod load;
 mod parked;
+mod row;
 mod sandbox;
 mod steps;
+mod world;
 
-use anyhow::Result;
-use std::path::PathBuf;
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use tokio::runtime::{Builder, Runtime};
 
-/// `trackway-bench GUESTS FOLDER`: where the built guests are, and on which disk to work.
-#[tokio::main]
-async fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1).map(PathBuf::from);
-    let guests = arguments.next().unwrap_or_else(|| "target/guests".into());
-    let folder = arguments.next().unwrap_or_else(std::env::temp_dir);
-    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(folder)?;
-    println!("{:<44} {:>16}   should be", "", "measured");
-    sandbox::measure(&guests, folder.path()).await?;
-    steps::measure(&guests, folder.path()).await?;
-    parked::measure(&guests, folder.path()).await?;
-    Ok(())
+use arguments::Arguments;
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let program = words.next().context("which program? load, floor, engine, start, fill, world")?;
+    let arguments = Arguments::read(words)?;
+    match program.as_str() {
+        "load" => one_thread()?.block_on(load::measure(&arguments)),
+        "floor" => one_thread()?.block_on(floor::measure(&arguments)),
+        "start" => one_thread()?.block_on(load::start(&arguments)),
+        "fill" => many_threads()?.block_on(fill::fill(&arguments)),
+        "world" => {
+            world::serve(arguments.text("address")?)?;
+            loop {
+                std::thread::park();
+            }
+        }
+        "engine" => many_threads()?.block_on(engine(&arguments)),
+        _ => bail!("there is no program `{program}`"),
+    }
 }
 
-fn row(what: &str, measured: String, should_be: &str) {
-    println!("{what:<44} {measured:>16}   {should_be}");
+/// The client takes no more of the machine than it must.
+fn one_thread() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+fn many_threads() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// `engine --guests PATH --folder PATH --works WORK,...`: a host in this process, without HTTP.
+async fn engine(arguments: &Arguments) -> Result<()> {
+    let guests = Path::new(arguments.text("guests")?);
+    let folder = tempfile::Builder::new().prefix("engine-").tempdir_in(arguments.text("folder")?)?;
+    for work in arguments.list("works")? {
+        match work {
+            "instance" => sandbox::measure(guests, folder.path()).await?,
+            "step" => steps::step(guests, folder.path()).await?,
+            "replay" => steps::replay(guests, folder.path()).await?,
+            "evicted" => evicted::measure(guests, folder.path(), arguments.get_or("evictions", 1_000)?).await?,
+            "parked" => parked::measure(guests, folder.path()).await?,
+            _ => bail!("`{work}` is no work of the engine"),
+        }
+    }
+    Ok(())
 }

@@ -34,8 +34,8 @@ pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
     all_parked(&host, FIRST + RUNS).await?;
     let took = begun.elapsed();
     let each = resident_bytes()?.saturating_sub(before) / RUNS as u64;
-    row("memory of a parked run, of 10,000", format!("{each} bytes"), "");
-    row("  started and parked", format!("{:.0} /s", RUNS as f64 / took.as_secs_f64()), "");
+    row::put("parked", "trackway", "memory each", each as f64, "bytes");
+    row::put("parked", "trackway", "started and parked", RUNS as f64 / took.as_secs_f64(), "1/s");
     Ok(host.worker.drain(Duration::ZERO).await?)
 }
 

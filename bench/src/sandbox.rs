@@ -30,8 +30,8 @@ pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
         call(&code, CROSSINGS).await?;
         crossing = crossing.min(begun.elapsed() / CROSSINGS);
     }
-    row("instance of a Rust guest, warm, with a call", format!("{:.1} us", micros(instance)), "< 50 us");
-    row("crossing without I/O", format!("{:.3} us", micros(crossing)), "< 0.8 us");
+    row::put("instance", "trackway", "with a call", micros(instance), "us");
+    row::put("instance", "trackway", "crossing", micros(crossing), "us");
     Ok(())
 }
 

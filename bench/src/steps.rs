@@ -14,7 +14,7 @@ const REPLAYED_STEPS: u32 = 50_000;
 /// About what a step writes.
 const FRAME_BYTES: usize = 1_024;
 
-pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
+pub async fn step(guests: &Path, folder: &Path) -> Result<()> {
     let host = Host::start(&folder.join("steps"), Duration::from_secs(3))?;
     let effects = host.deploy(guests, "effects").await?;
     let (mut step, mut sync) = (Duration::MAX, Duration::MAX);
@@ -27,16 +27,20 @@ pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
         step = step.min(begun.elapsed() / STEPS);
     }
     let times = step.as_secs_f64() / sync.as_secs_f64();
-    row("one write and fdatasync of 1 KiB", format!("{:.3} ms", sync.as_secs_f64() * 1e3), "");
-    row("a durable step with one effect", format!("{:.3} ms", step.as_secs_f64() * 1e3), "");
-    row("  that is so many times one fdatasync", format!("{times:.2}"), "< 2");
+    row::put("step", "trackway", "one effect", step.as_secs_f64() * 1e3, "ms");
+    row::put("step", "floor", "one effect", sync.as_secs_f64() * 1e3, "ms");
+    row::put("step", "trackway", "times one fdatasync", times, "");
+    Ok(host.worker.drain(Duration::ZERO).await?)
+}
 
+pub async fn replay(guests: &Path, folder: &Path) -> Result<()> {
+    let host = Host::start(&folder.join("replay"), Duration::from_secs(3))?;
     let parallel = host.deploy(guests, "parallel").await?;
     let run = host.run(&parallel, "parallel", "chain", format!(r#"{{"n":{REPLAYED_STEPS}}}"#)).await?;
     let begun = Instant::now();
     host.finish(run).await?;
     let live = f64::from(REPLAYED_STEPS) / begun.elapsed().as_secs_f64();
-    row("steps without effects, live", format!("{live:.0} /s"), "");
+    row::put("replay", "trackway", "live steps", live, "1/s");
     let mut best = Duration::MAX;
     for _ in 0..ROUNDS {
         let begun = Instant::now();
@@ -45,7 +49,7 @@ pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
         ensure!(report.compared.with_fuel == u64::from(REPLAYED_STEPS), "not everything was compared: {report:?}");
     }
     let replayed = f64::from(REPLAYED_STEPS) / best.as_secs_f64();
-    row("steps replayed and proved", format!("{replayed:.0} /s"), "> 500000 /s");
+    row::put("replay", "trackway", "replayed steps", replayed, "1/s");
     Ok(host.worker.drain(Duration::ZERO).await?)
 }
 

@@ -23,7 +23,8 @@ cargo xtask TASK
   ci              test, then demo
   guests          build the guests and examples that the tests use
   bless           write the files anew that are made from the code and checked in
-  bench           print orders of size
+  bench           measure Trackway, its peers and the floor, in turn on this machine
+                  [--json FILE] [--only WORK,SYSTEM,...] [--quick] [--rounds N] [--with-obelisk]
   prove NAME      run a proof at length: power, kill, simulate, fuzz, damage, limits
                   [--rounds N] [--seed S] [--minutes M]";
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         ("ci", true) => check::check().and_then(|()| demo::demo(Vec::new())),
         ("guests", true) => guests::build().and_then(|()| foreign::build()),
         ("bless", true) => bless::bless(),
-        ("bench", true) => bench::bench(),
+        ("bench", _) => bench::bench(&rest),
         ("prove", _) => prove::prove(&rest),
         ("" | "help" | "--help" | "-h", _) => {
             println!("{HELP}");

@@ -74,7 +74,7 @@ pub fn jco() -> Result<(PathBuf, PathBuf)> {
 }
 
 /// The folder of a Node that is new enough, and its `npm`.
-fn node() -> Result<(PathBuf, PathBuf)> {
+pub fn node() -> Result<(PathBuf, PathBuf)> {
     let is_new = |program: &Path| {
         let version = Command::new(program).arg("--version").output().ok()?;
         let text = String::from_utf8(version.stdout).ok()?;

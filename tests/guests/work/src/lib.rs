@@ -1,0 +1,82 @@
+//! The work that is measured: as little as there can be besides the steps. The peers do the same.
+
+use trackway_sdk::prelude::*;
+
+/// How much to do, and where to send requests.
+#[value]
+pub struct Plan {
+    /// How many steps.
+    pub n: u64,
+    /// Answers each POST with a number.
+    #[serde(default)]
+    pub url: String,
+}
+
+/// Steps one after the other, each a pure function; `n`.
+#[workflow]
+pub async fn chain_pure(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    pure_steps(&ctx, plan.n).await
+}
+
+/// Steps one after the other, each one request; `n`.
+#[workflow]
+pub async fn chain_http(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    let mut sum = 0;
+    for _ in 0..plan.n {
+        sum += ctx.step(post, plan.url.clone()).await?;
+    }
+    Ok(sum)
+}
+
+/// Steps all at once, each a pure function; the sum of `1..=n`.
+#[workflow]
+pub async fn fan_pure(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    let numbers = try_join_all((0..plan.n).map(|number| ctx.step(plus_one, number))).await?;
+    Ok(numbers.into_iter().sum())
+}
+
+/// Steps all at once, each one request; `n`.
+#[workflow]
+pub async fn fan_http(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    let numbers = try_join_all((0..plan.n).map(|_| ctx.step(post, plan.url.clone()))).await?;
+    Ok(numbers.into_iter().sum())
+}
+
+/// Steps one after the other, then waits for a day, or for a cancel.
+#[workflow]
+pub async fn rests(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    let number = pure_steps(&ctx, plan.n).await?;
+    ctx.sleep(Duration::from_secs(86_400)).await?;
+    Ok(number)
+}
+
+/// Sleeps for a moment before each step, so that a host that keeps nothing warm recalls the run each time.
+#[workflow]
+pub async fn evicted(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    let mut number = 0;
+    for _ in 0..plan.n {
+        ctx.sleep(Duration::from_millis(1)).await?;
+        number = ctx.step(plus_one, number).await?;
+    }
+    Ok(number)
+}
+
+async fn pure_steps(ctx: &Ctx, n: u64) -> Result<u64, Failure> {
+    let mut number = 0;
+    for _ in 0..n {
+        number = ctx.step(plus_one, number).await?;
+    }
+    Ok(number)
+}
+
+#[function]
+fn plus_one(number: u64) -> u64 {
+    number + 1
+}
+
+#[function(hosts = ["http://127.0.0.1"])]
+async fn post(url: String) -> Result<u64, Failure> {
+    http::post(url).body("1").send().await?.error_for_status()?.json()
+}
+
+export!(chain_pure, chain_http, fan_pure, fan_http, rests, evicted, plus_one, post);
