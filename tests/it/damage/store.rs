@@ -158,6 +158,8 @@ async fn damaged_and_missing_values_and_components_are_named() {
 async fn no_bit_of_the_store_itself_changes_without_being_noticed() {
     let sound = Sound::new().await;
     let rounds = proof::rounds(ROUNDS);
+    let whole = sound.copy();
+    assert_eq!(doctor(whole.path(), &whole.path().join("data")).await.0, 0, "a copy that nobody touched is good");
     let log = sound.data().join("store/store/db");
     let written = std::fs::read(&log).expect("the log of the store");
     // What follows the last byte that was ever written is not in use.
