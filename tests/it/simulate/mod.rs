@@ -137,7 +137,7 @@ fn every_promise_holds_whatever_goes_wrong() {
 #[test]
 fn a_seed_does_the_same_again() {
     let first = proof::seed(0);
-    for seed in first..first + if proof::is_long() { 200 } else { 20 } {
+    for seed in first..first + proof::rounds(20).min(200) {
         let one = simulate(Setup::draw(seed), Bug::None);
         let other = simulate(Setup::draw(seed), Bug::None);
         let differs = one.history.iter().zip(&other.history).position(|(one, other)| one != other);
