@@ -207,3 +207,10 @@ fn not_all_durable(runs: usize, why: &StorageError) -> Error {
     );
     Error { message, ..error }
 }
+
+impl Drop for Worker {
+    /// Warm runs hold the worker's parts, and so each other: they would outlive it.
+    fn drop(&mut self) {
+        while self.core.registry.evict(Timestamp(u64::MAX)).is_some() {}
+    }
+}

@@ -1,7 +1,7 @@
 //! Which runs this worker has in hand: being driven, or parked with their instance still warm.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
 use trackway_replay::Timestamp;
 use trackway_storage::RunKey;
@@ -29,7 +29,8 @@ enum Slot {
         claimed_again: bool,
     },
     Driven {
-        run: Arc<Run>,
+        /// Its driver holds it; a driver that died with its process must not be held in memory by this.
+        run: Weak<Run>,
         claimed_again: bool,
     },
     Warm {
@@ -92,13 +93,17 @@ impl Registry {
         let mut slots = self.lock();
         if let Some(slot) = slots.runs.get_mut(&run.key) {
             let claimed_again = matches!(slot, Slot::Reserved { claimed_again: true });
-            *slot = Slot::Driven { run: run.clone(), claimed_again };
+            *slot = Slot::Driven { run: Arc::downgrade(run), claimed_again };
         }
     }
 
     /// Something is in the inbox of a run that is being driven.
     pub fn knock(&self, key: RunKey) {
-        if let Some(Slot::Driven { run, .. }) = self.lock().runs.get(&key) {
+        let driven = match self.lock().runs.get(&key) {
+            Some(Slot::Driven { run, .. }) => run.upgrade(),
+            Some(Slot::Reserved { .. } | Slot::Warm { .. } | Slot::Held) | None => None,
+        };
+        if let Some(run) = driven {
             run.knock();
         }
     }
@@ -170,7 +175,7 @@ impl Registry {
         let runs: Vec<Arc<Run>> = {
             let slots = self.lock();
             let driven = slots.runs.values().filter_map(|slot| match slot {
-                Slot::Driven { run, .. } => Some(run.clone()),
+                Slot::Driven { run, .. } => run.upgrade(),
                 Slot::Reserved { .. } | Slot::Warm { .. } | Slot::Held => None,
             });
             driven.collect()
