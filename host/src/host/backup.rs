@@ -16,6 +16,11 @@ use crate::{Code, Error, Result};
 
 const PROGRAM: &str = concat!("trackway ", env!("CARGO_PKG_VERSION"));
 
+/// No host was started so often; a higher epoch would leave none for those that come.
+const EPOCH_MAX: Epoch = Epoch(1 << 48);
+/// Each is written anew when it is restored. Nobody deployed under one name so often.
+const REVISIONS_MAX: u64 = 1 << 20;
+
 /// What a backup holds; every byte of it was checked.
 #[derive(Debug, Clone, Default)]
 pub struct Backup {
@@ -54,6 +59,9 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
     while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
             Record::Begin { taken, epoch, program } => {
+                if epoch > EPOCH_MAX {
+                    return Err(damaged(file, &format!("no host has epoch {epoch}")));
+                }
                 backup.taken = taken;
                 backup.epoch = epoch;
                 backup.program = program.to_string();
@@ -65,10 +73,16 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
                 component_digests.insert(record.digest);
                 backup.components += 1;
             }
-            Record::Deployment(_) => backup.deployments += 1,
+            Record::Deployment(deployment) => {
+                if deployment.revision > REVISIONS_MAX {
+                    let why = format!("nobody made {} revisions of `{}`", deployment.revision, deployment.name);
+                    return Err(damaged(file, &why));
+                }
+                backup.deployments += 1;
+            }
             Record::Run { run: id, entries } => {
                 backup.end_of_run(run.take(), &component_digests);
-                run = Some(RunCheck::new(id, entries));
+                run = Some(RunCheck::new(id, entries, backup.epoch));
             }
             Record::Unreadable { run: id, why } => {
                 run = run.filter(|run| run.id != id);
@@ -133,6 +147,8 @@ impl Backup {
 struct RunCheck {
     id: RunId,
     entries: u64,
+    /// Of the store that was dumped.
+    epoch: Epoch,
     next: Position,
     previous: Option<FrameId>,
     state: Option<RunState>,
@@ -143,10 +159,11 @@ struct RunCheck {
 }
 
 impl RunCheck {
-    fn new(id: RunId, entries: u64) -> RunCheck {
+    fn new(id: RunId, entries: u64, epoch: Epoch) -> RunCheck {
         RunCheck {
             id,
             entries,
+            epoch,
             next: Position::FIRST,
             previous: None,
             state: None,
@@ -180,6 +197,9 @@ impl RunCheck {
             return Err("the frame does not follow the one before it".to_owned());
         }
         for entry in &frame.entries {
+            if entry.epoch > self.epoch {
+                return Err(format!("it is of epoch {}, after that of the backup", entry.epoch));
+            }
             check::apply(&mut self.state, entry)?;
             let stored = entry.kind.values().into_iter().filter_map(|value| match value {
                 Value::Stored { digest, .. } => Some(*digest),

@@ -173,10 +173,15 @@ fn raise_epoch(
         Some(row) => row.decode::<u64>(&key::META_EPOCH)?,
         None => 0,
     };
-    let last = last.max(options.epoch_above.0);
+    let Some(epoch) = last.max(options.epoch_above.0).checked_add(1) else {
+        return Err(StorageError::new(
+            StorageErrorKind::Damaged,
+            "the epoch of the store is the last one there can be",
+        ));
+    };
     let mut writer = Writer::default();
     let mut batch = ::sled::Batch::default();
-    batch.insert(&key::META_EPOCH, writer.row(&key::META_EPOCH, commit, &(last + 1))?);
+    batch.insert(&key::META_EPOCH, writer.row(&key::META_EPOCH, commit, &epoch)?);
     batch.insert(&key::META_COMMIT, writer.bytes(&key::META_COMMIT, commit, &[]));
     let before = synced.calls();
     let failed = |error: ::sled::Error| sled_error(&folder.store(), &error);
@@ -187,7 +192,7 @@ fn raise_epoch(
             StorageErrorKind::NotDurable,
             format!("a flush of {} did not reach the disk: this program was linked wrongly", folder.log().display()),
         )),
-        (_, _, Hardening::On | Hardening::NoWait | Hardening::PlainFlush) => Ok(Epoch(last + 1)),
+        (_, _, Hardening::On | Hardening::NoWait | Hardening::PlainFlush) => Ok(Epoch(epoch)),
     }
 }
 
