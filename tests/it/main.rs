@@ -5,6 +5,7 @@ mod compile;
 mod damage;
 mod drive;
 mod examples;
+mod fuzz;
 mod house;
 mod kill;
 mod languages;

@@ -7,7 +7,7 @@ mod cargo_config;
 mod check;
 mod client;
 mod complete;
-mod config;
+pub mod config;
 mod deep;
 mod deploy;
 mod dev;

@@ -54,7 +54,7 @@ impl Catalog {
     }
 
     /// Whether `input` is JSON and what the workflow takes.
-    fn check(&self, workflow: &str, input: &str) -> Result<()> {
+    pub fn check(&self, workflow: &str, input: &str) -> Result<()> {
         let not_json = |error: serde_json::Error| {
             Error::new(Code::InputNotJson, format!("the input of `{workflow}` is not JSON: {error}"))
         };

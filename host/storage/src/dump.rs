@@ -15,7 +15,7 @@ mod read;
 mod write;
 
 pub use read::Reader;
-pub use write::write;
+pub use write::{encode, write};
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

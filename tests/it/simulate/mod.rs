@@ -4,7 +4,7 @@
 
 mod client;
 mod clock;
-mod dice;
+pub mod dice;
 mod door;
 mod gate;
 mod journal;

@@ -182,7 +182,7 @@ impl Dump<'_> {
     }
 }
 
-pub(super) fn encode(record: &Record, data: &[u8]) -> Result<Vec<u8>, StorageError> {
+pub fn encode(record: &Record, data: &[u8]) -> Result<Vec<u8>, StorageError> {
     let mut bytes = vec![record.kind(), 0, 0, 0, 0];
     bytes.extend_from_slice(&(data.len() as u32).to_le_bytes());
     let head = bytes.len();
