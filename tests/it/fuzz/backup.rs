@@ -107,7 +107,7 @@ fn line(place: u32) -> LogLine {
 fn records(input: &[u8]) -> Vec<(Record, Bytes)> {
     let Ok(mut reader) = Reader::new(input) else { return Vec::new() };
     let mut records = Vec::new();
-    while let Ok(Some(record)) = reader.next() {
+    while let Ok(Some(record)) = reader.read() {
         records.push(record);
     }
     records

@@ -52,8 +52,14 @@ impl Components {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let cache = tempfile::Builder::new().prefix("trackway-fuzz-").tempdir().expect("a temporary folder");
         let compiler = Compiler::Child { program: binary(), limits: COMPILE };
-        let options =
-            Options { cache: cache.path().join("code"), key: [7; 32], compiler: compiler.clone(), slots: 20, cores: 1 };
+        let options = Options {
+            cache: cache.path().join("code"),
+            key: [7; 32],
+            compiler: compiler.clone(),
+            slots: 20,
+            cores: 1,
+            slow_threads: 0,
+        };
         let sandbox = Sandbox::new(options).expect("the sandbox starts");
         Components { runtime, sandbox, compiler, _cache: cache }
     }
