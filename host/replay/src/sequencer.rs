@@ -41,12 +41,21 @@ impl Sequencer {
         Sequencer { next, epoch, last, pending: VecDeque::new(), pending_bytes: 0 }
     }
 
-    /// Sequences one entry. Its time is the clock's, but never before the entry before it.
+    /// Sequences one entry.
     pub fn push(&mut self, clock: Timestamp, kind: Kind) -> &Entry {
-        let time = self.last.max(clock);
-        let entry = Entry { position: self.next, epoch: self.epoch, time, kind };
+        let entry = self.entry(clock, kind);
+        self.put(entry)
+    }
+
+    /// What the next entry would be. Its time is the clock's, but never before the entry before it.
+    pub fn entry(&self, clock: Timestamp, kind: Kind) -> Entry {
+        Entry { position: self.next, epoch: self.epoch, time: self.last.max(clock), kind }
+    }
+
+    /// Sequences what [`Sequencer::entry`] has just made.
+    pub fn put(&mut self, entry: Entry) -> &Entry {
         self.next = self.next.plus(1);
-        self.last = time;
+        self.last = entry.time;
         let size_bytes = size_max(&entry.kind);
         self.pending_bytes += size_bytes;
         self.pending.push_back((entry, size_bytes));

@@ -1,6 +1,7 @@
 //! The words and flags of the command line. Declares them and what their help says; does nothing.
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -224,7 +225,7 @@ pub struct Server {
 
     /// How many runs may be active at once
     #[arg(long, value_name = "N")]
-    pub runs_max: Option<usize>,
+    pub runs_max: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,7 @@ impl Exit {
         match code {
             Code::Usage
             | Code::BadConfig
+            | Code::BadRequest
             | Code::AmbiguousRun
             | Code::AmbiguousWorkflow
             | Code::BadGrant

@@ -29,6 +29,19 @@ struct Source {
     files: &'static [(&'static str, &'static str)],
 }
 
+impl Source {
+    /// Cargo takes no two packages of one name, and the template's lock file names those that it needs.
+    fn check_name(&self, name: &str) -> Result<()> {
+        let line = format!("name = \"{name}\"");
+        let is_needed = |(path, text): &(&str, &str)| *path == "Cargo.lock" && text.lines().any(|found| found == line);
+        if name == self.name || !self.files.iter().any(is_needed) {
+            return Ok(());
+        }
+        let message = format!("`{name}` is the name of a package that the project needs");
+        Err(Error::new(Code::Usage, message).hint("choose another name"))
+    }
+}
+
 macro_rules! files {
     ($example:literal: $($path:literal)*) => {
         &[$(($path, include_str!(concat!("../../../examples/", $example, "/", $path)))),*]
@@ -62,6 +75,7 @@ pub fn init(args: &args::Init, context: &Context) -> Done {
         None => context.folder.clone(),
     };
     let name = project_name(&folder)?;
+    source.check_name(&name)?;
     make(&folder, &files(&source, &name))?;
     let output = &context.output;
     if let Err(error) = lead_to_sdk(&folder) {
@@ -152,6 +166,18 @@ mod tests {
         let config = std::fs::read_to_string(folder.join(PROJECT_FILE)).expect("written");
         toml::from_str::<super::super::config::ProjectFile>(&config).expect("a project file that is read");
         assert!(folder.join("src/lib.rs").is_file() && folder.join(".gitignore").is_file());
+    }
+
+    #[test]
+    fn a_project_cannot_have_the_name_of_what_it_needs() {
+        for source in [HELLO, HEADLINES] {
+            for name in ["trackway-sdk", "serde", "serde_json"] {
+                let error = source.check_name(name).expect_err("cargo would refuse it");
+                assert_eq!(error.code, Code::Usage);
+            }
+            source.check_name(source.name).expect("its own name");
+            source.check_name("mine").expect("any other name");
+        }
     }
 
     #[test]

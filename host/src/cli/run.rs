@@ -31,7 +31,13 @@ pub async fn run(args: args::Run, context: &Context) -> Done {
         None => fresh_key()?,
     };
     let output = &context.output;
-    let started = start(&client, &model::Start { workflow: args.workflow, input }, &key, output).await?;
+    let deadline = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+    let start = model::Start { workflow: args.workflow, input };
+    let starting = self::start(&client, &start, &key, output);
+    let started = match deadline {
+        None => starting.await?,
+        Some(deadline) => tokio::time::timeout_at(deadline, starting).await.map_err(|_| no_answer(&start, &key))??,
+    };
     let run = started.run;
     if started.existing {
         output.say(&format!("run {} was started before under this key", run.id));
@@ -44,9 +50,9 @@ pub async fn run(args: args::Run, context: &Context) -> Done {
     let waiting = wait(&client, &run, args.follow, output);
     let id = run.id.to_string();
     let ended = until_interrupted(&id, output, async {
-        match args.timeout {
+        match deadline {
             None => waiting.await,
-            Some(timeout) => tokio::time::timeout(timeout, waiting).await.unwrap_or_else(|_| Err(gave_up(&run))),
+            Some(deadline) => tokio::time::timeout_at(deadline, waiting).await.unwrap_or_else(|_| Err(gave_up(&run))),
         }
     });
     print_end(&ended.await?, output)
@@ -112,6 +118,12 @@ fn print_end(run: &model::Run, output: &Output) -> Done {
             Ok(Exit::RunFailed)
         }
     }
+}
+
+fn no_answer(start: &model::Start, key: &str) -> Error {
+    let message = "the server did not say in time that the run has started; it may start yet";
+    let again = format!("the same run is asked for by: trackway run {} --idempotency-key {key}", start.workflow);
+    Error::new(Code::GaveUpWaiting, message).hint(again)
 }
 
 fn gave_up(run: &model::Run) -> Stop {

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
         None => data_folder_default(|name| std::env::var(name).ok())?,
     };
     let mut worker = worker::Options::default();
-    worker.runs_max = args.runs_max.unwrap_or(worker.runs_max);
+    worker.runs_max = args.runs_max.map_or(worker.runs_max, NonZeroUsize::get);
     Host::wait_for_dying_owner(data.clone()).await?;
     let listener = api::bind(&context.config.listen(args.listen).value).await?;
     let host = open(data.clone(), worker).await?;

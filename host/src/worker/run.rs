@@ -265,8 +265,10 @@ impl Inner {
         if !self.sequencer.has_pending() {
             self.pending_since = clock;
         }
-        let entry = self.sequencer.push(clock, kind);
-        self.state.apply(entry).expect("what a worker sequences follows the rules of a journal");
+        let entry = self.sequencer.entry(clock, kind);
+        // First, so that a mistake of ours would cost a panic and never a journal.
+        self.state.apply(&entry).expect("what a worker sequences follows the rules of a journal");
+        let entry = self.sequencer.put(entry);
         let (position, time) = (entry.position, entry.time);
         self.moved_on |= !matches!(entry.kind, Kind::Claimed(_));
         match &entry.kind {

@@ -1,8 +1,8 @@
 //! Cancelling a run: it reaches the guest once, and ends the run in any case.
 
 use std::sync::Arc;
-use std::time::Duration;
-use trackway_replay::{Kind, RunId, Status};
+use std::time::{Duration, Instant};
+use trackway_replay::{Kind, RunId, RunState, Status};
 use trackway_storage::{Faults, MemoryStorage, RunKey, Sent};
 
 use crate::rig::{Rig, TENANT, in_virtual_time};
@@ -58,6 +58,37 @@ fn a_workflow_that_goes_on_is_ended_by_the_host_after_the_grace() {
         let took = entries[entries.len() - 1].time.since(received.expect("the cancel is on record").time);
         assert!((30_000..31_000).contains(&took.as_millis()), "{took:?}");
         rig.replays(run).await;
+    });
+}
+
+/// The host ends the run while its workflow computes, and asks, on another thread. Virtual time would
+/// leave it no moment between the end and its append, so around it time is made to take its time.
+#[test]
+fn nothing_is_written_after_the_end_that_the_host_makes() {
+    in_virtual_time(async {
+        for seed in 0..8 {
+            let faults = Faults { delay_max: Duration::from_millis(4), ..Faults::default() };
+            let rig = Rig::with_lane(Arc::new(MemoryStorage::with_faults(seed, faults))).await;
+            rig.deploy("limits").await;
+            let run = rig.start("limits", "never_waits", "null").await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert_eq!(rig.cancel(run).await, Sent::Delivered);
+            tokio::time::sleep(Duration::from_millis(29_990)).await;
+            for _ in 0..30 {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(2) {
+                    tokio::task::yield_now().await;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(rig.ended(run).await.status, Status::Cancelled);
+            let entries = rig.entries(run).await;
+            let [.., asked, end] = &entries[..] else { panic!("no journal: {entries:?}") };
+            assert!(matches!(end.kind, Kind::Finished(_)));
+            let late = end.time.since(asked.time);
+            assert!(late < Duration::from_secs(1), "it stopped asking {late:?} before the end");
+            RunState::of(&entries).expect("the journal follows the rules");
+        }
     });
 }
 

@@ -47,6 +47,18 @@ pub fn sandbox() -> Arc<Sandbox> {
     SANDBOX.get_or_init(make).clone()
 }
 
+/// One in which guests that compute for long go on in threads of their own, while virtual time passes.
+fn sandbox_with_lane() -> Arc<Sandbox> {
+    static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
+    let make = || {
+        let cache = tempfile::Builder::new().prefix("trackway-code-").tempdir().expect("a temporary folder").keep();
+        let compiler = Compiler::InProcess;
+        let options = sandbox::Options { cache, key: [7; 32], compiler, slots: 200, cores: 2, slow_threads: 2 };
+        Arc::new(Sandbox::new(options).expect("the sandbox starts"))
+    };
+    SANDBOX.get_or_init(make).clone()
+}
+
 /// How the world answers, and what it was asked. The same path gets the same number, always.
 #[derive(Default)]
 pub struct World {
@@ -173,12 +185,21 @@ impl Rig {
 
     /// As [`Rig::on`], with all options of the worker.
     pub async fn with(storage: Arc<MemoryStorage>, world: Arc<World>, options: Options) -> Rig {
+        Rig::made_of(storage, world, options, sandbox())
+    }
+
+    /// A worker whose guests go on in other threads when they compute for long.
+    pub async fn with_lane(storage: Arc<MemoryStorage>) -> Rig {
+        Rig::made_of(storage, Arc::default(), Options::default(), sandbox_with_lane())
+    }
+
+    fn made_of(storage: Arc<MemoryStorage>, world: Arc<World>, options: Options, sandbox: Arc<Sandbox>) -> Rig {
         static EPOCHS: AtomicU64 = AtomicU64::new(0);
         let random = Arc::new(Counting(AtomicU64::new(EPOCHS.fetch_add(1, Ordering::Relaxed) << 32)));
         let process = Arc::new(Process::default());
         let parts = Parts {
             storage: storage.clone(),
-            sandbox: sandbox(),
+            sandbox,
             effects: Arc::new(Scripted(world.clone())),
             clock: Arc::new(SystemClock::new()),
             randomness: random.clone(),

@@ -74,6 +74,8 @@ impl Driver {
             inner.aborts.extend(live.into_values().map(|live| (last, live.abort)));
             // What nobody read is named when the frame is written: until then more may come.
             inner.sequence(run.now(), Kind::Finished(Finished { end, fingerprint, unread: Vec::new() }));
+            // Nor does its workflow, which may be computing on another thread at this moment.
+            inner.stop = Some(Stopping::Gone);
         }
         self.write_all(Owner::End).await.unwrap_or(Stop::Ended)
     }

@@ -68,6 +68,21 @@ pub async fn diving_function(ctx: Ctx) -> Result<u64, Failure> {
     ctx.step(diving, 1).await
 }
 
+/// Once it is cancelled it computes and asks for more and more, and never waits.
+#[workflow]
+pub async fn never_waits(ctx: Ctx) {
+    let day = Duration::from_secs(86_400);
+    let _ = ctx.sleep(day).await;
+    let mut open = Vec::new();
+    loop {
+        let mut number = 1_u64;
+        for _ in 0..20_000 {
+            number = black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+        open.push(ctx.sleep(day).start());
+    }
+}
+
 /// How many operations to have open at once.
 #[workflow]
 pub async fn too_many(ctx: Ctx, open: u32) -> Result<usize, Failure> {
@@ -132,6 +147,7 @@ export!(
     endless_function,
     greedy_function,
     diving_function,
+    never_waits,
     too_many,
     honest,
     panicking,
