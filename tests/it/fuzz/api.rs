@@ -19,7 +19,25 @@ const LOOK_EVERY: u64 = 50;
 /// Stands for the digest of a component that is there.
 const DIGEST: &str = "DIGEST";
 
-const REQUESTS: [(&str, &str); 24] = [
+const REQUESTS: [(&str, &str); 28] = [
+    // A guest that does to the imports what it is told to.
+    (
+        "POST /v1/runs?wait=1",
+        r#"{"workflow":"raw/script","input":{"ops":[["sleep",1,"{\"label\":\"l\"}"],["next"],["now"],["random",8]]}}"#,
+    ),
+    (
+        "POST /v1/runs?wait=1",
+        r#"{"workflow":"raw/script","input":{"ops":[["call","script",{"ops":[["get","http://world.test/"],["next"],
+            ["log","info","m","{}"],["return","1"]]},"{\"label\":\"l\"}","src/lib.rs:1"],["next"],["return","2"]]}}"#,
+    ),
+    (
+        "POST /v1/runs?wait=1",
+        r#"{"workflow":"raw/script","input":{"ops":[["sleep",9999,""],["sleep",1,""],["cancel",1],["forget",2],["next"]]}}"#,
+    ),
+    (
+        "POST /v1/runs?wait=1",
+        r#"{"workflow":"raw/script","input":{"ops":[["repeat",3,[["sleep",0,""]]],["next"],["panicked","x"],["call","no",1,""],["next"]]}}"#,
+    ),
     ("GET /v1/health", ""),
     ("GET /v1/openapi.json", ""),
     ("POST /v1/runs", r#"{"workflow":"sleeper/sleeps","input":1}"#),
@@ -46,7 +64,8 @@ const REQUESTS: [(&str, &str); 24] = [
     ("GET /v1/store/backup", ""),
 ];
 
-const WORDS: [&str; 60] = [
+/// Of a request before its body.
+const HEAD_WORDS: [&str; 36] = [
     "GET ",
     "POST ",
     "PUT ",
@@ -83,6 +102,10 @@ const WORDS: [&str; 60] = [
     "0\r\n\r\n",
     "ffffffffffffffff\r\n",
     "5;a=b\r\nhello\r\n",
+];
+
+/// Of paths and queries.
+const PATH_WORDS: [&str; 15] = [
     "%00",
     "%ff%fe",
     "%2e%2e/",
@@ -98,6 +121,10 @@ const WORDS: [&str; 60] = [
     "status=",
     "wait=-1",
     "@last",
+];
+
+/// Of bodies: fields of the API, and what the guest `raw` knows.
+const BODY_WORDS: [&str; 22] = [
     "DIGEST",
     "sleeper",
     "\"workflow\"",
@@ -107,6 +134,19 @@ const WORDS: [&str; 60] = [
     "\"version\"",
     "http://a/",
     "*",
+    "sleep",
+    "next",
+    "call",
+    "get",
+    "random",
+    "log",
+    "cancel",
+    "forget",
+    "repeat",
+    "script",
+    "{}",
+    "{\"label\":1}",
+    "[",
 ];
 
 /// Says what is wrong with the server, if anything.
@@ -167,11 +207,11 @@ impl Target for Api {
     fn mutate(&mut self, dice: &mut Dice, input: &mut Vec<u8>, other: &[u8]) {
         let (head, body) = parts(input);
         match dice.within(0..=9) {
-            0..=1 => mutate::bytes(dice, input, other, &WORDS),
+            0..=1 => mutate::bytes(dice, input, other, &HEAD_WORDS),
             2..=5 if !body.is_empty() => {
                 let mut body = body.to_vec();
-                if !mutate::json(dice, &mut body, &WORDS[51..]) {
-                    mutate::bytes(dice, &mut body, parts(other).1, &WORDS);
+                if !mutate::json(dice, &mut body, &BODY_WORDS) {
+                    mutate::bytes(dice, &mut body, parts(other).1, &BODY_WORDS);
                 }
                 *input = if dice.chance(20) { chunked(dice, head, &body) } else { settled(head, &body) };
             }
@@ -185,7 +225,7 @@ impl Target for Api {
             _ => {
                 let end = head.iter().position(|byte| *byte == b'\r').unwrap_or(head.len());
                 let (mut line, rest) = (head[..end].to_vec(), head[end..].to_vec());
-                mutate::bytes(dice, &mut line, parts(other).0, &WORDS[36..]);
+                mutate::bytes(dice, &mut line, parts(other).0, &PATH_WORDS);
                 *input = [&line, &rest, b"\r\n\r\n" as &[u8], body].concat();
             }
         }
@@ -205,6 +245,7 @@ impl Target for Api {
         }
         let text = String::from_utf8_lossy(&answer);
         assert!(!text.contains("TW0001"), "an internal error: {text}");
+        assert!(!text.contains("\"status\":\"stuck\""), "a run is stuck: {text}");
         let status: Vec<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("HTTP/1."))

@@ -3,11 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::runtime::Runtime;
 use trackway::Code;
-use trackway::sandbox::{CompileLimits, Compiler, Options, Sandbox};
+use trackway::sandbox::{
+    Admitted, Command, CompileLimits, Compiler, Delivery, Ended, GuestCall, GuestHost, Options, Reply, Role, Sandbox,
+    Stop,
+};
+use trackway_replay::Limits;
 
 use super::mutate;
 use super::target::{Target, gist};
@@ -20,6 +25,11 @@ const GUESTS: [&str; 4] = ["hello", "orders", "values", "crossings"];
 /// What compiling a small guest may take on a busy machine.
 const COMPILE: CompileLimits = CompileLimits { cpu_seconds: 30, wall_seconds: 120, address_space_bytes: 4 << 30 };
 const HEAD_BYTES: usize = 8;
+/// Of each role.
+const CALLS_MAX: usize = 2;
+const COMMANDS_MAX: u32 = 100;
+/// What a small guest takes many times over, and a damaged one uses up in no time.
+const FUEL: u64 = 20_000_000;
 /// Where a component keeps its strings; section numbers of core modules.
 const SECTION_CUSTOM: u8 = 0;
 const SECTION_CODE: u8 = 10;
@@ -65,6 +75,65 @@ impl Components {
     }
 }
 
+impl Components {
+    /// Calls what the guest says it has, in both roles: whatever it does to the imports, the host goes on.
+    async fn run(&self, admitted: &Admitted) -> String {
+        let code = self.sandbox.load(admitted.digest, &admitted.bytes).await.expect("it was just admitted");
+        let workflows = admitted.manifest.workflows.iter().map(|entry| (Role::Workflow, &entry.name));
+        let functions = admitted.manifest.functions.iter().map(|entry| (Role::Function, &entry.name));
+        let mut ends = Vec::new();
+        for (role, name) in workflows.take(CALLS_MAX).chain(functions.take(CALLS_MAX)) {
+            let call = GuestCall {
+                role,
+                name: name.clone(),
+                input: "[1,2]".into(),
+                context: "{}".into(),
+                limits: Limits::default(),
+                fuel: FUEL,
+            };
+            let end = Arc::clone(&code).call(call, Box::new(Forgetful(0))).await;
+            ends.push(match end.how {
+                Ended::Returned(Ok(_)) => "returned".to_owned(),
+                Ended::Returned(Err(_)) => "failed".to_owned(),
+                Ended::Trapped(failure) => failure.code,
+                Ended::Stopped => "stopped".to_owned(),
+                Ended::HostFailed(error) => panic!("the host failed: {error}"),
+            });
+        }
+        ends.join(" ")
+    }
+}
+
+/// Answers everything at once with the same, and stops what asks too often.
+struct Forgetful(u32);
+
+impl GuestHost for Forgetful {
+    fn command(&mut self, _: Command<'_>, _: u64) -> Result<Reply, Stop> {
+        self.0 += 1;
+        Ok(Reply { id: self.0, fuel: None })
+    }
+
+    fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        Poll::Ready(if self.0 > COMMANDS_MAX { Err(Stop) } else { Ok(()) })
+    }
+
+    fn poll_next(&mut self, _: &mut Context<'_>, _: u64) -> Poll<Result<Delivery, Stop>> {
+        self.0 += 1;
+        let answer = Delivery { kind: "answer", id: self.0, body: "1".into(), fuel: None, refuel: false };
+        Poll::Ready(if self.0 > COMMANDS_MAX { Err(Stop) } else { Ok(answer) })
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        u64::MAX
+    }
+
+    fn random(&mut self, into: &mut [u8]) {
+        into.fill(7);
+    }
+
+    fn log(&mut self, _: &str, _: &str, _: &str) {}
+}
+
 impl Target for Components {
     fn seeds(&mut self) -> Vec<Vec<u8>> {
         let read = |name: &&str| {
@@ -96,7 +165,8 @@ impl Target for Components {
         match self.runtime.block_on(self.sandbox.admit(Arc::from(input))) {
             Ok(admitted) => {
                 let manifest = &admitted.manifest;
-                format!("admitted {} {} {}", admitted.pure, manifest.workflows.len(), manifest.functions.len())
+                let entries = format!("{} {}", manifest.workflows.len(), manifest.functions.len());
+                format!("admitted {} {entries} {}", admitted.pure, self.runtime.block_on(self.run(&admitted)))
             }
             Err(error) => {
                 // The host's own fault, whatever it was given.
@@ -136,7 +206,7 @@ pub fn make(seed: u64, count: u64) -> Result<(), String> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Those of another seed are no inputs of this one.
     let _ = fs::remove_dir_all(made_folder());
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--quiet", "--manifest-path"]).arg(tests.join("smith/Cargo.toml")).arg("--target-dir");
     cargo.arg(guests().with_file_name("smith")).arg("--").arg(made_folder());
     let output = cargo.args([seed.to_string(), count.to_string()]).output().map_err(|error| error.to_string())?;

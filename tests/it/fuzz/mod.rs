@@ -26,7 +26,7 @@ use self::child::{Plant, Watcher};
 use self::parent::{Budget, Report};
 use self::target::{KINDS, kind};
 use crate::proof;
-use crate::server::Server;
+use crate::server::{Server, check_store};
 
 /// Requests of the short form, and one in so many rounds of the long one.
 const REQUESTS_SHORT: u64 = 300;
@@ -139,6 +139,7 @@ fn whatever_a_client_sends_the_server_answers_and_goes_on() {
     let digest = runtime.block_on(async {
         server.deploy("values", &[]).await;
         server.deploy("sleeper", &[]).await;
+        server.deploy("raw", &["http://127.0.0.1:1".to_owned()]).await;
         let run = server.run("sleeper/sleeps", &1).await;
         server.wait(run).await;
         server.upload("sleeper").await.digest.to_string()
@@ -159,6 +160,7 @@ fn whatever_a_client_sends_the_server_answers_and_goes_on() {
     assert_eq!(sound, Ok(()));
     let server = std::rc::Rc::into_inner(server).expect("nobody else has it");
     runtime.block_on(server.kill());
+    assert_eq!(runtime.block_on(check_store(&folder.path().join("data"))), Ok(()));
 }
 
 /// Whether the server still serves, and has not said anything about a bug.
