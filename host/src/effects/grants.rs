@@ -120,7 +120,9 @@ impl HostPattern {
         let address = match host {
             Host::Domain(name) => {
                 let name = name.strip_suffix('.').unwrap_or(&name);
-                if name.is_empty() || name.len() > NAME_MAX_BYTES || name.split('.').any(str::is_empty) {
+                // A star in a URL is no pattern; written down it would be read as one.
+                let is_name = (1..=NAME_MAX_BYTES).contains(&name.len()) && !name.contains('*');
+                if !is_name || name.split('.').any(str::is_empty) {
                     return Err("the host is not a name that DNS can hold".to_owned());
                 }
                 return Ok(HostPattern::Name(name.to_owned()));
