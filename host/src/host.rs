@@ -13,7 +13,7 @@ mod start;
 mod views;
 
 pub use backup::{Backup, read_backup};
-pub use catalog::Catalog;
+pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
 pub use deployments::{Pointer, Uploaded};
 pub use restore::restore;

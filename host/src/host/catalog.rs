@@ -5,6 +5,8 @@ use jsonschema::{PatternOptions, Validator};
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 use trackway_replay::{Digest, Value};
 use trackway_storage::ComponentRecord;
 
@@ -19,10 +21,16 @@ const SCHEMA_ERRORS_SHOWN_MAX: usize = 5;
 const PATTERN_MAX_BYTES: usize = 1 << 20;
 /// Checking less is faster than moving it to another thread.
 const CHECK_INLINE_MAX_BYTES: usize = 128 << 10;
+/// The largest input takes less. Where a schema refers to itself again and again, a small one can take
+/// for ever.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(10);
+/// Checks of one component that may be slow, at once: those that go on after their time hold their place.
+const SLOW_CHECKS_MAX: usize = 2;
 
 /// The workflows of one component.
 pub struct Catalog {
     workflows: BTreeMap<Arc<str>, Option<Wanted>>,
+    slow: Arc<Semaphore>,
 }
 
 /// What a workflow takes.
@@ -30,6 +38,8 @@ struct Wanted {
     validator: Validator,
     /// The schema in a few words.
     words: String,
+    /// Only then can the time of a check be out of all proportion.
+    has_references: bool,
 }
 
 impl Catalog {
@@ -38,11 +48,12 @@ impl Catalog {
         let mut workflows = BTreeMap::new();
         for entry in &manifest.workflows {
             let wanted = entry.input.as_ref().map(|schema| {
-                Ok::<_, Error>(Wanted { validator: compile(&entry.name, schema)?, words: in_words(schema) })
+                let validator = compile(&entry.name, schema)?;
+                Ok::<_, Error>(Wanted { validator, words: in_words(schema), has_references: has_references(schema) })
             });
             workflows.insert(Arc::clone(&entry.name), wanted.transpose()?);
         }
-        Ok(Catalog { workflows })
+        Ok(Catalog { workflows, slow: Arc::new(Semaphore::new(SLOW_CHECKS_MAX)) })
     }
 
     pub fn has(&self, workflow: &str) -> bool {
@@ -54,7 +65,7 @@ impl Catalog {
     }
 
     /// Whether `input` is JSON and what the workflow takes.
-    pub fn check(&self, workflow: &str, input: &str) -> Result<()> {
+    fn check(&self, workflow: &str, input: &str) -> Result<()> {
         let not_json = |error: serde_json::Error| {
             Error::new(Code::InputNotJson, format!("the input of `{workflow}` is not JSON: {error}"))
         };
@@ -128,12 +139,43 @@ pub async fn check_input(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Ar
         let why = format!("the input has {} bytes; {} are allowed", input.len(), Value::MAX_BYTES);
         return Err(Error::new(Code::InputTooLarge, why).hint("put large data elsewhere and pass its address"));
     }
-    if input.len() <= CHECK_INLINE_MAX_BYTES {
+    let wanted = catalog.workflows.get(workflow).and_then(Option::as_ref);
+    if input.len() <= CHECK_INLINE_MAX_BYTES && !wanted.is_some_and(|wanted| wanted.has_references) {
         return catalog.check(workflow, input);
     }
+    let checked = tokio::time::timeout(CHECK_TIME_MAX, check_apart(catalog, workflow, input)).await;
+    checked.unwrap_or_else(|_| {
+        let why = format!("checking the input of `{workflow}` takes more than {CHECK_TIME_MAX:?}");
+        Err(Error::new(Code::InputBreaksSchema, why).hint("its schema may refer to itself too often"))
+    })
+}
+
+/// In a thread that nobody waits for at the end: a check cannot be broken off.
+async fn check_apart(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>) -> Result<()> {
+    let failed = |why: String| Error::new(Code::Internal, format!("checking an input: {why}"));
+    let place = Arc::clone(&catalog.slow).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
     let (catalog, workflow, input) = (Arc::clone(catalog), Arc::clone(workflow), Arc::clone(input));
-    let checked = tokio::task::spawn_blocking(move || catalog.check(&workflow, &input)).await;
-    checked.unwrap_or_else(|error| Err(Error::new(Code::Internal, format!("checking an input: {error}"))))
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let check = move || {
+        // Gone where its time was over.
+        let _ = answer.send(catalog.check(&workflow, &input));
+        drop(place);
+    };
+    std::thread::Builder::new().name("check".to_owned()).spawn(check).map_err(|error| failed(error.to_string()))?;
+    answered.await.unwrap_or_else(|_| Err(failed("it broke off".to_owned())))
+}
+
+const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+
+/// Whether any part of a schema names another one. What only looks so costs a thread.
+fn has_references(schema: &serde_json::Value) -> bool {
+    match schema {
+        serde_json::Value::Object(map) => {
+            map.iter().any(|(name, part)| REFERENCES.contains(&name.as_str()) || has_references(part))
+        }
+        serde_json::Value::Array(parts) => parts.iter().any(has_references),
+        _ => false,
+    }
 }
 
 /// Catalogs that were read before.

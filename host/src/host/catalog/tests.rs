@@ -85,3 +85,12 @@ fn a_start_without_input_is_told_what_the_workflow_takes() {
         assert!(error.hint.is_some_and(|hint| hint.contains("trackway run w -i JSON")));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_schema_that_refers_to_itself_too_often_costs_its_own_start_and_no_more() {
+    let references = vec![r##"{"$ref":"#"}"##; 200].join(",");
+    let catalog = catalog(&format!(r#"{{"name":"w","input":{{"allOf":[{references}]}}}}"#)).expect("it is a schema");
+    let error = check_input(&Arc::new(catalog), &"w".into(), &"1".into()).await.expect_err("it takes too long");
+    assert_eq!(error.code, Code::InputBreaksSchema);
+    assert!(error.to_string().contains("takes more than"), "{error}");
+}
