@@ -225,7 +225,7 @@ impl Target for Backups {
     }
 
     fn rare(&self) -> &'static str {
-        "another run's journal"
+        "missing"
     }
 }
 

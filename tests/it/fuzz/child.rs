@@ -36,6 +36,10 @@ pub const MESSAGE: &str = "txt";
 const POOL_MAX: usize = 4_000;
 /// Larger ones are not built upon for long: everything takes as much longer.
 const POOL_BYTES_MAX: usize = 64 << 10;
+/// How often one begins anew with what was kept: what was built upon may lead nowhere.
+const FIRST_PERCENT: u64 = 40;
+/// What is made of a slow input is slow too, and says little more.
+const SLOW: Duration = Duration::from_secs(1);
 /// How places in our own code begin.
 const OURS: &str = "host/";
 /// More say nothing that these did not.
@@ -111,6 +115,8 @@ pub fn feed(
     let mut count = Count::default();
     let mut seen = BTreeSet::new();
     let mut pool = Vec::new();
+    // As many of the pool were there at the beginning.
+    let mut firsts = 0;
     let mut dice = Dice::of(budget.seed, "fuzz");
     let mut waiting: Vec<Vec<u8>> = kept.into_iter().chain(target.seeds()).collect();
     waiting.reverse();
@@ -119,13 +125,17 @@ pub fn feed(
         let is_first = !waiting.is_empty();
         let input = waiting.pop().unwrap_or_else(|| {
             let empty = Vec::new();
-            let mut draw = || pool.get(dice.next() as usize % pool.len().max(1)).unwrap_or(&empty);
+            let mut draw = || {
+                let among = if dice.chance(FIRST_PERCENT) { firsts } else { pool.len() };
+                pool.get(dice.next() as usize % among.max(1)).unwrap_or(&empty)
+            };
             let (mut input, other) = (Vec::clone(draw()), Vec::clone(draw()));
             target.mutate(&mut dice, &mut input, &other);
             input
         });
         count.inputs += 1;
         watcher.before(&input);
+        let fed = Instant::now();
         let answer = catch_unwind(AssertUnwindSafe(|| {
             let answer = target.feed(&input);
             if !is_first && answer.contains(target.rare()) {
@@ -151,7 +161,9 @@ pub fn feed(
             watcher.kept(&input);
         }
         // What one begins with is built upon, whatever its size.
-        if is_first || is_new && pool.len() < POOL_MAX && input.len() <= POOL_BYTES_MAX {
+        firsts += usize::from(is_first);
+        let is_slow = fed.elapsed() > SLOW;
+        if is_first || is_new && !is_slow && pool.len() < POOL_MAX && input.len() <= POOL_BYTES_MAX {
             pool.push(input);
         }
     }

@@ -59,14 +59,14 @@ pub const KINDS: [Kind; 10] = [
     light("journal", || Box::new(journal::Journal)),
     light("manifest", || Box::new(manifest::Manifests)),
     light("request", || Box::new(request::Requests)),
-    light("schema", || Box::new(request::Schemas)),
+    light("schema", || Box::new(request::Schemas::new())),
     Kind { rounds_short: 1_000, ..light("grants", || Box::new(words::Patterns)) },
     light("ids", || Box::new(words::Ids)),
     Kind { rounds_short: 1_000, ..light("config", || Box::new(config::Configs::new())) },
     Kind { rounds_short: 1_000, ..light("backup", || Box::new(backup::Backups::new())) },
-    Kind { rounds_short: 15, weight: 2_000, ..light("restore", || Box::new(backup::Restores::new())) },
+    Kind { rounds_short: 25, weight: 2_000, ..light("restore", || Box::new(backup::Restores::new())) },
     Kind {
-        rounds_short: 30,
+        rounds_short: 60,
         weight: 500,
         memory_bytes_max: ENGINE_BYTES_MAX,
         input_time_max: COMPILE_TIME_MAX,
@@ -78,22 +78,15 @@ pub fn kind(name: &str) -> &'static Kind {
     KINDS.iter().find(|kind| kind.name == name).unwrap_or_else(|| panic!("there is no target `{name}`"))
 }
 
-/// The words of a message without what differs from input to input.
+/// The plain words of a message, without what differs from input to input: were every message new,
+/// nothing would be built upon that leads anywhere.
 pub fn gist(message: &str) -> String {
-    const GIST_CHARS_MAX: usize = 90;
-    let mut gist = String::new();
-    let mut quoted = false;
-    for character in message.chars() {
-        match character {
-            '`' | '"' => quoted = !quoted,
-            _ if quoted => {}
-            digit if digit.is_ascii_digit() => {
-                if !gist.ends_with('#') {
-                    gist.push('#');
-                }
-            }
-            other => gist.push(other),
-        }
-    }
-    gist.chars().take(GIST_CHARS_MAX).collect()
+    const WORDS_MAX: usize = 18;
+    let is_plain = |word: &str| {
+        let word = word.trim_end_matches([',', ':', ';', '.']);
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    // What stands in quotes was given.
+    let ours = message.split('`').step_by(2).flat_map(str::split_whitespace);
+    ours.filter(|word| is_plain(word)).take(WORDS_MAX).collect::<Vec<_>>().join(" ")
 }
