@@ -143,9 +143,13 @@ pub async fn check_input(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Ar
     if input.len() <= CHECK_INLINE_MAX_BYTES && !wanted.is_some_and(|wanted| wanted.has_references) {
         return catalog.check(workflow, input);
     }
-    let checked = tokio::time::timeout(CHECK_TIME_MAX, check_apart(catalog, workflow, input)).await;
+    check_within(catalog, workflow, input, CHECK_TIME_MAX).await
+}
+
+async fn check_within(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>, max: Duration) -> Result<()> {
+    let checked = tokio::time::timeout(max, check_apart(catalog, workflow, input)).await;
     checked.unwrap_or_else(|_| {
-        let why = format!("checking the input of `{workflow}` takes more than {CHECK_TIME_MAX:?}");
+        let why = format!("checking the input of `{workflow}` takes more than {max:?}");
         Err(Error::new(Code::InputBreaksSchema, why).hint("its schema may refer to itself too often"))
     })
 }
