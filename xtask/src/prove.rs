@@ -56,7 +56,7 @@ const PROOFS: [Proof; 6] = [
     Proof {
         name: "fuzz",
         what: "feeds decoders, gates and the API with input that nobody meant",
-        rounds: 1_000_000,
+        rounds: 100_000,
         suites: &[Suite::Module],
         set_up: nothing,
     },
