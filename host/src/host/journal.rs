@@ -9,8 +9,6 @@ use crate::{Code, Error, Result};
 
 /// One read of the store: large enough that a long journal takes few, small enough to hold many.
 const READ_BYTES: usize = 1 << 20;
-/// The first guess at a journal's length is this; see [`length`].
-const PROBE_FIRST: u64 = 64;
 
 /// Entries from `from` on, up to about `READ_BYTES` of frames; empty past the end.
 pub async fn read(storage: &dyn Storage, run: RunKey, from: Position) -> Result<Vec<Entry>> {
@@ -48,59 +46,13 @@ pub async fn first(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> 
 }
 
 pub async fn last(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> {
-    let length = length(storage, run).await?;
-    let Some(last) = length.0.checked_sub(1) else { return Ok(None) };
+    let end = storage.end(run).await?;
+    let Some(last) = end.0.checked_sub(1) else { return Ok(None) };
     let frames = storage.frames(run, Position(last), 1).await?;
     match frames.first() {
         Some(frame) => Ok(decode(run, frame)?.into_iter().next_back()),
         None => Ok(None),
     }
-}
-
-/// How many entries are durable. It looks at a few frames only, however long the journal is:
-/// doubles a guess until nothing stands there, then halves the distance.
-pub async fn length(storage: &dyn Storage, run: RunKey) -> Result<Position> {
-    let mut below = 0;
-    let mut step = PROBE_FIRST;
-    while let Some(end) = end_of_frame_at(storage, run, below).await? {
-        let next = below + step;
-        step *= 2;
-        match end_of_frame_at(storage, run, next).await? {
-            Some(further) => below = further,
-            None => return halve(storage, run, end, next).await,
-        }
-    }
-    Ok(Position(below))
-}
-
-/// As [`length`], where it was `known` a moment ago: reads what came since.
-pub async fn length_from(storage: &dyn Storage, run: RunKey, known: Position) -> Result<Position> {
-    let mut length = known;
-    loop {
-        let frames = storage.frames(run, length, READ_BYTES).await?;
-        let end = frames.last().map(|frame| frame.position.plus(u64::from(frame.entries)));
-        match end.filter(|end| *end > length) {
-            Some(end) => length = end,
-            None => return Ok(length),
-        }
-    }
-}
-
-/// `low` is the end of a frame, at `high` nothing stands.
-async fn halve(storage: &dyn Storage, run: RunKey, mut low: u64, mut high: u64) -> Result<Position> {
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match end_of_frame_at(storage, run, middle).await? {
-            Some(end) => low = end,
-            None => high = middle,
-        }
-    }
-    Ok(Position(low))
-}
-
-async fn end_of_frame_at(storage: &dyn Storage, run: RunKey, position: u64) -> Result<Option<u64>> {
-    let frames = storage.frames(run, Position(position), 1).await?;
-    Ok(frames.first().map(|frame| frame.position.plus(u64::from(frame.entries)).0).filter(|end| *end > position))
 }
 
 fn decode(run: RunKey, stored: &StoredFrame) -> Result<Vec<Entry>> {

@@ -98,19 +98,15 @@ impl Host {
     /// long as `patience`; then the head may say that it goes on.
     pub async fn wait(&self, run: RunId, patience: Duration) -> Result<Head> {
         let deadline = Instant::now() + patience;
-        let mut known = None;
         loop {
             // Before the head: what comes after it wakes us.
-            let length = match known {
-                Some(known) => journal::length_from(&*self.storage, key_of(run), known).await,
-                None => journal::length(&*self.storage, key_of(run)).await,
-            };
+            let end = self.storage.end(key_of(run)).await;
             let head = self.head(run).await?;
             if is_settled(&head) || Instant::now() >= deadline {
                 return Ok(head);
             }
             // Only now: a run is stuck just because its journal cannot be read.
-            let seen = *known.insert(length?);
+            let seen = end?;
             let until = deadline.min(Instant::now() + LOOK_AGAIN);
             // Both a new entry and the end of patience mean: look again.
             timeout_at(until, self.storage.grown(key_of(run), seen)).await.unwrap_or_default();
