@@ -42,16 +42,21 @@ struct Plan {
     works: Vec<&'static str>,
     systems: Vec<System>,
     with_obelisk: bool,
+    /// Or measures what is built already.
+    builds: bool,
     pace: Pace,
 }
 
-/// `cargo xtask bench [--json FILE] [--only WORK,SYSTEM,...] [--quick] [--rounds N] [--with-obelisk]`
+/// `cargo xtask bench [--json FILE] [--only WORK,SYSTEM,...] [--quick] [--rounds N] [--with-obelisk]
+/// [--no-build]`
 pub fn bench(arguments: &[String]) -> Result<()> {
     let plan = Plan::read(arguments)?;
-    guests::build()?;
-    let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--package", "trackway", "--package", "trackway-bench", "--bins"]);
-    run("building in the release profile", build.current_dir(tree::root()))?;
+    if plan.builds {
+        guests::build()?;
+        let mut build = Command::new("cargo");
+        build.args(["build", "--release", "--package", "trackway", "--package", "trackway-bench", "--bins"]);
+        run("building in the release profile", build.current_dir(tree::root()))?;
+    }
 
     let folder = tree::target().join("bench");
     std::fs::create_dir_all(&folder)?;
@@ -161,6 +166,7 @@ impl Plan {
             works: known.clone(),
             systems: System::ALL.to_vec(),
             with_obelisk: false,
+            builds: true,
             pace: Pace { rounds: 3, seconds: 3.0, is_quick: false },
         };
         let mut words = arguments.iter().map(String::as_str);
@@ -171,8 +177,12 @@ impl Plan {
                 "--only" => plan.only(value()?, &known)?,
                 "--quick" => plan.pace = Pace { rounds: 1, seconds: 1.0, is_quick: true },
                 "--rounds" => plan.pace.rounds = value()?.parse()?,
+                "--no-build" => plan.builds = false,
                 "--with-obelisk" => plan.with_obelisk = true,
-                _ => bail!("`{word}` is no option of bench: --json FILE, --only WORK,SYSTEM,..., --quick, --rounds N"),
+                _ => bail!(
+                    "`{word}` is no option of bench: --json FILE, --only WORK,SYSTEM,..., --quick, --rounds N, \
+                          --with-obelisk, --no-build"
+                ),
             }
         }
         Ok(plan)

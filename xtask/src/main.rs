@@ -24,7 +24,7 @@ cargo xtask TASK
   guests          build the guests and examples that the tests use
   bless           write the files anew that are made from the code and checked in
   bench           measure Trackway, its peers and the floor, in turn on this machine
-                  [--json FILE] [--only WORK,SYSTEM,...] [--quick] [--rounds N] [--with-obelisk]
+                  [--json FILE] [--only WORK,SYSTEM,...] [--quick] [--rounds N] [--with-obelisk] [--no-build]
   prove NAME      run a proof at length: power, kill, simulate, fuzz, damage, limits
                   [--rounds N] [--seed S] [--minutes M]";
 
