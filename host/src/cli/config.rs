@@ -13,6 +13,9 @@ pub const PROJECT_FILE: &str = "trackway.toml";
 /// What `dev` keeps beside the project file.
 pub const STATE_FOLDER: &str = ".trackway";
 
+/// No file for people has nearly as many, in its strings and comments too.
+const NESTING_MAX: usize = 64;
+
 /// `trackway.toml`. It is shared with others, so it holds no keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -278,14 +281,30 @@ fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         }
         Err(error) => return Err(Error::new(Code::File, format!("cannot read {}: {error}", path.display()))),
     };
-    toml::from_str(&text).map(Some).map_err(|error| {
-        let error_text = error.to_string();
+    parse_toml(&text).map(Some).map_err(|error_text| {
         let wrong = Error::new(Code::BadConfig, format!("{}:\n{}", path.display(), error_text.trim_end()));
         match path.file_name().is_some_and(|name| name == PROJECT_FILE) && error_text.contains("unknown field `key`") {
             true => wrong.hint("keys belong in TRACKWAY_KEY or in the user's file, not in a file that others get"),
             false => wrong,
         }
     })
+}
+
+/// Reads TOML that a stranger may have written: the parser goes down a level for each bracket, and where
+/// these are never closed it does not count them.
+pub(super) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+    let mut depth: usize = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            return Err(format!("more than {NESTING_MAX} brackets are open at once"));
+        }
+    }
+    toml::from_str(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

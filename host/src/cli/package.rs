@@ -78,7 +78,7 @@ fn package_name(folder: &Path) -> Result<String> {
         Error::new(Code::NoProject, format!("cannot read {}: {error}", path.display()))
             .hint("trackway init hello    # makes a project in a new folder")
     })?;
-    let file: CargoFile = toml::from_str(&text)
+    let file: CargoFile = super::config::parse_toml(&text)
         .map_err(|error| Error::new(Code::BuildFailed, format!("{}:\n{error}", path.display())))?;
     file.package.map(|package| package.name).ok_or_else(|| {
         Error::new(Code::NoProject, format!("{} is of a workspace, not of a package", path.display()))

@@ -78,7 +78,7 @@ impl Target for Patterns {
         let opened = URLS.iter().filter(|url| grants.allows(&Url::parse(url).expect("it is one"))).count();
         // What opens every place is no grant.
         assert!(opened < URLS.len() || written.len() > 1, "{written:?}");
-        let shape: String = written.concat().chars().filter(|character| ":*[/".contains(*character)).take(12).collect();
+        let shape: String = written.concat().chars().filter(|character| ":*[/".contains(*character)).take(4).collect();
         format!("taken {opened} {shape}")
     }
 

@@ -116,3 +116,13 @@ fn an_address_that_is_none_is_refused_with_its_source() {
     assert_eq!(error.code, Code::BadConfig);
     assert!(error.message.contains("TRACKWAY_SERVER"), "{}", error.message);
 }
+
+#[test]
+fn brackets_that_are_never_closed_are_an_error_and_no_crash() {
+    for text in ["a={".repeat(20_000), "a = ".to_owned() + &"[".repeat(20_000), "x={ a ={ [::1]m={".repeat(2_000)] {
+        let error = parse_toml::<ProjectFile>(&text).expect_err("nobody means that");
+        assert!(error.contains("brackets"), "{error}");
+    }
+    let ours = "name = \"a\"\nallow_hosts = [\"[::1]:80\", \"b.example\"]\n";
+    assert_eq!(parse_toml::<ProjectFile>(ours).map(|file| file.allow_hosts.len()), Ok(2));
+}
