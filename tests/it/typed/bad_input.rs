@@ -212,7 +212,7 @@ fn a_full_disk_takes_nothing_new_and_loses_nothing() {
     let naps = run(&mut server.trackway("run naps -i [2000] --detach -o id")).expect(0);
     disk.fill();
     // The host looks at the disk ten times a second; its reserve is for what comes in between.
-    let mut looks = (0..200).map(|_| run(&mut server.trackway("run hello")));
+    let mut looks = (0..200).map(|_| run(&mut server.trackway("run hello --detach")));
     let refused = looks.find(|hello| hello.exit != 0).expect("the host notices that the disk is full");
     refused.refused(1, "TW0405").says(&["data", "free"]);
     run(server.trackway("deploy").arg(guests().join("parallel.wasm"))).refused(1, "TW0405");
