@@ -104,6 +104,10 @@ fn precompile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
     builder.compile_component_serialized()
 }
 
+/// How the compiler's pool of threads says that it got none.
+const NO_THREADS: &str = "ThreadPoolBuildError";
+const TOO_MUCH: &str = "a component that the compiler cannot digest may be too large, or built in an unusual way";
+
 fn refused(problem: impl std::fmt::Display) -> Error {
     Error::new(Code::CompileFailed, format!("the compiler refused the component: {problem}"))
 }
@@ -142,9 +146,12 @@ fn in_child(program: &Path, limits: CompileLimits, component: &[u8]) -> Result<V
     let complaint = String::from_utf8_lossy(&complaint);
     match status.code() {
         Some(0) if !code.is_empty() => Ok(code),
+        // Threads take address space too.
+        Some(code) if code == i32::from(EXIT_REFUSED) && complaint.contains(NO_THREADS) => {
+            Err(failed(&at_memory_limit(limits), &last_line(&complaint)).hint(TOO_MUCH))
+        }
         Some(code) if code == i32::from(EXIT_REFUSED) => Err(refused(complaint.trim())),
-        _ => Err(failed(&end_of(status, limits), &last_line(&complaint))
-            .hint("a component that the compiler cannot digest may be too large, or built in an unusual way")),
+        _ => Err(failed(&end_of(status, limits), &last_line(&complaint)).hint(TOO_MUCH)),
     }
 }
 
@@ -163,15 +170,17 @@ fn last_line(complaint: &str) -> String {
     line.trim().to_owned()
 }
 
+fn at_memory_limit(limits: CompileLimits) -> String {
+    format!("gave up, most likely at its memory limit of {} MiB", limits.address_space_bytes >> 20)
+}
+
 #[cfg(unix)]
 fn end_of(status: ExitStatus, limits: CompileLimits) -> String {
     use std::os::unix::process::ExitStatusExt as _;
     match status.signal() {
         Some(libc::SIGXCPU) => format!("used more than {} s of processor time", limits.cpu_seconds),
         Some(libc::SIGALRM) => format!("took longer than {} s", limits.wall_seconds),
-        Some(libc::SIGABRT) => {
-            format!("gave up, most likely at its memory limit of {} MiB", limits.address_space_bytes >> 20)
-        }
+        Some(libc::SIGABRT) => at_memory_limit(limits),
         Some(libc::SIGKILL) => "was killed".to_owned(),
         Some(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL) => "crashed".to_owned(),
         Some(signal) => format!("ended by signal {signal}"),

@@ -11,7 +11,7 @@ use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use super::Hardening;
@@ -56,7 +56,10 @@ struct Log {
     inode: u64,
     /// Of our own: sled's flusher fsyncs through its descriptor and only logs an error, after
     /// which that descriptor never reports it again. Opened before sled writes anything.
-    file: File,
+    ///
+    /// One sync at a time: of two that run at once only one is told of an error, and the other would
+    /// have its entries acknowledged before the first has ended the process.
+    file: Mutex<File>,
     calls: AtomicU64,
     hardening: Hardening,
 }
@@ -78,7 +81,7 @@ impl Synced {
             path: path.to_owned(),
             device: metadata.dev(),
             inode: metadata.ino(),
-            file,
+            file: Mutex::new(file),
             calls: AtomicU64::new(0),
             hardening,
         });
@@ -123,8 +126,10 @@ extern "C" fn sync_file_range(fd: libc::c_int, offset: i64, size_bytes: i64, fla
             libc::c_int::try_from(done).unwrap_or(-1)
         }
         Some(log) => {
+            let file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
             // The standard library tries again when a signal interrupts it.
-            or_abort(&log.path, log.file.sync_data());
+            or_abort(&log.path, file.sync_data());
+            drop(file);
             log.calls.fetch_add(1, Ordering::Release);
             0
         }
