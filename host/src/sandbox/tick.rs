@@ -10,8 +10,8 @@ use std::time::Duration;
 use wasmtime::Engine;
 
 /// How long a guest may hold a thread before others get a turn. A turn costs a few microseconds, so
-/// at two milliseconds well below a percent; a run that wakes waits for no more than one turn.
-const TICK: Duration = Duration::from_millis(2);
+/// at one millisecond below a percent; a run that wakes waits for no more than one turn.
+const TICK: Duration = Duration::from_millis(1);
 pub const TICKS_PER_TURN: u64 = 1;
 
 /// The ticker rests after this many ticks in which no guest computed, so that an idle host sleeps.
