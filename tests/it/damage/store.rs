@@ -93,8 +93,7 @@ async fn a_damaged_frame_is_named_and_costs_its_run_only() {
     let copy = sound.copy();
     let data = copy.path().join("data");
     let (run, journal) = &sound.runs[0];
-    let (frames, place) = frame_in_the_middle(&data, run.id, journal).await;
-    assert!(frames > 1);
+    let place = frame_in_the_middle(&data, run.id, journal).await;
     let (exit, report) = doctor(copy.path(), &data).await;
     assert_eq!(exit, 1);
     let of_run: Vec<_> = report.flaws.iter().filter(|flaw| flaw.run == Some(run.id)).collect();
@@ -114,8 +113,8 @@ async fn a_damaged_frame_is_named_and_costs_its_run_only() {
     proof::checked("a damaged frame", 1, 0);
 }
 
-/// Flips a bit in the frame that holds the middle entry. How many frames there are, and its position.
-async fn frame_in_the_middle(data: &Path, run: RunId, journal: &[model::Entry]) -> (usize, u64) {
+/// Flips a bit in the frame that holds the middle entry; a quick host may need no other. Its position.
+async fn frame_in_the_middle(data: &Path, run: RunId, journal: &[model::Entry]) -> u64 {
     use trackway_storage::Storage as _;
     let store = SledStorage::open(&data.join("store"), SledOptions::default()).expect("it opens");
     let key = RunKey { tenant: trackway_replay::TenantId::DEFAULT, run };
@@ -124,7 +123,7 @@ async fn frame_in_the_middle(data: &Path, run: RunId, journal: &[model::Entry]) 
     let frame = frames.iter().rev().find(|frame| frame.position.0 <= middle).expect("the first one is at 0");
     assert!(store.damage_frame(key, frame.position).expect("written"));
     store.close().await.expect("closed");
-    (frames.len(), frame.position.0)
+    frame.position.0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
