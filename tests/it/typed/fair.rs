@@ -1,6 +1,8 @@
 //! Guests that go too far, on a real server: each ends its own run, and the others hardly notice.
 
 use serde_json::{Value, json};
+use std::process::{Child, Command};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::wire::Wire;
@@ -17,6 +19,8 @@ const ROUNDS: usize = 7;
 const ROUNDS_MAX: usize = 14;
 /// A machine is too busy to tell, if what is measured without loopers varies as much as this.
 const UNSTEADY: f64 = 2.0;
+/// There and back for the request and for each of its three steps.
+const HAND_OVERS: usize = 4;
 
 fn server() -> Server {
     let server = Server::with_guest("limits", "");
@@ -86,7 +90,50 @@ fn with_as_many_loopers_as_cores_another_run_takes_five_times_as_long_at_most() 
         println!("NOT RUN: fairness beside loopers: other programs keep this machine too busy to tell");
         return;
     }
+    let bare = bare_p99(cores);
+    println!("p99 {bare:?} of bare threads beside {cores} loopers that give way");
+    if bare.as_secs_f64() > SLOWDOWN_MAX * median(&mut without) {
+        println!("NOT RUN: fairness beside loopers: this machine makes bare threads wait as long");
+        return;
+    }
     panic!("times slower beside {cores} loopers, by round: {slowdowns:.1?}");
+}
+
+/// What the machine itself makes of it: the p99 of as many hand-overs between two threads as a run has,
+/// beside processes that only compute and give way as much as slow guests do.
+fn bare_p99(loopers: usize) -> Duration {
+    let loopers: Vec<_> = (0..loopers).map(|_| KillOnDrop(looper())).collect();
+    let (ask, asked) = channel::<()>();
+    let (answer, answered) = channel();
+    let other = std::thread::spawn(move || asked.iter().for_each(|()| answer.send(()).expect("the asker lives")));
+    let mut took: Vec<Duration> = (0..RUNS_A_ROUND)
+        .map(|_| {
+            let began = Instant::now();
+            for _ in 0..HAND_OVERS {
+                ask.send(()).expect("the other thread lives");
+                answered.recv().expect("the other thread lives");
+            }
+            began.elapsed()
+        })
+        .collect();
+    drop((ask, loopers));
+    other.join().expect("the other thread ends");
+    took.sort();
+    took[RUNS_A_ROUND * 99 / 100]
+}
+
+fn looper() -> Child {
+    let looper = Command::new("nice").args(["-n", "10", "sh", "-c", "while :; do :; done"]).spawn();
+    looper.expect("nice and sh are there")
+}
+
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn median(of: &mut [f64]) -> f64 {
