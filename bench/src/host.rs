@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway::effects::{Effects, HttpCall, SystemClock, SystemRandomness};
+use trackway::host::record_of;
 use trackway::sandbox::{self, Admitted, Compiler, SLOTS_DEFAULT, Sandbox};
 use trackway::worker::{Options, Parts, Start, TokioSpawner, Worker};
 use trackway_replay::{Failure, Head, Position, TenantId, Timestamp};
-use trackway_storage::{ComponentRecord, Deployment, RunKey, SledOptions, SledStorage, Storage, Version};
+use trackway_storage::{Deployment, RunKey, SledOptions, SledStorage, Storage, Version};
 
 const TENANT: TenantId = TenantId::DEFAULT;
 
@@ -59,13 +60,7 @@ impl Host {
 
     pub async fn deploy(&self, guests: &Path, name: &str) -> Result<Admitted> {
         let admitted = admit(&self.sandbox, guests, name).await?;
-        let record = ComponentRecord {
-            digest: admitted.digest,
-            size_bytes: admitted.bytes.len() as u64,
-            uploaded: Timestamp(1),
-            manifest: admitted.manifest.text.clone(),
-            pure: admitted.pure,
-        };
+        let record = record_of(&admitted, Timestamp(1));
         self.storage.put_component(TENANT, record, bytes::Bytes::copy_from_slice(&admitted.bytes)).await?;
         let allow_hosts = vec!["http://world.test".into()];
         let version = Version { version: 1, component: admitted.digest, deployed: Timestamp(1), allow_hosts };

@@ -15,7 +15,7 @@ mod views;
 pub use backup::{Backup, read_backup};
 pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
-pub use deployments::{Pointer, Uploaded};
+pub use deployments::{Pointer, Uploaded, record_of};
 pub use restore::restore;
 pub use start::StartRequest;
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};

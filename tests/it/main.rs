@@ -9,6 +9,7 @@ mod fuzz;
 mod house;
 mod kill;
 mod languages;
+mod left;
 mod limits;
 mod power;
 mod proof;

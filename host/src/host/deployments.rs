@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use trackway_replay::{Digest, TenantId};
+use trackway_replay::{Digest, TenantId, Timestamp};
 use trackway_storage::{ComponentRecord, Deployment, Version};
 
 use super::Host;
 use super::catalog::Catalog;
 use crate::effects::Grants;
+use crate::sandbox::Admitted;
 use crate::{Code, Error, Result};
 
 /// As names of workflows and functions.
@@ -48,13 +49,7 @@ impl Host {
         if let Some(record) = self.storage.component(TenantId::DEFAULT, admitted.digest).await? {
             return Ok(Uploaded { record, existing: true });
         }
-        let record = ComponentRecord {
-            digest: admitted.digest,
-            size_bytes: admitted.bytes.len() as u64,
-            uploaded: self.clock.now(),
-            manifest: admitted.manifest.text,
-            pure: admitted.pure,
-        };
+        let record = record_of(&admitted, self.clock.now());
         self.storage.put_component(TenantId::DEFAULT, record.clone(), Bytes::from_owner(admitted.bytes)).await?;
         Ok(Uploaded { record, existing: false })
     }
@@ -233,6 +228,17 @@ fn check_name(name: &str) -> Result<()> {
     }
     let why = format!("the name of a deployment is 1 to {NAME_MAX_BYTES} of A-Z a-z 0-9 _ - .");
     Err(Error::new(Code::BadRequest, why))
+}
+
+/// What is stored beside the bytes of a component.
+pub fn record_of(admitted: &Admitted, uploaded: Timestamp) -> ComponentRecord {
+    ComponentRecord {
+        digest: admitted.digest,
+        size_bytes: admitted.bytes.len() as u64,
+        uploaded,
+        manifest: admitted.manifest.text.clone(),
+        pure: admitted.pure,
+    }
 }
 
 fn check_hosts(hosts: &[String]) -> Result<()> {

@@ -12,27 +12,8 @@ use tokio::process::Command;
 use trackway::api::model;
 use trackway_replay::RunId;
 
+use crate::left::Left;
 use crate::server::{KEY, Server, binary};
-
-/// What a command left.
-struct Left {
-    exit: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Left {
-    #[track_caller]
-    fn expect(self, exit: i32) -> Left {
-        assert_eq!(self.exit, exit, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
-    }
-}
 
 /// `trackway` with these words, for `server` where there is one.
 async fn trackway(folder: &Path, server: Option<&Server>, words: &[&str]) -> Left {
@@ -41,10 +22,7 @@ async fn trackway(folder: &Path, server: Option<&Server>, words: &[&str]) -> Lef
     // Nobody listens at that port: a test must not find a server of somebody else.
     let url = server.map_or("http://127.0.0.1:1", |server| server.url.as_str());
     command.envs([("TRACKWAY_SERVER", url), ("TRACKWAY_KEY", KEY)]).stdin(std::process::Stdio::null());
-    let output = command.output().await.expect("the binary starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let exit = output.status.code().expect("it ended by itself");
-    Left { exit, stdout: text(output.stdout), stderr: text(output.stderr) }
+    Left::of(command.output().await.expect("the binary starts"))
 }
 
 /// What a look at everything in a folder without a server came to.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use trackway::effects::{Effects, HttpCall, Randomness, SystemClock};
+use trackway::host::record_of;
 use trackway::sandbox::{self, Compiler, Sandbox};
 use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker};
 use trackway_replay::{
@@ -15,8 +16,7 @@ use trackway_replay::{
     StepRequest, TenantId, Timestamp, Value,
 };
 use trackway_storage::{
-    Append, Appended, ComponentRecord, Deployment, InboxBody, InboxItem, MemoryStorage, Rows, RunKey, Sent, Storage,
-    Version,
+    Append, Appended, Deployment, InboxBody, InboxItem, MemoryStorage, Rows, RunKey, Sent, Storage, Version,
 };
 
 pub const TENANT: TenantId = TenantId::DEFAULT;
@@ -276,13 +276,7 @@ impl Rig {
 
     pub async fn deploy_bytes(&self, name: &str, bytes: Vec<u8>) -> Digest {
         let admitted = sandbox().admit(bytes.into()).await.expect("the guest is admitted");
-        let record = ComponentRecord {
-            digest: admitted.digest,
-            size_bytes: admitted.bytes.len() as u64,
-            uploaded: Timestamp(1),
-            manifest: admitted.manifest.text.clone(),
-            pure: admitted.pure,
-        };
+        let record = record_of(&admitted, Timestamp(1));
         let bytes = bytes::Bytes::copy_from_slice(&admitted.bytes);
         self.storage.put_component(TENANT, record, bytes).await.expect("stored");
         let version = Version {

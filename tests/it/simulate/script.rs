@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use trackway::host::record_of;
 use trackway::worker::Options;
 use trackway_replay::{Digest, TenantId, Timestamp};
-use trackway_storage::{ComponentRecord, Deployment, Faults, MemoryStorage, Storage, Version};
+use trackway_storage::{Deployment, Faults, MemoryStorage, Storage, Version};
 
 use super::client::{Client, Serving};
 use super::clock::{BEGINNING, Time};
@@ -211,13 +212,7 @@ impl Stage {
 
 async fn deploy(store: &MemoryStorage) {
     let admitted = &sandbox().1;
-    let record = ComponentRecord {
-        digest: admitted.digest,
-        size_bytes: admitted.bytes.len() as u64,
-        uploaded: Timestamp(1),
-        manifest: admitted.manifest.text.clone(),
-        pure: admitted.pure,
-    };
+    let record = record_of(admitted, Timestamp(1));
     let bytes = bytes::Bytes::copy_from_slice(&admitted.bytes);
     store.put_component(TenantId::DEFAULT, record, bytes).await.expect("stored");
     let allow_hosts = vec!["http://world.test".into()];

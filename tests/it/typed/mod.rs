@@ -15,9 +15,10 @@ mod witness;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::left::Left;
 use crate::rig::guests;
 use crate::server::binary;
 
@@ -53,44 +54,9 @@ impl Place {
     }
 }
 
-/// What a command left.
-struct Left {
-    exit: i32,
-    stdout: String,
-    stderr: String,
-}
-
 #[track_caller]
 fn run(command: &mut Command) -> Left {
-    left(command.output().expect("the binary starts"))
-}
-
-#[track_caller]
-fn left(output: Output) -> Left {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let exit = output.status.code().expect("it ended by itself");
-    Left { exit, stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-impl Left {
-    #[track_caller]
-    fn expect(self, exit: i32) -> Left {
-        assert_eq!(self.exit, exit, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    /// An error with this exit code and this code of its own, and nothing on standard output.
-    #[track_caller]
-    fn refused(self, exit: i32, code: &str) -> Left {
-        let left = self.expect(exit);
-        assert!(left.stderr.contains(&format!("[{code}]")), "no {code} in:\n{}", left.stderr);
-        assert!(left.stderr.contains("next:") && left.stdout.is_empty(), "{}\n{}", left.stdout, left.stderr);
-        left
-    }
-
-    fn line(&self) -> &str {
-        self.stdout.trim_end()
-    }
+    Left::of(command.output().expect("the binary starts"))
 }
 
 /// `trackway server` on a free port.

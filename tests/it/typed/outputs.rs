@@ -93,7 +93,7 @@ fn a_reader_that_leaves_is_no_error() {
     let mut child =
         place.command("completions bash").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
-    let left = super::left(child.wait_with_output().expect("it ends")).expect(0);
+    let left = super::Left::of(child.wait_with_output().expect("it ends")).expect(0);
     assert_eq!(left.stderr, "");
 }
 
