@@ -2,6 +2,8 @@
 //! host whose disk fails ends without losing what it acknowledged. Copies are whole or none.
 
 mod backup;
+#[cfg(target_os = "linux")]
+mod failing;
 mod store;
 #[cfg(target_os = "linux")]
 mod sync;

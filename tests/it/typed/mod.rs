@@ -34,7 +34,9 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
-        Place { folder: tempfile::tempdir().expect("a temporary folder") }
+        // Named so that a disk is found that a killed test left in it (`power/disk.rs`).
+        let name = format!("trackway-disk-{}-", std::process::id());
+        Place { folder: tempfile::Builder::new().prefix(&name).tempdir().expect("a temporary folder") }
     }
 
     fn path(&self) -> &Path {

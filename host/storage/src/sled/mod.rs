@@ -75,6 +75,8 @@ pub enum Hardening {
     /// Everything is acknowledged and shown before it is flushed. Whoever fills a new store, tells nobody,
     /// and has it synced and read again before anybody uses it, may write so.
     NoWait,
+    /// A failed sync of the log is taken for one that was done.
+    MindNoFailedSync,
 }
 
 /// Set by nobody who wants to keep data.
@@ -87,6 +89,7 @@ impl Hardening {
         let hardening = match std::env::var(LOSE_DATA).as_deref() {
             Ok("no-wait") => Hardening::NoWait,
             Ok("plain-flush") => Hardening::PlainFlush,
+            Ok("mind-no-failed-sync") => Hardening::MindNoFailedSync,
             Ok(_) | Err(_) => return Hardening::On,
         };
         eprintln!("warning: {LOSE_DATA} is set: this store LOSES DATA on purpose ({hardening:?})");

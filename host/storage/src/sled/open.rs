@@ -192,7 +192,9 @@ fn raise_epoch(
             StorageErrorKind::NotDurable,
             format!("a flush of {} did not reach the disk: this program was linked wrongly", folder.log().display()),
         )),
-        (_, _, Hardening::On | Hardening::NoWait | Hardening::PlainFlush) => Ok(Epoch(epoch)),
+        (_, _, Hardening::On | Hardening::NoWait | Hardening::PlainFlush | Hardening::MindNoFailedSync) => {
+            Ok(Epoch(epoch))
+        }
     }
 }
 

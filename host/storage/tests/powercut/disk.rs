@@ -21,16 +21,10 @@ pub struct Disk {
 impl Disk {
     /// An error says why no such disk can be made here.
     pub fn new() -> Result<Disk, String> {
-        Disk::new_in(&std::env::temp_dir())
-    }
-
-    /// The same with its file elsewhere.
-    pub fn new_in(parent: &Path) -> Result<Disk, String> {
-        let folder = TempDir::new_in(parent).map_err(|error| error.to_string())?;
-        let disk = Disk { folder };
+        unmount_stale();
+        let disk = Disk { folder: folder()? };
         let made = File::create(disk.image()).and_then(|file| file.set_len(DISK_BYTES));
         made.map_err(|error| error.to_string())?;
-        std::fs::create_dir(disk.mount_point()).map_err(|error| error.to_string())?;
         command("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), disk.image().as_ref()])?;
         disk.mount()?;
         Ok(disk)
@@ -70,6 +64,55 @@ impl Drop for Disk {
         });
         if is_mounted && self.unmount().is_err() {
             let _ = command("umount", &["--lazy".as_ref(), self.mount_point().as_ref()]);
+        }
+    }
+}
+
+/// Names the folder of a disk, and after it the process to which it belongs.
+const FOLDER: &str = "trackway-disk-";
+
+/// A new folder for a disk, with one in it to mount it on.
+pub fn folder() -> Result<TempDir, String> {
+    let name = format!("{FOLDER}{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&name).tempdir().map_err(|error| error.to_string())?;
+    std::fs::create_dir(folder.path().join("disk")).map_err(|error| error.to_string())?;
+    Ok(folder)
+}
+
+/// Takes away the disks of tests that were killed before they could do so.
+pub fn unmount_stale() {
+    for line in std::fs::read_to_string("/proc/mounts").unwrap_or_default().lines() {
+        let mut words = line.split(' ');
+        let (Some(device), Some(point)) = (words.next(), words.next()) else { continue };
+        if let Some(folder) = stale_folder(Path::new(point)) {
+            // Where something cannot be taken away it is left to whoever looks at the machine.
+            let _ = command("umount", &["--lazy".as_ref(), point.as_ref()]);
+            remove_device(device, folder);
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// The folder of the disk that is mounted at `point`, if it is one of ours whose process is gone.
+fn stale_folder(point: &Path) -> Option<&Path> {
+    let folder = point.parent().filter(|folder| folder.parent() == Some(&std::env::temp_dir()))?;
+    let (process, _) = folder.file_name()?.to_str()?.strip_prefix(FOLDER)?.split_once('-')?;
+    let process: u32 = process.parse().ok()?;
+    (!Path::new("/proc").join(process.to_string()).exists()).then_some(folder)
+}
+
+/// A loop device that `mount` made goes by itself.
+fn remove_device(device: &str, folder: &Path) {
+    if let Some(number) = device.strip_prefix("/dev/zram") {
+        let _ = std::fs::write("/sys/class/zram-control/hot_remove", number);
+    } else if device.starts_with("/dev/mapper/") {
+        let _ = command("dmsetup", &["remove".as_ref(), "--retry".as_ref(), device.as_ref()]);
+        let image = folder.join("image");
+        let mut associated = Command::new("losetup");
+        associated.args(["--noheadings", "--output", "NAME", "--associated"]).arg(image);
+        let devices = associated.output().map(|output| output.stdout).unwrap_or_default();
+        for device in String::from_utf8_lossy(&devices).split_whitespace() {
+            let _ = command("losetup", &["--detach".as_ref(), device.as_ref()]);
         }
     }
 }
