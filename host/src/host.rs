@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
 
@@ -39,6 +40,8 @@ pub const UPLOAD_MAX_BYTES: usize = crate::sandbox::UPLOAD_BYTES_MAX;
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
 /// A reason is for people; it stands in the journal.
 const REASON_MAX_BYTES: usize = 1 << 10;
+/// How long a terminate waits to be carried out before it answers. It is carried out in any case.
+const TERMINATED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a host on a data folder needs to know.
 pub struct HostOptions {
@@ -157,11 +160,34 @@ impl Host {
     /// says so again also when the run has ended since.
     pub async fn cancel(&self, run: RunId, reason: &str, key: Option<&str>) -> Result<()> {
         let reason = Arc::from(cut(reason, REASON_MAX_BYTES));
+        self.tell(run, "cancel", InboxBody::Cancel { reason }, key).await
+    }
+
+    /// Ends a run at once, without asking it: also one that computes, waits for nobody or is stuck.
+    /// Durable when it answers, and mostly carried out. With the same `key` as [`Host::cancel`].
+    pub async fn terminate(&self, run: RunId, reason: &str, key: Option<&str>) -> Result<()> {
+        let reason = Arc::from(cut(reason, REASON_MAX_BYTES));
+        self.tell(run, "terminate", InboxBody::Terminate { reason }, key).await?;
+        let until = Instant::now() + TERMINATED_WITHIN;
+        loop {
+            // Before the head: what comes after it wakes us.
+            let seen = self.storage.end(key_of(run)).await?;
+            if self.head(run).await?.status.has_ended() {
+                return Ok(());
+            }
+            if timeout_at(until, self.storage.grown(key_of(run), seen)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts something into the inbox of a run; `what` tells one kind of message from another.
+    async fn tell(&self, run: RunId, what: &str, body: InboxBody, key: Option<&str>) -> Result<()> {
         let message = match key {
-            Some(key) => message_of(run, checked_key(key)?),
+            Some(key) => message_of(what, run, checked_key(key)?),
             None => MessageId(self.random_number()),
         };
-        let item = InboxItem { message, arrived: self.clock.now(), body: InboxBody::Cancel { reason } };
+        let item = InboxItem { message, arrived: self.clock.now(), body };
         match self.storage.send(key_of(run), item).await? {
             Sent::Delivered => Ok(()),
             Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
@@ -217,8 +243,8 @@ fn checked_key(key: &str) -> Result<&str> {
 }
 
 /// The same item for the same key, so that asking again changes nothing.
-fn message_of(run: RunId, key: &str) -> MessageId {
-    let digest = Digest::of_parts(&[b"cancel", &run.0.to_be_bytes(), key.as_bytes()]);
+fn message_of(what: &str, run: RunId, key: &str) -> MessageId {
+    let digest = Digest::of_parts(&[what.as_bytes(), &run.0.to_be_bytes(), key.as_bytes()]);
     let (first, _) = digest.0.split_first_chunk().expect("a digest has more than 16 bytes");
     MessageId(u128::from_be_bytes(*first))
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::{Digest, RunId, Timestamp};
+use crate::{Digest, End, Failure, RunId, Timestamp};
 
 /// The state of a run, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,6 +56,31 @@ pub struct Head {
     /// The lowest rules version that can replay it.
     pub rules: u32,
 }
+
+impl Head {
+    /// The head of a run that was ended from outside at `time`, where its journal cannot be folded.
+    pub fn ended(self, end: &End, time: Timestamp) -> Head {
+        let (status, code, message) = told(end);
+        let finished = Some(time);
+        Head { status, waiting: None, due: None, changed: time, finished, code, message, ..self }
+    }
+}
+
+/// Status, code and the line for people of a run that has ended.
+pub(crate) fn told(end: &End) -> (Status, Option<Arc<str>>, Option<Arc<str>>) {
+    match end {
+        End::Succeeded(_) => (Status::Succeeded, None, None),
+        End::Failed(failure) => {
+            let failure = Failure::from_value(failure);
+            (Status::Failed, Some(failure.code.into()), Some(failure.message.into()))
+        }
+        End::Cancelled { reason } => (Status::Cancelled, None, Some(reason.clone())),
+        End::Terminated { reason } => (Status::Cancelled, Some(TERMINATED.into()), Some(reason.clone())),
+    }
+}
+
+/// Tells in a list a run that was ended at once from one whose workflow was asked.
+const TERMINATED: &str = "TERMINATED";
 
 impl Status {
     pub fn name(self) -> &'static str {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::head;
 use crate::{
-    Asked, AttemptFailed, AttemptStarted, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT, Failure,
-    FuelRule, Head, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Timestamp, Waiting,
+    Asked, AttemptFailed, AttemptStarted, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT, FuelRule,
+    Head, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Timestamp, Waiting,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -266,12 +267,11 @@ impl RunState {
 
     pub fn head(&self) -> Head {
         let (code, message) = match &self.end {
-            Some(End::Failed(failure)) => {
-                let failure = Failure::from_value(failure);
-                (Some(failure.code.into()), Some(failure.message.into()))
+            Some(end) => {
+                let (_, code, message) = head::told(end);
+                (code, message)
             }
-            Some(End::Cancelled { reason } | End::Terminated { reason }) => (None, Some(reason.clone())),
-            Some(End::Succeeded(_)) | None => (None, None),
+            None => (None, None),
         };
         let is_idle = matches!(self.status, Status::Sleeping | Status::Waiting);
         Head {

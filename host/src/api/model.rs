@@ -215,7 +215,7 @@ pub struct RunPage {
     pub cursor: Option<String>,
 }
 
-/// `POST /v1/runs/{id}/cancel`
+/// `POST /v1/runs/{id}/cancel` and `/terminate`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {

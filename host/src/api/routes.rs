@@ -82,6 +82,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(runs::get))
         .routes(routes!(runs::wait))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::terminate))
         .routes(routes!(runs::trace))
         .routes(routes!(runs::logs))
         .routes(routes!(events::events))

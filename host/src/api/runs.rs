@@ -205,6 +205,34 @@ pub async fn cancel(
     Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
 }
 
+/// Ends a run at once: its workflow is not asked and cannot clean up. Works on any run that has not
+/// ended, also on one that computes for ever or is stuck. Answers when it is done, or 2 s later.
+#[utoipa::path(
+    post,
+    operation_id = "terminate_run",
+    path = "/v1/runs/{id}/terminate",
+    tag = "runs",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Cancel,
+    responses(
+        (status = 202, body = Run),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It has ended."),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
+    )
+)]
+pub async fn terminate(
+    State(api): State<Api>,
+    Found(head): Found,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer<(StatusCode, Json<Run>)> {
+    let key = body::idempotency_key(&headers)?;
+    let asked: Cancel = body::small_json(&headers, content).await?;
+    api.host.terminate(head.run, &asked.reason, key.as_deref()).await?;
+    Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
+}
+
 /// The trace of what is durable by now.
 #[utoipa::path(
     get,

@@ -8,6 +8,10 @@ use std::time::Duration;
 use super::duration::parse_duration;
 use super::output::Format;
 
+mod runs;
+
+pub use runs::{OneRun, Runs, RunsCancel, RunsLs, RunsTerminate};
+
 #[derive(Debug, Parser)]
 #[command(
     name = "trackway",
@@ -81,7 +85,7 @@ pub enum Command {
                             Exit codes: 0 it succeeded, 3 it failed or was cancelled, 6 --timeout passed (the run goes on).")]
     Run(Run),
 
-    /// List, describe and cancel runs
+    /// List, describe, cancel and terminate runs
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Runs {
         #[command(subcommand)]
@@ -317,63 +321,6 @@ pub struct Run {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "detach")]
     pub timeout: Option<Duration>,
 
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Runs {
-    /// List runs, the newest first
-    #[command(
-        after_help = "Examples:\n  trackway runs ls\n  trackway runs ls --status failed --workflow headlines\n  \
-                            trackway runs ls -o id | head -1"
-    )]
-    Ls(RunsLs),
-    /// Show what is known of a run
-    #[command(after_help = "Examples:\n  trackway runs describe @last\n  trackway runs describe 01k9 -o json")]
-    Describe(OneRun),
-    /// Ask a run to stop: its workflow is told once and may clean up; 30 s later the host ends it
-    #[command(
-        after_help = "Examples:\n  trackway runs cancel @last\n  trackway runs cancel 01k9 --reason 'wrong input'"
-    )]
-    Cancel(RunsCancel),
-}
-
-#[derive(Debug, Args)]
-pub struct RunsLs {
-    /// Only runs of this workflow
-    #[arg(long)]
-    pub workflow: Option<String>,
-    /// Only runs of this deployment
-    #[arg(long)]
-    pub deployment: Option<String>,
-    /// Only runs in this state: queued, running, sleeping, waiting, stuck, succeeded, failed, cancelled
-    #[arg(long, value_delimiter = ',', value_parser = ["queued", "running", "sleeping", "waiting", "stuck", "succeeded", "failed", "cancelled"])]
-    pub status: Vec<String>,
-    /// How many at most
-    #[arg(long, short = 'n', default_value_t = 20)]
-    pub limit: usize,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct OneRun {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct RunsCancel {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    /// Why; the workflow gets to see it
-    #[arg(long, default_value = "cancelled from the command line")]
-    pub reason: String,
     #[command(flatten)]
     pub connect: Connect,
 }

@@ -136,6 +136,10 @@ impl Client {
         self.post(&["runs", &run.to_string(), "cancel"], cancel).await
     }
 
+    pub async fn terminate(&self, run: RunId, cancel: &model::Cancel) -> Result<model::Run> {
+        self.post(&["runs", &run.to_string(), "terminate"], cancel).await
+    }
+
     pub async fn trace(&self, run: RunId) -> Result<model::Trace> {
         self.get(&["runs", &run.to_string(), "trace"]).await
     }

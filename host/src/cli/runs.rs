@@ -32,6 +32,14 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
             context.output.one(&run, &run.id.to_string(), || format!("{} is asked to cancel\n", run.id))?;
             Ok(Exit::Ok)
         }
+        args::Runs::Terminate(args) => {
+            let client = context.client(args.connect)?;
+            let run = client.run(&args.run).await?;
+            let run = client.terminate(run.id, &model::Cancel { reason: args.reason }).await?;
+            let word = if run.status.has_ended() { "is terminated" } else { "is being terminated" };
+            context.output.one(&run, &run.id.to_string(), || format!("{} {word}\n", run.id))?;
+            Ok(Exit::Ok)
+        }
     }
 }
 

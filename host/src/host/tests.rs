@@ -2,9 +2,9 @@ use super::*;
 
 #[test]
 fn the_same_key_names_the_same_message_of_one_run_only() {
-    assert_eq!(message_of(RunId(1), "a"), message_of(RunId(1), "a"));
-    assert_ne!(message_of(RunId(1), "a"), message_of(RunId(2), "a"));
-    assert_ne!(message_of(RunId(1), "a"), message_of(RunId(1), "b"));
+    assert_eq!(message_of("cancel", RunId(1), "a"), message_of("cancel", RunId(1), "a"));
+    assert_ne!(message_of("cancel", RunId(1), "a"), message_of("cancel", RunId(2), "a"));
+    assert_ne!(message_of("cancel", RunId(1), "a"), message_of("cancel", RunId(1), "b"));
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Host {
         let head = self.head(run).await?;
         let input = match journal::input(&*self.storage, key_of(run)).await {
             // What it is stuck on stands in the head, and that is what people ask for.
-            Err(error) if head.status == Status::Stuck && is_unreadable(&error) => None,
+            Err(error) if may_be_unreadable(head.status) && is_unreadable(&error) => None,
             input => input?,
         };
         let end = if head.status.has_ended() { self.end(run).await? } else { None };
@@ -213,6 +213,11 @@ impl Follower {
 /// It has ended, or nothing happens before somebody does something about it.
 pub fn is_settled(head: &Head) -> bool {
     head.status.has_ended() || head.status == Status::Stuck
+}
+
+/// One that was stuck on its journal keeps it when it is ended as it stands.
+fn may_be_unreadable(status: Status) -> bool {
+    matches!(status, Status::Stuck | Status::Cancelled)
 }
 
 /// Something stored is not as it was written.

@@ -80,11 +80,11 @@ async fn claim(core: &Arc<Core>) -> crate::Result<Claimed> {
 pub(super) fn take(core: &Arc<Core>, key: RunKey) {
     match core.registry.claimed(key) {
         Found::Driven => {}
-        // Something is in its inbox; if it is a cancel, the run can be ended as it is.
+        // Something is in its inbox; if it is to end, that can be done as it is.
         Found::Held => {
             let core = core.clone();
             core.spawner.clone().spawn(Box::pin(async move {
-                load::end_if_cancelled(&core, key).await;
+                load::end_if_asked(&core, key, load::Recallable::No).await;
             }));
         }
         Found::Warm(active) => {

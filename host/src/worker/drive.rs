@@ -23,6 +23,7 @@ use crate::Error;
 use crate::sandbox::{End, Ended, GuestCall, Role};
 
 pub(super) use end::stuck_head;
+pub(super) use wake::terminate_in;
 
 /// From the cancel's entry to the moment at which the host ends the run by itself.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(30);
@@ -99,6 +100,7 @@ impl Active {
         inner.moved_on = false;
         inner.taken_up = false;
         inner.knocked = true;
+        inner.rang = true;
         let claimed = Claimed {
             worker: run.core.options.name.clone(),
             engine: run.core.sandbox.engine_name().clone(),
@@ -178,7 +180,11 @@ impl Driver {
                 return (stop, self.active);
             }
             self.take_up();
+            self.look_for_end().await;
             self.read_inbox_and_timers().await;
+            if let Some(stop) = self.terminated().await {
+                return (stop, self.active);
+            }
             if let Some(stop) = self.drained_or_idle().await {
                 return (stop, self.active);
             }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
-    RunState,
+    RunState, Sequencer,
 };
-use trackway_storage::{Append, Deployment, InboxBody, InboxItem, Owner, Rows, RunKey, Storage, Version};
+use trackway_storage::{Append, Deployment, InboxBody, Owner, Rows, RunKey, Storage, Version};
 
 use super::Core;
 use super::check::{self, REASON_MAX_BYTES};
 use super::claim;
 use super::code::code_of;
-use super::drive::{self, Active, stuck_head};
+use super::drive::{self, Active, stuck_head, terminate_in};
 use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
@@ -77,6 +77,11 @@ pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str,
 }
 
 pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) {
+    // One that is to end at once is not recalled before.
+    if end_if_asked(&core, key, Recallable::MayBe).await {
+        core.nudge.notify_one();
+        return;
+    }
     match load(&core, key, room).await {
         Ok(active) => {
             active.claimed();
@@ -89,7 +94,7 @@ pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSema
         }
         Err(error) => {
             tracing::error!(run = %key.run, %error, "the run cannot be taken up");
-            if !end_if_cancelled(&core, key).await {
+            if !end_if_asked(&core, key, Recallable::No).await {
                 leave_stuck(&core, key, &error).await;
             }
         }
@@ -112,10 +117,10 @@ async fn give_back(core: &Arc<Core>, key: RunKey) {
     core.nudge.notify_one();
 }
 
-/// Ends a run that cannot be recalled, if somebody asked to cancel it: that needs no replay. Only
-/// for runs that this worker owns and does not drive.
-pub(super) async fn end_if_cancelled(core: &Arc<Core>, key: RunKey) -> bool {
-    match try_end_cancelled(core, key).await {
+/// Ends a run as it stands, without its code, if somebody asked to end it at once, or to cancel one
+/// that cannot be recalled. Only for runs that this worker owns and does not drive.
+pub(super) async fn end_if_asked(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> bool {
+    match try_end(core, key, recallable).await {
         Ok(has_ended) => {
             // The run has ended: a claim that came meanwhile has nothing to find.
             if has_ended {
@@ -124,45 +129,96 @@ pub(super) async fn end_if_cancelled(core: &Arc<Core>, key: RunKey) -> bool {
             has_ended
         }
         Err(error) => {
-            tracing::error!(run = %key.run, %error, "the cancelled run cannot be ended");
+            tracing::error!(run = %key.run, %error, "the run cannot be ended as it stands");
             false
         }
     }
 }
 
-async fn try_end_cancelled(core: &Arc<Core>, key: RunKey) -> Result<bool> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recallable {
+    /// Its workflow can be told of a cancel.
+    MayBe,
+    No,
+}
+
+/// What the end of a run is appended after.
+struct Tail {
+    last_frame: FrameId,
+    sequencer: Sequencer,
+    /// Absent where the journal cannot be read: then only its frames are there, and the head.
+    state: Option<RunState>,
+}
+
+async fn tail(core: &Core, key: RunKey) -> Result<Tail> {
+    let Journal { entries, last_frame } = read_journal(&*core.storage, key).await?;
+    let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
+    let state = RunState::of(&entries).map_err(unreadable)?;
+    Ok(Tail { last_frame, sequencer: sequencer_after(state.last(), core.storage.epoch()), state: Some(state) })
+}
+
+/// The same, of frames whose content makes no sense.
+async fn unread_tail(core: &Core, key: RunKey) -> Result<Tail> {
+    let no_run = || Error::new(Code::NoSuchRun, format!("run {} has no journal", key.run));
+    let (next, head) = (core.storage.end(key).await?, core.storage.head(key).await?.ok_or_else(no_run)?);
+    let last = Position(next.0.checked_sub(1).ok_or_else(no_run)?);
+    let last_frame = core.storage.frames(key, last, 1).await?.pop().ok_or_else(no_run)?.id;
+    let sequencer = Sequencer::new(next, core.storage.epoch(), head.changed);
+    Ok(Tail { last_frame, sequencer, state: None })
+}
+
+async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Result<bool> {
     let items = core.storage.inbox(key).await?;
-    let asked = items.first().map(|InboxItem { message, body: InboxBody::Cancel { reason }, .. }| {
-        let reason = check::cut(reason, REASON_MAX_BYTES).into();
-        CancelReceived { message: *message, reason }
+    let terminate = terminate_in(&items);
+    let cancel = items.iter().find_map(|item| match &item.body {
+        InboxBody::Cancel { reason } => {
+            let reason = check::cut(reason, REASON_MAX_BYTES).into();
+            Some(CancelReceived { message: item.message, reason })
+        }
+        InboxBody::Terminate { .. } => None,
     });
-    let Journal { entries, last_frame } = match read_journal(&*core.storage, key).await {
-        Ok(journal) => journal,
-        Err(_) if asked.is_none() => return Ok(false),
+    if recallable == Recallable::MayBe && terminate.is_none() {
+        return Ok(false);
+    }
+    let Tail { last_frame, mut sequencer, state } = match tail(core, key).await {
+        Ok(tail) => tail,
+        Err(_) if terminate.is_some() => unread_tail(core, key).await?,
+        Err(_) if cancel.is_none() => return Ok(false),
         Err(error) => return Err(error),
     };
-    let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
-    let mut state = RunState::of(&entries).map_err(unreadable)?;
-    // One that is on record already was acknowledged too, and there is no guest that could answer it.
-    let on_record = state.cancel().map(|cancel| cancel.reason.clone());
-    let Some(reason) = on_record.or_else(|| asked.as_ref().map(|asked| asked.reason.clone())) else {
-        return Ok(false);
+    // A cancel that is on record already was acknowledged too, and there is no guest that could answer it.
+    let on_record = state.as_ref().and_then(RunState::cancel).map(|cancel| cancel.reason.clone());
+    let to_cancel = on_record.or_else(|| cancel.as_ref().map(|cancel| cancel.reason.clone()));
+    let end = match (terminate, to_cancel) {
+        (Some((_, reason)), _) => End::Terminated { reason },
+        (None, Some(reason)) => End::Cancelled { reason },
+        (None, None) => return Ok(false),
     };
-    let mut sequencer = sequencer_after(state.last(), core.storage.epoch());
     let position = sequencer.next();
     let now = core.clock.now();
-    let claimed = Claimed {
-        worker: core.options.name.clone(),
-        engine: core.sandbox.engine_name().clone(),
-        component: state.started().component,
-    };
-    let read = asked.iter().map(|asked| asked.message).collect();
-    let finished = Finished { end: End::Cancelled { reason }, fingerprint: None, unread: Vec::new() };
-    let received = asked.map(Kind::CancelReceived);
-    for kind in [Some(Kind::Claimed(claimed)), received, Some(Kind::Finished(finished))].into_iter().flatten() {
-        state.apply(sequencer.push(now, kind)).map_err(unreadable)?;
-    }
+    let component = state.as_ref().map(|state| state.started().component);
+    let claimed = component.map(|component| {
+        Kind::Claimed(Claimed {
+            worker: core.options.name.clone(),
+            engine: core.sandbox.engine_name().clone(),
+            component,
+        })
+    });
+    let read = cancel.iter().map(|cancel| cancel.message).collect();
+    let finished = Finished { end, fingerprint: None, unread: Vec::new() };
+    let kinds = [claimed, cancel.map(Kind::CancelReceived), Some(Kind::Finished(finished.clone()))];
+    kinds.into_iter().flatten().for_each(|kind| {
+        sequencer.push(now, kind);
+    });
     let entries = sequencer.take_frame();
+    let head = match state {
+        Some(mut state) => {
+            let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
+            entries.iter().try_for_each(|entry| state.apply(entry)).map_err(unreadable)?;
+            Some(state.head())
+        }
+        None => core.storage.head(key).await?.map(|head| head.ended(&finished.end, sequencer.last_time())),
+    };
     let append = Append {
         run: key,
         position,
@@ -170,7 +226,7 @@ async fn try_end_cancelled(core: &Arc<Core>, key: RunKey) -> Result<bool> {
         previous: Some(last_frame),
         id: FrameId(u128::from_le_bytes(core.random())),
         frame: Frame::encode(&entries).into(),
-        rows: Rows { head: Some(state.head()), owner: Owner::End, read, ..Rows::default() },
+        rows: Rows { head, owner: Owner::End, read, ..Rows::default() },
     };
     match write::write(core, Outgoing { append, files: Vec::new(), entries }).await {
         Written::UpTo(_) => Ok(true),

@@ -74,6 +74,10 @@ pub(super) struct Inner {
     /// Inbox items that were read, by a frame or one to come.
     pub seen: BTreeSet<MessageId>,
     pub knocked: bool,
+    /// Something may have come into the inbox that does not wait for the workflow to catch up.
+    pub rang: bool,
+    /// Somebody asked to end the run at once, and why.
+    pub terminate: Option<Arc<str>>,
     /// Everything before this position is wanted durable now.
     pub forced: Position,
     /// When the oldest entry without a frame was sequenced.
@@ -166,6 +170,8 @@ impl Run {
             read: Vec::new(),
             seen: BTreeSet::new(),
             knocked: true,
+            rang: true,
+            terminate: None,
             forced: Position::FIRST,
             pending_since: Timestamp::default(),
             previous: loaded.previous,
@@ -203,7 +209,11 @@ impl Run {
     }
 
     pub fn knock(&self) {
-        self.lock().knocked = true;
+        {
+            let mut inner = self.lock();
+            inner.knocked = true;
+            inner.rang = true;
+        }
         self.poke.notify_one();
     }
 

@@ -14,7 +14,13 @@ pub struct InboxItem {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InboxBody {
-    Cancel { reason: Arc<str> },
+    Cancel {
+        reason: Arc<str>,
+    },
+    /// End the run at once, whatever it does and without asking it.
+    Terminate {
+        reason: Arc<str>,
+    },
 }
 
 /// Where in a run a log line stands: the same place on every replay, so a line is stored once.

@@ -171,6 +171,19 @@ fn the_cancel_of_a_run_whose_code_does_something_else() {
 }
 
 #[test]
+fn the_terminate_of_a_run_whose_code_does_something_else() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("raw").await;
+        let run = forged(&rig, 0, json!([["sleep", 1], ["next"]])).await;
+        rig.until(run, |head| head.status == Status::Stuck).await;
+        assert_eq!(rig.terminate(run).await, Sent::Delivered);
+        let head = rig.until(run, |head| head.status.has_ended()).await;
+        assert_eq!((head.status, head.code.as_deref()), (Status::Cancelled, Some("TERMINATED")));
+    });
+}
+
+#[test]
 fn a_journal_from_a_later_time_than_the_stores_is_left_alone() {
     in_virtual_time(async {
         let rig = Rig::new().await;

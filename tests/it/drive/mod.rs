@@ -9,5 +9,6 @@ mod orders;
 mod places;
 mod room;
 mod steps;
+mod terminate;
 mod time;
 mod trouble;

@@ -452,12 +452,20 @@ impl Rig {
     }
 
     pub async fn cancel(&self, run: RunKey) -> Sent {
+        self.send(run, InboxBody::Cancel { reason: "asked to".into() }).await
+    }
+
+    pub async fn terminate(&self, run: RunKey) -> Sent {
+        self.send(run, InboxBody::Terminate { reason: "at once".into() }).await
+    }
+
+    pub async fn send(&self, run: RunKey, body: InboxBody) -> Sent {
         let mut message = [0; 16];
         self.random.fill(&mut message);
         let item = InboxItem {
             message: MessageId(u128::from_le_bytes(message)),
             arrived: trackway::effects::Clock::now(&SystemClock::new()),
-            body: InboxBody::Cancel { reason: "asked to".into() },
+            body,
         };
         self.storage.send(run, item).await.expect("sent")
     }

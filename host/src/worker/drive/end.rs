@@ -1,6 +1,5 @@
 //! How a run ends: by its workflow, by the host, or not at all because it is stuck.
 
-use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Status, Timestamp, Value, code};
 use trackway_storage::Owner;
@@ -80,21 +79,30 @@ impl Driver {
         self.write_all(Owner::End).await.unwrap_or(Stop::Ended)
     }
 
-    /// A stuck run can be cancelled as it is: its guest is not asked.
-    pub(super) async fn asked_to_cancel(&mut self) -> Option<Arc<str>> {
+    /// Ends the run if somebody asked to end it at once.
+    pub(super) async fn terminated(&mut self) -> Option<Stop> {
+        let reason = self.active.run.lock().terminate.take()?;
+        Some(self.finish(RunEnd::Terminated { reason }, None).await)
+    }
+
+    /// A stuck run can be ended as it is, by a terminate or a cancel: its guest is not asked.
+    async fn asked_to_end(&mut self) -> Option<RunEnd> {
         let run = self.active.run.clone();
         let items = run.core.storage.inbox(run.key).await.ok()?;
         let mut inner = run.lock();
         items.into_iter().for_each(|item| receive(&mut inner, run.now(), item));
-        inner.state.cancel().map(|cancel| cancel.reason.clone())
+        if let Some(reason) = inner.terminate.take() {
+            return Some(RunEnd::Terminated { reason });
+        }
+        inner.state.cancel().map(|cancel| RunEnd::Cancelled { reason: cancel.reason.clone() })
     }
 
     /// Keeps the run as it is for somebody to look at: nothing is appended.
     pub(super) async fn stuck(&mut self, error: Error) -> Stop {
         let run = &self.active.run;
         tracing::error!(run = %run.key.run, %error, "the run is stuck");
-        if let Some(reason) = self.asked_to_cancel().await {
-            return self.finish(RunEnd::Cancelled { reason }, None).await;
+        if let Some(end) = self.asked_to_end().await {
+            return self.finish(end, None).await;
         }
         let run = &self.active.run;
         let head = stuck_head(run.lock().state.head(), run.now(), &error);

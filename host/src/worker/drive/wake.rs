@@ -1,7 +1,7 @@
 //! What a run wakes for: steps that are open on record, timers that are due, what came into the inbox.
 
 use std::sync::Arc;
-use trackway_replay::{CancelReceived, Kind, Outcome, Phase, StepId, Timestamp, Value};
+use trackway_replay::{CancelReceived, Kind, MessageId, Outcome, Phase, StepId, Timestamp, Value};
 use trackway_storage::{InboxBody, InboxItem};
 
 use super::Driver;
@@ -45,6 +45,25 @@ impl Driver {
                     attempt::launch(&run, &mut inner, step, number, Some(on_record));
                 }
                 Phase::Waiting | Phase::Attempting(_) => {}
+            }
+        }
+    }
+
+    /// Looks for what ends a run that is still being recalled, or that computes and never asks.
+    pub(super) async fn look_for_end(&mut self) {
+        let run = self.active.run.clone();
+        {
+            let mut inner = run.lock();
+            // Afterwards the inbox is read as a whole.
+            if inner.taken_up || !std::mem::take(&mut inner.rang) {
+                return;
+            }
+        }
+        match run.core.storage.inbox(run.key).await {
+            Ok(items) => run.lock().terminate = terminate_in(&items).map(|(_, reason)| reason),
+            Err(error) => {
+                tracing::warn!(run = %run.key.run, %error, "the inbox cannot be read; it is tried again");
+                run.lock().rang = true;
             }
         }
     }
@@ -93,6 +112,14 @@ impl Driver {
     }
 }
 
+/// The first message that asks to end the run at once.
+pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId, Arc<str>)> {
+    items.iter().find_map(|item| match &item.body {
+        InboxBody::Terminate { reason } => Some((item.message, check::cut(reason, check::REASON_MAX_BYTES).into())),
+        InboxBody::Cancel { .. } => None,
+    })
+}
+
 pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
     inner.seen.insert(item.message);
     match item.body {
@@ -101,6 +128,11 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
             inner.sequence(now, Kind::CancelReceived(CancelReceived { message: item.message, reason }));
             let end = inner.end();
             inner.read.push((end, item.message));
+        }
+        // The end itself is what the journal says of it, and names the message.
+        InboxBody::Terminate { reason } => {
+            let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
+            inner.terminate.get_or_insert(reason);
         }
     }
 }
