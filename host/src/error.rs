@@ -140,6 +140,8 @@ codes! {
     Overloaded = "TW0608", "too many requests";
     /// Waited as long as was asked for; the run goes on.
     GaveUpWaiting = "TW0609", "gave up waiting";
+    /// As many runs are active as may be, and none made room in time.
+    NoRoom = "TW0610", "no room for another run";
 }
 
 impl fmt::Display for Code {

@@ -60,7 +60,7 @@ impl IntoResponse for Refusal {
         let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         match self.error.code {
             Code::Unauthorized => response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE),
-            Code::Overloaded | Code::InboxFull => {
+            Code::Overloaded | Code::InboxFull | Code::NoRoom => {
                 response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
             }
             _ => None,
@@ -120,7 +120,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::CodeMissing => StatusCode::CONFLICT,
         Code::InboxFull | Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-        Code::StoreClosed | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        Code::StoreClosed | Code::Stopping | Code::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::Unreachable => StatusCode::BAD_GATEWAY,
         Code::GaveUpWaiting => StatusCode::GATEWAY_TIMEOUT,

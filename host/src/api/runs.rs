@@ -56,6 +56,8 @@ pub struct StartParams {
             request, or several deployments have the workflow."),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Breaks the schema."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "No run made room in time, \
+            or the server is stopping: try again."),
     )
 )]
 pub async fn start(

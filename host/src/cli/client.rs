@@ -22,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const FOREIGN_TEXT_MAX_BYTES: usize = 200;
 /// How long a lost connection is tried again while following: a restart of the server takes less.
 const RECONNECT_FOR: Duration = Duration::from_secs(30);
+/// How long a start is tried again while the server has no room for it. Whoever waits at a terminal rather
+/// hears that it is busy than waits longer.
+const ROOM_FOR: Duration = Duration::from_secs(30);
 const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// The server sends a comment at least this often while nothing happens; twice that is silence.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -98,8 +101,22 @@ impl Client {
         self.post(&["deployments", name, "rollback"], rollback).await
     }
 
-    /// Starting twice under one key starts once, so a broken connection is tried once more.
-    pub async fn start(&self, start: &model::Start, key: &str) -> Result<model::Started> {
+    /// Starting twice under one key starts once, so a broken connection is tried once more, and a server
+    /// that has no room for a while; `waits` is told each time that it has none.
+    pub async fn start(&self, start: &model::Start, key: &str, waits: impl Fn(&Error)) -> Result<model::Started> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            match self.start_once(start, key).await {
+                Err(error) if error.code == Code::NoRoom && begun.elapsed() < ROOM_FOR => {
+                    waits(&error);
+                    tokio::time::sleep(RECONNECT_EVERY).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn start_once(&self, start: &model::Start, key: &str) -> Result<model::Started> {
         let request =
             || Ok::<_, Error>(json(self.request(Method::POST, &["runs"])?, start)?.header("idempotency-key", key));
         match self.read(request()?).await {

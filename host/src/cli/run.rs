@@ -2,6 +2,7 @@
 //! server: whatever happens here, it goes on.
 
 use serde_json::value::RawValue;
+use std::cell::Cell;
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +62,13 @@ pub async fn run(args: args::Run, context: &Context) -> Done {
 /// Starts the run. A workflow that is not there yet may be what `trackway dev` builds just now: that
 /// is waited for.
 async fn start(client: &Client, start: &model::Start, key: &str, output: &Output) -> Result<model::Started> {
-    let error = match client.start(start, key).await {
+    let has_waited = Cell::new(false);
+    let waits = |why: &Error| {
+        if !has_waited.replace(true) {
+            output.say(&output.talk_paint.dim(&format!("the server is busy, trying again: {}", why.message)));
+        }
+    };
+    let error = match client.start(start, key, waits).await {
         Err(error) if matches!(error.code, Code::NoSuchWorkflow | Code::NoSuchDeployment) => error,
         answer => return answer,
     };
@@ -79,7 +86,7 @@ async fn start(client: &Client, start: &model::Start, key: &str, output: &Output
     match build() {
         Some(Build::Failed) => Err(error.hint("the last build failed: `trackway dev` says why in its terminal")),
         // Also where nothing was waited for: it may have been deployed between the question and the look.
-        Some(Build::Running | Build::Deployed) | None => client.start(start, key).await,
+        Some(Build::Running | Build::Deployed) | None => client.start(start, key, waits).await,
     }
 }
 

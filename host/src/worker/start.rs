@@ -1,6 +1,7 @@
 //! Starts runs. The first frame is the acknowledgement.
 
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use trackway_replay::{
     Digest, Kind, Limits, Machine, Position, RULES, RunId, Sequencer, Started, TenantId, Timestamp, Value,
@@ -14,6 +15,10 @@ use super::load::grants_of;
 use super::run::{Given, Loaded, Run, first_state};
 use super::{Core, Worker};
 use crate::{Code, Error, Result};
+
+/// A start waits so long for room among the runs in hand. Most stop for a moment within it; whoever waits
+/// longer for an answer cannot tell a busy server from a dead one.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A run to be started. Workflow and input have been checked.
 #[derive(Debug, Clone)]
@@ -52,7 +57,11 @@ impl Worker {
         {
             return existing(wanted, known);
         }
-        let room = claim::room(core).await.ok_or_else(stopping)?;
+        let room = tokio::select! {
+            biased;
+            room = claim::room(core) => room.ok_or_else(stopping)?,
+            () = core.clock.sleep_until(core.clock.now() + ROOM_WAIT_MAX) => return Err(no_room(core)),
+        };
         let code = code_of(core, tenant, start.component).await?;
         let now = core.clock.now();
         let key = RunKey { tenant, run: core.next_run(now) };
@@ -77,6 +86,15 @@ impl Worker {
             Err(_) => Err(stopping()),
         }
     }
+}
+
+fn no_room(core: &Core) -> Error {
+    let message = format!(
+        "as many runs are active as may be ({}), and none made room within {} s; nothing was started",
+        core.options.runs_max,
+        ROOM_WAIT_MAX.as_secs()
+    );
+    Error::new(Code::NoRoom, message).hint("try again; or let the server have more at once: --runs-max N")
 }
 
 fn existing(wanted: &StartKeyRequest, known: StartKey) -> Result<StartAnswer> {

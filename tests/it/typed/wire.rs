@@ -9,6 +9,8 @@ use super::{KEY, PATIENCE, Server};
 
 pub struct Wire {
     stream: BufReader<TcpStream>,
+    /// Of the last answer, a line for each header, in small letters.
+    pub head: Vec<String>,
 }
 
 impl Wire {
@@ -16,7 +18,7 @@ impl Wire {
         let address = server.url.trim_start_matches("http://");
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE))).expect("a socket");
-        Wire { stream: BufReader::new(stream) }
+        Wire { stream: BufReader::new(stream), head: Vec::new() }
     }
 
     pub fn get(&mut self, path: &str) -> Value {
@@ -63,6 +65,7 @@ impl Wire {
     pub fn answer(&mut self) -> (u16, Value) {
         let mut status = None;
         let mut length = 0;
+        self.head.clear();
         loop {
             let mut line = String::new();
             assert!(self.stream.read_line(&mut line).expect("an answer") > 0, "the server hung up");
@@ -76,6 +79,7 @@ impl Wire {
             if let Some(value) = line.strip_prefix("content-length:") {
                 length = value.trim().parse().expect("a length");
             }
+            self.head.push(line);
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).expect("the whole answer");
