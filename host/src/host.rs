@@ -181,6 +181,17 @@ impl Host {
         }
     }
 
+    /// Asks for a run to be held: it begins nothing and nothing is delivered to it until it is
+    /// resumed or cancelled. What is under way comes to its end. Durable when it answers.
+    pub async fn pause(&self, run: RunId, reason: &str, key: Option<&str>) -> Result<()> {
+        let reason = Arc::from(cut(reason, REASON_MAX_BYTES));
+        self.tell(run, "pause", InboxBody::Pause { reason }, key).await
+    }
+
+    pub async fn resume(&self, run: RunId, key: Option<&str>) -> Result<()> {
+        self.tell(run, "resume", InboxBody::Resume, key).await
+    }
+
     /// Puts something into the inbox of a run; `what` tells one kind of message from another.
     async fn tell(&self, run: RunId, what: &str, body: InboxBody, key: Option<&str>) -> Result<()> {
         let message = match key {

@@ -38,6 +38,11 @@ pub enum Kind {
     CancelReceived(CancelReceived),
     /// The only end.
     Finished(Finished),
+    /// Somebody holds the run: nothing is begun and nothing delivered until it is resumed.
+    Paused(Paused),
+    Resumed(Resumed),
+    /// The run goes on from a place in another one. Only right behind `Started`.
+    Forked(Box<Forked>),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -159,6 +164,41 @@ pub struct CancelReceived {
     pub reason: Arc<str>,
 }
 
+/// Copied from the inbox. Of a run that was asked to cancel it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    pub message: MessageId,
+    pub reason: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    pub message: MessageId,
+}
+
+/// Where a run comes from that was restarted from one of its steps. The entries that it keeps of the
+/// other run follow; until they all stand the run has not begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forked {
+    pub from: RunId,
+    /// Everything before it was asked for is kept.
+    pub step: StepId,
+    /// How many entries are kept of the other run.
+    pub entries: u64,
+    /// When it was forked. The entry itself has the time of `Started`, which is the guest's.
+    pub at: Timestamp,
+    /// Where the guest's randomness changes, in order: the cuts of the other run that are kept, and
+    /// this one.
+    pub cuts: Vec<Cut>,
+}
+
+/// A guest that has given so many commands draws from this seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    pub commands: u64,
+    pub seed: [u8; 32],
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
@@ -207,6 +247,9 @@ impl Kind {
             Kind::StepCancelAsked(_) => "StepCancelAsked",
             Kind::CancelReceived(_) => "CancelReceived",
             Kind::Finished(_) => "Finished",
+            Kind::Paused(_) => "Paused",
+            Kind::Resumed(_) => "Resumed",
+            Kind::Forked(_) => "Forked",
         }
     }
 
@@ -231,7 +274,30 @@ impl Kind {
             | Kind::AttemptResumed(_)
             | Kind::Forgotten(_)
             | Kind::StepCancelAsked(_)
-            | Kind::CancelReceived(_) => Vec::new(),
+            | Kind::CancelReceived(_)
+            | Kind::Paused(_)
+            | Kind::Resumed(_)
+            | Kind::Forked(_) => Vec::new(),
+        }
+    }
+
+    /// Something that a workflow did: it has a proof and counts as one of its commands.
+    pub fn is_command(&self) -> bool {
+        match self {
+            Kind::Asked(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_) => true,
+            Kind::Started(_)
+            | Kind::Claimed(_)
+            | Kind::AttemptStarted(_)
+            | Kind::AttemptResumed(_)
+            | Kind::EffectAsked(_)
+            | Kind::EffectAnswered(_)
+            | Kind::Failed(_)
+            | Kind::Answered(_)
+            | Kind::CancelReceived(_)
+            | Kind::Finished(_)
+            | Kind::Paused(_)
+            | Kind::Resumed(_)
+            | Kind::Forked(_) => false,
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Status {
     Succeeded,
     Failed,
     Cancelled,
+    /// Somebody holds it: nothing happens before it is resumed.
+    Paused,
 }
 
 /// For what a waiting run waits.
@@ -93,6 +95,7 @@ impl Status {
             Status::Succeeded => "succeeded",
             Status::Failed => "failed",
             Status::Cancelled => "cancelled",
+            Status::Paused => "paused",
         }
     }
 

@@ -11,6 +11,7 @@ mod command;
 mod divergence;
 mod entry;
 mod failure;
+pub mod fork;
 mod frame;
 mod head;
 mod ids;
@@ -30,8 +31,9 @@ mod value;
 pub use command::{Act, Command};
 pub use divergence::Divergence;
 pub use entry::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, EffectAnswered,
-    EffectAsked, End, Entry, Fingerprint, Finished, Forgotten, Kind, Proof, Started, StepCancelAsked,
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, EffectAnswered,
+    EffectAsked, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kind, Paused, Proof, Resumed, Started,
+    StepCancelAsked,
 };
 pub use failure::{Failure, code};
 pub use frame::{FORMAT, Frame, FrameError};
@@ -39,7 +41,7 @@ pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
 pub use limits::Limits;
 pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next};
-pub use random::{Random, idempotency_key};
+pub use random::{Random, RunRandom, idempotency_key};
 pub use request::{
     EffectRequest, StepRequest, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_sleep,
 };

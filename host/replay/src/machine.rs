@@ -178,7 +178,10 @@ impl Machine {
             | Kind::AttemptResumed(_)
             | Kind::EffectAsked(_)
             | Kind::EffectAnswered(_)
-            | Kind::Failed(_) => {}
+            | Kind::Failed(_)
+            | Kind::Paused(_)
+            | Kind::Resumed(_)
+            | Kind::Forked(_) => {}
         }
     }
 

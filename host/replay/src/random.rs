@@ -2,14 +2,37 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::VecDeque;
 
-use crate::{Digest, StepId};
+use crate::{Cut, Digest, StepId};
 
 #[cfg(test)]
 mod tests;
 
 #[derive(Debug, Clone)]
 pub struct Random(ChaCha20Rng);
+
+/// What a workflow draws from: one stream, and from each cut of a fork on another one. Which one
+/// depends on what the guest has done alone.
+#[derive(Debug, Clone)]
+pub struct RunRandom {
+    now: Random,
+    cuts: VecDeque<Cut>,
+}
+
+impl RunRandom {
+    pub fn new(seed: [u8; 32], cuts: &[Cut]) -> RunRandom {
+        RunRandom { now: Random::of_run(seed), cuts: cuts.iter().copied().collect() }
+    }
+
+    /// For a guest that has given so many commands.
+    pub fn fill(&mut self, commands: u64, into: &mut [u8]) {
+        while let Some(cut) = self.cuts.pop_front_if(|cut| cut.commands <= commands) {
+            self.now = Random::of_run(cut.seed);
+        }
+        self.now.fill(into);
+    }
+}
 
 impl Random {
     /// What a workflow draws from.

@@ -21,6 +21,8 @@ const FRAME_MOST_BYTES: usize = 56 << 10;
 const ENTRY_OVERHEAD_BYTES: usize = 160;
 /// 128 bits, seven to a byte.
 const MESSAGE_ID_MAX_BYTES: usize = 19;
+/// A seed and a number.
+const CUT_MAX_BYTES: usize = 48;
 
 #[cfg(test)]
 mod tests;
@@ -135,6 +137,8 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Answered(answered) => outcome(&answered.outcome),
         Kind::Failed(failed) => inline(&failed.failure),
         Kind::CancelReceived(cancel) => cancel.reason.len(),
+        Kind::Paused(paused) => paused.reason.len(),
+        Kind::Forked(forked) => CUT_MAX_BYTES * forked.cuts.len(),
         Kind::Finished(finished) => {
             let end = match &finished.end {
                 End::Succeeded(value) | End::Failed(value) => inline(value),
@@ -143,7 +147,11 @@ fn size_max(kind: &Kind) -> usize {
             end + MESSAGE_ID_MAX_BYTES * finished.unread.len()
         }
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
-        Kind::AttemptStarted(_) | Kind::AttemptResumed(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_) => 0,
+        Kind::AttemptStarted(_)
+        | Kind::AttemptResumed(_)
+        | Kind::Forgotten(_)
+        | Kind::StepCancelAsked(_)
+        | Kind::Resumed(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::head;
 use crate::{
-    Asked, AttemptFailed, AttemptStarted, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT, FuelRule,
-    Head, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Timestamp, Waiting,
+    Asked, AttemptFailed, AttemptStarted, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT, Forked,
+    FuelRule, Head, Kind, Outcome, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp, Waiting,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -45,6 +45,8 @@ pub struct RunState {
     asked: u32,
     tally: Tally,
     cancel: Option<CancelState>,
+    pause: Option<PauseState>,
+    forked: Option<Box<Forked>>,
     end: Option<End>,
     last: (Position, Timestamp),
     epoch: crate::Epoch,
@@ -71,6 +73,13 @@ pub struct Claim {
 #[derive(Debug, Clone)]
 pub struct CancelState {
     pub received: Timestamp,
+    pub reason: Arc<str>,
+}
+
+/// Somebody holds the run.
+#[derive(Debug, Clone)]
+pub struct PauseState {
+    pub since: Timestamp,
     pub reason: Arc<str>,
 }
 
@@ -137,6 +146,8 @@ impl RunState {
             asked: 0,
             tally: Tally::default(),
             cancel: None,
+            pause: None,
+            forked: None,
             end: None,
             last: (first.position, first.time),
             epoch: first.epoch,
@@ -199,6 +210,21 @@ impl RunState {
             Kind::CancelReceived(cancel) => {
                 let state = CancelState { received: entry.time, reason: cancel.reason.clone() };
                 self.cancel.get_or_insert(state);
+                // The workflow is to be told, and may clean up.
+                self.pause = None;
+            }
+            Kind::Paused(paused) => {
+                if self.cancel.is_none() {
+                    let state = PauseState { since: entry.time, reason: paused.reason.clone() };
+                    self.pause.get_or_insert(state);
+                }
+            }
+            Kind::Resumed(_) => self.pause = None,
+            Kind::Forked(forked) => {
+                if self.last.0 != Position::FIRST {
+                    return Err(unexpected());
+                }
+                self.forked = Some(forked.clone());
             }
             Kind::Finished(finished) => self.end = Some(finished.end.clone()),
         }
@@ -230,6 +256,37 @@ impl RunState {
 
     pub fn cancel(&self) -> Option<&CancelState> {
         self.cancel.as_ref()
+    }
+
+    /// Since when somebody holds the run, and why.
+    pub fn pause(&self) -> Option<&PauseState> {
+        self.pause.as_ref()
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Where the run comes from, if it was restarted from a step of another one.
+    pub fn forked(&self) -> Option<&Forked> {
+        self.forked.as_deref()
+    }
+
+    /// How many entries it still lacks of the run that it was forked from. Above zero it has not begun.
+    pub fn fork_lacks(&self) -> u64 {
+        let there = self.last.0.0.saturating_sub(1);
+        self.forked.as_ref().map_or(0, |forked| forked.entries.saturating_sub(there))
+    }
+
+    /// What its workflow draws from.
+    pub fn random(&self) -> RunRandom {
+        RunRandom::new(self.started.seed, self.forked.as_ref().map_or(&[], |forked| forked.cuts.as_slice()))
+    }
+
+    /// What attempts draw from, and the host for them.
+    pub fn attempt_seed(&self) -> [u8; 32] {
+        let cut = self.forked.as_ref().and_then(|forked| forked.cuts.last());
+        cut.map_or(self.started.seed, |cut| cut.seed)
     }
 
     /// Every claim, in order.
@@ -282,7 +339,7 @@ impl RunState {
             status: self.status,
             waiting: (self.status == Status::Waiting).then_some(Waiting::Retry),
             due: is_idle.then(|| self.due()).flatten(),
-            started: self.started_at,
+            started: self.forked.as_ref().map_or(self.started_at, |forked| forked.at),
             changed: self.changed,
             finished: self.end.as_ref().map(|_| self.last.1),
             code,
@@ -298,7 +355,8 @@ impl RunState {
             Some(End::Succeeded(_)) => Status::Succeeded,
             Some(End::Failed(_)) => Status::Failed,
             Some(End::Cancelled { .. } | End::Terminated { .. }) => Status::Cancelled,
-            None if self.claims.is_empty() => Status::Queued,
+            None if self.claims.is_empty() || self.fork_lacks() > 0 => Status::Queued,
+            None if self.pause.is_some() => Status::Paused,
             None if self.steps.is_empty() || self.tally.idle() < self.steps.len() => Status::Running,
             None if self.tally.retrying > 0 => Status::Waiting,
             None => Status::Sleeping,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Digest, EffectAnswered,
-    EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Kind, Limits,
-    MessageId, Outcome, Position, Proof, RULES, RunId, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value,
-    code,
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, Digest,
+    EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten,
+    Forked, Kind, Limits, MessageId, Outcome, Paused, Position, Proof, RULES, Resumed, RunId, Started, StepCancelAsked,
+    StepId, StepRequest, Timestamp, Value, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -105,6 +105,21 @@ pub fn step_cancel(step: u32) -> Kind {
 
 pub fn cancel() -> Kind {
     Kind::CancelReceived(CancelReceived { message: MessageId(9), reason: "enough".into() })
+}
+
+pub fn paused() -> Kind {
+    Kind::Paused(Paused { message: MessageId(10), reason: "look at it".into() })
+}
+
+pub fn resumed_run() -> Kind {
+    Kind::Resumed(Resumed { message: MessageId(11) })
+}
+
+/// With a cut after so many commands each.
+pub fn forked(cuts: &[u64]) -> Kind {
+    let cuts = cuts.iter().map(|commands| Cut { commands: *commands, seed: [*commands as u8; 32] }).collect();
+    let at = Timestamp::from_millis(9_000);
+    Kind::Forked(Box::new(Forked { from: RunId(3), step: StepId(2), entries: 2, at, cuts }))
 }
 
 pub fn finished(end: End) -> Kind {

@@ -65,13 +65,23 @@ pub struct RunHeader {
     pub failure: Option<Failure>,
     /// Why it was cancelled or terminated.
     pub reason: Option<Arc<str>>,
+    /// Where it comes from, if it was restarted from a step of another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<ForkedFrom>,
+}
+
+/// The rows before this step are those of the other run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkedFrom {
+    pub run: RunId,
+    pub step: StepId,
 }
 
 /// One line of a trace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
-    /// run's cancel. The same in every view and as the journal grows.
+    /// run's cancel, `pause-1` its first pause. The same in every view and as the journal grows.
     pub id: String,
     /// Id of the row above.
     pub parent: Option<String>,
@@ -129,6 +139,10 @@ pub enum What {
     Http(Http),
     /// The run was asked to cancel.
     Cancel {
+        reason: Arc<str>,
+    },
+    /// Somebody held the run, from the row's start to its end.
+    Pause {
         reason: Arc<str>,
     },
 }
@@ -254,7 +268,10 @@ impl Trace {
                     recalled.effects.push(row);
                 }
                 (What::Http(_), Some(_)) if attempt_goes_on && began_before => recalled.open.push(row),
-                (What::Call { .. } | What::Sleep { .. } | What::Http(_) | What::Cancel { .. }, _) => {}
+                (
+                    What::Call { .. } | What::Sleep { .. } | What::Http(_) | What::Cancel { .. } | What::Pause { .. },
+                    _,
+                ) => {}
             }
         }
         recalled
@@ -288,6 +305,7 @@ impl Row {
                 format!("{method} {}", http.url.as_deref().unwrap_or("(request beside the journal)"))
             }
             What::Cancel { .. } => "cancel".to_owned(),
+            What::Pause { .. } => "pause".to_owned(),
         }
     }
 }

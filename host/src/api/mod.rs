@@ -10,6 +10,7 @@ pub mod keys;
 mod routes;
 
 mod components;
+mod control;
 mod deployments;
 mod events;
 mod health;

@@ -195,6 +195,7 @@ enum RunStatus {
     Succeeded,
     Failed,
     Cancelled,
+    Paused,
 }
 
 /// For what a waiting run waits.
@@ -221,6 +222,29 @@ pub struct RunPage {
 pub struct Cancel {
     #[serde(default)]
     pub reason: String,
+}
+
+/// `POST /v1/runs/{id}/pause`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `POST /v1/runs/{id}/resume`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {}
+
+/// `POST /v1/runs/{id}/restart`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// Keep what stood before this step was asked for. Default: begin anew, on what the deployment
+    /// points to now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_step: Option<u32>,
 }
 
 /// `GET /v1/runs/{id}/trace`

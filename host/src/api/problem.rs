@@ -112,6 +112,7 @@ pub fn status_of(code: Code) -> StatusCode {
         Code::AmbiguousRun
         | Code::AmbiguousWorkflow
         | Code::RunEnded
+        | Code::CannotRestart
         | Code::KeyConflict
         | Code::DeploymentConflict
         | Code::Diverged

@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Refusal;
-use super::{Keys, components, deployments, events, health, journal, replay, runs, store};
+use super::{Keys, components, control, deployments, events, health, journal, replay, runs, store};
 use crate::Code;
 use crate::host::Host;
 
@@ -83,6 +83,9 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(runs::wait))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::terminate))
+        .routes(routes!(control::pause))
+        .routes(routes!(control::resume))
+        .routes(routes!(control::restart))
         .routes(routes!(runs::trace))
         .routes(routes!(runs::logs))
         .routes(routes!(events::events))

@@ -85,7 +85,7 @@ pub fn detail(detail: &RunDetail) -> model::Run {
     run
 }
 
-const STATUSES: [Status; 8] = [
+const STATUSES: [Status; 9] = [
     Status::Queued,
     Status::Running,
     Status::Sleeping,
@@ -94,6 +94,7 @@ const STATUSES: [Status; 8] = [
     Status::Succeeded,
     Status::Failed,
     Status::Cancelled,
+    Status::Paused,
 ];
 
 pub fn statuses(text: &str) -> Answer<Vec<Status>> {

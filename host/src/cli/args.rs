@@ -5,12 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub mod control;
+
 use super::duration::parse_duration;
 use super::output::Format;
 
 mod runs;
 
-pub use runs::{OneRun, Runs, RunsCancel, RunsLs, RunsTerminate};
+pub use runs::{OneRun, Runs, RunsLs};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -85,7 +87,7 @@ pub enum Command {
                             Exit codes: 0 it succeeded, 3 it failed or was cancelled, 6 --timeout passed (the run goes on).")]
     Run(Run),
 
-    /// List, describe, cancel and terminate runs
+    /// List, describe, end, pause and restart runs
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Runs {
         #[command(subcommand)]

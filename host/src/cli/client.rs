@@ -157,6 +157,25 @@ impl Client {
         self.post(&["runs", &run.to_string(), "terminate"], cancel).await
     }
 
+    pub async fn pause(&self, run: RunId, pause: &model::Pause) -> Result<model::Run> {
+        self.post(&["runs", &run.to_string(), "pause"], pause).await
+    }
+
+    pub async fn resume(&self, run: RunId) -> Result<model::Run> {
+        self.post(&["runs", &run.to_string(), "resume"], &model::Resume {}).await
+    }
+
+    /// As [`Client::start`].
+    pub async fn restart(&self, run: RunId, restart: &model::Restart, key: &str) -> Result<model::Started> {
+        let path = &["runs", &run.to_string(), "restart"];
+        let request =
+            || Ok::<_, Error>(json(self.request(Method::POST, path)?, restart)?.header("idempotency-key", key));
+        match self.read(request()?).await {
+            Err(error) if error.code == Code::Unreachable => self.read(request()?).await,
+            answer => answer,
+        }
+    }
+
     pub async fn trace(&self, run: RunId) -> Result<model::Trace> {
         self.get(&["runs", &run.to_string(), "trace"]).await
     }

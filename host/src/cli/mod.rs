@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod complete;
 pub mod config;
+mod control;
 mod deep;
 mod deploy;
 mod dev;

@@ -178,7 +178,7 @@ fn limited(reader: impl std::io::Read, place: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::new(Code::InputNotJson, format!("{place} is not UTF-8 text")))
 }
 
-fn fresh_key() -> Result<String> {
+pub(super) fn fresh_key() -> Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::new(Code::Internal, format!("the system gives no random bytes: {error}")))?;

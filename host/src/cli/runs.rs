@@ -8,6 +8,7 @@ use crate::api::model;
 use crate::{Code, Error, Result};
 
 use super::client::{Client, RunsQuery};
+use super::control::{Act, control};
 use super::exit::{Done, Exit};
 use super::follow::{Follower, until_interrupted};
 use super::output::{Format, Output};
@@ -25,21 +26,11 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
             context.output.one(&run, &run.id.to_string(), || render::lists::describe(&run, context.output.paint))?;
             Ok(Exit::Ok)
         }
-        args::Runs::Cancel(args) => {
-            let client = context.client(args.connect)?;
-            let run = client.run(&args.run).await?;
-            let run = client.cancel(run.id, &model::Cancel { reason: args.reason }).await?;
-            context.output.one(&run, &run.id.to_string(), || format!("{} is asked to cancel\n", run.id))?;
-            Ok(Exit::Ok)
-        }
-        args::Runs::Terminate(args) => {
-            let client = context.client(args.connect)?;
-            let run = client.run(&args.run).await?;
-            let run = client.terminate(run.id, &model::Cancel { reason: args.reason }).await?;
-            let word = if run.status.has_ended() { "is terminated" } else { "is being terminated" };
-            context.output.one(&run, &run.id.to_string(), || format!("{} {word}\n", run.id))?;
-            Ok(Exit::Ok)
-        }
+        args::Runs::Cancel(args) => control(Act::Cancel { reason: args.reason }, args.which, context).await,
+        args::Runs::Pause(args) => control(Act::Pause { reason: args.reason }, args.which, context).await,
+        args::Runs::Resume(which) => control(Act::Resume, which, context).await,
+        args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,
+        args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
     }
 }
 

@@ -97,6 +97,8 @@ pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId)
         from = last.position.plus(1);
         let names_it = |entry: &Entry| match &entry.kind {
             Kind::CancelReceived(cancel) => cancel.message == message,
+            Kind::Paused(paused) => paused.message == message,
+            Kind::Resumed(resumed) => resumed.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,
         };

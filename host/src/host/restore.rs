@@ -184,7 +184,7 @@ impl Restoring {
 fn owner_of(head: &Head) -> Owner {
     match head.status {
         Status::Succeeded | Status::Failed | Status::Cancelled => Owner::End,
-        Status::Sleeping | Status::Waiting => Owner::Park { due: head.due },
+        Status::Sleeping | Status::Waiting | Status::Paused => Owner::Park { due: head.due },
         Status::Queued | Status::Running | Status::Stuck => Owner::Keep,
     }
 }

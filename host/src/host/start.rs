@@ -2,10 +2,10 @@
 //! It never answers before the run is durable.
 
 use std::sync::Arc;
-use trackway_replay::{Digest, TenantId};
+use trackway_replay::{Digest, RunId, StepId, TenantId};
 
 use super::deployments::{current, join};
-use super::{Host, catalog, checked_key};
+use super::{Host, catalog, checked_key, journal, key_of};
 use crate::worker::{Start, StartAnswer, StartKeyRequest};
 use crate::{Code, Error, Result};
 
@@ -54,6 +54,27 @@ impl Host {
         let start =
             Start { workflow: target.workflow, deployment: target.deployment, component: target.component, input, key };
         self.worker.start(TenantId::DEFAULT, start).await
+    }
+
+    /// Starts a run anew. Without a step: with the same input, on what the deployment points to now.
+    /// With one: a run on the same code that keeps what stood before the step was asked for.
+    pub async fn restart(&self, run: RunId, from_step: Option<StepId>, key: Option<String>) -> Result<StartAnswer> {
+        self.refuse_if_stopping()?;
+        let Some(step) = from_step else {
+            let head = self.head(run).await?;
+            let workflow = format!("{}/{}", head.deployment, head.workflow);
+            let input = journal::input(&*self.storage, key_of(run)).await?;
+            return self.start(StartRequest { workflow, input, idempotency_key: key }).await;
+        };
+        self.head(run).await?;
+        let key = match &key {
+            Some(key) => {
+                let request = Digest::of_parts(&[b"restart", &run.0.to_be_bytes(), &step.0.to_be_bytes()]);
+                Some(StartKeyRequest { key: Arc::from(checked_key(key)?), request })
+            }
+            None => None,
+        };
+        self.worker.fork(key_of(run), step, key).await
     }
 
     async fn started_before(&self, key: &StartKeyRequest) -> Result<Option<StartAnswer>> {

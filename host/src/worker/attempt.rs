@@ -83,6 +83,12 @@ impl Making {
             if !inner.is_live(step, number) || run.core.is_draining() {
                 return Err(Trouble::Gone);
             }
+            if inner.state.is_paused() {
+                // It has not begun; whoever resumes the run begins it.
+                inner.attempts.remove(&step);
+                run.poke.notify_one();
+                return Err(Trouble::Gone);
+            }
             let Some((function, input)) = inner.state.step(step).and_then(|state| match &state.request {
                 StepRequest::Call { function, input, .. } => Some((function.clone(), input.clone())),
                 StepRequest::Sleep { .. } => None,
@@ -385,7 +391,7 @@ fn verdict(run: &Run, inner: &Inner, step: StepId, number: u32, failure: &Failur
         StepRequest::Call { function, .. } => run.code.manifest().function(function),
         StepRequest::Sleep { .. } => None,
     });
-    let draw = Random::of_jitter(run.started.seed, step, number).fraction();
+    let draw = Random::of_jitter(run.attempt_seed, step, number).fraction();
     let now = inner.sequencer.last_time().max(run.now());
     spec.map_or(Verdict::GiveUp, |spec| spec.retry.judge(number, failure, now, draw))
 }

@@ -49,6 +49,8 @@ enum Stop {
     Ended,
     /// Not this worker's any more, or given back; nothing was left undone that was acknowledged.
     Gone,
+    /// As `Parked`, but it will not go on soon: its instance is dropped.
+    Laid,
     /// Given back without having been recalled to the end: ready for anybody.
     Released,
     /// Out of reach until somebody looks after it.
@@ -156,7 +158,7 @@ pub(super) async fn drive(active: Box<Active>) {
                     claim::take(&core, run.key);
                 }
             }
-            Stop::Ended | Stop::Gone | Stop::Released => {
+            Stop::Ended | Stop::Laid | Stop::Gone | Stop::Released => {
                 drop(active);
                 if core.registry.gone(run.key) {
                     claim::take(&core, run.key);
@@ -210,7 +212,7 @@ impl Driver {
     async fn event(&mut self) -> Event {
         let run = self.active.run.clone();
         let wake_at = self.wake_at();
-        let is_draining = run.core.is_draining();
+        let (is_draining, is_paused) = (run.core.is_draining(), run.lock().state.is_paused());
         let timer = async {
             match wake_at {
                 Some(at) => run.core.clock.sleep_until(at).await,
@@ -220,7 +222,7 @@ impl Driver {
         tokio::select! {
             biased;
             written = poll_some(&mut self.writing) => Event::Wrote(written),
-            end = poll_some(&mut self.active.guest), if !is_draining => Event::GuestEnded(end),
+            end = poll_some(&mut self.active.guest), if !is_draining && !is_paused => Event::GuestEnded(end),
             () = run.poke.notified() => Event::Poked,
             () = timer => Event::Due,
         }
@@ -234,7 +236,8 @@ impl Driver {
         let lines = inner.lines_due().filter(|_| self.writing.is_none());
         let lines =
             lines.map(|due| if inner.sequencer.has_pending() { due.max(inner.pending_since + LINGER) } else { due });
-        let timer = if inner.taken_up { inner.timers.first().map(|(due, _)| *due) } else { None };
+        let fires = inner.taken_up && !inner.state.is_paused();
+        let timer = if fires { inner.timers.first().map(|(due, _)| *due) } else { None };
         [linger, lines, timer, inner.cancel_deadline(), inner.drain_until].into_iter().flatten().min()
     }
 

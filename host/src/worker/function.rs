@@ -87,7 +87,7 @@ impl Attempt {
         machine: Machine,
         jobs: mpsc::UnboundedSender<Job>,
     ) -> Arc<Attempt> {
-        let random = Random::of_attempt(run.started.seed, step, number);
+        let random = Random::of_attempt(run.attempt_seed, step, number);
         let inner = AttemptInner {
             machine,
             random,

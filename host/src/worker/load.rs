@@ -15,6 +15,7 @@ use super::check::{self, REASON_MAX_BYTES};
 use super::claim;
 use super::code::code_of;
 use super::drive::{self, Active, stuck_head, terminate_in};
+use super::fork;
 use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
@@ -87,8 +88,8 @@ pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSema
             active.claimed();
             drive::drive(active).await;
         }
-        Err(error) if error.code == Code::DiskFull => {
-            tracing::warn!(run = %key.run, %error, "the run is taken up when there is room");
+        Err(error) if matches!(error.code, Code::DiskFull | Code::Stopping) => {
+            tracing::warn!(run = %key.run, %error, "the run is taken up later");
             core.clock.sleep_until(core.clock.now() + ROOM_AGAIN_AFTER).await;
             give_back(&core, key).await;
         }
@@ -175,7 +176,7 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
             let reason = check::cut(reason, REASON_MAX_BYTES).into();
             Some(CancelReceived { message: item.message, reason })
         }
-        InboxBody::Terminate { .. } => None,
+        InboxBody::Terminate { .. } | InboxBody::Pause { .. } | InboxBody::Resume => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);
@@ -260,9 +261,14 @@ async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Resu
         let message = format!("taking up the run did not get beyond its claim {RECALLS_MAX} times");
         return Err(Error::new(Code::Quarantined, message));
     }
-    let Journal { entries, last_frame } = read_journal(&*core.storage, key).await?;
+    let mut journal = read_journal(&*core.storage, key).await?;
     let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
-    let state = RunState::of(&entries).map_err(unreadable)?;
+    let mut state = RunState::of(&journal.entries).map_err(unreadable)?;
+    if state.fork_lacks() > 0 {
+        journal = fork::complete(core, key, journal, state).await?;
+        state = RunState::of(&journal.entries).map_err(unreadable)?;
+    }
+    let Journal { entries, last_frame } = journal;
     // What this worker would write next must be able to follow.
     let (last, _) = state.last();
     if state.end().is_some() {

@@ -18,6 +18,7 @@ mod claim;
 mod code;
 mod drive;
 mod durable;
+mod fork;
 mod function;
 mod load;
 mod log;

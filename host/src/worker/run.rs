@@ -9,8 +9,8 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position, Random,
-    RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
+    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position,
+    RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
 };
 use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
 
@@ -36,6 +36,8 @@ pub(crate) struct Run {
     pub code: Arc<GuestCode>,
     pub grants: Arc<Grants>,
     pub started: Arc<Started>,
+    /// What attempts draw from.
+    pub attempt_seed: [u8; 32],
     inner: Mutex<Inner>,
     /// Wakes the driver.
     pub poke: Notify,
@@ -46,7 +48,7 @@ pub(super) struct Inner {
     pub machine: Machine,
     pub state: RunState,
     pub sequencer: Sequencer,
-    pub random: Random,
+    pub random: RunRandom,
     /// The workflow waits in `next`.
     pub guest: Option<Waker>,
     /// Instances that are too far ahead of storage.
@@ -149,8 +151,9 @@ impl Run {
     pub fn new(given: Given, loaded: Loaded) -> Arc<Run> {
         let Given { key, core, code, grants } = given;
         let started = loaded.state.started().clone();
+        let attempt_seed = loaded.state.attempt_seed();
         let inner = Inner {
-            random: Random::of_run(started.seed),
+            random: loaded.state.random(),
             machine: loaded.machine,
             state: loaded.state,
             sequencer: loaded.sequencer,
@@ -192,6 +195,7 @@ impl Run {
             code,
             grants,
             started,
+            attempt_seed,
             inner: Mutex::new(inner),
             poke: Notify::new(),
             durable: Progress::new(loaded.durable),
@@ -302,9 +306,19 @@ impl Inner {
             | Kind::EffectAnswered(_)
             | Kind::Forgotten(_)
             | Kind::StepCancelAsked(_)
-            | Kind::Finished(_) => {}
+            | Kind::Finished(_)
+            | Kind::Paused(_)
+            | Kind::Resumed(_)
+            | Kind::Forked(_) => {}
         }
         (position, time)
+    }
+
+    /// The run was held and is not any more: what is open is looked at anew.
+    pub fn go_on(&mut self) {
+        self.taken_up = false;
+        self.wake_guest();
+        self.waiting_for_room.drain(..).for_each(Waker::wake);
     }
 
     pub fn wake_guest(&mut self) {

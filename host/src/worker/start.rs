@@ -97,7 +97,7 @@ fn no_room(core: &Core) -> Error {
     Error::new(Code::NoRoom, message).hint("try again; or let the server have more at once: --runs-max N")
 }
 
-fn existing(wanted: &StartKeyRequest, known: StartKey) -> Result<StartAnswer> {
+pub(super) fn existing(wanted: &StartKeyRequest, known: StartKey) -> Result<StartAnswer> {
     if known.request == wanted.request {
         return Ok(StartAnswer { run: known.run, existing: true });
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use trackway_replay::{
     Act, Command as Produced, Compared, Completion, Decision, Digest, Divergence, End as RunEnd, Entry, Failure,
-    Finished, Kind, Limits, Machine, Next, Outcome, Random, RunState, Value, code, digest_of_call, digest_of_cancel,
+    Finished, Kind, Limits, Machine, Next, Outcome, RunRandom, RunState, Value, code, digest_of_call, digest_of_cancel,
     digest_of_forget, digest_of_sleep,
 };
 use trackway_storage::RunKey;
@@ -74,7 +74,7 @@ impl Worker {
         let fuel = machine.allowance(0);
         let inner = Mutex::new(Inner { machine, stop: None });
         let shared = Arc::new(Shared { core: core.clone(), key, limits: started.limits.clone(), inner });
-        let host = ReplayHost { shared: shared.clone(), random: Random::of_run(started.seed), loading: None };
+        let host = ReplayHost { shared: shared.clone(), random: state.random(), loading: None };
         let call = GuestCall {
             role: Role::Workflow,
             name: started.workflow.clone(),
@@ -189,7 +189,7 @@ impl Shared {
 
 struct ReplayHost {
     shared: Arc<Shared>,
-    random: Random,
+    random: RunRandom,
     loading: Option<(Delivery, BoxFuture<'static, Result<Arc<str>>>)>,
 }
 
@@ -286,7 +286,7 @@ impl GuestHost for ReplayHost {
     }
 
     fn random(&mut self, into: &mut [u8]) {
-        self.random.fill(into);
+        self.random.fill(self.shared.lock().machine.commands(), into);
     }
 
     /// What the run logs is on record.

@@ -90,6 +90,8 @@ impl WorkflowHost {
             (None, Some(due)) => {
                 inner.timers.insert((due, step));
             }
+            // Whoever resumes the run begins it.
+            (None, None) if inner.state.is_paused() => {}
             (None, None) => attempt::launch(&self.run, inner, step, 1, None),
         }
     }
@@ -230,6 +232,10 @@ impl GuestHost for WorkflowHost {
         if inner.stop.is_some() {
             return Poll::Ready(Err(Stop));
         }
+        if inner.state.is_paused() {
+            inner.wait_for_room(cx.waker());
+            return Poll::Pending;
+        }
         if !inner.is_too_far_ahead() {
             return Poll::Ready(Ok(()));
         }
@@ -249,6 +255,10 @@ impl GuestHost for WorkflowHost {
         let mut inner = run.lock();
         if inner.stop.is_some() {
             return Poll::Ready(Err(Stop));
+        }
+        if inner.state.is_paused() {
+            inner.guest = Some(cx.waker().clone());
+            return Poll::Pending;
         }
         match inner.machine.deliver() {
             Next::Deliver(completion) => {
@@ -282,7 +292,9 @@ impl GuestHost for WorkflowHost {
     }
 
     fn random(&mut self, into: &mut [u8]) {
-        self.run.lock().random.fill(into);
+        let mut inner = self.run.lock();
+        let commands = inner.machine.commands();
+        inner.random.fill(commands, into);
     }
 
     fn log(&mut self, level: &str, message: &str, fields: &str) {

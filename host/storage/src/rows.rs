@@ -21,6 +21,11 @@ pub enum InboxBody {
     Terminate {
         reason: Arc<str>,
     },
+    /// Begin nothing and deliver nothing until further notice.
+    Pause {
+        reason: Arc<str>,
+    },
+    Resume,
 }
 
 /// Where in a run a log line stands: the same place on every replay, so a line is stored once.

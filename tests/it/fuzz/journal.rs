@@ -4,10 +4,11 @@
 use serde_json::Value as Json;
 use std::sync::Arc;
 use trackway_replay::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Command, Decision, Digest,
-    EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten,
-    Frame, FuelRule, Kind, Limits, Machine, MessageId, Next, Outcome, Phase, Position, Proof, RULES, RunId, RunState,
-    Sequencer, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, digest_of_call, outcome_of, trace,
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Command, Cut, Decision,
+    Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Fingerprint, Finished,
+    Forgotten, Forked, Frame, FuelRule, Kind, Limits, Machine, MessageId, Next, Outcome, Paused, Phase, Position,
+    Proof, RULES, Resumed, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value,
+    digest_of_call, outcome_of, trace,
 };
 
 use super::mutate;
@@ -264,7 +265,7 @@ fn kind(dice: &mut Dice) -> Kind {
     let effect = EffectId(dice.within(1..=2) as u32);
     let now = Timestamp(dice.within(0..=9) * 1_000_000);
     let at: Option<Arc<str>> = dice.chance(30).then(|| "src/lib.rs:1".into());
-    match dice.within(0..=19) {
+    match dice.within(0..=22) {
         0 => claimed(dice),
         1..=4 => {
             let request = if dice.chance(70) {
@@ -291,6 +292,12 @@ fn kind(dice: &mut Dice) -> Kind {
         16 => Kind::Forgotten(Forgotten { step, proof: proof(dice) }),
         17 => Kind::StepCancelAsked(StepCancelAsked { step, proof: proof(dice) }),
         18 => Kind::CancelReceived(CancelReceived { message: MessageId(7), reason: "enough".into() }),
+        19 => Kind::Paused(Paused { message: MessageId(9), reason: "look".into() }),
+        20 => Kind::Resumed(Resumed { message: MessageId(10) }),
+        21 => {
+            let cuts = vec![Cut { commands: dice.next(), seed: [3; 32] }];
+            Kind::Forked(Box::new(Forked { from: RunId(2), step, entries: dice.within(0..=4), at: now, cuts }))
+        }
         _ => {
             let end = match dice.within(0..=3) {
                 0 => End::Succeeded(value(dice)),

@@ -529,7 +529,13 @@ pub fn short(kind: &Kind) -> String {
         Kind::Answered(answered) => format!("Answered {}", answered.step),
         Kind::Forgotten(forgotten) => format!("Forgotten {}", forgotten.step),
         Kind::StepCancelAsked(asked) => format!("StepCancelAsked {}", asked.step),
-        Kind::Started(_) | Kind::Claimed(_) | Kind::CancelReceived(_) | Kind::Finished(_) => kind.name().to_owned(),
+        Kind::Started(_)
+        | Kind::Claimed(_)
+        | Kind::CancelReceived(_)
+        | Kind::Finished(_)
+        | Kind::Paused(_)
+        | Kind::Resumed(_)
+        | Kind::Forked(_) => kind.name().to_owned(),
     }
 }
 

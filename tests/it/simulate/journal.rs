@@ -85,7 +85,10 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::AttemptResumed(_)
         | Kind::Forgotten(_)
         | Kind::StepCancelAsked(_)
-        | Kind::CancelReceived(_) => None,
+        | Kind::CancelReceived(_)
+        | Kind::Paused(_)
+        | Kind::Resumed(_)
+        | Kind::Forked(_) => None,
     }
 }
 

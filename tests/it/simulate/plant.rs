@@ -246,6 +246,12 @@ fn step_of(kind: &Kind) -> Option<StepId> {
         Kind::Answered(answered) => Some(answered.step),
         Kind::Forgotten(forgotten) => Some(forgotten.step),
         Kind::StepCancelAsked(asked) => Some(asked.step),
-        Kind::Started(_) | Kind::Claimed(_) | Kind::CancelReceived(_) | Kind::Finished(_) => None,
+        Kind::Started(_)
+        | Kind::Claimed(_)
+        | Kind::CancelReceived(_)
+        | Kind::Finished(_)
+        | Kind::Paused(_)
+        | Kind::Resumed(_)
+        | Kind::Forked(_) => None,
     }
 }

@@ -2,8 +2,8 @@
 //! version of a dependency cannot change what a run on record drew; they were computed by another
 //! implementation of ChaCha20 and sha256.
 
-use super::{Random, idempotency_key};
-use crate::{Digest, StepId};
+use super::{Random, RunRandom, idempotency_key};
+use crate::{Cut, Digest, StepId};
 
 fn drawn(mut random: Random, sizes: &[usize]) -> String {
     let mut text = String::new();
@@ -87,3 +87,26 @@ const ATTEMPT: &str = "6ddeba0bb310d2a949f3c85457233b98";
 const JITTER: &str = "b3a0bedcc87e0ec1d259ca858a8e0743";
 const FRACTION_BITS: [u64; 3] = [4604967795570743252, 4598388402975502998, 4602191641938398942];
 const KEY: &str = "49203cb9e1a8b1753c694a1d35357131";
+
+#[test]
+fn a_fork_draws_what_the_other_run_drew_up_to_its_cut_and_something_else_after_it() {
+    let drawn = |cuts: &[Cut]| -> Vec<[u8; 8]> {
+        let mut random = RunRandom::new([1; 32], cuts);
+        let draw = |commands| {
+            let mut bytes = [0; 8];
+            random.fill(commands, &mut bytes);
+            bytes
+        };
+        [0, 0, 1, 2, 2].into_iter().map(draw).collect()
+    };
+    let (whole, forked) = (drawn(&[]), drawn(&[Cut { commands: 2, seed: [2; 32] }]));
+    assert_eq!(whole[..3], forked[..3]);
+    assert_ne!(whole[3..], forked[3..]);
+    let mut other = Random::of_run([2; 32]);
+    let anew = [(); 5].map(|()| {
+        let mut bytes = [0; 8];
+        other.fill(&mut bytes);
+        bytes
+    });
+    assert_eq!(drawn(&[Cut { commands: 0, seed: [2; 32] }]), anew);
+}

@@ -249,6 +249,29 @@ fn the_first_cancel_counts() {
 }
 
 #[test]
+fn a_run_that_is_held_is_paused_until_it_is_resumed_or_cancelled() {
+    let held = [started(), claimed(), sleep(1, 5), paused()];
+    let head = state(held.clone()).head();
+    assert_eq!((head.status, head.waiting, head.due), (Status::Paused, None, None));
+    assert_eq!(state(held.clone().into_iter().chain([answered(1)])).status(), Status::Paused);
+    assert_eq!(state(held.clone().into_iter().chain([resumed_run()])).status(), Status::Sleeping);
+    assert_eq!(state(held.clone().into_iter().chain([paused(), resumed_run()])).status(), Status::Sleeping);
+    assert_eq!(state(held.into_iter().chain([cancel()])).status(), Status::Sleeping);
+    assert_eq!(state([started(), claimed(), sleep(1, 5), cancel(), paused()]).status(), Status::Sleeping);
+}
+
+#[test]
+fn a_fork_has_begun_when_all_that_it_keeps_stands() {
+    let kinds = [started(), forked(&[0]), claimed(), call(1)];
+    let lacks = |count| state(kinds.clone().into_iter().take(count)).fork_lacks();
+    assert_eq!((lacks(1), lacks(2), lacks(3), lacks(4)), (0, 2, 1, 0));
+    assert_eq!(state(kinds.clone().into_iter().take(3)).status(), Status::Queued);
+    assert_eq!(state(kinds.clone()).head().started, Timestamp::from_millis(9_000));
+    let late = journal([started(), claimed(), forked(&[0])]);
+    assert!(matches!(RunState::of(&late), Err(BadJournal::Unexpected { kind: "Forked", .. })));
+}
+
+#[test]
 fn a_head_says_what_a_list_shows() {
     let waiting = state([started(), claimed(), call(1), attempt(1, 1), failed(1, 1, 9_000)]).head();
     assert_eq!((waiting.status, waiting.waiting), (Status::Waiting, Some(Waiting::Retry)));

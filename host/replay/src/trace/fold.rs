@@ -5,7 +5,9 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Activation, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, Totals, Trace, Try, What};
+use super::{
+    Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, Totals, Trace, Try, What,
+};
 use crate::{
     Asked, AttemptFailed, Claimed, Digest, EffectAsked, EffectId, EffectRequest, End, Entry, Failure, Finished, Kind,
     Outcome, Position, Started, Status, StepId, StepRequest, Timestamp, Value, code,
@@ -50,6 +52,7 @@ struct Fold<'a> {
     open: BTreeSet<StepId>,
     steps_ended: u32,
     cancel: Option<Row>,
+    pauses: Vec<Row>,
     activations: Vec<Activation>,
     unplaced: Vec<Position>,
 }
@@ -80,6 +83,7 @@ impl<'a> Fold<'a> {
             open: BTreeSet::new(),
             steps_ended: 0,
             cancel: None,
+            pauses: Vec::new(),
             activations: Vec::new(),
             unplaced: Vec::new(),
         }
@@ -128,6 +132,7 @@ impl<'a> Fold<'a> {
                 if self.cancel.is_some() {
                     return None;
                 }
+                self.resumed(place);
                 let mut row =
                     Row::new("cancel".to_owned(), None, What::Cancel { reason: received.reason.clone() }, place);
                 row.end(place, RowStatus::Succeeded);
@@ -136,6 +141,24 @@ impl<'a> Fold<'a> {
                 Some(())
             }
             Kind::Finished(finished) => self.finished(place, finished),
+            Kind::Paused(paused) => {
+                // One that is held already, or was asked to cancel, goes on as it is.
+                if self.cancel.is_none() && !self.is_paused() {
+                    let what = What::Pause { reason: paused.reason.clone() };
+                    self.pauses.push(Row::new(format!("pause-{}", self.pauses.len() + 1), None, what, place));
+                }
+                Some(())
+            }
+            Kind::Resumed(_) => {
+                self.resumed(place);
+                Some(())
+            }
+            Kind::Forked(forked) => {
+                let run = self.run.as_mut().filter(|run| run.forked.is_none())?;
+                run.forked = Some(ForkedFrom { run: forked.from, step: forked.step });
+                run.started = forked.at;
+                Some(())
+            }
         }
     }
 
@@ -156,6 +179,7 @@ impl<'a> Fold<'a> {
             output: None,
             failure: None,
             reason: None,
+            forked: None,
         });
         Some(())
     }
@@ -181,7 +205,11 @@ impl<'a> Fold<'a> {
                             http.interrupted += 1;
                             activation.effects_open += 1;
                         }
-                        What::Sleep { .. } | What::Call { .. } | What::Attempt { .. } | What::Cancel { .. } => {}
+                        What::Sleep { .. }
+                        | What::Call { .. }
+                        | What::Attempt { .. }
+                        | What::Cancel { .. }
+                        | What::Pause { .. } => {}
                     }
                 }
             }
@@ -300,6 +328,7 @@ impl<'a> Fold<'a> {
             }
         };
         run.status = status;
+        self.resumed(place);
         for step in std::mem::take(&mut self.open) {
             if let Some(step) = self.steps.get_mut(&step) {
                 step.row.close(place, left);
@@ -329,6 +358,16 @@ impl<'a> Fold<'a> {
         attempt.row.is_open().then_some(attempt)
     }
 
+    fn is_paused(&self) -> bool {
+        self.pauses.last().is_some_and(Row::is_open)
+    }
+
+    fn resumed(&mut self, place: Place) {
+        if let Some(pause) = self.pauses.last_mut() {
+            pause.end(place, RowStatus::Succeeded);
+        }
+    }
+
     fn worker(&self) -> Option<Arc<str>> {
         self.activations.last().map(|activation| activation.worker.clone())
     }
@@ -348,10 +387,12 @@ impl<'a> Fold<'a> {
             ..Totals::default()
         };
         let mut rows = Vec::new();
+        // What others did to the run stands where it came in the order of what was asked for.
+        let mut others: Vec<Row> = self.pauses.into_iter().chain(self.cancel).collect();
+        others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {
-            // The cancel stands where it came in the order of what was asked for.
-            if self.cancel.as_ref().is_some_and(|cancel| cancel.positions < step.row.positions) {
-                rows.extend(self.cancel.take());
+            while let Some(other) = others.pop_if(|other| other.positions < step.row.positions) {
+                rows.push(other);
             }
             totals.count_step(&step.row);
             rows.push(step.row);
@@ -364,7 +405,7 @@ impl<'a> Fold<'a> {
                 }
             }
         }
-        rows.extend(self.cancel);
+        rows.extend(others.into_iter().rev());
         Trace { run: self.run, rows, activations: self.activations, totals, unplaced: self.unplaced }
     }
 
@@ -372,6 +413,9 @@ impl<'a> Fold<'a> {
     fn open_status(&self) -> Status {
         if self.activations.is_empty() {
             return Status::Queued;
+        }
+        if self.is_paused() {
+            return Status::Paused;
         }
         let mut found = None;
         for step in self.open.iter().filter_map(|step| self.steps.get(step)) {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Payloads, Row, RowStatus, Shown, Trace, What, payloads_wanted, trace, trace_with};
+use super::{ForkedFrom, Payloads, Row, RowStatus, Shown, Trace, What, payloads_wanted, trace, trace_with};
+use crate::testing;
 use crate::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Digest, EffectAnswered,
     EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Finished, Forgotten, Kind, Limits, MessageId,
@@ -415,4 +416,37 @@ fn any_order_of_entries_gives_a_trace_that_is_valid_json() {
         let text = serde_json::to_string(&trace).expect("a trace is JSON");
         prop_assert_eq!(serde_json::from_str::<Trace>(&text).expect("and comes back"), trace);
     });
+}
+
+#[test]
+fn a_time_in_which_a_run_was_held_has_a_row_from_its_start_to_its_end() {
+    let held = trace(&testing::journal([
+        testing::started(),
+        testing::claimed(),
+        testing::call(1),
+        testing::paused(),
+        testing::resumed_run(),
+        testing::sleep(2, 5),
+        testing::paused(),
+    ]));
+    let rows: Vec<_> = held.rows.iter().map(|row| (row.id.as_str(), row.status)).collect();
+    let expected = [
+        ("1", RowStatus::Queued),
+        ("pause-1", RowStatus::Succeeded),
+        ("2", RowStatus::Running),
+        ("pause-2", RowStatus::Running),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(held.rows[1].duration_us, Some(1_000));
+    assert_eq!(held.run.expect("started").status, Status::Paused);
+    assert_eq!(held.unplaced, []);
+}
+
+#[test]
+fn a_trace_says_from_where_a_run_was_restarted() {
+    let trace =
+        trace(&testing::journal([testing::started(), testing::forked(&[0]), testing::claimed(), testing::call(1)]));
+    let run = trace.run.expect("started");
+    assert_eq!(run.forked, Some(ForkedFrom { run: RunId(3), step: StepId(2) }));
+    assert_eq!(trace.unplaced, []);
 }

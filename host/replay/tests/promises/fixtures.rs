@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use trackway_replay::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Digest, EffectAnswered,
-    EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten, Frame,
-    Kind, Limits, MessageId, Outcome, Position, Proof, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId,
-    StepRequest, Timestamp, Value, code,
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, Digest,
+    EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished,
+    Forgotten, Forked, Frame, Kind, Limits, MessageId, Outcome, Paused, Position, Proof, Resumed, RunId, RunState,
+    Sequencer, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -106,11 +106,16 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 16, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
-    vec![("every-kind", frames(every_kind())), ("extremes", frames(extremes())), ("terminated", frames(terminated()))]
+    vec![
+        ("every-kind", frames(every_kind())),
+        ("extremes", frames(extremes())),
+        ("terminated", frames(terminated())),
+        ("restarted-and-held", frames(restarted_and_held())),
+    ]
 }
 
 /// One frame for each claim, as different owners write them.
@@ -252,6 +257,18 @@ fn extremes() -> Vec<Kind> {
             fingerprint: Some(Fingerprint { commands: u64::MAX, deliveries: u32::MAX, fuel: u64::MAX }),
             unread: Vec::new(),
         }),
+    ]
+}
+
+fn restarted_and_held() -> Vec<Kind> {
+    let cuts = vec![Cut { commands: 0, seed: [4; 32] }, Cut { commands: u64::MAX, seed: [5; 32] }];
+    let at = Timestamp::from_millis(1_750_000_060_000);
+    vec![
+        started(Value::null()),
+        Kind::Forked(Box::new(Forked { from: RunId(9), step: StepId(2), entries: 1, at, cuts })),
+        claimed("worker-1"),
+        Kind::Paused(Paused { message: MessageId(7), reason: "look at it".into() }),
+        Kind::Resumed(Resumed { message: MessageId(8) }),
     ]
 }
 

@@ -35,7 +35,7 @@ macro_rules! entry {
             pub time: Time,
             /// `Started`, `Claimed`, `Asked`, `AttemptStarted`, `AttemptResumed`, `EffectAsked`,
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
-            /// `CancelReceived` or `Finished`.
+            /// `CancelReceived`, `Finished`, `Paused`, `Resumed` or `Forked`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,6 +49,9 @@ macro_rules! entry {
 entry! {
     #[schema(value_type = Option<String>)]
     run: RunId,
+    /// The run that this one was restarted from.
+    #[schema(value_type = Option<String>)]
+    from: RunId,
     workflow: String,
     deployment: String,
     #[schema(value_type = Option<String>)]

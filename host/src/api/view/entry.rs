@@ -67,6 +67,17 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.reason = Some(cancel.reason.to_string());
         }
         Kind::Finished(finished) => show_end(&mut view, finished),
+        Kind::Paused(paused) => {
+            view.message = Some(message(paused.message));
+            view.reason = Some(paused.reason.to_string());
+        }
+        Kind::Resumed(resumed) => view.message = Some(message(resumed.message)),
+        // The seeds stay out, as those of a start.
+        Kind::Forked(forked) => {
+            view.from = Some(forked.from);
+            view.step = Some(forked.step.0);
+            view.commands = forked.cuts.last().map(|cut| cut.commands);
+        }
     }
     view
 }

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::Connect;
+use super::control::{self, RunsCancel, RunsPause, RunsRestart, RunsTerminate, Which};
 
 #[derive(Debug, Subcommand)]
 pub enum Runs {
@@ -17,13 +18,28 @@ pub enum Runs {
     Describe(OneRun),
     /// Ask a run to stop: its workflow is told once and may clean up; 30 s later the host ends it
     #[command(
-        after_help = "Examples:\n  trackway runs cancel @last\n  trackway runs cancel 01k9 --reason 'wrong input'"
+        after_help = "Examples:\n  trackway runs cancel @last\n  trackway runs cancel 01k9 --reason 'wrong input'\n  \
+                            trackway runs cancel --all --workflow headlines --dry-run"
     )]
     Cancel(RunsCancel),
     /// End a run at once: its workflow is not asked. Also where it computes for ever or is stuck
     #[command(after_help = "Examples:\n  trackway runs terminate @last\n  \
-                            trackway runs terminate 01k9 --reason 'it loops'")]
+                            trackway runs terminate 01k9 --reason 'it loops'\n  \
+                            trackway runs terminate --all --status stuck --dry-run")]
     Terminate(RunsTerminate),
+    /// Hold a run: it begins nothing more and gets nothing until it is resumed or cancelled
+    #[command(after_help = "Examples:\n  trackway runs pause @last\n  trackway runs pause --all --deployment news\n\n\
+                            What is under way comes to its end and is kept. A held run survives restarts as it is.")]
+    Pause(RunsPause),
+    /// Let a held run go on where it was
+    #[command(after_help = "Examples:\n  trackway runs resume @last\n  trackway runs resume --all --deployment news")]
+    Resume(Which),
+    /// Start a run anew, or from one of its steps; the run itself stays as it is
+    #[command(after_help = "Examples:\n  trackway runs restart @last\n  trackway runs restart 01k9 --from-step 3\n  \
+                            trackway runs restart --all --status failed --workflow headlines --dry-run\n\n\
+                            Without --from-step it gets the same input on what the deployment points to now. With it, the new \
+                            run has the same code and keeps every answer that was there before that step was asked for.")]
+    Restart(RunsRestart),
 }
 
 #[derive(Debug, Args)]
@@ -34,8 +50,8 @@ pub struct RunsLs {
     /// Only runs of this deployment
     #[arg(long)]
     pub deployment: Option<String>,
-    /// Only runs in this state: queued, running, sleeping, waiting, stuck, succeeded, failed, cancelled
-    #[arg(long, value_delimiter = ',', value_parser = ["queued", "running", "sleeping", "waiting", "stuck", "succeeded", "failed", "cancelled"])]
+    /// Only runs in this state; several with commas
+    #[arg(long, value_delimiter = ',', value_parser = control::STATUSES)]
     pub status: Vec<String>,
     /// How many at most
     #[arg(long, short = 'n', default_value_t = 20)]
@@ -49,30 +65,6 @@ pub struct OneRun {
     /// Id of a run, a prefix of it that fits no other, or @last
     #[arg(value_name = "RUN")]
     pub run: String,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct RunsCancel {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    /// Why; the workflow gets to see it
-    #[arg(long, default_value = "cancelled from the command line")]
-    pub reason: String,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct RunsTerminate {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    /// Why; it stands in the journal
-    #[arg(long, default_value = "terminated from the command line")]
-    pub reason: String,
     #[command(flatten)]
     pub connect: Connect,
 }

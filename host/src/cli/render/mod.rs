@@ -17,7 +17,7 @@ pub fn status(status: Status, paint: Paint) -> String {
     match status {
         Status::Succeeded => paint.green(name),
         Status::Failed | Status::Stuck => paint.red(name),
-        Status::Cancelled => paint.yellow(name),
+        Status::Cancelled | Status::Paused => paint.yellow(name),
         Status::Queued | Status::Running | Status::Sleeping | Status::Waiting => paint.cyan(name),
     }
 }

@@ -27,7 +27,7 @@ pub struct Look {
 
 /// The whole run: header, a line for each row, end, totals.
 pub fn tree(run: &Run, trace: &Trace, look: Look) -> String {
-    let mut text = header(run, look);
+    let mut text = header(run, trace, look);
     let rows = shown_rows(trace);
     let children = children(&rows);
     let origin = run.started_at.0;
@@ -46,7 +46,7 @@ pub fn tree(run: &Run, trace: &Trace, look: Look) -> String {
 pub fn flat(run: &Run, trace: &Trace, look: Look) -> String {
     let mut rows: Vec<&Row> = trace.rows.iter().collect();
     rows.sort_by_key(|row| row.positions.first().copied());
-    let mut text = header(run, look);
+    let mut text = header(run, trace, look);
     text.push('\n');
     for row in rows {
         text.push_str(&line(row, &format!("{:<7} ", row.id), run.started_at.0, look));
@@ -90,11 +90,19 @@ pub fn step(run: &Run, trace: &Trace, step: StepId, look: Look) -> Option<String
 }
 
 /// Which run, and how it stands.
-fn header(run: &Run, look: Look) -> String {
+fn header(run: &Run, trace: &Trace, look: Look) -> String {
     let name = clean(&format!("{}/{}", run.deployment, run.workflow));
     let took = run.finished_at.map(|end| end.0.0.saturating_sub(run.started_at.0.0));
     let took = took.map(|us| format!(", took {}", show_us(us))).unwrap_or_default();
-    format!("{} {}  {name}  {}{took}\n", look.paint.bold("run"), run.id, status(run.status, look.paint))
+    let line = format!("{} {}  {name}  {}{took}\n", look.paint.bold("run"), run.id, status(run.status, look.paint));
+    match trace.run.as_ref().and_then(|run| run.forked.as_ref()) {
+        Some(forked) => {
+            let from =
+                format!("restarted from step {} of run {}; what came before is from there", forked.step, forked.run);
+            format!("{line}  {}\n", look.paint.dim(&from))
+        }
+        None => line,
+    }
 }
 
 fn footer(run: &Run, trace: &Trace, look: Look) -> String {
@@ -186,7 +194,7 @@ fn branch(
     origin: Timestamp,
     look: Look,
 ) {
-    let is_step = place.lead.is_empty() && !matches!(row.what, What::Cancel { .. });
+    let is_step = place.lead.is_empty() && !matches!(row.what, What::Cancel { .. } | What::Pause { .. });
     let number = if is_step { format!("{} ", row.id) } else { String::new() };
     text.push_str(&line(row, &format!("{}{number}", place.lead), origin, look));
     let below = children.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
@@ -269,7 +277,9 @@ fn line(row: &Row, lead: &str, origin: Timestamp, look: Look) -> String {
 fn title(row: &Row) -> String {
     match &row.what {
         What::Sleep { duration_ms, .. } => format!("sleep {}", show_ms(*duration_ms)),
-        What::Call { .. } | What::Attempt { .. } | What::Http(_) | What::Cancel { .. } => row.title(),
+        What::Call { .. } | What::Attempt { .. } | What::Http(_) | What::Cancel { .. } | What::Pause { .. } => {
+            row.title()
+        }
     }
 }
 
@@ -290,7 +300,7 @@ fn notes(row: &Row) -> Vec<String> {
             1 => notes.push("went on after a crash".to_owned()),
             count => notes.push(format!("went on after {count} crashes")),
         },
-        What::Cancel { reason } => notes.push(clean(reason)),
+        What::Cancel { reason } | What::Pause { reason } => notes.push(clean(reason)),
         What::Attempt { .. } | What::Call { .. } | What::Sleep { .. } => {}
     }
     if row.cancel_asked.is_some() {

@@ -61,9 +61,13 @@ impl Driver {
             idle.into_iter().for_each(|step| inner.rest(step));
             inner.recall_survived = true;
         }
-        let is_pending = run.lock().sequencer.has_pending();
+        let (is_pending, is_paused) = {
+            let inner = run.lock();
+            (inner.sequencer.has_pending(), inner.state.is_paused())
+        };
+        let parked = if is_paused { Stop::Laid } else { Stop::Parked };
         if is_pending {
-            return Some(self.write_all(Owner::Park { due }).await.unwrap_or(Stop::Parked));
+            return Some(self.write_all(Owner::Park { due }).await.unwrap_or(parked));
         }
         if self.writing.is_none() {
             self.writing = write::begin_lines(&run, &run.lock());
@@ -74,7 +78,7 @@ impl Driver {
             return Some(stop);
         }
         match run.core.storage.park(run.key, due, None).await {
-            Ok(()) => Some(Stop::Parked),
+            Ok(()) => Some(parked),
             Err(error) => {
                 tracing::warn!(run = %run.key.run, %error, "the run cannot be parked");
                 Some(self.release().await)
@@ -99,8 +103,12 @@ enum Park {
 
 /// Whether nothing can happen in the run before a timer, an inbox item or a retry.
 fn may_park(inner: &Inner, now: Timestamp) -> Park {
-    let is_waiting = inner.taken_up && inner.guest.is_some() && inner.machine.would_wait() && !inner.knocked;
     let attempts_idle = inner.attempts.values().all(|live| live.idle_until.is_some_and(|due| due > now + PARK_MIN));
+    if inner.state.is_paused() {
+        // Whatever is due waits until somebody resumes it; what is under way comes to its end first.
+        return if attempts_idle && !inner.knocked { Park::Until(None) } else { Park::No };
+    }
+    let is_waiting = inner.taken_up && inner.guest.is_some() && inner.machine.would_wait() && !inner.knocked;
     if !is_waiting || !attempts_idle {
         return Park::No;
     }

@@ -1,7 +1,7 @@
 //! What a run wakes for: steps that are open on record, timers that are due, what came into the inbox.
 
 use std::sync::Arc;
-use trackway_replay::{CancelReceived, Kind, MessageId, Outcome, Phase, StepId, Timestamp, Value};
+use trackway_replay::{CancelReceived, Kind, MessageId, Outcome, Paused, Phase, Resumed, StepId, Timestamp, Value};
 use trackway_storage::{InboxBody, InboxItem};
 
 use super::Driver;
@@ -14,7 +14,7 @@ impl Driver {
     pub(super) fn take_up(&mut self) {
         let run = self.active.run.clone();
         let mut inner = run.lock();
-        if inner.taken_up || !inner.machine.has_caught_up() || run.core.is_draining() {
+        if inner.taken_up || inner.state.is_paused() || !inner.machine.has_caught_up() || run.core.is_draining() {
             return;
         }
         inner.taken_up = true;
@@ -75,11 +75,12 @@ impl Driver {
         let now = run.now();
         let (knocked, is_due) = {
             let mut inner = run.lock();
-            // Nothing is appended before the workflow has done all that is on record.
-            if !inner.taken_up {
+            // Nothing is appended before the workflow has done all that is on record; one that is held
+            // does nothing, and only the inbox can change that.
+            if !inner.taken_up && !inner.state.is_paused() {
                 return;
             }
-            let is_due = inner.timers.first().is_some_and(|(due, _)| *due <= now);
+            let is_due = !inner.state.is_paused() && inner.timers.first().is_some_and(|(due, _)| *due <= now);
             (std::mem::take(&mut inner.knocked), is_due)
         };
         if !knocked && !is_due {
@@ -98,7 +99,8 @@ impl Driver {
         let unseen: Vec<InboxItem> = items.into_iter().filter(|item| !inner.seen.contains(&item.message)).collect();
         let mut items = unseen.into_iter().peekable();
         loop {
-            let due = inner.timers.first().copied().filter(|(due, _)| *due <= now);
+            let fires = inner.taken_up && !inner.state.is_paused();
+            let due = inner.timers.first().copied().filter(|(due, _)| fires && *due <= now);
             let is_inbox_first = |item: &InboxItem| due.is_none_or(|(due, _)| item.arrived <= due);
             if let Some(item) = items.next_if(is_inbox_first) {
                 receive(&mut inner, now, item);
@@ -116,24 +118,35 @@ impl Driver {
 pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId, Arc<str>)> {
     items.iter().find_map(|item| match &item.body {
         InboxBody::Terminate { reason } => Some((item.message, check::cut(reason, check::REASON_MAX_BYTES).into())),
-        InboxBody::Cancel { .. } => None,
+        InboxBody::Cancel { .. } | InboxBody::Pause { .. } | InboxBody::Resume => None,
     })
 }
 
 pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
     inner.seen.insert(item.message);
-    match item.body {
+    let was_paused = inner.state.is_paused();
+    let kind = match item.body {
         InboxBody::Cancel { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
-            inner.sequence(now, Kind::CancelReceived(CancelReceived { message: item.message, reason }));
-            let end = inner.end();
-            inner.read.push((end, item.message));
+            Kind::CancelReceived(CancelReceived { message: item.message, reason })
         }
         // The end itself is what the journal says of it, and names the message.
         InboxBody::Terminate { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
             inner.terminate.get_or_insert(reason);
+            return;
         }
+        InboxBody::Pause { reason } => {
+            let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
+            Kind::Paused(Paused { message: item.message, reason })
+        }
+        InboxBody::Resume => Kind::Resumed(Resumed { message: item.message }),
+    };
+    inner.sequence(now, kind);
+    let end = inner.end();
+    inner.read.push((end, item.message));
+    if was_paused && !inner.state.is_paused() {
+        inner.go_on();
     }
 }
 

@@ -1,0 +1,81 @@
+//! Which entries of a run another one keeps that goes on from one of its steps. Pure: the caller
+//! brings the journal and writes the new one.
+//!
+//! Kept is what stood before the step was asked for, but of steps without an answer there only that
+//! they were asked for: what was under way begins anew, under keys of the new run.
+
+use std::collections::BTreeSet;
+
+use crate::{Cut, Entry, Kind, StepId};
+
+/// A fork of a fork of a fork: each has to name the cuts of all, in one entry.
+pub const FORK_DEPTH_MAX: usize = 100;
+
+/// What a fork keeps.
+#[derive(Debug)]
+pub struct Kept<'a> {
+    /// Without `Started`, in their order; the new run gives them places of its own.
+    pub entries: Vec<&'a Entry>,
+    /// How many of them are the workflow's commands.
+    pub commands: u64,
+    /// Where the guest's randomness changed before.
+    pub cuts: Vec<Cut>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotFork {
+    #[error("it has asked for {steps} steps, so there is no step {step}")]
+    NoSuchStep { step: StepId, steps: u32 },
+    #[error("it was asked to cancel before step {step}")]
+    Cancelled { step: StepId },
+    #[error("it comes from {FORK_DEPTH_MAX} restarts, one after the other")]
+    TooDeep,
+}
+
+#[cfg(test)]
+mod tests;
+
+/// What is kept by a run that goes on from before `step`. The same for every longer journal.
+pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
+    let asked = |entry: &Entry| matches!(&entry.kind, Kind::Asked(asked) if asked.step == step);
+    let Some(cut) = journal.iter().position(asked) else {
+        let steps = journal.iter().filter(|entry| matches!(entry.kind, Kind::Asked(_))).count() as u32;
+        return Err(CannotFork::NoSuchStep { step, steps });
+    };
+    let before = journal.get(1..cut).unwrap_or_default();
+    let closed: BTreeSet<StepId> = before
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            Kind::Answered(answered) => Some(answered.step),
+            Kind::Forgotten(forgotten) => Some(forgotten.step),
+            _ => None,
+        })
+        .collect();
+    let mut kept = Kept { entries: Vec::new(), commands: 0, cuts: Vec::new() };
+    for entry in before {
+        let is_kept = match &entry.kind {
+            Kind::AttemptStarted(begun) => closed.contains(&begun.step),
+            Kind::AttemptResumed(resumed) => closed.contains(&resumed.step),
+            Kind::EffectAsked(asked) => closed.contains(&asked.step),
+            Kind::EffectAnswered(answered) => closed.contains(&answered.step),
+            Kind::Failed(failed) => closed.contains(&failed.step),
+            Kind::CancelReceived(_) => return Err(CannotFork::Cancelled { step }),
+            Kind::Forked(forked) => {
+                kept.cuts.clone_from(&forked.cuts);
+                false
+            }
+            Kind::Paused(_) | Kind::Resumed(_) => false,
+            _ => true,
+        };
+        if is_kept {
+            kept.commands += u64::from(entry.kind.is_command());
+            kept.entries.push(entry);
+        }
+    }
+    let commands = kept.commands;
+    kept.cuts.retain(|cut| cut.commands <= commands);
+    if kept.cuts.len() >= FORK_DEPTH_MAX {
+        return Err(CannotFork::TooDeep);
+    }
+    Ok(kept)
+}

@@ -1,0 +1,70 @@
+//! Words and flags of what people do to runs: one by its name, or many that fit a filter.
+
+use clap::Args;
+
+use super::Connect;
+
+/// The words of `--status`.
+pub const STATUSES: [&str; 9] =
+    ["queued", "running", "sleeping", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled"];
+
+/// One run, or all that fit.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN", required_unless_present = "all", conflicts_with = "all")]
+    pub run: Option<String>,
+    /// Every run that fits the filters, also where there are many
+    #[arg(long)]
+    pub all: bool,
+    /// With --all: only runs of this workflow
+    #[arg(long, requires = "all")]
+    pub workflow: Option<String>,
+    /// With --all: only runs of this deployment
+    #[arg(long, requires = "all")]
+    pub deployment: Option<String>,
+    /// With --all: only runs in this state; several with commas
+    #[arg(long, requires = "all", value_delimiter = ',', value_parser = STATUSES)]
+    pub status: Vec<String>,
+    /// With --all: list what would be done, and do nothing
+    #[arg(long, requires = "all")]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsCancel {
+    #[command(flatten)]
+    pub which: Which,
+    /// Why; the workflow gets to see it
+    #[arg(long, default_value = "cancelled from the command line")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsTerminate {
+    #[command(flatten)]
+    pub which: Which,
+    /// Why; it stands in the journal
+    #[arg(long, default_value = "terminated from the command line")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsPause {
+    #[command(flatten)]
+    pub which: Which,
+    /// Why; shown in the trace
+    #[arg(long, default_value = "paused from the command line")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsRestart {
+    #[command(flatten)]
+    pub which: Which,
+    /// Keep what stood before this step was asked for: answers that are there are not done again
+    #[arg(long, value_name = "STEP", conflicts_with = "all")]
+    pub from_step: Option<u32>,
+}
