@@ -1,5 +1,6 @@
 //! The API over a real socket, with a real host behind it.
 
+mod control;
 mod deployments;
 mod events;
 mod refusals;

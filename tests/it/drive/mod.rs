@@ -1,6 +1,7 @@
 //! The worker drives runs to their end, with simulated storage and virtual time.
 
 mod cancel;
+mod control;
 mod crash;
 mod ends;
 mod limits;

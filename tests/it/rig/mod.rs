@@ -16,7 +16,7 @@ use trackway_replay::{
     StepRequest, TenantId, Timestamp, Value,
 };
 use trackway_storage::{
-    Append, Appended, Deployment, InboxBody, InboxItem, MemoryStorage, Rows, RunKey, Sent, Storage, Version,
+    Append, Appended, Deployment, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sent, Storage, Version,
 };
 
 pub const TENANT: TenantId = TenantId::DEFAULT;
@@ -230,16 +230,26 @@ impl Rig {
     /// entry in each frame.
     pub async fn cut(&self, run: RunKey, entries: usize) -> Rig {
         let kept = self.entries(run).await.into_iter().take(entries).map(|entry| vec![entry]).collect();
-        self.with_frames(run, kept).await
+        self.with_frames(&[(run, kept)]).await
+    }
+
+    /// The same, with all that there is of `others`.
+    pub async fn cut_beside(&self, run: RunKey, entries: usize, others: &[RunKey]) -> Rig {
+        let kept = self.entries(run).await.into_iter().take(entries).map(|entry| vec![entry]).collect();
+        let mut runs = vec![(run, kept)];
+        for other in others {
+            runs.push((*other, self.frames(*other).await));
+        }
+        self.with_frames(&runs).await
     }
 
     /// The same with the first `frames` frames as they stand.
     pub async fn cut_at_frame(&self, run: RunKey, frames: usize) -> Rig {
         let kept = self.frames(run).await.into_iter().take(frames).collect();
-        self.with_frames(run, kept).await
+        self.with_frames(&[(run, kept)]).await
     }
 
-    async fn with_frames(&self, run: RunKey, frames: Vec<Vec<Entry>>) -> Rig {
+    async fn with_frames(&self, runs: &[(RunKey, Vec<Vec<Entry>>)]) -> Rig {
         let storage = MemoryStorage::new();
         for record in self.storage.components(TENANT).await.expect("read") {
             let bytes = self.storage.component_bytes(TENANT, record.digest).await.expect("read").expect("stored");
@@ -248,15 +258,26 @@ impl Rig {
         for deployment in self.storage.deployments(TENANT).await.expect("read") {
             storage.put_deployment(TENANT, deployment).await.expect("stored");
         }
+        for (run, frames) in runs {
+            self.lay(&storage, *run, frames).await;
+        }
+        let world = Arc::new(World::default());
+        world.lock().scripts.clone_from(&self.world.lock().scripts);
+        Rig::with(Arc::new(storage.crash()), world, self.options.clone()).await
+    }
+
+    /// Puts frames of a run into another store, with the payloads that they name.
+    async fn lay(&self, storage: &MemoryStorage, run: RunKey, frames: &[Vec<Entry>]) {
         let mut kept: Vec<Entry> = Vec::new();
         let mut previous = None;
         for frame in frames {
             let id = FrameId(kept.len() as u128 + 1);
             let position = frame[0].position;
-            let (entries, bytes) = (frame.len() as u32, Frame::encode(&frame).into());
-            kept.extend(frame);
+            let (entries, bytes) = (frame.len() as u32, Frame::encode(frame).into());
+            kept.extend_from_slice(frame);
             let head = RunState::of(&kept).expect("a prefix of a journal is one").head();
-            let rows = Rows { head: Some(head), ..Rows::default() };
+            let owner = if head.status.has_ended() { Owner::End } else { Owner::Keep };
+            let rows = Rows { head: Some(head), owner, ..Rows::default() };
             let append = Append { run, position, entries, previous: previous.replace(id), id, frame: bytes, rows };
             assert!(matches!(storage.append(append).await, Appended::Durable));
         }
@@ -264,9 +285,6 @@ impl Rig {
             let bytes = self.storage.payload(run, digest).await.expect("read").expect("stored");
             storage.put_payload(run, digest, bytes).await.expect("stored");
         }
-        let world = Arc::new(World::default());
-        world.lock().scripts.clone_from(&self.world.lock().scripts);
-        Rig::with(Arc::new(storage.crash()), world, self.options.clone()).await
     }
 
     /// Uploads a guest and deploys it under its name.

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod busy;
+mod control;
 mod deployments;
 mod disk;
 mod fair;

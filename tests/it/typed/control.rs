@@ -1,0 +1,78 @@
+//! Runs that people hold and start anew, one or many.
+
+use super::{Left, Server, run};
+use serde_json::Value;
+
+#[test]
+fn one_run_is_held_resumed_and_restarted_by_its_name() {
+    let server = Server::with_guest("sleeper", "");
+    let typed = |words: &str| run(&mut server.trackway(words));
+    let id = typed("run sleeps -i 80000000 --detach -o id").expect(0).line().to_owned();
+    typed("runs pause @last --reason later").expect(0);
+    until(&server, &id, "paused");
+    typed("runs pause @last").expect(0);
+    typed("runs resume @last").expect(0);
+    until(&server, &id, "sleeping");
+    typed("runs cancel @last").expect(0);
+    until(&server, &id, "cancelled");
+    let ended = typed(&format!("runs pause {id}")).refused(7, "TW0308");
+    assert!(ended.stdout.is_empty());
+
+    let first = typed("run naps -i [1,1,1] --detach -o id").expect(0).line().to_owned();
+    until(&server, &first, "succeeded");
+    let again = typed(&format!("runs restart {first} --from-step 3 -o id")).expect(0).line().to_owned();
+    until(&server, &again, "succeeded");
+    let trace = typed(&format!("trace {again} -o text")).expect(0).stdout;
+    assert!(trace.contains(&format!("restarted from step 3 of run {first}")), "{trace}");
+    typed(&format!("replay {again}")).expect(0);
+    typed(&format!("runs restart {first} --from-step 99")).refused(7, "TW0320");
+}
+
+#[test]
+fn many_runs_are_held_resumed_and_cancelled_by_what_they_are() {
+    let server = Server::with_guest("sleeper", "");
+    let typed = |words: &str| run(&mut server.trackway(words));
+    let ids: Vec<String> =
+        (0..3).map(|_| typed("run sleeps -i 80000000 --detach -o id").expect(0).line().to_owned()).collect();
+    let other = typed("run naps -i [80000000] --detach -o id").expect(0).line().to_owned();
+    ids.iter().chain([&other]).for_each(|id| until(&server, id, "sleeping"));
+
+    typed("runs pause").expect(2);
+    typed("runs pause --workflow sleeps").expect(2);
+    let would = typed("runs pause --all --workflow sleeps --dry-run -o id").expect(0);
+    assert_eq!((would.stdout.lines().count(), would.stderr.contains("3 runs would be")), (3, true), "{}", would.stderr);
+    ids.iter().for_each(|id| until(&server, id, "sleeping"));
+
+    typed("runs pause --all --workflow sleeps").expect(0);
+    ids.iter().for_each(|id| until(&server, id, "paused"));
+    until(&server, &other, "sleeping");
+    let resumed: Vec<Value> = json(&typed("runs resume --all"));
+    assert_eq!(resumed.len(), 3);
+    assert!(resumed.iter().all(|result| result["done"] == true && result["status"] == "paused"), "{resumed:?}");
+    ids.iter().for_each(|id| until(&server, id, "sleeping"));
+    typed("runs cancel --all").expect(0);
+    ids.iter().chain([&other]).for_each(|id| until(&server, id, "cancelled"));
+    let ended = typed("runs cancel --all --status cancelled -o text");
+    assert_eq!(ended.exit, 7, "{}", ended.stdout);
+    let restarted: Vec<Value> = json(&typed("runs restart --all --status cancelled --workflow naps").expect(0));
+    let new = restarted[0]["new_run"].as_str().expect("a new run");
+    until(&server, new, "sleeping");
+    typed("runs terminate --all").expect(0);
+    until(&server, new, "cancelled");
+}
+
+fn json(left: &Left) -> Vec<Value> {
+    serde_json::from_str(&left.stdout).unwrap_or_else(|error| panic!("{error}: {}", left.stdout))
+}
+
+fn until(server: &Server, id: &str, status: &str) {
+    let begun = std::time::Instant::now();
+    loop {
+        let left = run(&mut server.trackway(&format!("runs describe {id}"))).expect(0);
+        let found: Value = serde_json::from_str(&left.stdout).expect("JSON in a pipe");
+        if found["status"] == status {
+            return;
+        }
+        assert!(begun.elapsed() < super::PATIENCE, "not {status}: {found}");
+    }
+}
