@@ -102,6 +102,16 @@ impl Drop for Synced {
     }
 }
 
+/// An error if the file system has given up by now, as after an error in its journal. Asked after a sync
+/// that was done: ext4 may answer a sync that was under way at that moment as done although it was not.
+/// A file system that gave up stays so, hence one that takes writes after the sync had not. The write is
+/// of no bytes: it only goes as far as that question.
+#[cfg(target_os = "linux")]
+fn still_takes_writes(file: &File) -> io::Result<()> {
+    rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &[], 0))?;
+    Ok(())
+}
+
 /// Replaces the C library's function for this whole program: sled's calls end here.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "sled calls a C symbol, and it cannot be told to call another one")]
@@ -128,7 +138,7 @@ extern "C" fn sync_file_range(fd: libc::c_int, offset: i64, size_bytes: i64, fla
         Some(log) => {
             let file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
             // The standard library tries again when a signal interrupts it.
-            let synced = file.sync_data();
+            let synced = file.sync_data().and_then(|()| still_takes_writes(&file));
             if log.hardening != Hardening::MindNoFailedSync {
                 or_abort(&log.path, synced);
             }
