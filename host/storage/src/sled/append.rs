@@ -4,6 +4,7 @@ use trackway_replay::{FrameId, MessageId, Position, Status};
 
 use super::draft::{Draft, News, Owned, Place, RunState};
 use super::key::{self, Kind};
+use super::recent::Grown;
 use super::row::{OpenRow, Row, Tail};
 use crate::{Append, Appended, LogLine, Owner, Rows, RunKey, StartKey, StorageError};
 
@@ -72,7 +73,7 @@ impl Draft {
             }
         }
         state.place = to;
-        self.grew(run);
+        self.grew(Grown::of(append));
         Ok(Appended::Durable)
     }
 

@@ -120,34 +120,31 @@ impl Committer {
     }
 
     fn commit(&mut self) {
-        if let Some((commit, write)) = self.draft.write() {
-            let log = self.shared.folder.log();
-            let is_marked = matches!(write, Write::Marked(_));
-            let db = &self.shared.db;
-            let written = match write {
-                Write::One { key, value } => db.insert(key, value).map(drop),
-                Write::Marked(batch) => db.apply_batch(batch),
-            };
-            if let Err(error) = written {
-                sync::give_up(&log, "could not write", &error.to_string());
-            }
-            if self.options.hardening == Hardening::NoWait {
-                self.shared.durable.raise(commit);
-                self.draft.publish();
-                return;
-            }
-            if let Some(hook) = &self.options.before_flush {
-                hook();
-            }
-            if let Err(error) = db.flush() {
-                sync::give_up(&log, "could not make data durable", &error.to_string());
-            }
-            self.shared.durable.raise(commit);
-            if is_marked && let Err(error) = self.counter.raise(commit) {
-                tracing::warn!(%error, "the commit counter lags: it could not be written");
-            }
+        let Some((commit, write)) = self.draft.write() else { return self.draft.publish(None) };
+        let log = self.shared.folder.log();
+        let is_marked = matches!(write, Write::Marked(_));
+        let db = &self.shared.db;
+        let written = match write {
+            Write::One { key, value } => db.insert(key, value).map(drop),
+            Write::Marked(batch) => db.apply_batch(batch),
+        };
+        if let Err(error) = written {
+            sync::give_up(&log, "could not write", &error.to_string());
         }
-        self.draft.publish();
+        if self.options.hardening == Hardening::NoWait {
+            return self.draft.publish(Some(commit));
+        }
+        if let Some(hook) = &self.options.before_flush {
+            hook();
+        }
+        if let Err(error) = db.flush() {
+            sync::give_up(&log, "could not make data durable", &error.to_string());
+        }
+        self.draft.publish(Some(commit));
+        // After the answers: it may lag behind the store, and nobody should wait for it.
+        if is_marked && let Err(error) = self.counter.raise(commit) {
+            tracing::warn!(%error, "the commit counter lags: it could not be written");
+        }
     }
 }
 

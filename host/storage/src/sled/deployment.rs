@@ -1,5 +1,7 @@
 //! Deployments: a row for the pointer, and one for each version, so that no row grows without end.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trackway_replay::TenantId;
 
 use super::draft::Draft;
@@ -7,6 +9,48 @@ use super::key::{self, Kind};
 use super::row::{DeploymentRow, damaged};
 use super::shared::Shared;
 use crate::{Deployment, StorageError, Version};
+
+/// Deployments in memory; the others are read each time.
+const KNOWN_MAX: usize = 1_000;
+
+/// Deployments that were read before: every start of a run asks for one.
+#[derive(Default)]
+pub(super) struct Deployed {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Grows with every change, so that nobody keeps what was read before it.
+    generation: u64,
+    deployments: HashMap<(TenantId, Arc<str>), Deployment>,
+}
+
+impl Deployed {
+    /// An error holds the generation that a reader of the tree has to name.
+    pub fn get(&self, tenant: TenantId, name: &str) -> Result<Deployment, u64> {
+        let known = self.lock();
+        known.deployments.get(&(tenant, name.into())).cloned().ok_or(known.generation)
+    }
+
+    pub fn keep(&self, tenant: TenantId, deployment: &Deployment, generation: u64) {
+        let mut known = self.lock();
+        if known.generation == generation && known.deployments.len() < KNOWN_MAX {
+            known.deployments.insert((tenant, deployment.name.clone()), deployment.clone());
+        }
+    }
+
+    /// A change is durable.
+    pub fn forget(&self) {
+        let mut known = self.lock();
+        known.generation += 1;
+        known.deployments.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Shared {
     pub fn deployment(&self, tenant: TenantId, name: &str) -> Result<Option<Deployment>, StorageError> {

@@ -9,6 +9,7 @@ use trackway_replay::{MessageId, Status, TenantId, Timestamp};
 
 use super::committer::{Reply, Verb};
 use super::key::{self, Kind};
+use super::recent::Grown;
 use super::row::{OpenRow, Tail, Writer, damaged};
 use super::shared::Shared;
 use crate::{Appended, InboxItem, RunKey, StartKey, StorageError};
@@ -32,7 +33,7 @@ pub(super) struct Draft {
     pub sent: HashSet<(RunKey, MessageId)>,
     pub revisions: HashMap<(TenantId, Arc<str>), u64>,
     news: Vec<News>,
-    grown: Vec<RunKey>,
+    grown: Vec<Grown>,
     replies: Vec<Reply>,
 }
 
@@ -194,8 +195,8 @@ impl Draft {
         self.news.push(news);
     }
 
-    pub fn grew(&mut self, run: RunKey) {
-        self.grown.push(run);
+    pub fn grew(&mut self, grown: Grown) {
+        self.grown.push(grown);
     }
 
     /// What to write, and its number. `None`: nothing changes.
@@ -224,10 +225,26 @@ impl Draft {
         Some((commit, write))
     }
 
-    /// The batch is durable: everybody may know.
-    pub fn publish(&mut self) {
+    /// The batch is durable, and `commit` is its number if it wrote anything: everybody may know. Whoever
+    /// is answered or woken finds it in every read.
+    pub fn publish(&mut self, commit: Option<u64>) {
+        let shared = self.shared.clone();
+        if !self.revisions.is_empty() {
+            shared.deployed.forget();
+        }
+        let grown: Vec<RunKey> = self.grown.iter().map(|grown| grown.run).collect();
+        // Their heads changed without a frame.
+        let stuck = self.news.iter().filter_map(|news| match news {
+            News::Stick(run, _) => Some(*run),
+            News::Own(_) | News::Knock(_) | News::Ready(_) | News::Park(..) | News::End(_) => None,
+        });
+        shared.recent.grew(self.grown.drain(..), stuck, || {
+            if let Some(commit) = commit {
+                shared.durable.raise(commit);
+            }
+        });
         for news in self.news.drain(..) {
-            let desk = &self.shared.desk;
+            let desk = &shared.desk;
             match news {
                 News::Own(run) => desk.own(run),
                 News::Knock(run) => desk.knock(run),
@@ -237,7 +254,7 @@ impl Draft {
                 News::End(run) => desk.end(run),
             }
         }
-        self.shared.watches.grew(self.grown.drain(..));
+        shared.watches.grew(grown);
         self.replies.drain(..).for_each(Reply::send);
         for run in self.touched.drain(..) {
             if self.runs.get(&run).is_some_and(|state| state.owner == Owned::No) {

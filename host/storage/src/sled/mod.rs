@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! append, send, ... -> queue -> committer: one batch, one flush, wake all
-//! frames, head, ... -> a blocking thread: rows of durable commits only
+//! frames, head, ... -> memory, for runs of a moment ago; else a blocking thread: rows of durable commits only
 //! claim             -> the desk in memory, timers from disk
 //! ```
 
@@ -21,6 +21,7 @@ mod open;
 mod owner;
 mod payload;
 mod read;
+mod recent;
 mod room;
 mod row;
 mod shared;
@@ -28,7 +29,7 @@ mod survey;
 mod sync;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -164,9 +165,23 @@ impl SledStorage {
         Box::pin(blocking(shared, read))
     }
 
+    /// As [`SledStorage::read`], unless what is asked for is in memory.
+    fn look<T: Send + 'static>(
+        &self,
+        known: impl FnOnce(&Shared) -> Option<T>,
+        read: impl FnOnce(&Shared) -> Result<T, StorageError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let known = if self.shared.is_closed() { None } else { known(&self.shared) };
+        match known {
+            Some(known) => Box::pin(ready(Ok(known))),
+            None => self.read(read),
+        }
+    }
+
     /// Flips a bit in a stored frame, for tests of what happens then.
     #[doc(hidden)]
     pub fn damage_frame(&self, run: RunKey, position: Position) -> Result<bool, StorageError> {
+        self.shared.recent.forget(run);
         self.shared.damage_frame(run, position)
     }
 }
@@ -201,7 +216,8 @@ impl Storage for SledStorage {
     }
 
     fn frames(&self, run: RunKey, from: Position, max_bytes: usize) -> Answer<'_, Vec<StoredFrame>> {
-        self.read(move |shared| shared.frames(run, from, max_bytes))
+        let known = |shared: &Shared| shared.recent.frames(run, from, max_bytes);
+        self.look(known, move |shared| shared.frames(run, from, max_bytes))
     }
 
     fn put_payload(&self, run: RunKey, digest: Digest, bytes: Bytes) -> Answer<'_, ()> {
@@ -246,7 +262,7 @@ impl Storage for SledStorage {
     }
 
     fn head(&self, run: RunKey) -> Answer<'_, Option<Head>> {
-        self.read(move |shared| shared.head(run))
+        self.look(|shared| shared.recent.head(run).map(Some), move |shared| shared.head(run))
     }
 
     fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>> {
@@ -259,7 +275,7 @@ impl Storage for SledStorage {
             let grown = watch.notify.notified();
             tokio::pin!(grown);
             grown.as_mut().enable();
-            match blocking(self.shared.clone(), move |shared| shared.durable_end(run)).await {
+            match self.end(run).await {
                 Ok(end) if end <= seen => grown.await,
                 // On an error the reader that comes back meets it itself.
                 Ok(_) | Err(_) => {}
@@ -305,8 +321,19 @@ impl Storage for SledStorage {
     }
 
     fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>> {
+        let generation = match self.shared.deployed.get(tenant, name) {
+            Ok(deployment) if !self.shared.is_closed() => return Box::pin(ready(Ok(Some(deployment)))),
+            Ok(_) => 0,
+            Err(generation) => generation,
+        };
         let name = name.to_owned();
-        self.read(move |shared| shared.deployment(tenant, &name))
+        self.read(move |shared| {
+            let deployment = shared.deployment(tenant, &name)?;
+            if let Some(deployment) = &deployment {
+                shared.deployed.keep(tenant, deployment, generation);
+            }
+            Ok(deployment)
+        })
     }
 
     fn deployments(&self, tenant: TenantId) -> Answer<'_, Vec<Deployment>> {
@@ -322,7 +349,7 @@ impl Storage for SledStorage {
     }
 
     fn end(&self, run: RunKey) -> Answer<'_, Position> {
-        self.read(move |shared| shared.durable_end(run))
+        self.look(|shared| shared.recent.end(run), move |shared| shared.durable_end(run))
     }
 
     fn payloads(&self, run: RunKey) -> Answer<'_, Vec<Digest>> {

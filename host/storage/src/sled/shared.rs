@@ -8,8 +8,10 @@ use trackway_replay::Epoch;
 
 use super::SledOptions;
 use super::counter::Counter;
+use super::deployment::Deployed;
 use super::folder::Folder;
 use super::open::{Opened, sled_error};
+use super::recent::Recent;
 use super::room::Room;
 use super::row::Row;
 use super::sync::Synced;
@@ -27,6 +29,8 @@ pub(super) struct Shared {
     pub durable: Durable,
     pub desk: Desk,
     pub watches: Watches,
+    pub recent: Recent,
+    pub deployed: Deployed,
     pub room: Room,
     closed: AtomicBool,
 }
@@ -48,6 +52,8 @@ impl Shared {
             durable: Durable::new(commit),
             desk: Desk::new(ready),
             watches: Watches::default(),
+            recent: Recent::default(),
+            deployed: Deployed::default(),
             room,
             closed: AtomicBool::new(false),
         };

@@ -268,56 +268,151 @@ impl Gate {
     }
 }
 
+/// What everybody may be shown of a run before the flush that ends it: an answer at once shows what was
+/// durable before, or there is none until the flush.
+async fn shows_nothing_new(store: &Arc<SledStorage>, number: u128) -> Waiting {
+    for _ in 0..10 {
+        assert_eq!(length(store, number).await, 1);
+        assert_eq!(store.end(run(number)).await.unwrap(), Position(1));
+    }
+    let list = |status| RunQuery { status: vec![status], limit: 9, ..RunQuery::default() };
+    let head = tokio::spawn({
+        let store = store.clone();
+        async move { store.head(run(number)).await.unwrap().unwrap() }
+    });
+    let heads = tokio::spawn({
+        let (store, ended) = (store.clone(), list(Status::Succeeded));
+        async move { store.heads(run(number).tenant, ended).await.unwrap() }
+    });
+    Waiting { number, head, heads }
+}
+
+struct Waiting {
+    number: u128,
+    head: tokio::task::JoinHandle<Head>,
+    heads: tokio::task::JoinHandle<Vec<Head>>,
+}
+
+impl Waiting {
+    /// Before the flush.
+    async fn look(&mut self) {
+        assert!(!self.heads.is_finished(), "a list shows what is not durable");
+        if self.head.is_finished() {
+            let head = (&mut self.head).await.unwrap();
+            assert_eq!(head.status, Status::Running, "run {} is shown before it is durable", self.number);
+            self.head = tokio::spawn(std::future::pending());
+        }
+    }
+
+    /// After it.
+    async fn end(self) {
+        let heads = within_patience(self.heads).await.unwrap();
+        assert!(heads.iter().any(|head| head.run == run(self.number).run));
+        self.head.abort();
+    }
+}
+
+/// A store that is dropped waits for its committer, also where the test has failed.
+struct OpensAtLast(Arc<Gate>);
+
+impl Drop for OpensAtLast {
+    fn drop(&mut self) {
+        self.0.set(Door::Open);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_shown_before_it_is_durable() {
     let folder = tempfile::tempdir().unwrap();
+    // Of the first run the new opening has nothing in memory, so it is read from the tree.
+    let store = open(folder.path());
+    let mut old = started(&store, 1).await;
+    store.close().await.unwrap();
+    drop(store);
     let gate = Arc::new(Gate::default());
     let hook = gate.clone();
     let options = SledOptions { before_flush: Some(Arc::new(move || hook.pass())), ..small() };
     let store = Arc::new(SledStorage::open(folder.path(), options).unwrap());
-    let mut journal = started(&*store, 1).await;
+    let _opens = OpensAtLast(gate.clone());
+    let mut new = started(&*store, 3).await;
     started(&*store, 2).await.go(&*store, Owner::Park { due: None }).await;
     claim(&*store, at(1)).await;
 
-    gate.set(Door::Shut);
-    let ended = journal.next(Owner::End);
-    let appending = tokio::spawn({
-        let (store, ended) = (store.clone(), ended.clone());
-        async move { store.append(ended).await }
-    });
-    tokio::task::spawn_blocking({
-        let gate = gate.clone();
-        move || gate.meet()
-    })
-    .await
-    .unwrap();
-    // The frame and its rows are in sled now, and not flushed.
-    let sending = tokio::spawn({
-        let store = store.clone();
-        async move { store.send(run(2), item(1)).await }
-    });
-    let watching = tokio::spawn({
-        let (store, seen) = (store.clone(), journal.end);
-        async move { store.grown(run(1), seen).await }
-    });
-    for _ in 0..10 {
-        assert_eq!(length(&store, 1).await, 1);
-    }
-    let head = tokio::spawn({
-        let store = store.clone();
-        async move { store.head(run(1)).await }
-    });
-    assert!(claim(&*store, at(9)).await.runs.is_empty());
-    assert!(!appending.is_finished() && !head.is_finished() && !sending.is_finished());
-    assert!(!watching.is_finished());
+    for journal in [&mut old, &mut new] {
+        let number = journal.run.run.0;
+        gate.set(Door::Shut);
+        let ended = journal.next(Owner::End);
+        let appending = tokio::spawn({
+            let (store, ended) = (store.clone(), ended.clone());
+            async move { store.append(ended).await }
+        });
+        tokio::task::spawn_blocking({
+            let gate = gate.clone();
+            move || gate.meet()
+        })
+        .await
+        .unwrap();
+        // The frame and its rows are in sled now, and not flushed.
+        let sending = tokio::spawn({
+            let store = store.clone();
+            async move { store.send(run(2), item(number)).await }
+        });
+        let watching = tokio::spawn({
+            let (store, seen) = (store.clone(), journal.end);
+            async move { store.grown(run(number), seen).await }
+        });
+        let mut shown = shows_nothing_new(&store, number).await;
+        for _ in 0..10 {
+            let claims = claim(&*store, at(9)).await;
+            assert!(claims.runs.is_empty() && claims.knocks.is_empty());
+            shown.look().await;
+        }
+        assert!(!appending.is_finished() && !sending.is_finished() && !watching.is_finished());
 
-    gate.set(Door::Open);
-    assert!(matches!(within_patience(appending).await.unwrap(), Appended::Durable));
-    assert!(within_patience(head).await.unwrap().unwrap().unwrap().status.has_ended());
-    assert_eq!(within_patience(sending).await.unwrap().unwrap(), Sent::Delivered);
-    within_patience(watching).await.unwrap();
-    assert_eq!(length(&store, 1).await, 2);
-    journal.took(&ended);
+        gate.set(Door::Open);
+        assert!(matches!(within_patience(appending).await.unwrap(), Appended::Durable));
+        // Whoever was told of it finds it in every view.
+        assert!(store.head(run(number)).await.unwrap().unwrap().status.has_ended());
+        assert_eq!(length(&store, number).await, 2);
+        assert_eq!(store.end(run(number)).await.unwrap(), Position(2));
+        shown.end().await;
+        assert_eq!(within_patience(sending).await.unwrap().unwrap(), Sent::Delivered);
+        within_patience(watching).await.unwrap();
+        journal.took(&ended);
+        let claims = claim(&*store, at(9)).await;
+        assert_eq!([claims.runs, claims.knocks].concat(), [run(2)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_is_told_of_a_frame_finds_it_in_every_view() {
+    const RUNS: u128 = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    let tasks = (1..=RUNS).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut journal = started(&*store, number).await;
+            assert_eq!(length(&store, number).await, 1);
+            journal.go(&*store, Owner::Keep).await;
+            assert_eq!(store.end(run(number)).await.unwrap(), Position(2));
+            let watch = tokio::spawn({
+                let (store, seen) = (store.clone(), journal.end);
+                async move {
+                    store.grown(run(number), seen).await;
+                    (store.head(run(number)).await.unwrap().unwrap(), store.end(run(number)).await.unwrap())
+                }
+            });
+            journal.go(&*store, Owner::End).await;
+            let (watched, end) = within_patience(watch).await.unwrap();
+            assert!(watched.status.has_ended() && end == Position(3), "run {number} is not as it was told");
+            assert!(store.head(run(number)).await.unwrap().unwrap().status.has_ended());
+            assert_eq!(length(&store, number).await, 3);
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        within_patience(task).await.unwrap();
+    }
 }
 
 #[tokio::test]
