@@ -74,6 +74,8 @@ impl Worker {
         };
         let active = Box::new(Active::new(run, room, Some(ack)));
         active.claimed();
+        // Nobody can have sent anything to a run that is not in the store yet.
+        active.run.lock().knocked = false;
         core.registry.reserve(key);
         core.spawner.spawn(Box::pin(drive::drive(active)));
         match acknowledged.await {
