@@ -34,15 +34,24 @@ impl OnRecord {
     }
 }
 
-/// Starts the task of an attempt.
+/// Makes the task of an attempt, and sees to it that it is started.
 pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u32, on_record: Option<OnRecord>) {
     let (abort, registration) = AbortHandle::new_pair();
     inner.attempts.insert(step, LiveAttempt { attempt: number, abort, idle_until: None });
     let task = make(run.clone(), step, number, on_record);
-    run.core.spawner.spawn(Box::pin(async move {
+    let task: BoxFuture<'static, ()> = Box::pin(async move {
         // Aborted: whoever did it has taken the attempt out of hand.
         let _ = Abortable::new(task, registration).await;
-    }));
+    });
+    // One alone is begun by the driver, which has nothing else to do then: a task of its own would be
+    // woken on another core for every step. Of several each gets its own at once.
+    match inner.launched {
+        None => {
+            inner.launched = Some(task);
+            run.poke.notify_one();
+        }
+        Some(_) => run.core.spawner.spawn(task),
+    }
 }
 
 async fn make(run: Arc<Run>, step: StepId, number: u32, on_record: Option<OnRecord>) {

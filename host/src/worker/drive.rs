@@ -8,6 +8,7 @@ mod wake;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use trackway_replay::{Claimed, Kind, LINGER, Timestamp};
@@ -125,7 +126,10 @@ impl Drop for Active {
         for (_, abort) in std::mem::take(&mut inner.aborts) {
             abort.abort();
         }
+        // It holds the run.
+        let launched = inner.launched.take();
         drop(inner);
+        drop(launched);
         self.run.set_durable(Durable::Never);
     }
 }
@@ -187,6 +191,7 @@ impl Driver {
             if let Some(stop) = self.terminated().await {
                 return (stop, self.active);
             }
+            begin_launched(self.active.run.clone()).await;
             if let Some(stop) = self.drained_or_idle().await {
                 return (stop, self.active);
             }
@@ -328,6 +333,16 @@ impl Driver {
             Stopping::Diverged(_) | Stopping::GuestFailed(_) | Stopping::Unreadable(_) => None,
             Stopping::Gone => Some(Stop::Gone),
         }
+    }
+}
+
+/// Goes as far with an attempt as it goes without waiting: a function that touches nothing is done
+/// then. The rest is a task of its own.
+async fn begin_launched(run: Arc<Run>) {
+    let Some(mut task) = run.lock().launched.take() else { return };
+    let polled = std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await;
+    if polled.is_pending() {
+        run.core.spawner.spawn(task);
     }
 }
 

@@ -2,7 +2,7 @@
 //! The workflow, its attempts and the driver all sequence here, so there is one order.
 
 use bytes::Bytes;
-use futures_util::future::AbortHandle;
+use futures_util::future::{AbortHandle, BoxFuture};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -95,6 +95,8 @@ pub(super) struct Inner {
     pub stop: Option<Stopping>,
     pub drain_until: Option<Timestamp>,
     pub effects_in_flight: usize,
+    /// The task of an attempt that the driver begins when the workflow waits.
+    pub launched: Option<BoxFuture<'static, ()>>,
     log_place: (u64, u32),
     log_room: LogRoom,
 }
@@ -186,6 +188,7 @@ impl Run {
             stop: None,
             drain_until: None,
             effects_in_flight: 0,
+            launched: None,
             log_place: (0, 0),
             log_room: LogRoom::default(),
         };
