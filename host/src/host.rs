@@ -2,6 +2,7 @@
 //! sandbox, effects and worker together. It never appends to a journal, and it shows only what is
 //! durable.
 
+mod apart;
 mod backup;
 mod catalog;
 mod check;
@@ -9,9 +10,11 @@ mod deployments;
 mod folder;
 mod journal;
 mod restore;
+mod schema;
 mod start;
 mod views;
 
+pub use apart::{CHECK_ARGUMENT, check_child_main};
 pub use backup::{Backup, read_backup};
 pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};

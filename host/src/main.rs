@@ -1,13 +1,18 @@
-//! The binary: hands over to the command line, or to the compiler that it is a process for. It
+//! The binary: hands over to the command line, or to the compiler or the check that it is a
+//! process for. It
 //! decides nothing.
 
 use std::process::ExitCode;
+use trackway::host::{CHECK_ARGUMENT, check_child_main};
 use trackway::sandbox::{COMPILE_ARGUMENT, compile_child_main};
 
 fn main() -> ExitCode {
     // Before anything else is set up: what compiles what strangers wrote gets nothing but its input.
     if std::env::args_os().nth(1).is_some_and(|first| first == COMPILE_ARGUMENT) {
         return compile_child_main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == CHECK_ARGUMENT) {
+        return check_child_main();
     }
     std::panic::set_hook(Box::new(report_bug));
     trackway::cli::main()

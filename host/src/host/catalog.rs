@@ -4,12 +4,15 @@
 use jsonschema::{PatternOptions, Validator};
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use trackway_replay::{Digest, Value};
 use trackway_storage::ComponentRecord;
 
+use super::apart;
+use super::schema::{self, Shape};
 use crate::sandbox::Manifest;
 use crate::{Code, Error, Result};
 
@@ -21,8 +24,13 @@ const SCHEMA_ERRORS_SHOWN_MAX: usize = 5;
 const PATTERN_MAX_BYTES: usize = 1 << 20;
 /// Checking less is faster than moving it to another thread.
 const CHECK_INLINE_MAX_BYTES: usize = 128 << 10;
-/// The largest input takes less. Where a schema refers to itself again and again, a small one can take
-/// for ever.
+/// Looks at values of the input. A look takes some nanoseconds, and most are never taken.
+const WORK_INLINE_MAX: u64 = 1 << 23;
+/// A few seconds at the worst. More may be done only by a process that can be ended.
+const WORK_IN_THREAD_MAX: u64 = 1 << 32;
+/// Of a larger input only the first part that does not fit is named: each one takes memory.
+const NAME_ALL_MAX_BYTES: usize = 128 << 10;
+/// For all of a check, with the wait for its place. The largest input takes less.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(10);
 /// Checks of one component that may be slow, at once: those that go on after their time hold their place.
 const SLOW_CHECKS_MAX: usize = 2;
@@ -36,10 +44,12 @@ pub struct Catalog {
 /// What a workflow takes.
 struct Wanted {
     validator: Validator,
+    /// As text, for a process of its own.
+    schema: String,
     /// The schema in a few words.
     words: String,
-    /// Only then can the time of a check be out of all proportion.
-    has_references: bool,
+    /// `None` where nobody can say how much work a check is.
+    shape: Option<Shape>,
 }
 
 impl Catalog {
@@ -48,8 +58,13 @@ impl Catalog {
         let mut workflows = BTreeMap::new();
         for entry in &manifest.workflows {
             let wanted = entry.input.as_ref().map(|schema| {
-                let validator = compile(&entry.name, schema)?;
-                Ok::<_, Error>(Wanted { validator, words: in_words(schema), has_references: has_references(schema) })
+                schema::refuse_too_many_references(&entry.name, schema)?;
+                let validator = compile(schema).map_err(|error| {
+                    let why = format!("the input schema of workflow `{}` cannot be used: {error}", entry.name);
+                    Error::new(Code::BadManifest, why).hint("a schema may refer to its own parts only")
+                })?;
+                let (words, shape) = (in_words(schema), Shape::of(schema));
+                Ok::<_, Error>(Wanted { validator, schema: schema.to_string(), words, shape })
             });
             workflows.insert(Arc::clone(&entry.name), wanted.transpose()?);
         }
@@ -66,30 +81,20 @@ impl Catalog {
 
     /// Whether `input` is JSON and what the workflow takes.
     fn check(&self, workflow: &str, input: &str) -> Result<()> {
-        let not_json = |error: serde_json::Error| {
-            Error::new(Code::InputNotJson, format!("the input of `{workflow}` is not JSON: {error}"))
-        };
+        let not_json = |error: serde_json::Error| not_json(workflow, &error.to_string());
         let Some(Some(Wanted { validator, .. })) = self.workflows.get(workflow) else {
             return serde_json::from_str::<IgnoredAny>(input).map(drop).map_err(not_json);
         };
-        let input: serde_json::Value = serde_json::from_str(input).map_err(not_json)?;
-        let mut errors = validator.iter_errors(&input);
-        let mut shown = Vec::new();
-        for error in errors.by_ref().take(SCHEMA_ERRORS_SHOWN_MAX) {
-            shown.push(match error.instance_path().to_string() {
-                root if root.is_empty() => format!("the input: {}", error.masked()),
-                path => format!("at {path}: {}", error.masked()),
-            });
+        let value: serde_json::Value = serde_json::from_str(input).map_err(not_json)?;
+        fits(workflow, misfits(validator, &value, input.len()))
+    }
+
+    /// The same in a process of its own.
+    fn check_apart(&self, program: &Path, workflow: &str, input: &str) -> Result<()> {
+        match self.workflows.get(workflow) {
+            Some(Some(wanted)) => fits(workflow, apart::check(program, workflow, &wanted.schema, input)?),
+            Some(None) | None => self.check(workflow, input),
         }
-        if shown.is_empty() {
-            return Ok(());
-        }
-        if errors.next().is_some() {
-            shown.push("and more".to_owned());
-        }
-        let why = format!("the input does not fit the schema of `{workflow}`: {}", shown.join("; "));
-        Err(Error::new(Code::InputBreaksSchema, why)
-            .hint("trackway check -o json    # shows the schema: `input` of the workflow"))
     }
 
     /// For a start that brought no input, where the workflow cannot do without.
@@ -125,62 +130,119 @@ fn in_words(schema: &serde_json::Value) -> String {
 }
 
 /// Compiles a schema offline, with patterns that take linear time.
-fn compile(workflow: &str, schema: &serde_json::Value) -> Result<Validator> {
+pub(super) fn compile(schema: &serde_json::Value) -> Result<Validator, String> {
     let patterns = PatternOptions::regex().size_limit(PATTERN_MAX_BYTES).dfa_size_limit(PATTERN_MAX_BYTES);
-    jsonschema::options().with_pattern_options(patterns).build(schema).map_err(|error| {
-        let why = format!("the input schema of workflow `{workflow}` cannot be used: {error}");
-        Error::new(Code::BadManifest, why).hint("a schema may refer to its own parts only")
-    })
+    jsonschema::options().with_pattern_options(patterns).build(schema).map_err(|error| error.to_string())
 }
 
-/// Checks an input against what a workflow takes, off the async threads where it is large.
-pub async fn check_input(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>) -> Result<()> {
+/// What of an input does not fit, in words for people, as many as are shown.
+pub(super) fn misfits(validator: &Validator, input: &serde_json::Value, input_bytes: usize) -> Vec<String> {
+    // Asked first: to collect what does not fit takes much longer.
+    if validator.is_valid(input) {
+        return Vec::new();
+    }
+    let errors: Vec<_> = if input_bytes <= NAME_ALL_MAX_BYTES {
+        validator.iter_errors(input).take(SCHEMA_ERRORS_SHOWN_MAX + 1).collect()
+    } else {
+        validator.validate(input).err().into_iter().collect()
+    };
+    let mut shown = Vec::new();
+    for error in errors.iter().take(SCHEMA_ERRORS_SHOWN_MAX) {
+        shown.push(match error.instance_path().to_string() {
+            root if root.is_empty() => format!("the input: {}", error.masked()),
+            path => format!("at {path}: {}", error.masked()),
+        });
+    }
+    if errors.len() > SCHEMA_ERRORS_SHOWN_MAX {
+        shown.push("and more".to_owned());
+    }
+    shown
+}
+
+fn fits(workflow: &str, misfits: Vec<String>) -> Result<()> {
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    let why = format!("the input does not fit the schema of `{workflow}`: {}", misfits.join("; "));
+    Err(Error::new(Code::InputBreaksSchema, why)
+        .hint("trackway check -o json    # shows the schema: `input` of the workflow"))
+}
+
+pub(super) fn not_json(workflow: &str, why: &str) -> Error {
+    Error::new(Code::InputNotJson, format!("the input of `{workflow}` is not JSON: {why}"))
+}
+
+pub(super) fn takes_too_long(workflow: &str) -> Error {
+    let why = format!("checking the input of `{workflow}` takes more than it may");
+    Error::new(Code::InputBreaksSchema, why).hint("its schema may refer to itself too often")
+}
+
+/// Checks an input against what a workflow takes, off the async threads where it is large, and in a
+/// process of `program` where nobody can say how long it takes.
+pub async fn check_input(
+    catalog: &Arc<Catalog>,
+    workflow: &Arc<str>,
+    input: &Arc<str>,
+    program: Option<&Path>,
+) -> Result<()> {
     if input.len() > Value::MAX_BYTES {
         let why = format!("the input has {} bytes; {} are allowed", input.len(), Value::MAX_BYTES);
         return Err(Error::new(Code::InputTooLarge, why).hint("put large data elsewhere and pass its address"));
     }
-    let wanted = catalog.workflows.get(workflow).and_then(Option::as_ref);
-    if input.len() <= CHECK_INLINE_MAX_BYTES && !wanted.is_some_and(|wanted| wanted.has_references) {
+    let work = match catalog.workflows.get(workflow) {
+        Some(Some(Wanted { shape: Some(shape), .. })) => shape.work(input.len()),
+        Some(Some(Wanted { shape: None, .. })) => u64::MAX,
+        // It is read, and no more.
+        Some(None) | None => 0,
+    };
+    if input.len() <= CHECK_INLINE_MAX_BYTES && work <= WORK_INLINE_MAX {
         return catalog.check(workflow, input);
     }
-    check_within(catalog, workflow, input, CHECK_TIME_MAX).await
+    let program = program.filter(|_| work > WORK_IN_THREAD_MAX);
+    check_within(catalog, workflow, input, program, CHECK_TIME_MAX).await
 }
 
-async fn check_within(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>, max: Duration) -> Result<()> {
-    let checked = tokio::time::timeout(max, check_apart(catalog, workflow, input)).await;
-    checked.unwrap_or_else(|_| {
-        let why = format!("checking the input of `{workflow}` takes more than {max:?}");
-        Err(Error::new(Code::InputBreaksSchema, why).hint("its schema may refer to itself too often"))
-    })
+async fn check_within(
+    catalog: &Arc<Catalog>,
+    workflow: &Arc<str>,
+    input: &Arc<str>,
+    program: Option<&Path>,
+    max: Duration,
+) -> Result<()> {
+    let checked = tokio::time::timeout(max, check_in_thread(catalog, workflow, input, program)).await;
+    checked.unwrap_or_else(|_| Err(takes_too_long(workflow)))
 }
 
 /// In a thread that nobody waits for at the end: a check cannot be broken off.
-async fn check_apart(catalog: &Arc<Catalog>, workflow: &Arc<str>, input: &Arc<str>) -> Result<()> {
+async fn check_in_thread(
+    catalog: &Arc<Catalog>,
+    workflow: &Arc<str>,
+    input: &Arc<str>,
+    program: Option<&Path>,
+) -> Result<()> {
     let failed = |why: String| Error::new(Code::Internal, format!("checking an input: {why}"));
     let place = Arc::clone(&catalog.slow).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
     let (catalog, workflow, input) = (Arc::clone(catalog), Arc::clone(workflow), Arc::clone(input));
+    let program = program.map(Path::to_owned);
     let (answer, answered) = tokio::sync::oneshot::channel();
     let check = move || {
+        let checked = match program {
+            Some(program) => catalog.check_apart(&program, &workflow, &input),
+            None => catalog.check(&workflow, &input),
+        };
         // Gone where its time was over.
-        let _ = answer.send(catalog.check(&workflow, &input));
+        let _ = answer.send(checked);
         drop(place);
     };
-    std::thread::Builder::new().name("check".to_owned()).spawn(check).map_err(|error| failed(error.to_string()))?;
+    std::thread::Builder::new()
+        .name(CHECK_THREAD.to_owned())
+        .spawn(check)
+        .map_err(|error| failed(error.to_string()))?;
     answered.await.unwrap_or_else(|_| Err(failed("it broke off".to_owned())))
 }
 
-const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
-
-/// Whether any part of a schema names another one. What only looks so costs a thread.
-fn has_references(schema: &serde_json::Value) -> bool {
-    match schema {
-        serde_json::Value::Object(map) => {
-            map.iter().any(|(name, part)| REFERENCES.contains(&name.as_str()) || has_references(part))
-        }
-        serde_json::Value::Array(parts) => parts.iter().any(has_references),
-        _ => false,
-    }
-}
+/// The name of a thread that checks.
+const CHECK_THREAD: &str = "check";
 
 /// Catalogs that were read before.
 #[derive(Default)]

@@ -46,7 +46,7 @@ impl Host {
             None => None,
         };
         let target = self.resolve(&request.workflow).await?;
-        let checked = catalog::check_input(&target.catalog, &target.workflow, &input).await;
+        let checked = catalog::check_input(&target.catalog, &target.workflow, &input, self.sandbox.program()).await;
         if !is_given && checked.is_err() {
             return Err(target.catalog.wants_input(&target.workflow));
         }

@@ -79,6 +79,14 @@ impl Compiler {
         std::env::current_exe().map(Compiler::child)
     }
 
+    /// What is started anew for work that may go wrong.
+    pub fn program(&self) -> Option<&Path> {
+        match self {
+            Compiler::Child { program, .. } => Some(program),
+            Compiler::InProcess => None,
+        }
+    }
+
     /// Blocks for as long as it takes.
     pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>> {
         match self {
@@ -227,7 +235,7 @@ pub fn compile_child_main() -> ExitCode {
 /// Limits that the kernel enforces on this process: memory, processor time, wall time, files.
 #[cfg(unix)]
 #[allow(unsafe_code, reason = "the standard library has no door to these calls")]
-fn confine(limits: CompileLimits) -> std::io::Result<()> {
+pub(crate) fn confine(limits: CompileLimits) -> std::io::Result<()> {
     let resources = [
         (libc::RLIMIT_AS, limits.address_space_bytes),
         (libc::RLIMIT_CPU, limits.cpu_seconds),
@@ -265,7 +273,7 @@ fn confine(limits: CompileLimits) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn confine(_limits: CompileLimits) -> std::io::Result<()> {
+pub(crate) fn confine(_limits: CompileLimits) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::slots::{Pressure, SLOTS_MIN, Slots};
 use super::tick::Ticker;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Semaphore;
 use trackway_replay::Digest;
@@ -93,6 +93,11 @@ impl Sandbox {
     /// Version of the engine and of its settings: hosts with the same name count the same fuel.
     pub fn engine_name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What compiles, in a process of its own; it can do other such work too.
+    pub fn program(&self) -> Option<&Path> {
+        self.compiler.program()
     }
 
     pub fn pressure(&self) -> Pressure {

@@ -26,6 +26,7 @@ mod trap;
 mod world;
 
 pub use code::Code;
+pub(crate) use compile::confine;
 pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main};
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
 pub use load::{Admitted, Options, Sandbox};

@@ -198,7 +198,7 @@ impl Target for Schemas {
         };
         catalog.wants_input("w");
         let (workflow, input) = (Arc::from("w"), Arc::from(input));
-        match self.0.block_on(check_input(&Arc::new(catalog), &workflow, &input)) {
+        match self.0.block_on(check_input(&Arc::new(catalog), &workflow, &input, None)) {
             Ok(()) => "fits".to_owned(),
             Err(error) => gist(&error.to_string()),
         }
