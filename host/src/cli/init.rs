@@ -82,9 +82,10 @@ pub fn init(args: &args::Init, context: &Context) -> Done {
         // `trackway build` does not need it.
         output.say(&format!("editors will not find the SDK: {}", error.message));
     }
+    // As it was typed, for `cd`; for programs without `..` in it.
+    let shown = args.name.clone().unwrap_or_else(|| ".".to_owned());
+    let folder = folder.canonicalize().unwrap_or(folder);
     let made = Made { folder, name, template: source.name, workflow: source.workflow };
-    let shown = made.folder.strip_prefix(&context.folder).unwrap_or(&made.folder).display().to_string();
-    let shown = if shown.is_empty() { ".".to_owned() } else { shown };
     output.one(&made, &shown, || format!("made the project {} in {shown}\n", made.name))?;
     let enter = if shown == "." { String::new() } else { format!("  cd {shown}\n") };
     output.say(&format!("\nnext:\n{enter}  trackway dev                  # builds, serves and watches it\n  {}    # in another terminal", source.try_it));

@@ -194,7 +194,9 @@ fn map_sealed(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
 
 fn unusable(path: &Path, error: &std::io::Error) -> Error {
     let code = if error.kind() == ErrorKind::StorageFull { Code::DiskFull } else { Code::File };
-    Error::new(code, format!("the code cache cannot use {}: {error}", path.display()))
+    // An error of a temporary file would name that file too.
+    let why = if error.get_ref().is_some() { error.kind().to_string() } else { error.to_string() };
+    Error::new(code, format!("the code cache cannot use {}: {why}", path.display()))
 }
 
 #[cfg(unix)]

@@ -12,6 +12,10 @@ fn a_newcomer_gets_from_init_to_a_trace() {
     let made = run(&mut place.command("init hello")).expect(0);
     assert!(made.stderr.contains("cd hello") && made.stderr.contains("trackway dev"), "{}", made.stderr);
     run(&mut place.command("init hello")).refused(1, "TW0106");
+    let beside = run(place.command("init ../beside -o json").current_dir(place.path().join("hello"))).expect(0);
+    let folder = place.path().canonicalize().expect("it is there").join("beside");
+    assert_eq!(beside.json()["folder"], folder.display().to_string());
+    assert!(beside.stderr.contains("cd ../beside"), "{}", beside.stderr);
 
     let project = place.path().join("hello");
     let typed = |words: &str| {

@@ -116,6 +116,14 @@ fn a_server_on_a_full_disk_ends_after_its_grace_and_loses_nothing_acknowledged()
     for words in ["[TW0405]", "still had something to write", "Nothing that was acknowledged is lost"] {
         assert!(told.contains(words), "no `{words}` in:\n{told}");
     }
+    // The next one says so before anybody asks it for anything.
+    let (exit, place) = {
+        let server = Server::start(place, "");
+        assert!(server.log().contains("are kept in reserve: nothing more is written"), "{}", server.log());
+        signal(&server.child, "KILL");
+        server.wait()
+    };
+    assert_eq!(exit, None, "it was killed");
     disk.clear();
 
     let server = Server::start(place, "");

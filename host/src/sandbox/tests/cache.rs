@@ -44,6 +44,18 @@ async fn cached_code_is_loaded_without_a_compiler() {
 }
 
 #[tokio::test]
+async fn a_cache_that_cannot_be_written_names_its_folder_once() {
+    let place = place();
+    let folder = place.folder.path().to_owned();
+    for entry in std::fs::read_dir(&folder).expect("it was made").flatten() {
+        std::fs::remove_dir_all(entry.path()).expect("it is ours");
+    }
+    let (digest, bytes) = guest();
+    let error = place.sandbox.load(digest, &bytes).await.err().expect("there is nowhere to put it");
+    assert_eq!(error.message.matches(&folder.display().to_string()).count(), 1, "{error}");
+}
+
+#[tokio::test]
 async fn loaded_code_is_the_same_object() {
     let place = compiled().await;
     let (digest, bytes) = guest();

@@ -126,6 +126,9 @@ impl SledStorage {
         let (queue, requests) = mpsc::channel();
         let (shared, counter) = Shared::new(opened, &options);
         let shared = Arc::new(shared);
+        if let Err(error) = shared.room.check() {
+            tracing::warn!("{}", error.message);
+        }
         let committer = committer::start(shared.clone(), counter, requests, options).map_err(|error| {
             StorageError::new(StorageErrorKind::Io, format!("cannot start the committer's thread: {error}"))
         })?;
