@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
@@ -16,6 +16,8 @@ const STEPS_OF_A_LONG_RUN: u32 = 1_000;
 /// Before anything is counted: code is loaded and compiled, connections are opened.
 const WARM_UP: u32 = 5;
 const LONG_RUNS: usize = 3;
+/// So that reading is no load by itself.
+const BETWEEN_READS: Duration = Duration::from_millis(1);
 /// Starts in flight.
 const STARTERS: usize = 64;
 
@@ -48,6 +50,11 @@ pub async fn measure(arguments: &Arguments) -> Result<()> {
             }
             "steps1000" => long(&target, work, &format!("chain_{effect}")).await?,
             "fan1000" => long(&target, work, &format!("fan_{effect}")).await?,
+            "reads" => {
+                for level in arguments.list("levels")? {
+                    reads(&target, work, effect, level.parse()?).await?;
+                }
+            }
             _ => bail!("`{work}` is no work"),
         }
     }
@@ -110,9 +117,16 @@ impl Target {
         self.post(&path, &body)
     }
 
+    fn get(&self, path: &str) -> Vec<u8> {
+        format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{}\r\n", self.address, self.authorization()).into_bytes()
+    }
+
+    fn authorization(&self) -> String {
+        if self.key.is_empty() { String::new() } else { format!("authorization: Bearer {}\r\n", self.key) }
+    }
+
     fn post(&self, path: &str, body: &str) -> Vec<u8> {
-        let key = if self.key.is_empty() { String::new() } else { format!("authorization: Bearer {}\r\n", self.key) };
-        let (address, length) = (&self.address, body.len());
+        let (address, key, length) = (&self.address, self.authorization(), body.len());
         format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\n{key}content-type: application/json\r\n\
              content-length: {length}\r\n\r\n{body}"
@@ -195,6 +209,46 @@ async fn load(target: &Arc<Target>, work: &str, effect: &str, level: usize) -> R
     took.sort_unstable();
     target.put(work, &format!("runs/s at {level}"), each_second, "1/s");
     target.put(work, &format!("p99 at {level}"), millis(quantile(&took, 990)), "ms");
+    Ok(())
+}
+
+/// Whoever looks at a run and at the list of runs while so many others are in flight.
+async fn reads(target: &Arc<Target>, work: &str, effect: &str, level: usize) -> Result<()> {
+    let request: Arc<[u8]> = target.request(&format!("chain_{effect}"), STEPS_OF_A_RUN).into();
+    let mut connection = target.warm(&request, WARM_UP).await?;
+    let started = connection.ask(&request).await?;
+    let started: serde_json::Value = serde_json::from_slice(started.body)?;
+    let run = started["run"]["id"].as_str().context("a start was answered without an id")?;
+    let requests = [("run", target.get(&format!("/v1/runs/{run}"))), ("list", target.get("/v1/runs?limit=20"))];
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut others = Vec::new();
+    for _ in 0..level {
+        let (target, request, ended) = (target.clone(), request.clone(), ended.clone());
+        others.push(tokio::spawn(async move {
+            let mut connection = target.warm(&request, 1).await?;
+            while !ended.load(Relaxed) {
+                target.run(&mut connection, &request).await?;
+            }
+            anyhow::Ok(())
+        }));
+    }
+    for (name, request) in requests {
+        let (begun, mut took) = (Instant::now(), Vec::new());
+        while begun.elapsed() < target.time {
+            tokio::time::sleep(BETWEEN_READS).await;
+            let begun = Instant::now();
+            let answer = connection.ask(&request).await?;
+            took.push(begun.elapsed());
+            ensure!(answer.status == 200, "a read was refused: {}", String::from_utf8_lossy(answer.body));
+        }
+        took.sort_unstable();
+        target.put(work, &format!("{name}, p50 at {level}"), millis(quantile(&took, 500)), "ms");
+        target.put(work, &format!("{name}, p99 at {level}"), millis(quantile(&took, 990)), "ms");
+    }
+    ended.store(true, Relaxed);
+    for other in others {
+        other.await??;
+    }
     Ok(())
 }
 

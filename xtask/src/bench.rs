@@ -2,6 +2,7 @@
 //! several rounds. It starts and stops what is measured; the measuring itself is in `bench/`.
 
 mod alone;
+mod footprint;
 mod peers;
 mod system;
 mod table;
@@ -99,6 +100,7 @@ fn measure(plan: &Plan, systems: &[System], folder: &Path, rows: &mut Rows) -> R
             }
         }
     }
+    footprint::measure(systems, &plan.works, plan.pace, folder, rows)?;
     if !systems.contains(&System::Trackway) {
         return Ok(());
     }
@@ -160,7 +162,7 @@ impl Drop for Folder {
 
 impl Plan {
     fn read(arguments: &[String]) -> Result<Plan> {
-        let known: Vec<&str> = SHARED.into_iter().chain(ENGINE).chain(alone::WORKS).collect();
+        let known: Vec<&str> = SHARED.into_iter().chain(footprint::WORKS).chain(ENGINE).chain(alone::WORKS).collect();
         let mut plan = Plan {
             json: None,
             works: known.clone(),

@@ -1,7 +1,7 @@
 //! Works that only Trackway does: each starts the real server on a folder of its own, and looks at it
 //! from outside.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::system::{Server, System, exchange};
 use super::table::Rows;
-use super::{Folder, Pace, free_address, paced, program};
+use super::{Folder, Pace, free_address, program};
 use crate::process::{output, say};
 
-pub const WORKS: [&str; 7] = ["coldstart", "disk", "memory", "waiting", "resume", "evicted", "history"];
+pub const WORKS: [&str; 9] =
+    ["coldstart", "memory", "reads", "fan", "growth", "waiting", "resume", "evicted", "history"];
 
 const SYSTEM: &str = "trackway";
 /// Cold and warm starts, of which the median counts.
@@ -38,8 +39,10 @@ pub fn measure(works: &[&str], pace: Pace, folder: &Path, rows: &mut Rows) -> Re
         say(&format!("trackway alone: {work}"));
         match work {
             "coldstart" => bench.coldstart()?,
-            "disk" => bench.disk()?,
             "memory" => bench.memory()?,
+            "reads" => bench.reads()?,
+            "fan" => bench.fan()?,
+            "growth" => bench.growth()?,
             "waiting" => bench.waiting()?,
             "resume" => bench.resume()?,
             "evicted" => bench.evicted()?,
@@ -80,25 +83,6 @@ impl Bench<'_> {
         server.stop()
     }
 
-    /// How much the data folder grows.
-    fn disk(&mut self) -> Result<()> {
-        let (folder, server, world) = self.host()?;
-        let _world = World::start(&world)?;
-        let data = folder.0.join("data");
-        let count = if self.pace.is_quick { 20 } else { 100 };
-        run(&server, "chain_pure", STEPS_OF_A_LONG_RUN)?;
-        for (work, workflow) in [("disk.pure", "chain_pure"), ("disk.http", "chain_http")] {
-            let before = size_bytes(&data)?;
-            for _ in 0..count {
-                run_with(&server, workflow, STEPS_OF_A_LONG_RUN, &format!("http://{world}/"))?;
-            }
-            let steps = (count * STEPS_OF_A_LONG_RUN) as f64;
-            let grown = size_bytes(&data)?.saturating_sub(before);
-            self.put(work, "bytes per step", grown as f64 / steps, "bytes");
-        }
-        server.stop()
-    }
-
     fn memory(&mut self) -> Result<()> {
         let (_folder, server, world) = self.host()?;
         let _world = World::start(&world)?;
@@ -117,28 +101,87 @@ impl Bench<'_> {
         server.stop()
     }
 
-    /// Runs that sleep for a day.
+    /// What somebody who looks at runs waits, on a quiet host and on a busy one.
+    fn reads(&mut self) -> Result<()> {
+        let (_folder, server, world) = self.host()?;
+        let mut load = server.load("reads.pure", &world);
+        load.args(["--levels", "0,64", "--seconds", &self.pace.seconds.to_string()]);
+        self.rows.take(&mut load)?;
+        server.stop()
+    }
+
+    /// Steps all at once, by more and more of them: what each of them costs.
+    fn fan(&mut self) -> Result<()> {
+        let (_folder, server, world) = self.host()?;
+        let _world = World::start(&world)?;
+        for (work, workflow) in [("fan.pure", "fan_pure"), ("fan.http", "fan_http")] {
+            run_with(&server, workflow, 1_000, &format!("http://{world}/"))?;
+            for steps in [1_000, 10_000, 100_000] {
+                let each = self.each_step(&server, workflow, steps, &format!("http://{world}/"))?;
+                self.put(work, &format!("each of {steps} at once"), each, "us");
+            }
+        }
+        server.stop()
+    }
+
+    /// Steps one after the other, by more and more of them.
+    fn growth(&mut self) -> Result<()> {
+        let (_folder, server, _) = self.host()?;
+        run(&server, "chain_pure", STEPS_OF_A_LONG_RUN)?;
+        let most = if self.pace.is_quick { 100_000 } else { 1_000_000 };
+        for steps in [1_000, 10_000, 100_000, 1_000_000].into_iter().filter(|steps| *steps <= most) {
+            let each = self.each_step(&server, "chain_pure", steps, "")?;
+            self.put("growth", &format!("each of {steps} in a row"), each, "us");
+        }
+        server.stop()
+    }
+
+    /// Microseconds for each step of a run.
+    fn each_step(&self, server: &Server, workflow: &str, steps: u64, url: &str) -> Result<f64> {
+        let begun = Instant::now();
+        let run = start(server, workflow, steps, url)?;
+        loop {
+            let answer = ask(server, &format!("GET /v1/runs/{run}/wait"))?;
+            match answer["status"].as_str() {
+                Some("succeeded") => return Ok(begun.elapsed().as_secs_f64() * 1e6 / steps as f64),
+                Some("running" | "queued") if begun.elapsed() < ENDS_WITHIN => {}
+                _ => bail!("a run of {steps} steps did not end well: {answer}"),
+            }
+        }
+    }
+
+    /// Runs that sleep for a day. What the store keeps in memory of its own accord is bounded and fills up
+    /// first, so memory is looked at after a start, where it holds next to nothing, and again when it is full.
     fn waiting(&mut self) -> Result<()> {
-        let (folder, server, _) = self.host()?;
+        let (folder, mut server, _) = self.host()?;
         let count: u64 = if self.pace.is_quick { 10_000 } else { 100_000 };
-        start_many(&server, "rests", 0, "", count / 10)?;
-        wait_for_none(&server, "running")?;
-        std::thread::sleep(COLD_AFTER);
-        let before = resident_bytes(&server)?;
-        let begun = Instant::now();
-        start_many(&server, "rests", 0, "", count)?;
-        self.put("waiting", "started and parked", count as f64 / begun.elapsed().as_secs_f64(), "1/s");
-        wait_for_none(&server, "running")?;
-        std::thread::sleep(COLD_AFTER);
-        let each = (resident_bytes(&server)? - before).max(0.0) / count as f64;
-        self.put("waiting", &format!("memory each of {count}"), each, "bytes");
-        server.stop()?;
-        let begun = Instant::now();
-        let server = Server::start_bare(System::Trackway, &folder.0)?;
-        self.put("waiting", &format!("start of the host on {count}"), begun.elapsed().as_secs_f64(), "s");
-        std::thread::sleep(COLD_AFTER);
-        // The store in memory and the host itself are in it.
-        self.put("waiting", "memory after that start", resident_bytes(&server)? / MEBIBYTE, "MiB");
+        let mut started = 0;
+        let mut before = None;
+        for more in [100, count - 100, count] {
+            let begun = Instant::now();
+            start_many(&server, "rests", 0, "", more)?;
+            wait_for_none(&server, "running")?;
+            let each_second = more as f64 / begun.elapsed().as_secs_f64();
+            std::thread::sleep(COLD_AFTER);
+            let live = resident_bytes(&server)?;
+            started += more;
+            server.stop()?;
+            let begun = Instant::now();
+            server = Server::start_bare(System::Trackway, &folder.0)?;
+            let took = begun.elapsed().as_secs_f64();
+            std::thread::sleep(COLD_AFTER);
+            let now = resident_bytes(&server)?;
+            if let Some((runs, then)) = before {
+                let each = (now - then) / (started - runs) as f64;
+                self.put("waiting", "started and parked", each_second, "1/s");
+                self.put("waiting", &format!("{started}: start of the host"), took, "s");
+                self.put("waiting", &format!("{started}: memory before it"), live / MEBIBYTE, "MiB");
+                self.put("waiting", &format!("{started}: memory after it"), now / MEBIBYTE, "MiB");
+                self.put("waiting", &format!("{started}: memory each, after it"), each, "bytes");
+            } else {
+                before = Some((started, now));
+            }
+        }
         server.stop()
     }
 
@@ -149,7 +192,8 @@ impl Bench<'_> {
         for steps in lengths {
             let (folder, mut server, _) = self.host()?;
             let mut runs = Vec::new();
-            for _ in 0..4 {
+            let tries = if *steps > 100_000 { 2 } else { 4 };
+            for _ in 0..tries {
                 let begun = Instant::now();
                 let run = start(&server, "rests", *steps, "")?;
                 wait_for(&server, &run, "sleeping")?;
@@ -185,24 +229,40 @@ impl Bench<'_> {
         self.rows.take(engine.args(["--works", "evicted", "--evictions", evictions]))
     }
 
-    /// The host on a store that is full of runs that have ended, and the first works again on it.
+    /// The host on stores that hold more and more runs that have ended: the first works again on each.
     fn history(&mut self) -> Result<()> {
-        let (folder, server, world) = self.host()?;
+        let (folder, mut server, world) = self.host()?;
         run(&server, "chain_pure", 3)?;
-        server.stop()?;
-        let count = if self.pace.is_quick { 20_000 } else { 1_000_000 };
+        let most = if self.pace.is_quick { 20_000 } else { 1_000_000 };
         let data = folder.0.join("data");
-        let mut fill = program("fill");
-        output(fill.arg("--data").arg(data.join("store")).args(["--count", &count.to_string()]))?;
-        self.put("history", "finished runs", f64::from(count), "");
-        self.put("history", "data folder", size_bytes(&data)? as f64 / MEBIBYTE, "MiB");
-        let begun = Instant::now();
-        let server = Server::start_bare(System::Trackway, &folder.0)?;
-        self.put("history", "start of the host", begun.elapsed().as_secs_f64(), "s");
-        self.put("history", "memory after the start", resident_bytes(&server)? / MEBIBYTE, "MiB");
-        for _ in 0..self.pace.rounds {
-            let mut load = server.load("run3.pure,load.pure,run3.http,load.http,steps1000.pure", &world);
-            self.rows.take(paced(load.args(["--mark", "+history"]), self.pace))?;
+        let mut runs = 0;
+        for count in [0, 1_000, 10_000, 100_000, 1_000_000].into_iter().map(|count: u64| count.min(most)) {
+            if count < runs || (count == runs && count > 0) {
+                continue;
+            }
+            let mark = format!("+{count}");
+            server.stop()?;
+            if count > runs {
+                let mut fill = program("fill");
+                let begun = Instant::now();
+                output(fill.arg("--data").arg(data.join("store")).args(["--count", &(count - runs).to_string()]))?;
+                let each_second = (count - runs) as f64 / begun.elapsed().as_secs_f64();
+                self.put("history", &format!("{mark}: written"), each_second, "1/s");
+            }
+            runs = count;
+            let begun = Instant::now();
+            server = Server::start_bare(System::Trackway, &folder.0)?;
+            self.put("history", &format!("{mark}: start of the host"), begun.elapsed().as_secs_f64(), "s");
+            self.put("history", &format!("{mark}: data folder"), size_bytes(&data)? as f64 / MEBIBYTE, "MiB");
+            let memory = resident_bytes(&server)? / MEBIBYTE;
+            self.put("history", &format!("{mark}: memory after the start"), memory, "MiB");
+            let is_compared = count == 0 || count == most;
+            let works = if is_compared { "run3.pure,load.pure,run3.http,load.http" } else { "run3.pure,load.pure" };
+            for _ in 0..if is_compared { self.pace.rounds } else { 1 } {
+                let mut load = server.load(works, &world);
+                let levels = ["--levels", "64", "--seconds", &self.pace.seconds.to_string()];
+                self.rows.take(load.args(["--mark", &mark]).args(levels))?;
+            }
         }
         self.put("history", "memory after the work", resident_bytes(&server)? / MEBIBYTE, "MiB");
         server.stop()
@@ -307,10 +367,10 @@ fn drop_from_page_cache(folder: &Path) -> Result<()> {
 }
 
 /// Answers requests until it is dropped.
-struct World(std::process::Child);
+pub struct World(std::process::Child);
 
 impl World {
-    fn start(address: &str) -> Result<World> {
+    pub fn start(address: &str) -> Result<World> {
         let child = program("world").args(["--address", address]).spawn().context("cannot start the world")?;
         let begun = Instant::now();
         while std::net::TcpStream::connect(address).is_err() {

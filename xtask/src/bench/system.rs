@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::footprint::with_children;
 use super::{free_address, peers, program};
 use crate::process::{output, works};
 use crate::{setup, tree};
@@ -186,9 +187,36 @@ impl Server {
         load
     }
 
-    /// All of its processes, whose memory is the system's.
+    /// The processes that were started for it.
     pub fn processes(&self) -> Vec<u32> {
         self.children.iter().map(Child::id).collect()
+    }
+
+    /// All that it needs to run: also the app of a peer, and its database.
+    pub fn all_processes(&self) -> Result<Vec<u32>> {
+        let mut all = self.engine_processes()?;
+        all.extend(self.processes().into_iter().filter(|process| !all.contains(process)).collect::<Vec<_>>());
+        Ok(all)
+    }
+
+    /// Those that keep what survives a crash, without the code that runs for users.
+    pub fn engine_processes(&self) -> Result<Vec<u32>> {
+        match &self.postgres {
+            Some(postgres) => {
+                let text = std::fs::read_to_string(postgres.folder.join("data/postmaster.pid"))?;
+                with_children(text.lines().next().context("an empty postmaster.pid")?.trim().parse()?)
+            }
+            // The app of a peer is started before its server.
+            None => Ok(self.children.last().map(Child::id).into_iter().collect()),
+        }
+    }
+
+    /// Where the system keeps what survives a crash.
+    pub fn data_folder(&self) -> PathBuf {
+        match &self.postgres {
+            Some(postgres) => postgres.folder.join("data"),
+            None => self.folder.join("data"),
+        }
     }
 
     pub fn stop(mut self) -> Result<()> {
