@@ -22,8 +22,11 @@ use crate::{Code, Error, Result};
 const REQUESTS_PER_TENANT_MAX: usize = 256;
 /// Long enough for a lost first packet to be sent three times.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle connections that are kept to one host.
-const IDLE_PER_HOST_MAX: usize = 32;
+/// Idle connections that are kept to one host: half of those that can be in use. With far fewer, requests
+/// to one busy host close and open one connection for each of them.
+const IDLE_PER_HOST_MAX: usize = REQUESTS_PER_TENANT_MAX / 2;
+/// Beyond it an idle connection is closed, so that hosts that were busy a while ago hold no sockets.
+const IDLE_MAX: Duration = Duration::from_secs(15);
 const USER_AGENT: &str = concat!("trackway/", env!("CARGO_PKG_VERSION"));
 
 /// HTTP for guests, over real sockets.
@@ -148,6 +151,7 @@ fn builder(resolver: Arc<GuardedResolver>) -> ClientBuilder {
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .pool_idle_timeout(IDLE_MAX)
         .user_agent(USER_AGENT)
 }
 
