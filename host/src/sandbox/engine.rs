@@ -36,9 +36,11 @@ const TABLES_PER_MODULE: u32 = 16;
 /// Bookkeeping of the engine for one core module, and for one component with all its modules.
 const CORE_INSTANCE_BYTES_MAX: usize = 4 << 20;
 const COMPONENT_INSTANCE_BYTES_MAX: usize = 32 << 20;
-/// Zeroing this much of a used memory or stack by hand is cheaper than giving the pages back and
-/// faulting them in again.
-const MEMORY_KEEP_RESIDENT_BYTES: usize = 128 << 10;
+/// A used memory is given back to the system as a whole. The engine would zero its first bytes by hand, and
+/// those are the far end of a stack that a guest hardly ever uses up: 128 KiB of zeros over zeros.
+const MEMORY_KEEP_RESIDENT_BYTES: usize = 0;
+/// Zeroing this much of a used table or stack by hand is cheaper than giving the pages back and faulting
+/// them in again.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 32 << 10;
 const STACK_KEEP_RESIDENT_BYTES: usize = 32 << 10;
 
