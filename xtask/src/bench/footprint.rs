@@ -43,13 +43,16 @@ fn of_system(system: System, works: &[&str], pace: Pace, folder: &Path, rows: &m
     for work in works {
         let workflow = if *work == "footprint.pure" { "chain_pure" } else { "chain_http" };
         work_once(&server, system, workflow, &address)?;
-        let before = on_disk_bytes(&server)?;
+        let (before, written) = (on_disk_bytes(&server)?, written_bytes(&server.engine_processes()?)?);
         for _ in 0..count {
             work_once(&server, system, workflow, &address)?;
         }
         std::thread::sleep(REST);
         let steps = (count * STEPS_OF_A_RUN) as f64;
-        put(work, "disk for each step", (on_disk_bytes(&server)? - before) / steps, "bytes");
+        let written = written_bytes(&server.engine_processes()?)? - written;
+        put(work, "written for each step", written / steps, "bytes");
+        // What grows by whole files of a fixed size shows nothing for a while.
+        put(work, "data grows for each step", (on_disk_bytes(&server)? - before) / steps, "bytes");
         put(work, "memory, code of the user too", resident_bytes(&server.all_processes()?)? / MEBIBYTE, "MiB");
         put(work, "memory of the server", resident_bytes(&server.engine_processes()?)? / MEBIBYTE, "MiB");
     }
@@ -86,6 +89,17 @@ fn resident_bytes(processes: &[u32]) -> Result<f64> {
         kibibytes += line.trim().trim_end_matches(" kB").trim().parse::<f64>()?;
     }
     Ok(kibibytes * 1_024.0)
+}
+
+/// What they have had the system write to disks, in whole pages.
+fn written_bytes(processes: &[u32]) -> Result<f64> {
+    let mut bytes = 0.0;
+    for process in processes {
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/io")) else { continue };
+        let line = text.lines().find_map(|line| line.strip_prefix("write_bytes:")).context("no write_bytes in io")?;
+        bytes += line.trim().parse::<f64>()?;
+    }
+    Ok(bytes)
 }
 
 /// A process and all below it.
