@@ -129,9 +129,13 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
     let rows = trace.rows.iter().filter(|row| row.step() == step.step());
     let url = |row: &Row| match &row.what {
         What::Http(http) => http.url.clone(),
-        What::Call { .. } | What::Sleep { .. } | What::Attempt { .. } | What::Cancel { .. } | What::Pause { .. } => {
-            None
-        }
+        What::Call { .. }
+        | What::Sleep { .. }
+        | What::Attempt { .. }
+        | What::Receive { .. }
+        | What::Signal { .. }
+        | What::Cancel { .. }
+        | What::Pause { .. } => None,
     };
     rows.filter_map(url).collect()
 }

@@ -17,12 +17,12 @@ pub(crate) trait Port {
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Completion, EffectPort, Host, StepPort, call, http, with_host};
+pub(crate) use native::{Completion, EffectPort, Host, StepPort, call, http, receive, with_host};
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{Completion, EffectPort, StepPort, call, http};
+pub(crate) use wasm::{Completion, EffectPort, StepPort, call, http, receive};
 
 #[cfg(target_arch = "wasm32")]
 mod wasm {
@@ -45,6 +45,10 @@ mod wasm {
 
     pub(crate) fn call(function: &str, input: &str, options: &str, at: &str) -> u32 {
         step::call(function, input, options, Some(at))
+    }
+
+    pub(crate) fn receive(signal: &str, options: &str, at: &str) -> u32 {
+        step::receive(signal, options, Some(at))
     }
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::log::Log;
 use crate::runtime::Runtime;
-use crate::{Call, Function, Operation, operation};
+use crate::{Call, Function, Operation, Value, operation};
 
 /// No call of the contract's `random` may ask for more.
 const RANDOM_MAX_BYTES: usize = 65_536;
@@ -94,6 +94,38 @@ impl Ctx {
     #[track_caller]
     pub fn sleep(&self, duration: Duration) -> Operation<()> {
         operation::sleep(duration, Location::caller())
+    }
+
+    /// Waits for a signal of that name: something that a person, a program or another run sends to this
+    /// one. One that came before counts; each is taken once, in the order in which they came. One that is
+    /// dropped or cancelled before it has its signal takes none, so none is lost.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[value]
+    /// struct Payment {
+    ///     amount: u32,
+    /// }
+    ///
+    /// #[workflow(signals(paid: Payment))]
+    /// async fn order(ctx: Ctx, price: u32) -> Result<String, Failure> {
+    ///     let mut missing = price;
+    ///     while missing > 0 {
+    ///         select! {
+    ///             payment = ctx.signal::<Payment>("paid") => missing = missing.saturating_sub(payment?.amount),
+    ///             _ = ctx.sleep(Duration::from_secs(14 * 86_400)) => return Ok("not paid in time".into()),
+    ///         }
+    ///     }
+    ///     Ok("paid".into())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `BAD_INPUT` if the payload is no `T`; `CANCELLED` if the run was cancelled meanwhile.
+    #[track_caller]
+    pub fn signal<T: Value>(&self, name: impl Into<String>) -> Operation<T> {
+        operation::receive(name.into(), Location::caller())
     }
 
     /// The id of the run.

@@ -35,6 +35,13 @@
 #[cfg(test)]
 extern crate self as trackway_sdk;
 
+/// The snippets of the guide are run as they stand.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/signals.md")]
+    mod signals {}
+}
+
 #[doc(hidden)]
 pub mod bindings;
 mod ctx;
@@ -44,6 +51,7 @@ pub mod http;
 mod join;
 mod json;
 mod log;
+mod mail;
 mod operation;
 mod runtime;
 #[cfg(not(target_arch = "wasm32"))]
@@ -73,5 +81,5 @@ pub mod prelude {
 pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::bindings;
-    pub use crate::export::{About, Export, Item, Outcome, Policy, Retry, call, describe, run};
+    pub use crate::export::{About, Declared, Export, Item, Outcome, Policy, Retry, call, describe, run};
 }

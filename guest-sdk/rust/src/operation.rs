@@ -11,10 +11,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::failure::{Failure, code, place};
+use crate::mail::Returned;
 use crate::runtime::{Answer, Runtime};
 use crate::{Value, bindings, json};
 
-/// A step, a sleep or an HTTP request: something that the host does and journals.
+/// A step, a sleep, a signal or an HTTP request: something that the host does and journals.
 ///
 /// It starts when it is first awaited (or by [`start`](Operation::start)). Await several at once
 /// with [`join!`](crate::join), [`join_all`](crate::join_all), [`select!`](crate::select) or
@@ -40,6 +41,8 @@ enum State {
     Unasked(Request),
     Refused(Failure),
     Open(Rc<Runtime>, u32),
+    /// A signal that somebody else gave back.
+    Returned(Rc<Runtime>, Returned),
     Taken,
 }
 
@@ -50,6 +53,9 @@ pub(crate) enum Request {
     },
     Sleep {
         duration_ms: u64,
+    },
+    Receive {
+        signal: String,
     },
     /// `send` is handed in, so that a component which sends nothing imports no effects.
     Http {
@@ -123,18 +129,26 @@ impl<T> Operation<T> {
         match &self.state {
             State::Open(runtime, id) => runtime.port().cancel(*id),
             State::Unasked(_) => self.state = State::Refused(Failure::cancelled("cancelled before it was started")),
-            State::Refused(_) | State::Taken => {}
+            State::Returned(..) | State::Refused(_) | State::Taken => {}
         }
     }
 
     fn ask(&mut self, waker: &Waker) {
         let State::Unasked(request) = &self.state else { return };
         let runtime = Runtime::current();
+        if let Request::Receive { signal } = request
+            && let Some(returned) = runtime.returned(signal)
+        {
+            waker.wake_by_ref();
+            self.state = State::Returned(runtime, returned);
+            return;
+        }
         let at = place(self.at);
         let mut options = Options { label: self.label.as_deref(), ..Options::default() };
         let id = match request {
             Request::Call { function, input } => bindings::call(function, input, &options.to_text(), &at),
             Request::Sleep { duration_ms } => runtime.port().sleep(*duration_ms, &options.to_text(), &at),
+            Request::Receive { signal } => bindings::receive(signal, &options.to_text(), &at),
             Request::Http { send, request, timeout_ms, idempotency_key } => {
                 options.timeout_ms = *timeout_ms;
                 options.idempotency_key = idempotency_key.as_deref();
@@ -142,6 +156,9 @@ impl<T> Operation<T> {
             }
         };
         runtime.opened(id, waker.clone());
+        if let Request::Receive { signal } = request {
+            runtime.opened_mail(id, signal);
+        }
         self.state = State::Open(runtime, id);
     }
 }
@@ -164,9 +181,13 @@ impl<T> Future for Operation<T> {
                     Answer::Cancelled(reason) => Err(Failure::cancelled(&reason)),
                 })
             }
+            State::Returned(..) => match std::mem::replace(&mut self.state, State::Taken) {
+                State::Returned(_, returned) => Poll::Ready((self.decode)(&returned.body)),
+                State::Unasked(_) | State::Open(..) | State::Refused(_) | State::Taken => Poll::Pending,
+            },
             State::Refused(_) => match std::mem::replace(&mut self.state, State::Taken) {
                 State::Refused(failure) => Poll::Ready(Err(failure)),
-                State::Unasked(_) | State::Open(..) | State::Taken => Poll::Pending,
+                State::Unasked(_) | State::Open(..) | State::Returned(..) | State::Taken => Poll::Pending,
             },
             State::Taken => panic!("an operation was awaited again after it had ended"),
         }
@@ -183,8 +204,10 @@ fn explained(mut failure: Failure) -> Failure {
 
 impl<T> Drop for Operation<T> {
     fn drop(&mut self) {
-        if let State::Open(runtime, id) = &self.state {
-            runtime.forget(*id);
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Open(runtime, id) => runtime.forget(id),
+            State::Returned(runtime, returned) => runtime.give_back(returned),
+            State::Unasked(_) | State::Refused(_) | State::Taken => {}
         }
     }
 }
@@ -195,6 +218,7 @@ impl<T> fmt::Debug for Operation<T> {
             State::Unasked(_) => ("unasked", None),
             State::Refused(_) => ("refused", None),
             State::Open(_, id) => ("open", Some(id)),
+            State::Returned(..) => ("answered", None),
             State::Taken => ("ended", None),
         };
         f.debug_struct("Operation").field("state", &what).field("id", &id).field("at", &place(self.at)).finish()
@@ -212,6 +236,10 @@ pub(crate) fn call<I: Value, O: Value>(
         Failure { at: Some(place(at)), ..Failure::permanent(code::BAD_INPUT, message) }
     });
     Operation::new(request, json::read_output, at)
+}
+
+pub(crate) fn receive<T: Value>(signal: String, at: &'static Location<'static>) -> Operation<T> {
+    Operation::new(Ok(Request::Receive { signal }), json::read_payload, at)
 }
 
 pub(crate) fn sleep(duration: Duration, at: &'static Location<'static>) -> Operation<()> {

@@ -43,6 +43,8 @@ pub enum Kind {
     Resumed(Resumed),
     /// The run goes on from a place in another one. Only right behind `Started`.
     Forked(Box<Forked>),
+    /// A signal, copied from the inbox.
+    Signalled(Signalled),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -200,6 +202,15 @@ pub struct Cut {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signalled {
+    pub message: MessageId,
+    pub name: Arc<str>,
+    pub payload: Value,
+    /// The run that sent it, if a run did.
+    pub from: Option<RunId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
     /// How the guest came to its end; absent when the host ended it from outside.
@@ -250,6 +261,7 @@ impl Kind {
             Kind::Paused(_) => "Paused",
             Kind::Resumed(_) => "Resumed",
             Kind::Forked(_) => "Forked",
+            Kind::Signalled(_) => "Signalled",
         }
     }
 
@@ -265,8 +277,9 @@ impl Kind {
                 }
             }
             Kind::Failed(failed) => vec![&failed.failure],
+            Kind::Signalled(signalled) => vec![&signalled.payload],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
-            Kind::Asked(Asked { request: StepRequest::Sleep { .. }, .. })
+            Kind::Asked(Asked { request: StepRequest::Sleep { .. } | StepRequest::Receive { .. }, .. })
             | Kind::EffectAsked(EffectAsked { request: EffectRequest::Sleep { .. }, .. })
             | Kind::Finished(Finished { end: End::Cancelled { .. } | End::Terminated { .. }, .. })
             | Kind::Claimed(_)
@@ -295,6 +308,7 @@ impl Kind {
             | Kind::Answered(_)
             | Kind::CancelReceived(_)
             | Kind::Finished(_)
+            | Kind::Signalled(_)
             | Kind::Paused(_)
             | Kind::Resumed(_)
             | Kind::Forked(_) => false,

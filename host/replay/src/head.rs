@@ -31,6 +31,8 @@ pub enum Status {
 pub enum Waiting {
     /// For the next attempt of a function.
     Retry,
+    /// For a signal.
+    Signal,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ use crate::{Digest, Value};
 pub enum StepRequest {
     Call { function: Arc<str>, input: Value, options: Arc<str> },
     Sleep { duration_ms: u64, options: Arc<str> },
+    /// Waits for a signal of that name.
+    Receive { signal: Arc<str>, options: Arc<str> },
 }
 
 /// What a function asks for.
@@ -30,6 +32,10 @@ pub fn digest_of_http(request: &str, options: &str) -> Digest {
 
 pub fn digest_of_sleep(duration_ms: u64, options: &str) -> Digest {
     Digest::of_parts(&[b"sleep", &duration_ms.to_le_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_receive(signal: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"receive", signal.as_bytes(), options.as_bytes()])
 }
 
 pub fn digest_of_forget(id: u32) -> Digest {

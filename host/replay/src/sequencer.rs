@@ -123,6 +123,7 @@ fn size_max(kind: &Kind) -> usize {
             let request = match &asked.request {
                 StepRequest::Call { function, input, options } => function.len() + inline(input) + options.len(),
                 StepRequest::Sleep { options, .. } => options.len(),
+                StepRequest::Receive { signal, options } => signal.len() + options.len(),
             };
             request + text(&asked.at)
         }
@@ -146,6 +147,7 @@ fn size_max(kind: &Kind) -> usize {
             };
             end + MESSAGE_ID_MAX_BYTES * finished.unread.len()
         }
+        Kind::Signalled(signalled) => signalled.name.len() + inline(&signalled.payload),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)

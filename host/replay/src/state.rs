@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::head;
 use crate::{
     Asked, AttemptFailed, AttemptStarted, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT, Forked,
-    FuelRule, Head, Kind, Outcome, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp, Waiting,
+    FuelRule, Head, Kind, MessageId, Outcome, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp,
+    Topic, Waiting,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -32,8 +33,11 @@ pub enum BadJournal {
     NewerRules { found: u32 },
 }
 
+mod post;
 #[cfg(test)]
 mod tests;
+
+use self::post::{Mailed, Post};
 
 #[derive(Debug)]
 pub struct RunState {
@@ -42,6 +46,7 @@ pub struct RunState {
     claims: Vec<Claim>,
     /// Asked for, not answered and not forgotten.
     steps: BTreeMap<StepId, StepState>,
+    mail: Post,
     asked: u32,
     tally: Tally,
     cancel: Option<CancelState>,
@@ -59,6 +64,7 @@ pub struct RunState {
 struct Tally {
     sleeping: usize,
     retrying: usize,
+    receiving: usize,
     dues: BTreeSet<(Timestamp, StepId)>,
 }
 
@@ -103,6 +109,8 @@ pub enum Phase {
     Attempting(AttemptState),
     /// The last attempt failed; the next one starts at `next_at`.
     Retrying { attempt: u32, next_at: Timestamp },
+    /// Waits for something that is sent.
+    Receiving,
 }
 
 /// What is on record of an unfinished attempt: enough to resume it.
@@ -143,6 +151,7 @@ impl RunState {
             started_at: first.time,
             claims: Vec::new(),
             steps: BTreeMap::new(),
+            mail: Post::default(),
             asked: 0,
             tally: Tally::default(),
             cancel: None,
@@ -195,14 +204,19 @@ impl RunState {
                 self.attempt_mut(*step, *attempt).ok_or_else(unexpected)?;
                 self.set_phase(*step, Phase::Retrying { attempt: *attempt, next_at: *next_at });
             }
-            Kind::Answered(answered) => self.close(answered.step).ok_or_else(unexpected)?,
+            Kind::Answered(answered) => {
+                self.give_back(answered.step);
+                self.close(answered.step).ok_or_else(unexpected)?;
+            }
             // The answer may stand in the journal already, and not have reached the guest.
             Kind::Forgotten(forgotten) => {
                 self.was_asked(forgotten.step).ok_or_else(unexpected)?;
+                self.give_back(forgotten.step);
                 self.close(forgotten.step);
             }
             Kind::StepCancelAsked(asked) => {
                 self.was_asked(asked.step).ok_or_else(unexpected)?;
+                self.give_back(asked.step);
                 if let Some(step) = self.steps.get_mut(&asked.step) {
                     step.cancel_asked = true;
                 }
@@ -227,6 +241,12 @@ impl RunState {
                 self.forked = Some(forked.clone());
             }
             Kind::Finished(finished) => self.end = Some(finished.end.clone()),
+            Kind::Signalled(signalled) => {
+                if !self.mail.messages.insert(signalled.message) {
+                    return Err(unexpected());
+                }
+                self.mail_arrived(Topic::Signal(signalled.name.clone()));
+            }
         }
         self.last = (entry.position, entry.time);
         self.epoch = entry.epoch;
@@ -302,6 +322,11 @@ impl RunState {
         self.steps.get(&step)
     }
 
+    /// The item of the inbox was copied into the journal before.
+    pub fn has_message(&self, message: MessageId) -> bool {
+        self.mail.messages.contains(&message)
+    }
+
     /// Steps asked for so far.
     pub fn asked(&self) -> u32 {
         self.asked
@@ -337,7 +362,7 @@ impl RunState {
             deployment: self.started.deployment.clone(),
             component: self.started.component,
             status: self.status,
-            waiting: (self.status == Status::Waiting).then_some(Waiting::Retry),
+            waiting: (self.status == Status::Waiting).then(|| self.tally.waiting()),
             due: is_idle.then(|| self.due()).flatten(),
             started: self.forked.as_ref().map_or(self.started_at, |forked| forked.at),
             changed: self.changed,
@@ -358,7 +383,7 @@ impl RunState {
             None if self.claims.is_empty() || self.fork_lacks() > 0 => Status::Queued,
             None if self.pause.is_some() => Status::Paused,
             None if self.steps.is_empty() || self.tally.idle() < self.steps.len() => Status::Running,
-            None if self.tally.retrying > 0 => Status::Waiting,
+            None if self.tally.retrying + self.tally.receiving > 0 => Status::Waiting,
             None => Status::Sleeping,
         }
     }
@@ -380,7 +405,11 @@ impl RunState {
     fn attempt_mut(&mut self, step: StepId, attempt: u32) -> Option<&mut AttemptState> {
         match &mut self.steps.get_mut(&step)?.phase {
             Phase::Attempting(state) if state.attempt == attempt => Some(state),
-            Phase::Attempting(_) | Phase::Sleeping { .. } | Phase::Waiting | Phase::Retrying { .. } => None,
+            Phase::Attempting(_)
+            | Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Retrying { .. }
+            | Phase::Receiving => None,
         }
     }
 
@@ -398,8 +427,14 @@ impl RunState {
             StepRequest::Sleep { duration_ms, .. } => {
                 Phase::Sleeping { due: asked.now + Duration::from_millis(*duration_ms) }
             }
+            StepRequest::Receive { .. } => Phase::Receiving,
         };
         self.asked = asked.step.0;
+        if let Some(topic) = Topic::of_request(&asked.request)
+            && self.mail.asked(asked.step, topic) == Mailed::Taken
+        {
+            return Some(());
+        }
         let step = StepState { request: asked.request.clone(), asked: time, phase, cancel_asked: false };
         self.tally.enter(asked.step, &step.phase);
         self.steps.insert(asked.step, step);
@@ -410,7 +445,7 @@ impl RunState {
         let before = match &self.steps.get(&begun.step)?.phase {
             Phase::Waiting => 0,
             Phase::Retrying { attempt, .. } => *attempt,
-            Phase::Sleeping { .. } | Phase::Attempting(_) => return None,
+            Phase::Sleeping { .. } | Phase::Attempting(_) | Phase::Receiving => return None,
         };
         if Some(begun.attempt) != before.checked_add(1) {
             return None;
@@ -427,6 +462,23 @@ impl RunState {
         }
     }
 
+    fn mail_arrived(&mut self, topic: Topic) {
+        if let Some(taker) = self.mail.arrived(topic) {
+            self.close(taker);
+        }
+    }
+
+    /// A step that waits for mail takes none any more; what it was going to get is another's.
+    fn give_back(&mut self, step: StepId) {
+        let Some(topic) = self.mail.give_up(step) else { return };
+        let Topic::Signal(signal) = &topic;
+        let request = StepRequest::Receive { signal: signal.clone(), options: "".into() };
+        let state = StepState { request, asked: self.last.1, phase: Phase::Receiving, cancel_asked: false };
+        self.tally.enter(step, &state.phase);
+        self.steps.insert(step, state);
+        self.mail_arrived(topic);
+    }
+
     fn close(&mut self, step: StepId) -> Option<()> {
         let state = self.steps.remove(&step)?;
         self.tally.leave(step, &state.phase);
@@ -437,13 +489,19 @@ impl RunState {
 impl Tally {
     /// Steps that only wait for their timer.
     fn idle(&self) -> usize {
-        self.sleeping + self.retrying
+        self.sleeping + self.retrying + self.receiving
+    }
+
+    /// For what, if only for something.
+    fn waiting(&self) -> Waiting {
+        if self.receiving > 0 { Waiting::Signal } else { Waiting::Retry }
     }
 
     fn enter(&mut self, step: StepId, phase: &Phase) {
         self.dues.extend(phase.due().map(|due| (due, step)));
         self.sleeping += usize::from(matches!(phase, Phase::Sleeping { .. }));
         self.retrying += usize::from(matches!(phase, Phase::Retrying { .. }));
+        self.receiving += usize::from(matches!(phase, Phase::Receiving));
     }
 
     fn leave(&mut self, step: StepId, phase: &Phase) {
@@ -452,6 +510,7 @@ impl Tally {
         }
         self.sleeping -= usize::from(matches!(phase, Phase::Sleeping { .. }));
         self.retrying -= usize::from(matches!(phase, Phase::Retrying { .. }));
+        self.receiving -= usize::from(matches!(phase, Phase::Receiving));
     }
 }
 
@@ -468,7 +527,7 @@ impl Phase {
         match self {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
-            Phase::Waiting | Phase::Attempting(_) => None,
+            Phase::Waiting | Phase::Attempting(_) | Phase::Receiving => None,
         }
     }
 }

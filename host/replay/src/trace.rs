@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::{Digest, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
 
 mod fold;
+mod mail;
 #[cfg(test)]
 mod tests;
 
@@ -137,6 +138,17 @@ pub enum What {
         next_at: Option<Timestamp>,
     },
     Http(Http),
+    /// Waits for a signal; its output is what the signal brought.
+    Receive {
+        signal: Arc<str>,
+        /// The run that sent it, if a run did.
+        from: Option<RunId>,
+    },
+    /// A signal that no step has taken.
+    Signal {
+        name: Arc<str>,
+        from: Option<RunId>,
+    },
     /// The run was asked to cancel.
     Cancel {
         reason: Arc<str>,
@@ -183,6 +195,8 @@ pub enum RowStatus {
     /// Asked for, not begun.
     Queued,
     Running,
+    /// For something that somebody else does.
+    Waiting,
     /// An attempt failed; the next one has not begun.
     Retrying,
     Succeeded,
@@ -262,14 +276,20 @@ impl Trace {
         for row in &self.rows {
             let began_before = before(row.positions.first().copied());
             match (&row.what, &row.parent) {
-                (What::Call { .. } | What::Sleep { .. }, None) if before(row.closed) => recalled.steps.push(row),
+                (What::Call { .. } | What::Sleep { .. } | What::Receive { .. }, None) if before(row.closed) => recalled.steps.push(row),
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
                 (What::Http(_) | What::Sleep { .. }, Some(_)) if attempt_goes_on && before(row.closed) => {
                     recalled.effects.push(row);
                 }
                 (What::Http(_), Some(_)) if attempt_goes_on && began_before => recalled.open.push(row),
                 (
-                    What::Call { .. } | What::Sleep { .. } | What::Http(_) | What::Cancel { .. } | What::Pause { .. },
+                    What::Call { .. }
+                    | What::Sleep { .. }
+                    | What::Receive { .. }
+                    | What::Http(_)
+                    | What::Signal { .. }
+                    | What::Cancel { .. }
+                    | What::Pause { .. },
                     _,
                 ) => {}
             }
@@ -304,6 +324,8 @@ impl Row {
                 let method = http.method.as_deref().unwrap_or("HTTP");
                 format!("{method} {}", http.url.as_deref().unwrap_or("(request beside the journal)"))
             }
+            What::Receive { signal, .. } => format!("signal {signal}"),
+            What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
             What::Pause { .. } => "pause".to_owned(),
         }
@@ -315,6 +337,7 @@ impl RowStatus {
         match self {
             RowStatus::Queued => "queued",
             RowStatus::Running => "running",
+            RowStatus::Waiting => "waiting",
             RowStatus::Retrying => "retrying",
             RowStatus::Succeeded => "succeeded",
             RowStatus::Failed => "failed",
@@ -325,7 +348,7 @@ impl RowStatus {
     }
 
     pub fn has_ended(self) -> bool {
-        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Retrying)
+        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Waiting | RowStatus::Retrying)
     }
 }
 

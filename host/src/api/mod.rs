@@ -17,6 +17,7 @@ mod health;
 mod journal;
 mod replay;
 mod runs;
+mod signals;
 mod store;
 
 mod body;

@@ -204,6 +204,7 @@ enum RunStatus {
 #[allow(dead_code, reason = "it is there for the OpenAPI document; the pure crate owns the type")]
 enum RunWaiting {
     Retry,
+    Signal,
 }
 
 /// `GET /v1/runs`
@@ -245,6 +246,15 @@ pub struct Restart {
     /// points to now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_step: Option<u32>,
+}
+
+/// `POST /v1/runs/{id}/signals/{name}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sent {
+    #[schema(value_type = String)]
+    pub run: RunId,
+    /// Under which it stands in the journal once the run has read it, 32 hexadecimal digits.
+    pub message: String,
 }
 
 /// `GET /v1/runs/{id}/trace`

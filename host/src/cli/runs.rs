@@ -11,8 +11,9 @@ use super::client::{Client, RunsQuery};
 use super::control::{Act, control};
 use super::exit::{Done, Exit};
 use super::follow::{Follower, until_interrupted};
-use super::output::{Format, Output};
+use super::output::{Format, Output, clean};
 use super::render::{self, trace::Look};
+use super::run::{fresh_key, read_input};
 use super::{Context, args, package};
 
 /// What the server gives at once.
@@ -31,7 +32,18 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Resume(which) => control(Act::Resume, which, context).await,
         args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
+        args::Runs::Signal(args) => signal(args, context).await,
     }
+}
+
+async fn signal(args: args::RunsSignal, context: &Context) -> Done {
+    let payload = args.input.as_deref().map(|input| read_input(input, &context.output)).transpose()?;
+    let client = context.client(args.connect)?;
+    let run = client.run(&args.run).await?;
+    let key = args.id.map_or_else(fresh_key, Ok)?;
+    let sent = client.signal(run.id, &args.name, payload.as_deref(), &key).await?;
+    context.output.one(&sent, &sent.run.to_string(), || format!("{} got signal {}\n", sent.run, clean(&args.name)))?;
+    Ok(Exit::Ok)
 }
 
 async fn list(args: args::RunsLs, context: &Context) -> Done {

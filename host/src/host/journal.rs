@@ -99,6 +99,7 @@ pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId)
             Kind::CancelReceived(cancel) => cancel.message == message,
             Kind::Paused(paused) => paused.message == message,
             Kind::Resumed(resumed) => resumed.message == message,
+            Kind::Signalled(signalled) => signalled.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,
         };

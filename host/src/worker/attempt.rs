@@ -100,7 +100,7 @@ impl Making {
             }
             let Some((function, input)) = inner.state.step(step).and_then(|state| match &state.request {
                 StepRequest::Call { function, input, .. } => Some((function.clone(), input.clone())),
-                StepRequest::Sleep { .. } => None,
+                StepRequest::Sleep { .. } | StepRequest::Receive { .. } => None,
             }) else {
                 return Err(Trouble::Gone);
             };
@@ -398,7 +398,7 @@ fn settle(run: &Arc<Run>, step: StepId, number: u32, result: Result<String, Fail
 fn verdict(run: &Run, inner: &Inner, step: StepId, number: u32, failure: &Failure) -> Verdict {
     let spec = inner.state.step(step).and_then(|state| match &state.request {
         StepRequest::Call { function, .. } => run.code.manifest().function(function),
-        StepRequest::Sleep { .. } => None,
+        StepRequest::Sleep { .. } | StepRequest::Receive { .. } => None,
     });
     let draw = Random::of_jitter(run.attempt_seed, step, number).fraction();
     let now = inner.sequencer.last_time().max(run.now());

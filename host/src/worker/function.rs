@@ -272,8 +272,8 @@ impl GuestHost for FunctionHost {
                 }
                 0
             }
-            // The sandbox links no `call` in this role.
-            Command::Call { .. } => return Err(Stop),
+            // The sandbox links none of these in this role.
+            Command::Call { .. } | Command::Receive { .. } => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

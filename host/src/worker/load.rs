@@ -176,7 +176,7 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
             let reason = check::cut(reason, REASON_MAX_BYTES).into();
             Some(CancelReceived { message: item.message, reason })
         }
-        InboxBody::Terminate { .. } | InboxBody::Pause { .. } | InboxBody::Resume => None,
+        InboxBody::Terminate { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::Signal { .. } => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);
@@ -233,6 +233,18 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         Written::UpTo(_) => Ok(true),
         Written::Fenced | Written::KeyTaken(_) | Written::GaveUp | Written::Lines(_) => Ok(false),
         Written::Refused(error) => Err(error.into()),
+    }
+}
+
+/// Gives a run that is stuck here, and was claimed for something in its inbox, back as it was.
+pub(super) async fn leave_held(core: &Arc<Core>, key: RunKey) {
+    let parked = match core.storage.head(key).await {
+        Ok(Some(head)) if !head.status.has_ended() => core.storage.park(key, None, Some(head)).await,
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = parked {
+        tracing::warn!(run = %key.run, %error, "the stuck run cannot be given back");
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
     Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position,
-    RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
+    RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp, Topic, Value, code,
 };
 use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
 
@@ -295,6 +295,12 @@ impl Inner {
             }
             Kind::CancelReceived(cancel) => {
                 self.machine.cancel_received(position, time, cancel.reason.clone());
+                self.wake_guest();
+            }
+            Kind::Signalled(_) => {
+                if let Some((topic, body)) = Topic::of_entry(&entry.kind) {
+                    self.machine.mail_arrived(topic, position, time, body.clone());
+                }
                 self.wake_guest();
             }
             Kind::Failed(failed) => {

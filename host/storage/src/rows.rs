@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, MessageId, RunId, Timestamp};
+use trackway_replay::{Digest, MessageId, RunId, Timestamp, Value};
 
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,12 @@ pub enum InboxBody {
         reason: Arc<str>,
     },
     Resume,
+    /// `from`: the run that sent it, if a run did. A large payload was put before.
+    Signal {
+        name: Arc<str>,
+        payload: Value,
+        from: Option<RunId>,
+    },
 }
 
 /// Where in a run a log line stands: the same place on every replay, so a line is stored once.

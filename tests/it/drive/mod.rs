@@ -9,6 +9,7 @@ mod logs;
 mod orders;
 mod places;
 mod room;
+mod signals;
 mod steps;
 mod terminate;
 mod time;

@@ -488,6 +488,18 @@ impl Rig {
         self.storage.send(run, item).await.expect("sent")
     }
 
+    /// Sends a signal under a message id of its own choice.
+    pub async fn signal(&self, run: RunKey, message: u128, name: &str, payload: &str) -> Sent {
+        let payload = Value::inline(payload);
+        self.send(run, message, InboxBody::Signal { name: name.into(), payload, from: None }).await
+    }
+
+    pub async fn send(&self, run: RunKey, message: u128, body: InboxBody) -> Sent {
+        let arrived = trackway::effects::Clock::now(&SystemClock::new());
+        let item = InboxItem { message: MessageId(message), arrived, body };
+        self.storage.send(run, item).await.expect("sent")
+    }
+
     /// Replays the run and expects it to be identical in everything, its end included.
     pub async fn replays(&self, run: RunKey) {
         let report = self.worker.replay(run, None).await.expect("the replay runs");
@@ -521,6 +533,7 @@ fn payloads_of(kind: &Kind) -> Vec<Digest> {
         Kind::Started(started) => vec![&started.input],
         Kind::Asked(Asked { request: StepRequest::Call { input, .. }, .. }) => vec![input],
         Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
+        Kind::Signalled(signalled) => vec![&signalled.payload],
         Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Succeeded(value), .. })
         | Kind::Answered(Answered { outcome: Outcome::Succeeded(value), .. })
         | Kind::Finished(Finished { end: End::Succeeded(value), .. }) => vec![value],
@@ -547,6 +560,7 @@ pub fn short(kind: &Kind) -> String {
         Kind::Answered(answered) => format!("Answered {}", answered.step),
         Kind::Forgotten(forgotten) => format!("Forgotten {}", forgotten.step),
         Kind::StepCancelAsked(asked) => format!("StepCancelAsked {}", asked.step),
+        Kind::Signalled(signalled) => format!("Signalled {}", signalled.name),
         Kind::Started(_)
         | Kind::Claimed(_)
         | Kind::CancelReceived(_)

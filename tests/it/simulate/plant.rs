@@ -249,6 +249,7 @@ fn step_of(kind: &Kind) -> Option<StepId> {
         Kind::Started(_)
         | Kind::Claimed(_)
         | Kind::CancelReceived(_)
+        | Kind::Signalled(_)
         | Kind::Finished(_)
         | Kind::Paused(_)
         | Kind::Resumed(_)

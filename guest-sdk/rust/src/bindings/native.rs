@@ -16,6 +16,7 @@ pub(crate) struct Completion {
 /// What answers the imports in a test. Roles are not told apart.
 pub(crate) trait Host: Port {
     fn call(&self, function: &str, input: &str, options: &str, at: &str) -> u32;
+    fn receive(&self, signal: &str, options: &str, at: &str) -> u32;
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
 }
 
@@ -42,6 +43,10 @@ fn host() -> Rc<dyn Host> {
 
 pub(crate) fn call(function: &str, input: &str, options: &str, at: &str) -> u32 {
     host().call(function, input, options, at)
+}
+
+pub(crate) fn receive(signal: &str, options: &str, at: &str) -> u32 {
+    host().receive(signal, options, at)
 }
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -13,7 +13,7 @@ use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, Digest,
     EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished,
     Forgotten, Forked, Frame, Kind, Limits, MessageId, Outcome, Paused, Position, Proof, Resumed, RunId, RunState,
-    Sequencer, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, code,
+    Sequencer, Signalled, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -106,7 +106,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 16, "{names:?}");
+    assert_eq!(names.len(), 17, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -115,6 +115,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("extremes", frames(extremes())),
         ("terminated", frames(terminated())),
         ("restarted-and-held", frames(restarted_and_held())),
+        ("signals", frames(signals())),
     ]
 }
 
@@ -269,6 +270,32 @@ fn restarted_and_held() -> Vec<Kind> {
         claimed("worker-1"),
         Kind::Paused(Paused { message: MessageId(7), reason: "look at it".into() }),
         Kind::Resumed(Resumed { message: MessageId(8) }),
+    ]
+}
+
+/// A signal before and one after it is waited for, and one that nobody takes.
+fn signals() -> Vec<Kind> {
+    let signal = |message: u128, name: &str, payload: Value, from: Option<RunId>| {
+        Kind::Signalled(Signalled { message: MessageId(message), name: name.into(), payload, from })
+    };
+    let receive = |step: u32, name: &str| {
+        asked(step, StepRequest::Receive { signal: name.into(), options: "{\"label\":\"é\"}".into() }, step - 1)
+    };
+    let sender = RunId(0x0197_6543_2100_0000_0000_0000_0000_0002);
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        signal(1, "paid", Value::inline("{\"amount\": 12}"), None),
+        receive(1, "paid"),
+        receive(2, "shipped"),
+        claimed("worker-2"),
+        signal(2, "paid", Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 }, Some(sender)),
+        signal(u128::MAX, "shipped", Value::inline("null"), Some(sender)),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("2")),
+            fingerprint: Some(Fingerprint { commands: 2, deliveries: 2, fuel: 4_321 }),
+            unread: vec![MessageId(3)],
+        }),
     ]
 }
 

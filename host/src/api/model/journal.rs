@@ -35,7 +35,7 @@ macro_rules! entry {
             pub time: Time,
             /// `Started`, `Claimed`, `Asked`, `AttemptStarted`, `AttemptResumed`, `EffectAsked`,
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
-            /// `CancelReceived`, `Finished`, `Paused`, `Resumed` or `Forked`.
+            /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked` or `Signalled`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ entry! {
     step: u32,
     attempt: u32,
     effect: u32,
-    /// What was asked for: `call`, `sleep` or `http`.
+    /// What was asked for: `call`, `sleep`, `receive` or `http`.
     operation: String,
     function: String,
     /// Of a run or a call.
@@ -108,6 +108,16 @@ entry! {
     fuel: u64,
     /// Commands in all.
     commands: u64,
+    /// Of a signal.
+    name: String,
+    /// What a signal brought.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    payload: Box<RawValue>,
+    payload_stored: Stored,
+    /// The run that sent it.
+    #[schema(value_type = Option<String>)]
+    from: RunId,
     /// Of an inbox item, 32 hexadecimal digits.
     message: String,
     /// Inbox items that nobody read.

@@ -78,6 +78,12 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.step = Some(forked.step.0);
             view.commands = forked.cuts.last().map(|cut| cut.commands);
         }
+        Kind::Signalled(signalled) => {
+            view.message = Some(message(signalled.message));
+            view.name = Some(signalled.name.to_string());
+            view.from = signalled.from;
+            show_value(&signalled.payload, &mut view.payload, &mut view.payload_stored);
+        }
     }
     view
 }
@@ -108,6 +114,11 @@ fn show_step_request(view: &mut model::Entry, request: &StepRequest) {
         StepRequest::Sleep { duration_ms, options } => {
             view.operation = Some("sleep".to_owned());
             view.duration_ms = Some(*duration_ms);
+            options
+        }
+        StepRequest::Receive { signal, options } => {
+            view.operation = Some("receive".to_owned());
+            view.name = Some(signal.to_string());
             options
         }
     };
@@ -198,6 +209,6 @@ fn show_value(
 }
 
 /// Too large for a JSON number.
-fn message(id: MessageId) -> String {
+pub fn message(id: MessageId) -> String {
     format!("{:032x}", id.0)
 }

@@ -1,7 +1,9 @@
 //! What a run wakes for: steps that are open on record, timers that are due, what came into the inbox.
 
 use std::sync::Arc;
-use trackway_replay::{CancelReceived, Kind, MessageId, Outcome, Paused, Phase, Resumed, StepId, Timestamp, Value};
+use trackway_replay::{
+    CancelReceived, Kind, MessageId, Outcome, Paused, Phase, Resumed, Signalled, StepId, Timestamp, Value,
+};
 use trackway_storage::{InboxBody, InboxItem};
 
 use super::Driver;
@@ -44,7 +46,7 @@ impl Driver {
                     let (number, on_record) = (on_record.attempt, OnRecord::of(on_record));
                     attempt::launch(&run, &mut inner, step, number, Some(on_record));
                 }
-                Phase::Waiting | Phase::Attempting(_) => {}
+                Phase::Waiting | Phase::Attempting(_) | Phase::Receiving => {}
             }
         }
     }
@@ -118,17 +120,18 @@ impl Driver {
 pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId, Arc<str>)> {
     items.iter().find_map(|item| match &item.body {
         InboxBody::Terminate { reason } => Some((item.message, check::cut(reason, check::REASON_MAX_BYTES).into())),
-        InboxBody::Cancel { .. } | InboxBody::Pause { .. } | InboxBody::Resume => None,
+        InboxBody::Cancel { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::Signal { .. } => None,
     })
 }
 
 pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
     inner.seen.insert(item.message);
+    let message = item.message;
     let was_paused = inner.state.is_paused();
     let kind = match item.body {
         InboxBody::Cancel { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
-            Kind::CancelReceived(CancelReceived { message: item.message, reason })
+            Kind::CancelReceived(CancelReceived { message, reason })
         }
         // The end itself is what the journal says of it, and names the message.
         InboxBody::Terminate { reason } => {
@@ -138,13 +141,20 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
         }
         InboxBody::Pause { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
-            Kind::Paused(Paused { message: item.message, reason })
+            Kind::Paused(Paused { message, reason })
         }
-        InboxBody::Resume => Kind::Resumed(Resumed { message: item.message }),
+        // It stands in the journal, and in the inbox only because that was brought back from a backup.
+        InboxBody::Signal { .. } if inner.state.has_message(message) => {
+            let end = inner.end();
+            inner.read.push((end, message));
+            return;
+        }
+        InboxBody::Signal { name, payload, from } => Kind::Signalled(Signalled { message, name, payload, from }),
+        InboxBody::Resume => Kind::Resumed(Resumed { message }),
     };
     inner.sequence(now, kind);
     let end = inner.end();
-    inner.read.push((end, item.message));
+    inner.read.push((end, message));
     if was_paused && !inner.state.is_paused() {
         inner.go_on();
     }
@@ -163,6 +173,6 @@ fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
             inner.resting.remove(&step);
             attempt::launch(run, inner, step, number, Some(on_record));
         }
-        Some(Phase::Waiting | Phase::Attempting(_)) | None => {}
+        Some(Phase::Waiting | Phase::Attempting(_) | Phase::Receiving) | None => {}
     }
 }
