@@ -207,6 +207,7 @@ impl GuestHost for Scripted {
             Command::Call { function, input, options, at } => format!("call {function} {input} {options} {at:?}"),
             Command::Http { request, options, at } => format!("http {request} {options} {at:?}"),
             Command::Sleep { duration_ms, options, at } => format!("sleep {duration_ms} {options} {at:?}"),
+            Command::Receive { signal, options, at } => format!("receive {signal} {options} {at:?}"),
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
         };
