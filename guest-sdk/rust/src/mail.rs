@@ -31,12 +31,21 @@ impl Mail {
         self.delivered.remove(&id);
     }
 
-    /// Nobody waits for `id` any more. `body` is what it had got, if it had.
-    pub(crate) fn dropped(&mut self, id: u32, body: Option<String>) {
+    /// Nobody waits for `id` any more. `body` is what it had got, if it had: that is given back.
+    pub(crate) fn dropped(&mut self, id: u32, body: Option<String>) -> Option<Returned> {
         self.wanted.remove(&id);
-        if let (Some((place, name)), Some(body)) = (self.delivered.remove(&id), body) {
-            self.returned.entry(name).or_default().insert(place, body);
-        }
+        let (place, name) = self.delivered.remove(&id)?;
+        Some(Returned { name, place, body: body? })
+    }
+
+    /// Who has the next signal of that name, and has not looked at it: it is to have this one instead, so
+    /// that order is kept. Its own is the one to give back then.
+    pub(crate) fn pass_on(&mut self, returned: &mut Returned) -> Option<u32> {
+        let later =
+            self.delivered.iter_mut().filter(|(_, (place, name))| *name == returned.name && *place > returned.place);
+        let (id, (place, _)) = later.min_by_key(|(_, (place, _))| *place)?;
+        std::mem::swap(place, &mut returned.place);
+        Some(*id)
     }
 
     pub(crate) fn give_back(&mut self, returned: Returned) {

@@ -120,7 +120,14 @@ impl Runtime {
         self.mail.borrow_mut().take_returned(name)
     }
 
-    pub(crate) fn give_back(&self, returned: Returned) {
+    pub(crate) fn give_back(&self, mut returned: Returned) {
+        loop {
+            let next = self.mail.borrow_mut().pass_on(&mut returned);
+            let Some(id) = next else { break };
+            if let Some(Slot::Answered(Answer::Succeeded(body))) = self.slots.borrow_mut().get_mut(&id) {
+                std::mem::swap(body, &mut returned.body);
+            }
+        }
         self.mail.borrow_mut().give_back(returned);
         self.hand_on();
     }
@@ -156,8 +163,10 @@ impl Runtime {
             Some(Slot::Answered(Answer::Succeeded(body))) => Some(body),
             Some(Slot::Answered(Answer::Failed(_) | Answer::Cancelled(_))) | None => None,
         };
-        self.mail.borrow_mut().dropped(id, had);
-        self.hand_on();
+        let returned = self.mail.borrow_mut().dropped(id, had);
+        if let Some(returned) = returned {
+            self.give_back(returned);
+        }
     }
 
     fn hand_on(&self) {

@@ -8,10 +8,20 @@ use crate::{Digest, Value};
 /// What a workflow asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepRequest {
-    Call { function: Arc<str>, input: Value, options: Arc<str> },
-    Sleep { duration_ms: u64, options: Arc<str> },
+    Call {
+        function: Arc<str>,
+        input: Value,
+        options: Arc<str>,
+    },
+    Sleep {
+        duration_ms: u64,
+        options: Arc<str>,
+    },
     /// Waits for a signal of that name.
-    Receive { signal: Arc<str>, options: Arc<str> },
+    Receive {
+        signal: Arc<str>,
+        options: Arc<str>,
+    },
 }
 
 /// What a function asks for.

@@ -276,7 +276,9 @@ impl Trace {
         for row in &self.rows {
             let began_before = before(row.positions.first().copied());
             match (&row.what, &row.parent) {
-                (What::Call { .. } | What::Sleep { .. } | What::Receive { .. }, None) if before(row.closed) => recalled.steps.push(row),
+                (What::Call { .. } | What::Sleep { .. } | What::Receive { .. }, None) if before(row.closed) => {
+                    recalled.steps.push(row)
+                }
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
                 (What::Http(_) | What::Sleep { .. }, Some(_)) if attempt_goes_on && before(row.closed) => {
                     recalled.effects.push(row);

@@ -91,7 +91,8 @@ pub fn value(bytes: &[u8]) -> Answer<Arc<str>> {
         return Ok(Arc::from("null"));
     }
     let text = std::str::from_utf8(bytes);
-    text.map(Arc::from).map_err(|error| Refusal::new(Code::InputNotJson, format!("the body is not UTF-8 text: {error}")))
+    text.map(Arc::from)
+        .map_err(|error| Refusal::new(Code::InputNotJson, format!("the body is not UTF-8 text: {error}")))
 }
 
 /// As [`json`], where no body at all means the default.

@@ -12,7 +12,7 @@ use super::output::Format;
 
 mod runs;
 
-pub use runs::{OneRun, Runs, RunsLs};
+pub use runs::{OneRun, Runs, RunsLs, RunsSignal};
 
 #[derive(Debug, Parser)]
 #[command(

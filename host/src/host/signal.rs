@@ -7,8 +7,8 @@ use trackway_storage::{InboxBody, InboxItem};
 
 use super::catalog::{self, Place, What};
 use super::{Host, checked_key, key_of, message_of, views};
-use crate::worker::checked_name;
 use crate::Result;
+use crate::worker::checked_name;
 
 #[derive(Debug, Clone)]
 pub struct SignalRequest {

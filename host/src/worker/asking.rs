@@ -21,8 +21,12 @@ pub(super) enum Asking<'a> {
 /// What a workflow commands.
 pub(super) enum Commanded<'a> {
     Ask(Asking<'a>),
-    Forget { id: u32 },
-    Cancel { id: u32 },
+    Forget {
+        id: u32,
+    },
+    Cancel {
+        id: u32,
+    },
     /// The sandbox links it in the other role only.
     NotOurs,
 }

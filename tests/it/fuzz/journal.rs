@@ -295,7 +295,8 @@ fn kind(dice: &mut Dice) -> Kind {
         16 => Kind::Forgotten(Forgotten { step, proof: proof(dice) }),
         17 => Kind::StepCancelAsked(StepCancelAsked { step, proof: proof(dice) }),
         22 | 23 => {
-            let (message, name) = (MessageId(u128::from(dice.within(1..=NUMBERS))), ["s", "t"][step.0 as usize % 2].into());
+            let (message, name) =
+                (MessageId(u128::from(dice.within(1..=NUMBERS))), ["s", "t"][step.0 as usize % 2].into());
             Kind::Signalled(Signalled { message, name, payload: value(dice), from: None })
         }
         18 => Kind::CancelReceived(CancelReceived { message: MessageId(7), reason: "enough".into() }),

@@ -491,10 +491,10 @@ impl Rig {
     /// Sends a signal under a message id of its own choice.
     pub async fn signal(&self, run: RunKey, message: u128, name: &str, payload: &str) -> Sent {
         let payload = Value::inline(payload);
-        self.send(run, message, InboxBody::Signal { name: name.into(), payload, from: None }).await
+        self.send_as(run, message, InboxBody::Signal { name: name.into(), payload, from: None }).await
     }
 
-    pub async fn send(&self, run: RunKey, message: u128, body: InboxBody) -> Sent {
+    pub async fn send_as(&self, run: RunKey, message: u128, body: InboxBody) -> Sent {
         let arrived = trackway::effects::Clock::now(&SystemClock::new());
         let item = InboxItem { message: MessageId(message), arrived, body };
         self.storage.send(run, item).await.expect("sent")

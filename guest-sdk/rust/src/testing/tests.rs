@@ -300,7 +300,8 @@ async fn order(ctx: Ctx, price: u32) -> Result<String, Failure> {
 
 #[test]
 fn signals_come_when_the_test_says_so_and_wait_until_they_are_wanted() {
-    let paid = || Host::new().signal("ship-it", &()).signal("paid", &3).signal_after(Duration::from_secs(10), "paid", &4);
+    let paid =
+        || Host::new().signal("ship-it", &()).signal("paid", &3).signal_after(Duration::from_secs(10), "paid", &4);
     assert_eq!(paid().run::<order>(7).unwrap(), "shipped");
     assert_eq!(paid().run::<order>(8).unwrap(), "1 missing");
     let host = paid();
@@ -339,4 +340,21 @@ async fn drops_what_it_has(ctx: Ctx) -> Result<Vec<u32>, Failure> {
 fn a_signal_that_came_to_what_is_dropped_goes_to_the_next() {
     let host = Host::new().signal("a", &1).signal("a", &2).signal_after(Duration::from_secs(5), "a", &3);
     assert_eq!(host.run::<drops_what_it_has>(()).unwrap(), [1, 2, 3]);
+}
+
+#[workflow]
+async fn drops_the_first(ctx: Ctx) -> Result<Vec<u32>, Failure> {
+    let first = ctx.signal::<u32>("a").start();
+    let others = [ctx.signal::<u32>("a").start(), ctx.signal::<u32>("a").start()];
+    ctx.sleep(Duration::from_secs(1)).await?;
+    drop(first);
+    let mut numbers = try_join_all(others).await?;
+    numbers.push(ctx.signal("a").await?);
+    Ok(numbers)
+}
+
+#[test]
+fn what_is_dropped_does_not_change_the_order_of_signals() {
+    let host = Host::new().signal("a", &1).signal("a", &2).signal("a", &3);
+    assert_eq!(host.run::<drops_the_first>(()).unwrap(), [1, 2, 3]);
 }

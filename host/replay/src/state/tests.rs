@@ -2,8 +2,8 @@
 
 use crate::testing::*;
 use crate::{
-    BadJournal, Digest, EffectKind, End, Entry, Epoch, FuelRule, Kind, MessageId, Phase, Position, RULES, RunState, Status,
-    StepId, Timestamp, Value, Waiting, code,
+    BadJournal, Digest, EffectKind, End, Entry, Epoch, FuelRule, Kind, MessageId, Phase, Position, RULES, RunState,
+    Status, StepId, Timestamp, Value, Waiting, code,
 };
 
 fn state(kinds: impl IntoIterator<Item = Kind>) -> RunState {

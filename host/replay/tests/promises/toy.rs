@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use trackway_replay::{
     Act, Asked, AttemptResumed, Claimed, Command, Compared, Completion, Decision, Digest, Divergence, End, Entry,
     Epoch, Failure, Finished, Forgotten, Frame, Kind, Limits, Machine, Next, Outcome, Phase, Position, Proof, RULES,
-    Random, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, StepState, Timestamp, Topic, Value, code,
-    digest_of_call, digest_of_cancel, digest_of_forget, digest_of_receive, digest_of_sleep,
+    Random, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, StepState, Timestamp, Topic,
+    Value, code, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_receive, digest_of_sleep,
 };
 
 use crate::world::World;

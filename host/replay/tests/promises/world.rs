@@ -108,7 +108,8 @@ impl World {
     pub fn delivered(&mut self, id: u32) {
         self.open.retain(|known| *known != id);
         self.receives.remove(&id);
-        let is_its = |told: &Told| matches!(told.what, What::Completion(Completion::Answer { id: known, .. }) if known == id);
+        let is_its =
+            |told: &Told| matches!(told.what, What::Completion(Completion::Answer { id: known, .. }) if known == id);
         self.queue.retain(|told| !is_its(told));
     }
 
@@ -142,7 +143,8 @@ impl World {
         while wanted > 0 || (must && self.first().is_none()) {
             wanted = wanted.saturating_sub(1);
             if self.scripts.is_empty() {
-                let Some(name) = self.receives.values().next().cloned().filter(|_| must && self.first().is_none()) else {
+                let Some(name) = self.receives.values().next().cloned().filter(|_| must && self.first().is_none())
+                else {
                     break;
                 };
                 happened.push(self.signal(&name));

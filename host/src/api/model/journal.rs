@@ -49,7 +49,7 @@ macro_rules! entry {
 entry! {
     #[schema(value_type = Option<String>)]
     run: RunId,
-    /// The run that this one was restarted from.
+    /// The run that this one was restarted from, or that sent the signal.
     #[schema(value_type = Option<String>)]
     from: RunId,
     workflow: String,
@@ -115,9 +115,6 @@ entry! {
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Box<RawValue>,
     payload_stored: Stored,
-    /// The run that sent it.
-    #[schema(value_type = Option<String>)]
-    from: RunId,
     /// Of an inbox item, 32 hexadecimal digits.
     message: String,
     /// Inbox items that nobody read.

@@ -53,7 +53,8 @@ async fn a_signal_that_cannot_be_taken_is_refused_with_a_reason() {
     server.deploy("main", wait()).await;
     server.deploy("other", nap(3_600_000, "1")).await;
     let run = server.begin(r#"{"workflow":"wait"}"#).await;
-    let refused = async |name: &str, body: &str| server.post(&format!("/v1/runs/{run}/signals/{name}"), body).await.problem();
+    let refused =
+        async |name: &str, body: &str| server.post(&format!("/v1/runs/{run}/signals/{name}"), body).await.problem();
     assert_eq!(refused("go", "{").await, (400, "TW0305".to_owned()));
     assert_eq!(refused("go", r#""text""#).await, (422, "TW0306".to_owned()));
     assert_eq!(refused("went", "1").await, (404, "TW0314".to_owned()));

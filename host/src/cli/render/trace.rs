@@ -309,11 +309,7 @@ fn notes(row: &Row) -> Vec<String> {
         What::Receive { from: Some(run), .. } | What::Signal { from: Some(run), .. } => {
             notes.push(format!("from run {run}"));
         }
-        What::Attempt { .. }
-        | What::Call { .. }
-        | What::Sleep { .. }
-        | What::Receive { .. }
-        | What::Signal { .. } => {}
+        What::Attempt { .. } | What::Call { .. } | What::Sleep { .. } | What::Receive { .. } | What::Signal { .. } => {}
     }
     if row.cancel_asked.is_some() {
         notes.push("asked to cancel".to_owned());

@@ -1,8 +1,8 @@
 //! How signals are shown.
 
+use crate::Status;
 use crate::testing::*;
 use crate::trace::{Row, RowStatus, Shown, Trace, trace};
-use crate::Status;
 
 fn row<'a>(trace: &'a Trace, id: &str) -> &'a Row {
     trace.rows.iter().find(|row| row.id == id).unwrap_or_else(|| panic!("no row {id}"))
