@@ -314,6 +314,13 @@ impl RunState {
         &self.claims
     }
 
+    /// By what rule the fuel of an entry is compared: exactly, if the same engine and code counted it.
+    pub fn fuel_rule(&self, position: Position, engine: &str, component: Digest) -> FuelRule {
+        let after = self.claims.partition_point(|claim| claim.from <= position);
+        let claim = after.checked_sub(1).and_then(|last| self.claims.get(last));
+        claim.map_or(FuelRule::Loose, |claim| claim.fuel_rule(engine, component))
+    }
+
     pub fn steps(&self) -> &BTreeMap<StepId, StepState> {
         &self.steps
     }

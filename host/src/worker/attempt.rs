@@ -15,7 +15,7 @@ use super::check;
 use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
 use super::places::{Place, Wanted};
-use super::run::{Inner, LiveAttempt, Run, cancelled, fuel_rule};
+use super::run::{Inner, LiveAttempt, Run, cancelled};
 use crate::effects::HttpCall;
 use crate::sandbox::{End, Ended, GuestCall, Role};
 
@@ -199,7 +199,7 @@ fn recalling(run: &Run, inner: &Inner, on_record: OnRecord) -> Machine {
     let mut machine = Machine::new(on_record.started, run.started.limits.fuel);
     let (engine, component) = (run.core.sandbox.engine_name(), run.code.digest());
     for record in &on_record.effects {
-        machine.recall_effect(record, fuel_rule(&inner.state, record.position, engine, component));
+        machine.recall_effect(record, inner.state.fuel_rule(record.position, engine, component));
     }
     machine
 }

@@ -16,7 +16,7 @@ use super::claim;
 use super::code::code_of;
 use super::drive::{self, Active, stuck_head, terminate_in};
 use super::fork;
-use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
+use super::run::{Given, Loaded, Run, sequencer_after};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
@@ -72,7 +72,7 @@ pub(super) fn machine_of(state: &RunState, entries: &[Entry], engine: &str) -> M
 pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str, component: Digest) -> Machine {
     let mut machine = Machine::new(state.started_at(), state.started().limits.fuel);
     for entry in entries {
-        machine.recall(entry, fuel_rule(state, entry.position, engine, component));
+        machine.recall(entry, state.fuel_rule(entry.position, engine, component));
     }
     machine
 }

@@ -9,8 +9,8 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position,
-    RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp, Topic, Value, code,
+    Digest, Divergence, Entry, Epoch, Failure, FrameId, Kind, Machine, MessageId, Outcome, Position, RunRandom,
+    RunState, Sequencer, Started, Status, StepId, Timestamp, Topic, Value, code,
 };
 use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
 
@@ -482,14 +482,6 @@ impl Inner {
         }
         self.log(log_line(key, time, place, [level, message, fields]))
     }
-}
-
-/// By what rule an entry's fuel is compared: exactly, if the same engine and code counted it.
-pub(super) fn fuel_rule(state: &RunState, position: Position, engine: &str, component: Digest) -> FuelRule {
-    let claims = state.claims();
-    let after = claims.partition_point(|claim| claim.from <= position);
-    let claim = after.checked_sub(1).and_then(|last| claims.get(last));
-    claim.map_or(FuelRule::Loose, |claim| claim.fuel_rule(engine, component))
 }
 
 pub(super) fn cancelled(message: &str) -> Failure {

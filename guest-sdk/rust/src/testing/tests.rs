@@ -302,12 +302,12 @@ async fn order(ctx: Ctx, price: u32) -> Result<String, Failure> {
 fn signals_come_when_the_test_says_so_and_wait_until_they_are_wanted() {
     let paid =
         || Host::new().signal("ship-it", &()).signal("paid", &3).signal_after(Duration::from_secs(10), "paid", &4);
-    assert_eq!(paid().run::<order>(7).unwrap(), "shipped");
-    assert_eq!(paid().run::<order>(8).unwrap(), "1 missing");
+    assert_eq!(paid().run::<order>(7).expect("it ends well"), "shipped");
+    assert_eq!(paid().run::<order>(8).expect("it ends well"), "1 missing");
     let host = paid();
-    host.run::<order>(7).unwrap();
+    host.run::<order>(7).expect("it ends well");
     assert_eq!(host.elapsed(), Duration::from_secs(10));
-    let failure = Host::new().signal("paid", &"much").run::<order>(8).unwrap_err();
+    let failure = Host::new().signal("paid", &"much").run::<order>(8).expect_err("it fails");
     assert_eq!(failure.code, "BAD_INPUT");
 }
 
@@ -318,13 +318,13 @@ async fn gives_up_a_signal(ctx: Ctx) -> Result<Vec<u32>, Failure> {
     let kept = ctx.signal::<u32>("a").start();
     cancelled.cancel();
     drop(dropped);
-    assert!(cancelled.await.unwrap_err().is_cancelled());
+    assert!(cancelled.await.expect_err("it fails").is_cancelled());
     Ok(vec![kept.await?, ctx.signal("a").await?])
 }
 
 #[test]
 fn a_signal_that_is_given_up_is_not_lost() {
-    assert_eq!(Host::new().signal("a", &1).signal("a", &2).run::<gives_up_a_signal>(()).unwrap(), [1, 2]);
+    assert_eq!(Host::new().signal("a", &1).signal("a", &2).run::<gives_up_a_signal>(()).expect("it ends well"), [1, 2]);
 }
 
 #[workflow]
@@ -339,7 +339,7 @@ async fn drops_what_it_has(ctx: Ctx) -> Result<Vec<u32>, Failure> {
 #[test]
 fn a_signal_that_came_to_what_is_dropped_goes_to_the_next() {
     let host = Host::new().signal("a", &1).signal("a", &2).signal_after(Duration::from_secs(5), "a", &3);
-    assert_eq!(host.run::<drops_what_it_has>(()).unwrap(), [1, 2, 3]);
+    assert_eq!(host.run::<drops_what_it_has>(()).expect("it ends well"), [1, 2, 3]);
 }
 
 #[workflow]
@@ -356,5 +356,5 @@ async fn drops_the_first(ctx: Ctx) -> Result<Vec<u32>, Failure> {
 #[test]
 fn what_is_dropped_does_not_change_the_order_of_signals() {
     let host = Host::new().signal("a", &1).signal("a", &2).signal("a", &3);
-    assert_eq!(host.run::<drops_the_first>(()).unwrap(), [1, 2, 3]);
+    assert_eq!(host.run::<drops_the_first>(()).expect("it ends well"), [1, 2, 3]);
 }
