@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trackway_replay::{Digest, MessageId, RunId, Value};
 use trackway_storage::{InboxBody, InboxItem};
 
-use super::catalog::{self, Place, What};
+use super::catalog;
 use super::{Host, checked_key, key_of, message_of, views};
 use crate::Result;
 use crate::worker::checked_name;
@@ -28,8 +28,8 @@ impl Host {
         let head = self.storage.head(key_of(run)).await?.ok_or_else(|| views::no_such_run(&run.to_string()))?;
         let catalog = self.catalog(head.component).await?;
         catalog.check_signal_name(&head.workflow, &name)?;
-        let place = Place { workflow: head.workflow, what: What::Signal(Arc::clone(&name)) };
-        catalog::check_value(&catalog, &place, &payload).await?;
+        let place = catalog::signal_of(&head.workflow, &name);
+        catalog::check_input(&catalog, &place, &payload, self.sandbox.program()).await?;
         let message = match &idempotency_key {
             Some(key) => message_of("signal", run, checked_key(key)?),
             None => MessageId(self.random_number()),

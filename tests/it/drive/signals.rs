@@ -183,7 +183,8 @@ fn a_signal_to_a_stuck_run_is_kept_and_a_cancel_after_it_ends_the_run() {
 /// The same signals at the same moments, with a crash after each entry of the run in between.
 #[test]
 fn a_crash_after_any_entry_changes_nothing() {
-    let cases: [(&str, &str, &[(&str, &str)]); 3] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    let cases: [Case; 3] = [
         ("collects", "3", &[("number", "1"), ("number", "2"), ("number", "3")]),
         ("order", "10", &[("paid", r#"{"amount": 4}"#), ("paid", r#"{"amount": 6}"#)]),
         ("gives_up", "null", &[("number", "1"), ("number", "2"), ("number", "3")]),
