@@ -90,8 +90,6 @@ codes! {
     AmbiguousWorkflow = "TW0312", "workflow in several deployments";
     /// A host pattern of a grant that cannot be read.
     BadGrant = "TW0313", "bad host pattern";
-    /// The workflow declares its signals, and that is none of them.
-    NoSuchSignal = "TW0314", "no such signal";
     /// The run has no such step, or cannot go on from there.
     CannotRestart = "TW0320", "cannot be restarted from there";
 

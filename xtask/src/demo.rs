@@ -130,10 +130,9 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
     let url = |row: &Row| match &row.what {
         What::Http(http) => http.url.clone(),
         What::Call { .. }
+        | What::Run { .. }
         | What::Sleep { .. }
         | What::Attempt { .. }
-        | What::Receive { .. }
-        | What::Signal { .. }
         | What::Cancel { .. }
         | What::Pause { .. } => None,
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::log::Log;
 use crate::runtime::Runtime;
-use crate::{Call, Function, Operation, Value, operation};
+use crate::{Call, Child, Function, Operation, Value, Workflow, operation};
 
 /// No call of the contract's `random` may ask for more.
 const RANDOM_MAX_BYTES: usize = 65_536;
@@ -96,36 +96,48 @@ impl Ctx {
         operation::sleep(duration, Location::caller())
     }
 
-    /// Waits for a signal of that name: something that a person, a program or another run sends to this
-    /// one. One that came before counts; each is taken once, in the order in which they came. One that is
-    /// dropped or cancelled before it has its signal takes none, so none is lost.
+    /// Starts a run of another workflow of this component and waits for its end. It has a trace, an inbox
+    /// and an end of its own; it is started once, however often this run is recalled.
     ///
     /// ```
     /// # use trackway_sdk::prelude::*;
-    /// #[value]
-    /// struct Payment {
-    ///     amount: u32,
+    /// #[workflow]
+    /// async fn order(ctx: Ctx, socks: u32) -> Result<u32, Failure> {
+    ///     Ok(socks * 3)
     /// }
     ///
-    /// #[workflow(signals(paid: Payment))]
-    /// async fn order(ctx: Ctx, price: u32) -> Result<String, Failure> {
-    ///     let mut missing = price;
-    ///     while missing > 0 {
-    ///         select! {
-    ///             payment = ctx.signal::<Payment>("paid") => missing = missing.saturating_sub(payment?.amount),
-    ///             _ = ctx.sleep(Duration::from_secs(14 * 86_400)) => return Ok("not paid in time".into()),
-    ///         }
-    ///     }
-    ///     Ok("paid".into())
+    /// #[workflow]
+    /// async fn orders(ctx: Ctx) -> Result<u32, Failure> {
+    ///     let (one, two) = try_join!(ctx.child::<order>(1), ctx.child::<order>(2))?;
+    ///     Ok(one + two)
     /// }
+    ///
+    /// assert_eq!(trackway_sdk::testing::Host::new().run::<orders>(()).unwrap(), 9);
     /// ```
     ///
     /// # Errors
     ///
-    /// `BAD_INPUT` if the payload is no `T`; `CANCELLED` if the run was cancelled meanwhile.
+    /// The failure of that run; `CANCELLED` if it or this run was cancelled.
     #[track_caller]
-    pub fn signal<T: Value>(&self, name: impl Into<String>) -> Operation<T> {
-        operation::receive(name.into(), Location::caller())
+    pub fn child<W: Workflow>(&self, input: W::Input) -> Child<W::Output> {
+        #[cfg(not(target_arch = "wasm32"))]
+        crate::testing::learn_workflow::<W>();
+        Child::new(operation::run(W::NAME, &input, Location::caller()))
+    }
+
+    /// The same for a workflow whose code is elsewhere: `"workflow"` of this component, or
+    /// `"deployment/workflow"`.
+    ///
+    /// # Errors
+    ///
+    /// As [`child`](Ctx::child); `UNKNOWN_WORKFLOW` if there is none of that name.
+    #[track_caller]
+    pub fn child_of<I: Value, O: Value>(&self, workflow: &str, input: I) -> Child<O> {
+        let at = Location::caller();
+        match workflow.split_once('/') {
+            Some((deployment, workflow)) => Child::new(operation::run(workflow, &input, at)).deployment(deployment),
+            None => Child::new(operation::run(workflow, &input, at)),
+        }
     }
 
     /// The id of the run.

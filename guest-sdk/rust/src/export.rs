@@ -88,10 +88,6 @@ pub trait Workflow: Sized + 'static {
     #[doc(hidden)]
     const ABOUT: About;
     #[doc(hidden)]
-    fn signals() -> Vec<Declared> {
-        Vec::new()
-    }
-    #[doc(hidden)]
     fn run(ctx: Ctx, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>>;
 }
 
@@ -242,24 +238,8 @@ pub struct Described {
     #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<Schema>,
     output: Schema,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    signals: Vec<Declared>,
     #[serde(flatten)]
     policy: Option<Policy>,
-}
-
-/// Something that a workflow takes from outside.
-#[doc(hidden)]
-#[derive(Serialize)]
-pub struct Declared {
-    name: &'static str,
-    schema: Schema,
-}
-
-impl Declared {
-    pub fn signal<T: Value>(name: &'static str) -> Declared {
-        Declared { name, schema: T::input_schema() }
-    }
 }
 
 impl Item {
@@ -296,7 +276,7 @@ fn main<I: Value, O: Value, B: Future<Output = Result<O, Failure>>>(
 }
 
 fn describe_workflow<W: Workflow>() -> Described {
-    Described { signals: W::signals(), ..described::<W::Input, W::Output>(W::NAME, W::ABOUT, None) }
+    described::<W::Input, W::Output>(W::NAME, W::ABOUT, None)
 }
 
 fn describe_function<F: Function>() -> Described {
@@ -305,7 +285,7 @@ fn describe_function<F: Function>() -> Described {
 
 fn described<I: Value, O: Value>(name: &'static str, about: About, policy: Option<Policy>) -> Described {
     let input = about.takes_input.then(I::input_schema);
-    Described { name, doc: about.doc, input, output: O::output_schema(), signals: Vec::new(), policy }
+    Described { name, doc: about.doc, input, output: O::output_schema(), policy }
 }
 
 /// A panic is told to the host before it becomes a trap. In a test the usual hook stays.

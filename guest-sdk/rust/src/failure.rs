@@ -21,6 +21,8 @@ pub mod code {
     pub const BAD_OUTPUT: &str = "BAD_OUTPUT";
     /// A function that `export!` does not name.
     pub const UNKNOWN_FUNCTION: &str = "UNKNOWN_FUNCTION";
+    /// There is no such workflow, or no such deployment.
+    pub const UNKNOWN_WORKFLOW: &str = "UNKNOWN_WORKFLOW";
     /// An await of something that no operation will ever wake.
     pub const NOTHING_OPEN: &str = "NOTHING_OPEN";
     /// The URL is outside of what the deployment was granted.

@@ -35,15 +35,9 @@
 #[cfg(test)]
 extern crate self as trackway_sdk;
 
-/// The snippets of the guide are run as they stand.
-#[cfg(doctest)]
-mod guide {
-    #[doc = include_str!("../../../docs/guide/signals.md")]
-    mod signals {}
-}
-
 #[doc(hidden)]
 pub mod bindings;
+mod child;
 mod ctx;
 mod export;
 mod failure;
@@ -51,12 +45,12 @@ pub mod http;
 mod join;
 mod json;
 mod log;
-mod mail;
 mod operation;
 mod runtime;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
+pub use child::Child;
 pub use ctx::{Ctx, FnCtx};
 pub use export::{Call, Function, Value, Workflow};
 pub use failure::{Failure, code};
@@ -81,5 +75,5 @@ pub mod prelude {
 pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::bindings;
-    pub use crate::export::{About, Declared, Export, Item, Outcome, Policy, Retry, call, describe, run};
+    pub use crate::export::{About, Export, Item, Outcome, Policy, Retry, call, describe, run};
 }

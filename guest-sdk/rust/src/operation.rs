@@ -11,11 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::failure::{Failure, code, place};
-use crate::mail::Returned;
 use crate::runtime::{Answer, Runtime};
 use crate::{Value, bindings, json};
 
-/// A step, a sleep, a signal or an HTTP request: something that the host does and journals.
+/// A step, a sleep or an HTTP request: something that the host does and journals.
 ///
 /// It starts when it is first awaited (or by [`start`](Operation::start)). Await several at once
 /// with [`join!`](crate::join), [`join_all`](crate::join_all), [`select!`](crate::select) or
@@ -41,8 +40,6 @@ enum State {
     Unasked(Request),
     Refused(Failure),
     Open(Rc<Runtime>, u32),
-    /// A signal that somebody else gave back.
-    Returned(Rc<Runtime>, Returned),
     Taken,
 }
 
@@ -54,8 +51,10 @@ pub(crate) enum Request {
     Sleep {
         duration_ms: u64,
     },
-    Receive {
-        signal: String,
+    Run {
+        workflow: String,
+        input: String,
+        options: RunOptions,
     },
     /// `send` is handed in, so that a component which sends nothing imports no effects.
     Http {
@@ -64,6 +63,21 @@ pub(crate) enum Request {
         timeout_ms: Option<u64>,
         idempotency_key: Option<String>,
     },
+}
+
+/// What is said of a run that is to be started; the fields of the contract.
+#[derive(Serialize, Default)]
+pub(crate) struct RunOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub detach: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_cancel: Option<&'static str>,
 }
 
 /// The request, the options and the place.
@@ -129,26 +143,38 @@ impl<T> Operation<T> {
         match &self.state {
             State::Open(runtime, id) => runtime.port().cancel(*id),
             State::Unasked(_) => self.state = State::Refused(Failure::cancelled("cancelled before it was started")),
-            State::Returned(..) | State::Refused(_) | State::Taken => {}
+            State::Refused(_) | State::Taken => {}
         }
     }
 
-    fn ask(&mut self, waker: &Waker) {
-        let State::Unasked(request) = &self.state else { return };
-        let runtime = Runtime::current();
-        if let Request::Receive { signal } = request
-            && let Some(returned) = runtime.returned(signal)
-        {
-            waker.wake_by_ref();
-            self.state = State::Returned(runtime, returned);
-            return;
+    /// What is said of the run, before it is asked for.
+    pub(crate) fn run_options(&mut self) -> Option<&mut RunOptions> {
+        match &mut self.state {
+            State::Unasked(Request::Run { options, .. }) => Some(options),
+            State::Unasked(_) | State::Refused(_) | State::Open(..) | State::Taken => None,
         }
+    }
+
+    /// The same operation, whose answer is read otherwise.
+    pub(crate) fn read_as<O>(mut self, decode: fn(&str) -> Result<O, Failure>) -> Operation<O> {
+        let state = std::mem::replace(&mut self.state, State::Taken);
+        Operation { state, decode, label: self.label.take(), at: self.at }
+    }
+
+    fn ask(&mut self, waker: &Waker) {
+        let State::Unasked(request) = &mut self.state else { return };
+        let runtime = Runtime::current();
         let at = place(self.at);
         let mut options = Options { label: self.label.as_deref(), ..Options::default() };
         let id = match request {
             Request::Call { function, input } => bindings::call(function, input, &options.to_text(), &at),
             Request::Sleep { duration_ms } => runtime.port().sleep(*duration_ms, &options.to_text(), &at),
-            Request::Receive { signal } => bindings::receive(signal, &options.to_text(), &at),
+            Request::Run { workflow, input, options } => {
+                options.label.clone_from(&self.label);
+                let options = serde_json::to_string(options).expect("options are text");
+                let options = if options == "{}" { "" } else { &options };
+                bindings::start_run(workflow, input, options, &at)
+            }
             Request::Http { send, request, timeout_ms, idempotency_key } => {
                 options.timeout_ms = *timeout_ms;
                 options.idempotency_key = idempotency_key.as_deref();
@@ -156,9 +182,6 @@ impl<T> Operation<T> {
             }
         };
         runtime.opened(id, waker.clone());
-        if let Request::Receive { signal } = request {
-            runtime.opened_mail(id, signal);
-        }
         self.state = State::Open(runtime, id);
     }
 }
@@ -181,13 +204,9 @@ impl<T> Future for Operation<T> {
                     Answer::Cancelled(reason) => Err(Failure::cancelled(&reason)),
                 })
             }
-            State::Returned(..) => match std::mem::replace(&mut self.state, State::Taken) {
-                State::Returned(_, returned) => Poll::Ready((self.decode)(&returned.body)),
-                State::Unasked(_) | State::Open(..) | State::Refused(_) | State::Taken => Poll::Pending,
-            },
             State::Refused(_) => match std::mem::replace(&mut self.state, State::Taken) {
                 State::Refused(failure) => Poll::Ready(Err(failure)),
-                State::Unasked(_) | State::Open(..) | State::Returned(..) | State::Taken => Poll::Pending,
+                State::Unasked(_) | State::Open(..) | State::Taken => Poll::Pending,
             },
             State::Taken => panic!("an operation was awaited again after it had ended"),
         }
@@ -204,10 +223,8 @@ fn explained(mut failure: Failure) -> Failure {
 
 impl<T> Drop for Operation<T> {
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.state, State::Taken) {
-            State::Open(runtime, id) => runtime.forget(id),
-            State::Returned(runtime, returned) => runtime.give_back(returned),
-            State::Unasked(_) | State::Refused(_) | State::Taken => {}
+        if let State::Open(runtime, id) = &self.state {
+            runtime.forget(*id);
         }
     }
 }
@@ -218,7 +235,6 @@ impl<T> fmt::Debug for Operation<T> {
             State::Unasked(_) => ("unasked", None),
             State::Refused(_) => ("refused", None),
             State::Open(_, id) => ("open", Some(id)),
-            State::Returned(..) => ("answered", None),
             State::Taken => ("ended", None),
         };
         f.debug_struct("Operation").field("state", &what).field("id", &id).field("at", &place(self.at)).finish()
@@ -238,8 +254,15 @@ pub(crate) fn call<I: Value, O: Value>(
     Operation::new(request, json::read_output, at)
 }
 
-pub(crate) fn receive<T: Value>(signal: String, at: &'static Location<'static>) -> Operation<T> {
-    Operation::new(Ok(Request::Receive { signal }), json::read_payload, at)
+/// A run of `workflow`, whose output is read as `O`.
+pub(crate) fn run<I: Value, O: Value>(workflow: &str, input: &I, at: &'static Location<'static>) -> Operation<O> {
+    let request = input.write().map_err(|error| {
+        let message = format!("the input of `{workflow}` cannot be written as JSON: {error}");
+        Failure { at: Some(place(at)), ..Failure::permanent(code::BAD_INPUT, message) }
+    });
+    let workflow = workflow.to_owned();
+    let request = request.map(|input| Request::Run { workflow, input, options: RunOptions::default() });
+    Operation::new(request, json::read_output, at)
 }
 
 pub(crate) fn sleep(duration: Duration, at: &'static Location<'static>) -> Operation<()> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::bindings::{Completion, Host as Imports, Port, with_host};
@@ -30,6 +30,15 @@ thread_local! {
 struct Known {
     main: Main,
     policy: Policy,
+}
+
+thread_local! {
+    /// What `ctx.child` can reach.
+    static WORKFLOWS: RefCell<BTreeMap<&'static str, Main>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+pub(crate) fn learn_workflow<W: Workflow>() {
+    WORKFLOWS.with_borrow_mut(|workflows| workflows.insert(W::NAME, workflow_main::<W>));
 }
 
 pub(crate) fn learn<F: Function>() {
@@ -74,17 +83,9 @@ struct Shared {
     cancel_after: Option<u32>,
     now_ms: Cell<u64>,
     random: Cell<u64>,
-    /// What is sent to the run, and when; in this order.
-    signals: RefCell<Vec<Signal>>,
     requests: Cell<u32>,
     calls: RefCell<Vec<String>>,
     lines: RefCell<Vec<String>>,
-}
-
-struct Signal {
-    at_ms: u64,
-    name: String,
-    payload: String,
 }
 
 /// A request that a function sent.
@@ -142,7 +143,6 @@ impl Host {
                 cancel_after: None,
                 now_ms: Cell::new(BEGIN_MS),
                 random: Cell::new(1),
-                signals: RefCell::default(),
                 requests: Cell::new(0),
                 calls: RefCell::default(),
                 lines: RefCell::default(),
@@ -155,22 +155,15 @@ impl Host {
         self.with(|shared| shared.http = Some(Box::new(answer)))
     }
 
+    /// Lets `ctx.child_of` reach a workflow by its name.
+    pub fn knows<W: Workflow>(self) -> Host {
+        learn_workflow::<W>();
+        self
+    }
+
     /// Cancels the run after so many answers to the workflow.
     pub fn cancel_after(self, deliveries: u32) -> Host {
         self.with(|shared| shared.cancel_after = Some(deliveries))
-    }
-
-    /// Sends a signal to the run, before it begins.
-    pub fn signal(self, name: &str, payload: &impl Serialize) -> Host {
-        self.signal_after(Duration::ZERO, name, payload)
-    }
-
-    /// Sends a signal to the run after so much virtual time.
-    pub fn signal_after(self, after: Duration, name: &str, payload: &impl Serialize) -> Host {
-        let at_ms = BEGIN_MS.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        let payload = serde_json::to_string(payload).expect("the payload can be written as JSON");
-        self.shared.signals.borrow_mut().push(Signal { at_ms, name: name.to_owned(), payload });
-        self
     }
 
     /// Configuration comes first: nobody shares it yet.
@@ -244,8 +237,6 @@ struct Inbox {
     ids: u32,
     deliveries: u32,
     open: BTreeSet<u32>,
-    /// What each id waits for.
-    receives: BTreeMap<u32, String>,
     /// Answers that are there already.
     ready: VecDeque<Completion>,
     /// By when they are due, then by id.
@@ -287,40 +278,6 @@ impl Instance {
     }
 }
 
-impl Instance {
-    /// What comes next by the clock; a signal before a timer of the same moment.
-    fn signal_or_timer(&self, inbox: &mut Inbox) -> Completion {
-        let mut signals = self.shared.signals.borrow_mut();
-        let timer = inbox.timers.first_key_value().map(|((due_ms, _), _)| *due_ms);
-        let mut first: Option<(u64, usize, u32)> = None;
-        for (place, signal) in signals.iter().enumerate() {
-            let taker = inbox.receives.iter().find(|(_, wanted)| **wanted == signal.name);
-            if let Some((id, _)) = taker
-                && timer.is_none_or(|due_ms| signal.at_ms <= due_ms)
-                && first.is_none_or(|(at_ms, ..)| signal.at_ms < at_ms)
-            {
-                first = Some((signal.at_ms, place, *id));
-            }
-        }
-        let (at_ms, completion) = match first {
-            Some((at_ms, place, id)) => {
-                inbox.receives.remove(&id);
-                let body = signals.remove(place).payload;
-                (at_ms, Completion { kind: "succeeded".into(), id, body })
-            }
-            None => match inbox.timers.pop_first() {
-                Some(((due_ms, _), completion)) => (due_ms, completion),
-                None => panic!(
-                    "the workflow waits for signals that this test does not send: {:?}; see `Host::signal`",
-                    inbox.receives.values().collect::<Vec<_>>()
-                ),
-            },
-        };
-        self.shared.now_ms.set(at_ms.max(self.shared.now_ms.get()));
-        completion
-    }
-}
-
 impl Imports for Instance {
     /// All attempts are made at once; what they would have waited passes as virtual time.
     fn call(&self, function: &str, input: &str, _options: &str, _at: &str) -> u32 {
@@ -343,13 +300,22 @@ impl Imports for Instance {
         self.answer(outcome, took_ms + waited_ms)
     }
 
-    fn receive(&self, signal: &str, _options: &str, _at: &str) -> u32 {
-        let mut inbox = self.inbox.borrow_mut();
-        inbox.ids += 1;
-        let id = inbox.ids;
-        inbox.open.insert(id);
-        inbox.receives.insert(id, signal.to_owned());
-        id
+    /// The run is made at once; what it waited passes as virtual time.
+    fn start_run(&self, workflow: &str, input: &str, options: &str, _at: &str) -> u32 {
+        let Some(main) = WORKFLOWS.with_borrow(|workflows| workflows.get(workflow).copied()) else {
+            let message = format!("no workflow `{workflow}`: see `testing::Host::knows`");
+            return self.answer(Err(Failure::permanent(code::UNKNOWN_WORKFLOW, message).to_text()), 0);
+        };
+        self.shared.calls.borrow_mut().push(workflow.to_owned());
+        let begun_ms = self.shared.now_ms.get();
+        let context = json!({ "run": "child", "workflow": workflow, "deployment": "test" }).to_string();
+        let outcome = with_host(Instance::new(self.shared.clone(), None), || main(input, &context));
+        let took_ms = self.shared.now_ms.replace(begun_ms) - begun_ms;
+        let options: serde_json::Value = serde_json::from_str(options).unwrap_or_default();
+        match options["detach"] == true {
+            true => self.answer(Ok(json!({ "run": "child" }).to_string()), 0),
+            false => self.answer(outcome, took_ms),
+        }
     }
 
     fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {
@@ -380,10 +346,11 @@ impl Port for Instance {
         if self.cancel_after.is_some_and(|deliveries| inbox.deliveries == deliveries + 1) {
             return Completion { kind: "cancel".into(), id: 0, body: json!({ "reason": "by the test" }).to_string() };
         }
-        let completion = match inbox.ready.pop_front() {
-            Some(completion) => completion,
-            None => self.signal_or_timer(&mut inbox),
-        };
+        let completion = inbox.ready.pop_front().unwrap_or_else(|| {
+            let ((due_ms, _), completion) = inbox.timers.pop_first().expect("what is open is ready or a timer");
+            self.shared.now_ms.set(due_ms.max(self.shared.now_ms.get()));
+            completion
+        });
         inbox.open.remove(&completion.id);
         completion
     }
@@ -391,7 +358,6 @@ impl Port for Instance {
     fn forget(&self, id: u32) {
         let mut inbox = self.inbox.borrow_mut();
         inbox.open.remove(&id);
-        inbox.receives.remove(&id);
         inbox.ready.retain(|completion| completion.id != id);
         inbox.timers.retain(|(_, timer), _| *timer != id);
     }
@@ -401,8 +367,6 @@ impl Port for Instance {
         let timer = inbox.timers.keys().find(|(_, timer)| *timer == id).copied();
         if let Some(timer) = timer {
             inbox.timers.remove(&timer);
-        }
-        if timer.is_some() || inbox.receives.remove(&id).is_some() {
             let body = Failure::cancelled("cancelled by the workflow").to_text();
             inbox.ready.push_back(Completion { kind: "failed".into(), id, body });
         }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, StepCancelAsked, StepRequest, Topic};
+use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, StepCancelAsked, StepRequest};
 
 /// What a command does, in short: enough to tell one from another in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Act {
     Call { function: Arc<str> },
     Http,
     Sleep { duration_ms: u64 },
-    Receive { signal: Arc<str> },
+    StartRun { workflow: Arc<str> },
     Forget { id: u32 },
     Cancel { id: u32 },
 }
@@ -25,23 +25,13 @@ pub struct Command {
     pub at: Option<Arc<str>>,
 }
 
-impl Act {
-    /// What it waits for, if it waits for something that is sent.
-    pub(crate) fn topic(&self) -> Option<Topic> {
-        match self {
-            Act::Receive { signal } => Some(Topic::Signal(signal.clone())),
-            Act::Call { .. } | Act::Http | Act::Sleep { .. } | Act::Forget { .. } | Act::Cancel { .. } => None,
-        }
-    }
-}
-
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Act::Call { function } => write!(f, "call `{function}`"),
             Act::Http => f.write_str("http"),
             Act::Sleep { duration_ms } => write!(f, "sleep {duration_ms} ms"),
-            Act::Receive { signal } => write!(f, "receive `{signal}`"),
+            Act::StartRun { workflow } => write!(f, "start-run `{workflow}`"),
             Act::Forget { id } => write!(f, "forget {id}"),
             Act::Cancel { id } => write!(f, "cancel {id}"),
         }
@@ -53,7 +43,7 @@ impl From<&Asked> for Command {
         let act = match &asked.request {
             StepRequest::Call { function, .. } => Act::Call { function: function.clone() },
             StepRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
-            StepRequest::Receive { signal, .. } => Act::Receive { signal: signal.clone() },
+            StepRequest::StartRun { workflow, .. } => Act::StartRun { workflow: workflow.clone() },
         };
         Command { act, digest: asked.proof.digest, at: asked.at.clone() }
     }

@@ -43,8 +43,12 @@ pub enum Kind {
     Resumed(Resumed),
     /// The run goes on from a place in another one. Only right behind `Started`.
     Forked(Box<Forked>),
-    /// A signal, copied from the inbox.
-    Signalled(Signalled),
+    /// The run was started by a step of another one. Only right behind `Started`.
+    ChildOf(ChildOf),
+    /// What a step was to start stands.
+    ChildStarted(ChildStarted),
+    /// The checkpoint of a step that waits for a run: how that run ended, copied from the inbox.
+    ChildEnded(ChildEnded),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -194,20 +198,43 @@ pub struct Forked {
     pub cuts: Vec<Cut>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildOf {
+    pub parent: RunId,
+    pub step: StepId,
+    pub tie: Tie,
+}
+
+/// What a run that was started by another one still has to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tie {
+    /// The other run is told of its end.
+    Awaited,
+    Detached,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildStarted {
+    pub step: StepId,
+    pub run: RunId,
+    pub deployment: Arc<str>,
+    /// What it is pinned to.
+    pub component: Digest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildEnded {
+    pub message: MessageId,
+    pub step: StepId,
+    pub run: RunId,
+    pub outcome: Outcome,
+}
+
 /// A guest that has given so many commands draws from this seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     pub commands: u64,
     pub seed: [u8; 32],
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signalled {
-    pub message: MessageId,
-    pub name: Arc<str>,
-    pub payload: Value,
-    /// The run that sent it, if a run did.
-    pub from: Option<RunId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,7 +288,9 @@ impl Kind {
             Kind::Paused(_) => "Paused",
             Kind::Resumed(_) => "Resumed",
             Kind::Forked(_) => "Forked",
-            Kind::Signalled(_) => "Signalled",
+            Kind::ChildOf(_) => "ChildOf",
+            Kind::ChildStarted(_) => "ChildStarted",
+            Kind::ChildEnded(_) => "ChildEnded",
         }
     }
 
@@ -269,17 +298,21 @@ impl Kind {
     pub fn values(&self) -> Vec<&Value> {
         match self {
             Kind::Started(started) => vec![&started.input],
-            Kind::Asked(Asked { request: StepRequest::Call { input, .. }, .. }) => vec![input],
-            Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
-            Kind::EffectAnswered(EffectAnswered { outcome, .. }) | Kind::Answered(Answered { outcome, .. }) => {
-                match outcome {
-                    Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
-                }
+            Kind::Asked(Asked {
+                request: StepRequest::Call { input, .. } | StepRequest::StartRun { input, .. },
+                ..
+            }) => {
+                vec![input]
             }
+            Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
+            Kind::EffectAnswered(EffectAnswered { outcome, .. })
+            | Kind::Answered(Answered { outcome, .. })
+            | Kind::ChildEnded(ChildEnded { outcome, .. }) => match outcome {
+                Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
+            },
             Kind::Failed(failed) => vec![&failed.failure],
-            Kind::Signalled(signalled) => vec![&signalled.payload],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
-            Kind::Asked(Asked { request: StepRequest::Sleep { .. } | StepRequest::Receive { .. }, .. })
+            Kind::Asked(Asked { request: StepRequest::Sleep { .. }, .. })
             | Kind::EffectAsked(EffectAsked { request: EffectRequest::Sleep { .. }, .. })
             | Kind::Finished(Finished { end: End::Cancelled { .. } | End::Terminated { .. }, .. })
             | Kind::Claimed(_)
@@ -290,7 +323,9 @@ impl Kind {
             | Kind::CancelReceived(_)
             | Kind::Paused(_)
             | Kind::Resumed(_)
-            | Kind::Forked(_) => Vec::new(),
+            | Kind::Forked(_)
+            | Kind::ChildOf(_)
+            | Kind::ChildStarted(_) => Vec::new(),
         }
     }
 
@@ -308,10 +343,12 @@ impl Kind {
             | Kind::Answered(_)
             | Kind::CancelReceived(_)
             | Kind::Finished(_)
-            | Kind::Signalled(_)
             | Kind::Paused(_)
             | Kind::Resumed(_)
-            | Kind::Forked(_) => false,
+            | Kind::Forked(_)
+            | Kind::ChildOf(_)
+            | Kind::ChildStarted(_)
+            | Kind::ChildEnded(_) => false,
         }
     }
 }

@@ -19,6 +19,9 @@ pub mod code {
     pub const CANCELLED: &str = "CANCELLED";
     pub const NOT_RESUMABLE: &str = "NOT_RESUMABLE";
     pub const UNKNOWN_FUNCTION: &str = "UNKNOWN_FUNCTION";
+    pub const UNKNOWN_WORKFLOW: &str = "UNKNOWN_WORKFLOW";
+    pub const KEY_CONFLICT: &str = "KEY_CONFLICT";
+    pub const CHILD_LOST: &str = "CHILD_LOST";
     pub const BAD_INPUT: &str = "BAD_INPUT";
     pub const BAD_OUTPUT: &str = "BAD_OUTPUT";
     pub const BAD_OPTIONS: &str = "BAD_OPTIONS";

@@ -48,6 +48,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
         .filter_map(|entry| match &entry.kind {
             Kind::Answered(answered) => Some(answered.step),
             Kind::Forgotten(forgotten) => Some(forgotten.step),
+            Kind::ChildEnded(ended) => Some(ended.step),
             _ => None,
         })
         .collect();
@@ -64,6 +65,9 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
                 kept.cuts.clone_from(&forked.cuts);
                 false
             }
+            Kind::ChildStarted(started) => closed.contains(&started.step),
+            // Nobody waits for the new run.
+            Kind::ChildOf(_) => false,
             Kind::Paused(_) | Kind::Resumed(_) => false,
             _ => true,
         };

@@ -31,8 +31,8 @@ pub enum Status {
 pub enum Waiting {
     /// For the next attempt of a function.
     Retry,
-    /// For a signal.
-    Signal,
+    /// For the end of a run that it started.
+    Child,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,6 @@ mod head;
 mod ids;
 mod limits;
 mod machine;
-mod mail;
 mod random;
 mod request;
 mod retry;
@@ -32,9 +31,9 @@ mod value;
 pub use command::{Act, Command};
 pub use divergence::Divergence;
 pub use entry::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, EffectAnswered,
-    EffectAsked, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kind, Paused, Proof, Resumed, Signalled,
-    Started, StepCancelAsked,
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, ChildEnded, ChildOf, ChildStarted,
+    Claimed, Cut, EffectAnswered, EffectAsked, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kind, Paused,
+    Proof, Resumed, Started, StepCancelAsked, Tie,
 };
 pub use failure::{Failure, code};
 pub use frame::{FORMAT, Frame, FrameError};
@@ -42,11 +41,10 @@ pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
 pub use limits::Limits;
 pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next};
-pub use mail::Topic;
 pub use random::{Random, RunRandom, idempotency_key};
 pub use request::{
-    EffectRequest, StepRequest, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_receive,
-    digest_of_sleep,
+    EffectRequest, StepRequest, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_sleep,
+    digest_of_start_run,
 };
 pub use retry::{ATTEMPTS_MAX, RetryPolicy, Verdict};
 pub use sequencer::{AHEAD_MAX_BYTES, AHEAD_MAX_ENTRIES, LINGER, Sequencer};

@@ -10,10 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::divergence::{describe, describe_proof};
-use crate::mail::{Mail, Taken};
 use crate::{
     Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Fingerprint, Finished, Kind, Outcome, Position,
-    Proof, Timestamp, Topic, Value,
+    Proof, Timestamp,
 };
 
 #[cfg(test)]
@@ -112,8 +111,6 @@ pub struct Machine {
     open: BTreeMap<u32, Option<Position>>,
     /// The answers of open ids, by their place in the journal.
     deliverable: BTreeMap<Position, (u32, Timestamp, Outcome)>,
-    /// Signals, and the open ids that wait for one.
-    mail: Mail,
     cancel: Cancel,
     /// Ids whose `forget` is on record and not yet done.
     will_be_forgotten: BTreeSet<u32>,
@@ -145,7 +142,6 @@ impl Machine {
             early: BTreeMap::new(),
             open: BTreeMap::new(),
             deliverable: BTreeMap::new(),
-            mail: Mail::default(),
             cancel: Cancel::NotReceived,
             will_be_forgotten: BTreeSet::new(),
             ids: 0,
@@ -168,12 +164,8 @@ impl Machine {
             Kind::Forgotten(forgotten) => self.expect(forgotten.into(), forgotten.proof, fuel_rule),
             Kind::StepCancelAsked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
             Kind::Answered(answered) => self.answered(position, time, answered.step.0, answered.outcome.clone()),
+            Kind::ChildEnded(ended) => self.answered(position, time, ended.step.0, ended.outcome.clone()),
             Kind::CancelReceived(cancel) => self.cancel_received(position, time, cancel.reason.clone()),
-            Kind::Signalled(_) => {
-                if let Some((topic, body)) = Topic::of_entry(&entry.kind) {
-                    self.mail_arrived(topic, position, time, body.clone());
-                }
-            }
             Kind::Finished(Finished { end, fingerprint: Some(fingerprint), .. }) => {
                 // What a guest had used when it trapped is counted only up to the engine's last look,
                 // so it does not bound how far a replay has to go to trap there again.
@@ -190,7 +182,9 @@ impl Machine {
             | Kind::Failed(_)
             | Kind::Paused(_)
             | Kind::Resumed(_)
-            | Kind::Forked(_) => {}
+            | Kind::Forked(_)
+            | Kind::ChildOf(_)
+            | Kind::ChildStarted(_) => {}
         }
     }
 
@@ -217,16 +211,8 @@ impl Machine {
         self.end = Some(RecordedEnd { fingerprint, trapped, fuel_rule });
     }
 
-    /// Something that was sent to the run stands in the journal: on record, or just sequenced.
-    pub fn mail_arrived(&mut self, topic: Topic, position: Position, time: Timestamp, body: Value) {
-        self.mail.arrived(topic, position, time, body);
-    }
-
     /// An answer stands in the journal: on record, or just sequenced. The first one of an id counts.
-    /// An id that waits for mail is answered only together with a command of the guest (refused, or
-    /// cancelled), and takes none from then on.
     pub fn answered(&mut self, position: Position, time: Timestamp, id: u32, outcome: Outcome) {
-        self.mail.close(id);
         if id > self.ids {
             self.early.entry(id).or_insert(Arrived { position, time, outcome });
         } else if let Some(answer @ None) = self.open.get_mut(&id) {
@@ -246,17 +232,11 @@ impl Machine {
     pub fn ask(&mut self, command: Command, fuel: u64) -> Decision {
         let id = self.ids.saturating_add(1);
         let held = self.hold_against_record(&command, Some(id), fuel);
-        let topic = command.act.topic();
         if let Held::Diverged(divergence) = held {
             return Decision::Diverged(divergence);
         }
         self.ids = id;
         let arrived = self.early.remove(&id);
-        if arrived.is_none()
-            && let Some(topic) = topic
-        {
-            self.mail.open(id, topic);
-        }
         let is_settled = arrived.is_some() || self.will_be_forgotten.contains(&id);
         self.open.insert(id, arrived.as_ref().map(|arrived| arrived.position));
         if let Some(Arrived { position, time, outcome }) = arrived {
@@ -287,11 +267,8 @@ impl Machine {
             Held::Same => Decision::Recall { id },
             Held::Diverged(divergence) => return Decision::Diverged(divergence),
         };
-        match command.act {
-            Act::Forget { .. } => self.close(id),
-            // From here on it is completed by the answer that says so, and by nothing else.
-            Act::Cancel { .. } => self.mail.close(id),
-            Act::Call { .. } | Act::Http | Act::Sleep { .. } | Act::Receive { .. } => {}
+        if command.act == (Act::Forget { id }) {
+            self.close(id);
         }
         decision
     }
@@ -299,7 +276,6 @@ impl Machine {
     /// Closes an id without a command: an effect's `forget`, which its function repeats by itself.
     pub fn close(&mut self, id: u32) {
         self.will_be_forgotten.remove(&id);
-        self.mail.close(id);
         if let Some(Some(position)) = self.open.remove(&id) {
             self.deliverable.remove(&position);
         }
@@ -313,9 +289,7 @@ impl Machine {
         if let Some(divergence) = self.too_many_deliveries() {
             return Next::Diverged(divergence);
         }
-        let answer = self.deliverable.first_key_value().map(|(position, _)| *position);
-        let mail = self.mail.first();
-        let first = [answer, mail].into_iter().flatten().min();
+        let first = self.deliverable.first_key_value().map(|(position, _)| *position);
         if let Cancel::Waiting { position, time, reason } = &self.cancel
             && first.is_none_or(|first| *position < first)
         {
@@ -323,14 +297,6 @@ impl Machine {
             self.cancel = Cancel::Delivered;
             self.delivered(time);
             return Next::Deliver(Completion::Cancel { reason });
-        }
-        if mail.is_some()
-            && mail == first
-            && let Some(Taken { id, time, body }) = self.mail.take_first()
-        {
-            self.open.remove(&id);
-            self.delivered(time);
-            return Next::Deliver(Completion::Answer { id, outcome: Outcome::Succeeded(body) });
         }
         if let Some((_, (id, time, outcome))) = self.deliverable.pop_first() {
             self.open.remove(&id);
@@ -421,7 +387,6 @@ impl Machine {
     pub fn would_wait(&self) -> bool {
         !self.open.is_empty()
             && self.deliverable.is_empty()
-            && self.mail.first().is_none()
             && !matches!(self.cancel, Cancel::Waiting { .. })
             && self.recorded.is_empty()
             && self.end.is_none()
@@ -497,7 +462,7 @@ impl Machine {
     fn divergence(&self, recorded: &Recorded) -> Divergence {
         let id = match recorded.command.act {
             Act::Forget { id } | Act::Cancel { id } => id,
-            Act::Call { .. } | Act::Http | Act::Sleep { .. } | Act::Receive { .. } => self.ids.saturating_add(1),
+            Act::Call { .. } | Act::Http | Act::Sleep { .. } | Act::StartRun { .. } => self.ids.saturating_add(1),
         };
         Divergence {
             id: Some(id),

@@ -17,9 +17,10 @@ pub enum StepRequest {
         duration_ms: u64,
         options: Arc<str>,
     },
-    /// Waits for a signal of that name.
-    Receive {
-        signal: Arc<str>,
+    /// Starts another run.
+    StartRun {
+        workflow: Arc<str>,
+        input: Value,
         options: Arc<str>,
     },
 }
@@ -36,16 +37,16 @@ pub fn digest_of_call(function: &str, input: &str, options: &str) -> Digest {
     Digest::of_parts(&[b"call", function.as_bytes(), input.as_bytes(), options.as_bytes()])
 }
 
+pub fn digest_of_start_run(workflow: &str, input: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"start-run", workflow.as_bytes(), input.as_bytes(), options.as_bytes()])
+}
+
 pub fn digest_of_http(request: &str, options: &str) -> Digest {
     Digest::of_parts(&[b"http", request.as_bytes(), options.as_bytes()])
 }
 
 pub fn digest_of_sleep(duration_ms: u64, options: &str) -> Digest {
     Digest::of_parts(&[b"sleep", &duration_ms.to_le_bytes(), options.as_bytes()])
-}
-
-pub fn digest_of_receive(signal: &str, options: &str) -> Digest {
-    Digest::of_parts(&[b"receive", signal.as_bytes(), options.as_bytes()])
 }
 
 pub fn digest_of_forget(id: u32) -> Digest {

@@ -123,7 +123,7 @@ fn size_max(kind: &Kind) -> usize {
             let request = match &asked.request {
                 StepRequest::Call { function, input, options } => function.len() + inline(input) + options.len(),
                 StepRequest::Sleep { options, .. } => options.len(),
-                StepRequest::Receive { signal, options } => signal.len() + options.len(),
+                StepRequest::StartRun { workflow, input, options } => workflow.len() + inline(input) + options.len(),
             };
             request + text(&asked.at)
         }
@@ -139,6 +139,8 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Failed(failed) => inline(&failed.failure),
         Kind::CancelReceived(cancel) => cancel.reason.len(),
         Kind::Paused(paused) => paused.reason.len(),
+        Kind::ChildStarted(started) => started.deployment.len(),
+        Kind::ChildEnded(ended) => outcome(&ended.outcome),
         Kind::Forked(forked) => CUT_MAX_BYTES * forked.cuts.len(),
         Kind::Finished(finished) => {
             let end = match &finished.end {
@@ -147,13 +149,13 @@ fn size_max(kind: &Kind) -> usize {
             };
             end + MESSAGE_ID_MAX_BYTES * finished.unread.len()
         }
-        Kind::Signalled(signalled) => signalled.name.len() + inline(&signalled.payload),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)
         | Kind::Forgotten(_)
         | Kind::StepCancelAsked(_)
-        | Kind::Resumed(_) => 0,
+        | Kind::Resumed(_)
+        | Kind::ChildOf(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::head;
 use crate::{
-    Asked, AttemptFailed, AttemptStarted, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT, Forked,
-    FuelRule, Head, Kind, MessageId, Outcome, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp,
-    Topic, Waiting,
+    Asked, AttemptFailed, AttemptStarted, ChildOf, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT,
+    Forked, FuelRule, Head, Kind, Outcome, Position, RunId, RunRandom, Started, Status, StepId, StepRequest, Timestamp,
+    Waiting,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -33,11 +33,8 @@ pub enum BadJournal {
     NewerRules { found: u32 },
 }
 
-mod post;
 #[cfg(test)]
 mod tests;
-
-use self::post::{Mailed, Post};
 
 #[derive(Debug)]
 pub struct RunState {
@@ -46,12 +43,14 @@ pub struct RunState {
     claims: Vec<Claim>,
     /// Asked for, not answered and not forgotten.
     steps: BTreeMap<StepId, StepState>,
-    mail: Post,
     asked: u32,
     tally: Tally,
     cancel: Option<CancelState>,
     pause: Option<PauseState>,
     forked: Option<Box<Forked>>,
+    child_of: Option<ChildOf>,
+    /// Steps that are closed and whose run may have been started, or not: nobody wrote it down.
+    orphans: BTreeMap<StepId, StepRequest>,
     end: Option<End>,
     last: (Position, Timestamp),
     epoch: crate::Epoch,
@@ -64,7 +63,7 @@ pub struct RunState {
 struct Tally {
     sleeping: usize,
     retrying: usize,
-    receiving: usize,
+    children: usize,
     dues: BTreeSet<(Timestamp, StepId)>,
 }
 
@@ -109,8 +108,8 @@ pub enum Phase {
     Attempting(AttemptState),
     /// The last attempt failed; the next one starts at `next_at`.
     Retrying { attempt: u32, next_at: Timestamp },
-    /// Waits for something that is sent.
-    Receiving,
+    /// A run that is to be started, or was and goes on.
+    Child { run: Option<RunId> },
 }
 
 /// What is on record of an unfinished attempt: enough to resume it.
@@ -151,12 +150,13 @@ impl RunState {
             started_at: first.time,
             claims: Vec::new(),
             steps: BTreeMap::new(),
-            mail: Post::default(),
             asked: 0,
             tally: Tally::default(),
             cancel: None,
             pause: None,
             forked: None,
+            child_of: None,
+            orphans: BTreeMap::new(),
             end: None,
             last: (first.position, first.time),
             epoch: first.epoch,
@@ -205,18 +205,17 @@ impl RunState {
                 self.set_phase(*step, Phase::Retrying { attempt: *attempt, next_at: *next_at });
             }
             Kind::Answered(answered) => {
-                self.give_back(answered.step);
+                self.leave_orphan(answered.step, |step| step.cancel_asked);
                 self.close(answered.step).ok_or_else(unexpected)?;
             }
             // The answer may stand in the journal already, and not have reached the guest.
             Kind::Forgotten(forgotten) => {
                 self.was_asked(forgotten.step).ok_or_else(unexpected)?;
-                self.give_back(forgotten.step);
+                self.leave_orphan(forgotten.step, |_| true);
                 self.close(forgotten.step);
             }
             Kind::StepCancelAsked(asked) => {
                 self.was_asked(asked.step).ok_or_else(unexpected)?;
-                self.give_back(asked.step);
                 if let Some(step) = self.steps.get_mut(&asked.step) {
                     step.cancel_asked = true;
                 }
@@ -240,13 +239,38 @@ impl RunState {
                 }
                 self.forked = Some(forked.clone());
             }
-            Kind::Finished(finished) => self.end = Some(finished.end.clone()),
-            Kind::Signalled(signalled) => {
-                if !self.mail.messages.insert(signalled.message) {
+            Kind::ChildOf(child_of) => {
+                if self.last.0 != Position::FIRST {
                     return Err(unexpected());
                 }
-                self.mail_arrived(Topic::Signal(signalled.name.clone()));
+                self.child_of = Some(child_of.clone());
             }
+            Kind::ChildStarted(started) => {
+                let is_open = match self.steps.get(&started.step).map(|step| &step.phase) {
+                    Some(Phase::Child { run: None }) => true,
+                    Some(_) => return Err(unexpected()),
+                    None => false,
+                };
+                if is_open {
+                    self.set_phase(started.step, Phase::Child { run: Some(started.run) });
+                } else if self.orphans.remove(&started.step).is_none() {
+                    return Err(unexpected());
+                }
+            }
+            // Nobody may want to know any more.
+            Kind::ChildEnded(ended) => {
+                self.was_asked(ended.step).ok_or_else(unexpected)?;
+                match self.steps.get(&ended.step).map(|step| &step.phase) {
+                    Some(Phase::Child { run }) if run.is_none_or(|run| run == ended.run) => {
+                        self.close(ended.step);
+                    }
+                    Some(_) => return Err(unexpected()),
+                    None => {
+                        self.orphans.remove(&ended.step);
+                    }
+                }
+            }
+            Kind::Finished(finished) => self.end = Some(finished.end.clone()),
         }
         self.last = (entry.position, entry.time);
         self.epoch = entry.epoch;
@@ -287,6 +311,16 @@ impl RunState {
         self.pause.is_some()
     }
 
+    /// Which step of which run started this one, if one did.
+    pub fn child_of(&self) -> Option<&ChildOf> {
+        self.child_of.as_ref()
+    }
+
+    /// Closed steps of which nobody wrote down whether they started a run, and what they asked for.
+    pub fn orphans(&self) -> &BTreeMap<StepId, StepRequest> {
+        &self.orphans
+    }
+
     /// Where the run comes from, if it was restarted from a step of another one.
     pub fn forked(&self) -> Option<&Forked> {
         self.forked.as_deref()
@@ -314,24 +348,12 @@ impl RunState {
         &self.claims
     }
 
-    /// By what rule the fuel of an entry is compared: exactly, if the same engine and code counted it.
-    pub fn fuel_rule(&self, position: Position, engine: &str, component: Digest) -> FuelRule {
-        let after = self.claims.partition_point(|claim| claim.from <= position);
-        let claim = after.checked_sub(1).and_then(|last| self.claims.get(last));
-        claim.map_or(FuelRule::Loose, |claim| claim.fuel_rule(engine, component))
-    }
-
     pub fn steps(&self) -> &BTreeMap<StepId, StepState> {
         &self.steps
     }
 
     pub fn step(&self, step: StepId) -> Option<&StepState> {
         self.steps.get(&step)
-    }
-
-    /// The item of the inbox was copied into the journal before.
-    pub fn has_message(&self, message: MessageId) -> bool {
-        self.mail.messages.contains(&message)
     }
 
     /// Steps asked for so far.
@@ -390,7 +412,7 @@ impl RunState {
             None if self.claims.is_empty() || self.fork_lacks() > 0 => Status::Queued,
             None if self.pause.is_some() => Status::Paused,
             None if self.steps.is_empty() || self.tally.idle() < self.steps.len() => Status::Running,
-            None if self.tally.retrying + self.tally.receiving > 0 => Status::Waiting,
+            None if self.tally.retrying + self.tally.children > 0 => Status::Waiting,
             None => Status::Sleeping,
         }
     }
@@ -416,7 +438,7 @@ impl RunState {
             | Phase::Sleeping { .. }
             | Phase::Waiting
             | Phase::Retrying { .. }
-            | Phase::Receiving => None,
+            | Phase::Child { .. } => None,
         }
     }
 
@@ -434,14 +456,9 @@ impl RunState {
             StepRequest::Sleep { duration_ms, .. } => {
                 Phase::Sleeping { due: asked.now + Duration::from_millis(*duration_ms) }
             }
-            StepRequest::Receive { .. } => Phase::Receiving,
+            StepRequest::StartRun { .. } => Phase::Child { run: None },
         };
         self.asked = asked.step.0;
-        if let Some(topic) = Topic::of_request(&asked.request)
-            && self.mail.asked(asked.step, topic) == Mailed::Taken
-        {
-            return Some(());
-        }
         let step = StepState { request: asked.request.clone(), asked: time, phase, cancel_asked: false };
         self.tally.enter(asked.step, &step.phase);
         self.steps.insert(asked.step, step);
@@ -452,7 +469,7 @@ impl RunState {
         let before = match &self.steps.get(&begun.step)?.phase {
             Phase::Waiting => 0,
             Phase::Retrying { attempt, .. } => *attempt,
-            Phase::Sleeping { .. } | Phase::Attempting(_) | Phase::Receiving => return None,
+            Phase::Sleeping { .. } | Phase::Attempting(_) | Phase::Child { .. } => return None,
         };
         if Some(begun.attempt) != before.checked_add(1) {
             return None;
@@ -469,21 +486,13 @@ impl RunState {
         }
     }
 
-    fn mail_arrived(&mut self, topic: Topic) {
-        if let Some(taker) = self.mail.arrived(topic) {
-            self.close(taker);
+    /// A step is about to be closed while its run is being started.
+    fn leave_orphan(&mut self, step: StepId, closes: impl FnOnce(&StepState) -> bool) {
+        let is_starting = |state: &&StepState| matches!(state.phase, Phase::Child { run: None });
+        let orphan = self.steps.get(&step).filter(is_starting).filter(|state| closes(state));
+        if let Some(request) = orphan.map(|state| state.request.clone()) {
+            self.orphans.insert(step, request);
         }
-    }
-
-    /// A step that waits for mail takes none any more; what it was going to get is another's.
-    fn give_back(&mut self, step: StepId) {
-        let Some(topic) = self.mail.give_up(step) else { return };
-        let Topic::Signal(signal) = &topic;
-        let request = StepRequest::Receive { signal: signal.clone(), options: "".into() };
-        let state = StepState { request, asked: self.last.1, phase: Phase::Receiving, cancel_asked: false };
-        self.tally.enter(step, &state.phase);
-        self.steps.insert(step, state);
-        self.mail_arrived(topic);
     }
 
     fn close(&mut self, step: StepId) -> Option<()> {
@@ -496,19 +505,19 @@ impl RunState {
 impl Tally {
     /// Steps that only wait for their timer.
     fn idle(&self) -> usize {
-        self.sleeping + self.retrying + self.receiving
+        self.sleeping + self.retrying + self.children
     }
 
-    /// For what, if only for something.
+    /// What comes by itself is named before what others have to do.
     fn waiting(&self) -> Waiting {
-        if self.receiving > 0 { Waiting::Signal } else { Waiting::Retry }
+        if self.retrying > 0 { Waiting::Retry } else { Waiting::Child }
     }
 
     fn enter(&mut self, step: StepId, phase: &Phase) {
         self.dues.extend(phase.due().map(|due| (due, step)));
         self.sleeping += usize::from(matches!(phase, Phase::Sleeping { .. }));
         self.retrying += usize::from(matches!(phase, Phase::Retrying { .. }));
-        self.receiving += usize::from(matches!(phase, Phase::Receiving));
+        self.children += usize::from(matches!(phase, Phase::Child { run: Some(_) }));
     }
 
     fn leave(&mut self, step: StepId, phase: &Phase) {
@@ -517,7 +526,7 @@ impl Tally {
         }
         self.sleeping -= usize::from(matches!(phase, Phase::Sleeping { .. }));
         self.retrying -= usize::from(matches!(phase, Phase::Retrying { .. }));
-        self.receiving -= usize::from(matches!(phase, Phase::Receiving));
+        self.children -= usize::from(matches!(phase, Phase::Child { run: Some(_) }));
     }
 }
 
@@ -534,7 +543,7 @@ impl Phase {
         match self {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
-            Phase::Waiting | Phase::Attempting(_) | Phase::Receiving => None,
+            Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. } => None,
         }
     }
 }

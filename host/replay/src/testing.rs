@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, Digest,
     EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten,
-    Forked, Kind, Limits, MessageId, Outcome, Paused, Position, Proof, RULES, Resumed, RunId, Signalled, Started,
-    StepCancelAsked, StepId, StepRequest, Timestamp, Value, code,
+    Forked, Kind, Limits, MessageId, Outcome, Paused, Position, Proof, RULES, Resumed, RunId, Started, StepCancelAsked,
+    StepId, StepRequest, Timestamp, Value, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -52,16 +52,6 @@ pub fn call(step: u32) -> Kind {
 /// From 1 s on.
 pub fn sleep(step: u32, duration_ms: u64) -> Kind {
     asked(step, StepRequest::Sleep { duration_ms, options: "".into() })
-}
-
-pub fn receive(step: u32, signal: &str) -> Kind {
-    asked(step, StepRequest::Receive { signal: signal.into(), options: "".into() })
-}
-
-/// Brings its own number.
-pub fn signalled(message: u128, name: &str) -> Kind {
-    let payload = Value::inline(message.to_string());
-    Kind::Signalled(Signalled { message: MessageId(message), name: name.into(), payload, from: None })
 }
 
 pub fn asked(step: u32, request: StepRequest) -> Kind {
@@ -159,8 +149,6 @@ pub fn every_kind() -> Vec<Entry> {
         forgotten(2),
         step_cancel(3),
         cancel(),
-        signalled(1, "paid"),
-        receive(5, "paid"),
         attempt(1, 2),
         answered(1),
         succeeded(),

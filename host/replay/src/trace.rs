@@ -10,7 +10,6 @@ use std::sync::Arc;
 use crate::{Digest, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
 
 mod fold;
-mod mail;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +68,15 @@ pub struct RunHeader {
     /// Where it comes from, if it was restarted from a step of another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked: Option<ForkedFrom>,
+    /// Which step of which run started it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<StartedBy>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedBy {
+    pub run: RunId,
+    pub step: StepId,
 }
 
 /// The rows before this step are those of the other run.
@@ -128,6 +136,13 @@ pub enum What {
         #[serde(rename = "due_us")]
         due: Timestamp,
     },
+    /// Another run that the workflow started.
+    Run {
+        workflow: Arc<str>,
+        /// Once it stands.
+        run: Option<RunId>,
+        deployment: Option<Arc<str>>,
+    },
     Attempt {
         number: u32,
         worker: Option<Arc<str>>,
@@ -138,17 +153,6 @@ pub enum What {
         next_at: Option<Timestamp>,
     },
     Http(Http),
-    /// Waits for a signal; its output is what the signal brought.
-    Receive {
-        signal: Arc<str>,
-        /// The run that sent it, if a run did.
-        from: Option<RunId>,
-    },
-    /// A signal that no step has taken.
-    Signal {
-        name: Arc<str>,
-        from: Option<RunId>,
-    },
     /// The run was asked to cancel.
     Cancel {
         reason: Arc<str>,
@@ -195,8 +199,6 @@ pub enum RowStatus {
     /// Asked for, not begun.
     Queued,
     Running,
-    /// For something that somebody else does.
-    Waiting,
     /// An attempt failed; the next one has not begun.
     Retrying,
     Succeeded,
@@ -276,8 +278,8 @@ impl Trace {
         for row in &self.rows {
             let began_before = before(row.positions.first().copied());
             match (&row.what, &row.parent) {
-                (What::Call { .. } | What::Sleep { .. } | What::Receive { .. }, None) if before(row.closed) => {
-                    recalled.steps.push(row)
+                (What::Call { .. } | What::Sleep { .. } | What::Run { .. }, None) if before(row.closed) => {
+                    recalled.steps.push(row);
                 }
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
                 (What::Http(_) | What::Sleep { .. }, Some(_)) if attempt_goes_on && before(row.closed) => {
@@ -287,9 +289,8 @@ impl Trace {
                 (
                     What::Call { .. }
                     | What::Sleep { .. }
-                    | What::Receive { .. }
+                    | What::Run { .. }
                     | What::Http(_)
-                    | What::Signal { .. }
                     | What::Cancel { .. }
                     | What::Pause { .. },
                     _,
@@ -321,13 +322,12 @@ impl Row {
         match &self.what {
             What::Call { function, .. } => function.to_string(),
             What::Sleep { duration_ms, .. } => format!("sleep {duration_ms} ms"),
+            What::Run { workflow, .. } => format!("run {workflow}"),
             What::Attempt { number, .. } => format!("attempt {number}"),
             What::Http(http) => {
                 let method = http.method.as_deref().unwrap_or("HTTP");
                 format!("{method} {}", http.url.as_deref().unwrap_or("(request beside the journal)"))
             }
-            What::Receive { signal, .. } => format!("signal {signal}"),
-            What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
             What::Pause { .. } => "pause".to_owned(),
         }
@@ -339,7 +339,6 @@ impl RowStatus {
         match self {
             RowStatus::Queued => "queued",
             RowStatus::Running => "running",
-            RowStatus::Waiting => "waiting",
             RowStatus::Retrying => "retrying",
             RowStatus::Succeeded => "succeeded",
             RowStatus::Failed => "failed",
@@ -350,7 +349,7 @@ impl RowStatus {
     }
 
     pub fn has_ended(self) -> bool {
-        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Waiting | RowStatus::Retrying)
+        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Retrying)
     }
 }
 

@@ -1,9 +1,8 @@
-//! What a path names: the run, by its id, the beginning of one, or `@last`; and what is asked of it. It
-//! reads the run's head and nothing else.
+//! The run that a path names: by its id, the beginning of one, or `@last`. It reads its head and
+//! nothing else.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use std::collections::BTreeMap;
 use trackway_replay::Head;
 
 use super::problem::{Answer, Refusal};
@@ -17,24 +16,8 @@ impl FromRequestParts<Api> for Found {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Found> {
-        let id = parameter(parts, api, "id").await?;
+        let id = Path::<String>::from_request_parts(parts, api).await;
+        let Path(id) = id.map_err(|rejection| Refusal::new(Code::BadRequest, rejection.body_text()))?;
         Ok(Found(api.host.find(&id).await?))
     }
-}
-
-/// What `{name}` of the path stands for.
-pub struct Name(pub String);
-
-impl FromRequestParts<Api> for Name {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Name> {
-        parameter(parts, api, "name").await.map(Name)
-    }
-}
-
-async fn parameter(parts: &mut Parts, api: &Api, name: &str) -> Answer<String> {
-    let parameters = Path::<BTreeMap<String, String>>::from_request_parts(parts, api).await;
-    let Path(mut parameters) = parameters.map_err(|rejection| Refusal::new(Code::BadRequest, rejection.body_text()))?;
-    parameters.remove(name).ok_or_else(|| Refusal::new(Code::Internal, format!("the path has no `{name}`")))
 }

@@ -17,7 +17,6 @@ mod health;
 mod journal;
 mod replay;
 mod runs;
-mod signals;
 mod store;
 
 mod body;

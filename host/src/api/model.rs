@@ -180,6 +180,17 @@ pub struct Run {
     /// Why a cancelled run was cancelled; only where one run is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What started it, if another run did; only where one run is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+/// A step of a run that started another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Parent {
+    #[schema(value_type = String)]
+    pub run: RunId,
+    pub step: u32,
 }
 
 /// The state of a run, in one word.
@@ -204,7 +215,7 @@ enum RunStatus {
 #[allow(dead_code, reason = "it is there for the OpenAPI document; the pure crate owns the type")]
 enum RunWaiting {
     Retry,
-    Signal,
+    Child,
 }
 
 /// `GET /v1/runs`
@@ -246,15 +257,6 @@ pub struct Restart {
     /// points to now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_step: Option<u32>,
-}
-
-/// `POST /v1/runs/{id}/signals/{name}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Sent {
-    #[schema(value_type = String)]
-    pub run: RunId,
-    /// Under which it stands in the journal once the run has read it, 32 hexadecimal digits.
-    pub message: String,
 }
 
 /// `GET /v1/runs/{id}/trace`

@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Refusal;
-use super::{Keys, components, control, deployments, events, health, journal, replay, runs, signals, store};
+use super::{Keys, components, control, deployments, events, health, journal, replay, runs, store};
 use crate::Code;
 use crate::host::Host;
 
@@ -86,7 +86,6 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(control::pause))
         .routes(routes!(control::resume))
         .routes(routes!(control::restart))
-        .routes(routes!(signals::send))
         .routes(routes!(runs::trace))
         .routes(routes!(runs::logs))
         .routes(routes!(events::events))

@@ -3,7 +3,7 @@
 
 mod entry;
 
-pub use entry::{entry, message};
+pub use entry::entry;
 
 use serde_json::value::RawValue;
 use trackway_replay::{Digest, Head, Status};
@@ -70,12 +70,14 @@ pub fn run(head: &Head) -> model::Run {
         output: None,
         failure: None,
         reason: None,
+        parent: None,
     }
 }
 
 pub fn detail(detail: &RunDetail) -> model::Run {
     let mut run = run(&detail.head);
     run.input = detail.input.as_deref().map(raw);
+    run.parent = detail.parent.as_ref().map(|of| model::Parent { run: of.parent, step: of.step.0 });
     match &detail.end {
         Some(RunEnd::Succeeded(output)) => run.output = Some(raw(output)),
         Some(RunEnd::Failed(failure)) => run.failure = Some(raw(failure)),

@@ -6,7 +6,6 @@ use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::time::Duration;
 use trackway_replay::{Digest, RunId};
@@ -177,12 +176,6 @@ impl Client {
         }
     }
 
-    /// Sending twice under one key sends once, so a broken connection is tried once more.
-    pub async fn signal(&self, run: RunId, name: &str, payload: Option<&RawValue>, key: &str) -> Result<model::Sent> {
-        let path = ["runs", &run.to_string(), "signals", name];
-        self.post_once(&path, payload, key).await
-    }
-
     pub async fn trace(&self, run: RunId) -> Result<model::Trace> {
         self.get(&["runs", &run.to_string(), "trace"]).await
     }
@@ -217,21 +210,6 @@ impl Client {
 
     async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
         self.read(json(self.request(Method::POST, path)?, body)?).await
-    }
-
-    /// Under an idempotency key.
-    async fn post_once<T: DeserializeOwned>(&self, path: &[&str], body: Option<&RawValue>, key: &str) -> Result<T> {
-        let request = || {
-            let request = self.request(Method::POST, path)?.header("idempotency-key", key);
-            Ok::<_, Error>(match body {
-                Some(body) => json(request, &body)?,
-                None => request,
-            })
-        };
-        match self.read(request()?).await {
-            Err(error) if error.code == Code::Unreachable => self.read(request()?).await,
-            answer => answer,
-        }
     }
 
     fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::time::Duration;
-use trackway_replay::{StepId, Timestamp};
+use trackway_replay::trace::{Row, What};
+use trackway_replay::{RunId, StepId, Timestamp};
 
 use crate::api::model;
 use crate::{Code, Error, Result};
@@ -11,11 +12,12 @@ use super::client::{Client, RunsQuery};
 use super::control::{Act, control};
 use super::exit::{Done, Exit};
 use super::follow::{Follower, until_interrupted};
-use super::output::{Format, Output, clean};
+use super::output::{Format, Output};
 use super::render::{self, trace::Look};
-use super::run::{fresh_key, read_input};
 use super::{Context, args, package};
 
+/// Of longer runs the trace shows the children: it takes long to be made.
+const CHILDREN_STEPS_MAX: u32 = 10_000;
 /// What the server gives at once.
 const PAGE_MAX: usize = 100;
 
@@ -23,8 +25,12 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
     match command {
         args::Runs::Ls(args) => list(args, context).await,
         args::Runs::Describe(args) => {
-            let run = context.client(args.connect)?.run(&args.run).await?;
-            context.output.one(&run, &run.id.to_string(), || render::lists::describe(&run, context.output.paint))?;
+            let client = context.client(args.connect)?;
+            let run = client.run(&args.run).await?;
+            let shows_children = context.output.format == Format::Text && run.steps <= CHILDREN_STEPS_MAX;
+            let children = if shows_children { children(&client, &run).await? } else { Vec::new() };
+            let text = || render::lists::describe(&run, &children, context.output.paint);
+            context.output.one(&run, &run.id.to_string(), text)?;
             Ok(Exit::Ok)
         }
         args::Runs::Cancel(args) => control(Act::Cancel { reason: args.reason }, args.which, context).await,
@@ -32,18 +38,17 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Resume(which) => control(Act::Resume, which, context).await,
         args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
-        args::Runs::Signal(args) => signal(args, context).await,
     }
 }
 
-async fn signal(args: args::RunsSignal, context: &Context) -> Done {
-    let payload = args.input.as_deref().map(|input| read_input(input, &context.output)).transpose()?;
-    let client = context.client(args.connect)?;
-    let run = client.run(&args.run).await?;
-    let key = args.id.map_or_else(fresh_key, Ok)?;
-    let sent = client.signal(run.id, &args.name, payload.as_deref(), &key).await?;
-    context.output.one(&sent, &sent.run.to_string(), || format!("{} got signal {}\n", sent.run, clean(&args.name)))?;
-    Ok(Exit::Ok)
+/// What the steps of a run started.
+async fn children(client: &Client, run: &model::Run) -> Result<Vec<(String, RunId)>> {
+    let trace = client.trace(run.id).await?.trace;
+    let child = |row: &Row| match &row.what {
+        What::Run { run, .. } => run.map(|run| (row.id.clone(), run)),
+        _ => None,
+    };
+    Ok(trace.rows.iter().filter_map(child).collect())
 }
 
 async fn list(args: args::RunsLs, context: &Context) -> Done {

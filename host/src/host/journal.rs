@@ -2,7 +2,7 @@
 //! is checked; a journal that makes no sense is an error with its place, never a panic.
 
 use std::sync::Arc;
-use trackway_replay::{Entry, Frame, Kind, MessageId, Position, Value};
+use trackway_replay::{ChildOf, Entry, Frame, Kind, MessageId, Position, Value};
 use trackway_storage::{RunKey, Storage, StoredFrame};
 
 use crate::{Code, Error, Result};
@@ -88,6 +88,16 @@ pub async fn input(storage: &dyn Storage, run: RunKey) -> Result<Option<Arc<str>
     }
 }
 
+/// Which step of which run started a run, if one did: it stands right behind the start.
+pub async fn child_of(storage: &dyn Storage, run: RunKey) -> Result<Option<ChildOf>> {
+    let frames = storage.frames(run, Position::FIRST, 1).await?;
+    let Some(frame) = frames.first() else { return Ok(None) };
+    Ok(match decode(run, frame)?.into_iter().nth(1).map(|entry| entry.kind) {
+        Some(Kind::ChildOf(child_of)) => Some(child_of),
+        Some(_) | None => None,
+    })
+}
+
 /// Whether an inbox item got into the journal, read or unread.
 pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId) -> Result<bool> {
     let mut from = Position::FIRST;
@@ -99,7 +109,7 @@ pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId)
             Kind::CancelReceived(cancel) => cancel.message == message,
             Kind::Paused(paused) => paused.message == message,
             Kind::Resumed(resumed) => resumed.message == message,
-            Kind::Signalled(signalled) => signalled.message == message,
+            Kind::ChildEnded(ended) => ended.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,
         };

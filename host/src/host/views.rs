@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use trackway_replay::trace::{Payloads, Trace, payloads_wanted, trace_with};
-use trackway_replay::{End, Entry, Head, Kind, Position, RunId, Status, TenantId, Value};
+use trackway_replay::{ChildOf, End, Entry, Head, Kind, Position, RunId, Status, TenantId, Value};
 use trackway_storage::{LogKey, LogLine, RunKey, RunQuery};
 
 use super::{Host, journal, key_of};
@@ -26,6 +26,8 @@ pub struct RunDetail {
     /// JSON text.
     pub input: Option<Arc<str>>,
     pub end: Option<RunEnd>,
+    /// Which step of which run started it, if one did.
+    pub parent: Option<ChildOf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +82,11 @@ impl Host {
             input => input?,
         };
         let end = if head.status.has_ended() { self.end(run).await? } else { None };
-        Ok(RunDetail { head, input, end })
+        let parent = match journal::child_of(&*self.storage, key_of(run)).await {
+            Err(error) if head.status == Status::Stuck && is_unreadable(&error) => None,
+            parent => parent?,
+        };
+        Ok(RunDetail { head, input, end, parent })
     }
 
     async fn end(&self, run: RunId) -> Result<Option<RunEnd>> {

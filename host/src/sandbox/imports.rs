@@ -49,11 +49,11 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
     let mut step = linker.instance(STEP)?;
     if role == Some(Role::Workflow) {
         link_call(&mut step)?;
-        link_named(&mut step, "receive", |signal, options, at| Command::Receive { signal, options, at })?;
+        link_start_run(&mut step)?;
         link_shared(&mut step)?;
     } else {
-        refuse_call(&mut step)?;
-        refuse_named(&mut step, "receive")?;
+        refuse_call(&mut step, "call")?;
+        refuse_call(&mut step, "start-run")?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;
@@ -88,17 +88,14 @@ fn link_call(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
-type Make = for<'a> fn(&'a str, &'a str, Option<&'a str>) -> Command<'a>;
-
-/// What takes one text beside its options.
-fn link_named(interface: &mut Instance<'_>, name: &str, make: Make) -> Result<()> {
-    type Parameters = (WasmStr, WasmStr, Option<WasmStr>);
-    interface.func_wrap_async(name, move |mut cx: Cx<'_>, (named, options, at): Parameters| {
+fn link_start_run(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap_async("start-run", |mut cx: Cx<'_>, (workflow, input, options, at): Parameters| {
         Box::new(async move {
             let id = command(&mut cx, |store, give| {
-                let (named, options) = (named.to_str(&store)?, options.to_str(&store)?);
-                let at = text(at.as_ref(), &store)?;
-                give(make(&named, &options, at.as_deref()));
+                let (workflow, input) = (workflow.to_str(&store)?, input.to_str(&store)?);
+                let (options, at) = (options.to_str(&store)?, text(at.as_ref(), &store)?);
+                give(Command::StartRun { workflow: &workflow, input: &input, options: &options, at: at.as_deref() });
                 Ok(())
             })?;
             room(&mut cx).await?;
@@ -108,7 +105,19 @@ fn link_named(interface: &mut Instance<'_>, name: &str, make: Make) -> Result<()
 }
 
 fn link_http(interface: &mut Instance<'_>) -> Result<()> {
-    link_named(interface, "http", |request, options, at| Command::Http { request, options, at })
+    type Parameters = (WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap_async("http", |mut cx: Cx<'_>, (request, options, at): Parameters| {
+        Box::new(async move {
+            let id = command(&mut cx, |store, give| {
+                let (request, options) = (request.to_str(&store)?, options.to_str(&store)?);
+                let at = text(at.as_ref(), &store)?;
+                give(Command::Http { request: &request, options: &options, at: at.as_deref() });
+                Ok(())
+            })?;
+            room(&mut cx).await?;
+            Ok((id,))
+        })
+    })
 }
 
 /// What both interfaces have.
@@ -175,15 +184,9 @@ fn link_panicked(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
-fn refuse_call(interface: &mut Instance<'_>) -> Result<()> {
+fn refuse_call(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
     type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
-    interface.func_wrap("call", |cx: Cx<'_>, (_, _, _, at): Parameters| -> Result<(u32,)> {
-        Err(not_linked(&cx, Interface::Step, "call", at.as_ref()))
-    })
-}
-
-fn refuse_named(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
-    interface.func_wrap(name, move |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
+    interface.func_wrap(name, move |cx: Cx<'_>, (_, _, _, at): Parameters| -> Result<(u32,)> {
         Err(not_linked(&cx, Interface::Step, name, at.as_ref()))
     })
 }

@@ -33,16 +33,6 @@ pub struct WorkflowEntry {
     pub input: Option<Value>,
     /// JSON Schema.
     pub output: Option<Value>,
-    /// What may be sent to it. If it names any, it takes no others.
-    pub signals: Vec<SignalEntry>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct SignalEntry {
-    pub name: Arc<str>,
-    pub doc: Option<String>,
-    /// JSON Schema of the payload.
-    pub schema: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -111,19 +101,12 @@ fn read(text: &str) -> Read<Manifest> {
 }
 
 fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
-    let signals = entry.entries("signals", signal)?;
-    unique(&entry.place("signals"), signals.iter().map(|signal| &signal.name))?;
     Ok(WorkflowEntry {
-        signals,
         name: entry.name()?,
         doc: entry.text("doc", DOC_BYTES_MAX)?,
         input: entry.schema("input")?,
         output: entry.schema("output")?,
     })
-}
-
-fn signal(entry: &Fields<'_>) -> Read<SignalEntry> {
-    Ok(SignalEntry { name: entry.name()?, doc: entry.text("doc", DOC_BYTES_MAX)?, schema: entry.schema("schema")? })
 }
 
 fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {

@@ -30,7 +30,7 @@ pub(crate) use compile::confine;
 pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main};
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
 pub use load::{Admitted, Options, Sandbox};
-pub use manifest::{FunctionEntry, Manifest, Sdk, SignalEntry, WorkflowEntry};
+pub use manifest::{FunctionEntry, Manifest, Sdk, WorkflowEntry};
 pub use slots::{Pressure, SLOTS_DEFAULT};
 
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub enum Command<'a> {
     Call { function: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
     Http { request: &'a str, options: &'a str, at: Option<&'a str> },
     Sleep { duration_ms: u64, options: &'a str, at: Option<&'a str> },
-    Receive { signal: &'a str, options: &'a str, at: Option<&'a str> },
+    StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
     Forget { id: u32 },
     Cancel { id: u32 },
 }

@@ -14,7 +14,7 @@ const PACKAGE: &str = "trackway:guest/";
 pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("call", "func(function: string, input: string, options: string, at: option<string>) -> u32"),
     ("sleep", SLEEP),
-    ("receive", "func(signal: string, options: string, at: option<string>) -> u32"),
+    ("start-run", "func(workflow: string, input: string, options: string, at: option<string>) -> u32"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

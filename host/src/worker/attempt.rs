@@ -15,7 +15,7 @@ use super::check;
 use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
 use super::places::{Place, Wanted};
-use super::run::{Inner, LiveAttempt, Run, cancelled};
+use super::run::{Inner, LiveAttempt, Run, cancelled, fuel_rule};
 use crate::effects::HttpCall;
 use crate::sandbox::{End, Ended, GuestCall, Role};
 
@@ -100,7 +100,7 @@ impl Making {
             }
             let Some((function, input)) = inner.state.step(step).and_then(|state| match &state.request {
                 StepRequest::Call { function, input, .. } => Some((function.clone(), input.clone())),
-                StepRequest::Sleep { .. } | StepRequest::Receive { .. } => None,
+                StepRequest::Sleep { .. } | StepRequest::StartRun { .. } => None,
             }) else {
                 return Err(Trouble::Gone);
             };
@@ -199,7 +199,7 @@ fn recalling(run: &Run, inner: &Inner, on_record: OnRecord) -> Machine {
     let mut machine = Machine::new(on_record.started, run.started.limits.fuel);
     let (engine, component) = (run.core.sandbox.engine_name(), run.code.digest());
     for record in &on_record.effects {
-        machine.recall_effect(record, inner.state.fuel_rule(record.position, engine, component));
+        machine.recall_effect(record, fuel_rule(&inner.state, record.position, engine, component));
     }
     machine
 }
@@ -398,7 +398,7 @@ fn settle(run: &Arc<Run>, step: StepId, number: u32, result: Result<String, Fail
 fn verdict(run: &Run, inner: &Inner, step: StepId, number: u32, failure: &Failure) -> Verdict {
     let spec = inner.state.step(step).and_then(|state| match &state.request {
         StepRequest::Call { function, .. } => run.code.manifest().function(function),
-        StepRequest::Sleep { .. } | StepRequest::Receive { .. } => None,
+        StepRequest::Sleep { .. } | StepRequest::StartRun { .. } => None,
     });
     let draw = Random::of_jitter(run.attempt_seed, step, number).fraction();
     let now = inner.sequencer.last_time().max(run.now());

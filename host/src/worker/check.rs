@@ -11,6 +11,8 @@ pub(super) const AT_MAX_BYTES: usize = 512;
 /// Enough for a person's words; an entry has to fit into a frame.
 pub(super) const REASON_MAX_BYTES: usize = 4 << 10;
 const LABEL_MAX_BYTES: usize = 256;
+/// Longer ones are a mistake, and each is a row in the store.
+const KEY_MAX_BYTES: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,13 +25,12 @@ pub(super) fn options(text: &str) -> Result<(), Failure> {
     if text.is_empty() {
         return Ok(());
     }
-    if text.len() > OPTIONS_MAX_BYTES {
-        let message = format!("options are {} bytes; the limit is {OPTIONS_MAX_BYTES}", text.len());
-        return Err(Failure::permanent(code::BAD_OPTIONS, message));
-    }
-    let options: Options = serde_json::from_str(text)
-        .map_err(|error| Failure::permanent(code::BAD_OPTIONS, format!("options: {error}")))?;
-    match options.label {
+    let options: Options = read(text)?;
+    label(options.label.as_deref())
+}
+
+fn label(label: Option<&str>) -> Result<(), Failure> {
+    match label {
         Some(label) if label.len() > LABEL_MAX_BYTES => {
             let message = format!("`label` is {} bytes; the limit is {LABEL_MAX_BYTES}", label.len());
             Err(Failure::permanent(code::BAD_OPTIONS, message))
@@ -38,15 +39,24 @@ pub(super) fn options(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// What `what` may be called: as in a manifest.
-pub(crate) fn name(what: &str, name: &str) -> Result<(), Failure> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if (1..=NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(fits) {
-        return Ok(());
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    if text.len() > OPTIONS_MAX_BYTES {
+        let message = format!("options are {} bytes; the limit is {OPTIONS_MAX_BYTES}", text.len());
+        return Err(Failure::permanent(code::BAD_OPTIONS, message));
     }
-    let shown = cut(name, NAME_MAX_BYTES);
-    let message = format!("{what} cannot be called `{shown}`: a name is 1 to {NAME_MAX_BYTES} of `A-Z a-z 0-9 _ - .`");
-    Err(Failure::permanent(code::BAD_REQUEST, message))
+    serde_json::from_str(text).map_err(|error| Failure::permanent(code::BAD_OPTIONS, format!("options: {error}")))
+}
+
+/// The options of `start-run`.
+pub(super) fn read_options(text: &str) -> Result<super::child::RunOptions, Failure> {
+    let options: super::child::RunOptions = read(text)?;
+    label(options.label.as_deref())?;
+    Ok(options)
+}
+
+/// What an idempotency key may be.
+pub(super) fn is_key(key: &str) -> bool {
+    (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
 /// A value that crosses. `code` says on which side it is wrong.

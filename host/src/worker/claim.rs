@@ -80,14 +80,11 @@ async fn claim(core: &Arc<Core>) -> crate::Result<Claimed> {
 pub(super) fn take(core: &Arc<Core>, key: RunKey) {
     match core.registry.claimed(key) {
         Found::Driven => {}
-        // Something is in its inbox; if it is to end, that can be done as it is. Anything else waits there
-        // until the run is looked after.
+        // Something is in its inbox; if it is to end, that can be done as it is.
         Found::Held => {
             let core = core.clone();
             core.spawner.clone().spawn(Box::pin(async move {
-                if !load::end_if_asked(&core, key, load::Recallable::No).await {
-                    load::leave_held(&core, key).await;
-                }
+                load::end_if_asked(&core, key, load::Recallable::No).await;
             }));
         }
         Found::Warm(active) => {

@@ -273,7 +273,7 @@ impl GuestHost for FunctionHost {
                 0
             }
             // The sandbox links none of these in this role.
-            Command::Call { .. } | Command::Receive { .. } => return Err(Stop),
+            Command::Call { .. } | Command::StartRun { .. } => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

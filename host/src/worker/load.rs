@@ -12,11 +12,12 @@ use trackway_storage::{Append, Deployment, InboxBody, Owner, Rows, RunKey, Stora
 
 use super::Core;
 use super::check::{self, REASON_MAX_BYTES};
+use super::child;
 use super::claim;
 use super::code::code_of;
 use super::drive::{self, Active, stuck_head, terminate_in};
 use super::fork;
-use super::run::{Given, Loaded, Run, sequencer_after};
+use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
@@ -72,7 +73,7 @@ pub(super) fn machine_of(state: &RunState, entries: &[Entry], engine: &str) -> M
 pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str, component: Digest) -> Machine {
     let mut machine = Machine::new(state.started_at(), state.started().limits.fuel);
     for entry in entries {
-        machine.recall(entry, state.fuel_rule(entry.position, engine, component));
+        machine.recall(entry, fuel_rule(state, entry.position, engine, component));
     }
     machine
 }
@@ -176,7 +177,9 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
             let reason = check::cut(reason, REASON_MAX_BYTES).into();
             Some(CancelReceived { message: item.message, reason })
         }
-        InboxBody::Terminate { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::Signal { .. } => None,
+        InboxBody::Terminate { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::ChildEnded { .. } => {
+            None
+        }
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);
@@ -212,8 +215,11 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         sequencer.push(now, kind);
     });
     let entries = sequencer.take_frame();
+    let mut send = Vec::new();
     let head = match state {
         Some(mut state) => {
+            child::let_go(core, key, &child::waited_for(&state), now).await?;
+            send = child::told_of_end(key, &state, &entries, now);
             let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
             entries.iter().try_for_each(|entry| state.apply(entry)).map_err(unreadable)?;
             Some(state.head())
@@ -227,24 +233,12 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         previous: Some(last_frame),
         id: FrameId(u128::from_le_bytes(core.random())),
         frame: Frame::encode(&entries).into(),
-        rows: Rows { head, owner: Owner::End, read, ..Rows::default() },
+        rows: Rows { head, owner: Owner::End, read, send, ..Rows::default() },
     };
     match write::write(core, Outgoing { append, files: Vec::new(), entries }).await {
         Written::UpTo(_) => Ok(true),
         Written::Fenced | Written::KeyTaken(_) | Written::GaveUp | Written::Lines(_) => Ok(false),
         Written::Refused(error) => Err(error.into()),
-    }
-}
-
-/// Gives a run that is stuck here, and was claimed for something in its inbox, back as it was.
-pub(super) async fn leave_held(core: &Arc<Core>, key: RunKey) {
-    let parked = match core.storage.head(key).await {
-        Ok(Some(head)) if !head.status.has_ended() => core.storage.park(key, None, Some(head)).await,
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = parked {
-        tracing::warn!(run = %key.run, %error, "the stuck run cannot be given back");
     }
 }
 

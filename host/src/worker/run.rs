@@ -9,10 +9,10 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    Digest, Divergence, Entry, Epoch, Failure, FrameId, Kind, Machine, MessageId, Outcome, Position, RunRandom,
-    RunState, Sequencer, Started, Status, StepId, Timestamp, Topic, Value, code,
+    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position,
+    RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
 };
-use trackway_storage::{LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES, RunKey, StartKey};
+use trackway_storage::{InboxItem, LogKey, LogLine, RunKey, StartKey};
 
 use super::Core;
 use super::durable::{Durable, Gone, Progress};
@@ -20,15 +20,16 @@ use super::log::{LogRoom, log_line};
 use crate::effects::Grants;
 use crate::sandbox::Code as GuestCode;
 
-/// Large values that are kept in memory for their delivery; beyond it those that are durable are
-/// read from the store again.
-const HELD_MAX_BYTES: usize = 32 << 20;
 /// Large values that wait for their frame. An entry that names one is small, so the sequencer's own
 /// limit does not see them; two of the largest still go together.
 const PAYLOADS_AHEAD_MAX_BYTES: usize = 32 << 20;
 
 /// A line of a guest that computes or waits is shown after this; within it an entry takes most along.
 const LOG_LINGER: Duration = Duration::from_millis(200);
+
+mod held;
+
+pub(super) use held::read_payload;
 
 pub(crate) struct Run {
     pub key: RunKey,
@@ -61,6 +62,10 @@ pub(super) struct Inner {
     /// Attempts that sleep and have no instance meanwhile, with the time at which they are resumed,
     /// which stands among the timers too.
     pub resting: BTreeMap<StepId, Timestamp>,
+    /// Steps whose run is being started by a task of this worker.
+    pub starting: BTreeSet<StepId>,
+    /// The run is about to end: its workflow does nothing more.
+    pub ending: bool,
     /// Open steps on record are being taken care of.
     pub taken_up: bool,
     /// Stopped when the entry at the position is durable.
@@ -73,6 +78,7 @@ pub(super) struct Inner {
     /// Rows for frames to come; each goes with the frame that reaches its position, not before.
     pub logs: Vec<(Position, LogLine)>,
     pub read: Vec<(Position, MessageId)>,
+    pub send: Vec<(Position, RunKey, InboxItem)>,
     /// Inbox items that were read, by a frame or one to come.
     pub seen: BTreeSet<MessageId>,
     pub knocked: bool,
@@ -127,6 +133,13 @@ pub(super) struct LiveAttempt {
     pub idle_until: Option<Timestamp>,
 }
 
+/// Rows that go with a frame.
+pub(super) struct Along {
+    pub logs: Vec<LogLine>,
+    pub read: Vec<MessageId>,
+    pub send: Vec<(RunKey, InboxItem)>,
+}
+
 /// Values on their way to the store.
 pub(super) type Payloads = Vec<(Digest, Bytes)>;
 
@@ -173,6 +186,9 @@ impl Run {
             payload_bytes: 0,
             logs: Vec::new(),
             read: Vec::new(),
+            send: Vec::new(),
+            starting: BTreeSet::new(),
+            ending: false,
             seen: BTreeSet::new(),
             knocked: true,
             rang: true,
@@ -264,17 +280,6 @@ impl Run {
     }
 }
 
-pub(super) async fn read_payload(core: &Core, key: RunKey, digest: Digest) -> crate::Result<Arc<str>> {
-    let damaged = |what: &str| {
-        crate::Error::new(crate::Code::DataDamaged, format!("payload {digest:.12} of run {} {what}", key.run))
-    };
-    let bytes = core.storage.payload(key, digest).await?.ok_or_else(|| damaged("is missing"))?;
-    if Digest::of(&bytes) != digest {
-        return Err(damaged("does not have the bytes of its digest"));
-    }
-    std::str::from_utf8(&bytes).map(Arc::from).map_err(|_| damaged("is not text"))
-}
-
 impl Inner {
     /// Gives `kind` its place. State, machine and timers follow at once, so what is sequenced here
     /// is what everybody sees, in this order.
@@ -293,14 +298,12 @@ impl Inner {
                 self.machine.answered(position, time, answered.step.0, answered.outcome.clone());
                 self.wake_guest();
             }
-            Kind::CancelReceived(cancel) => {
-                self.machine.cancel_received(position, time, cancel.reason.clone());
+            Kind::ChildEnded(ended) => {
+                self.machine.answered(position, time, ended.step.0, ended.outcome.clone());
                 self.wake_guest();
             }
-            Kind::Signalled(_) => {
-                if let Some((topic, body)) = Topic::of_entry(&entry.kind) {
-                    self.machine.mail_arrived(topic, position, time, body.clone());
-                }
+            Kind::CancelReceived(cancel) => {
+                self.machine.cancel_received(position, time, cancel.reason.clone());
                 self.wake_guest();
             }
             Kind::Failed(failed) => {
@@ -318,7 +321,9 @@ impl Inner {
             | Kind::Finished(_)
             | Kind::Paused(_)
             | Kind::Resumed(_)
-            | Kind::Forked(_) => {}
+            | Kind::Forked(_)
+            | Kind::ChildOf(_)
+            | Kind::ChildStarted(_) => {}
         }
         (position, time)
     }
@@ -349,22 +354,6 @@ impl Inner {
         self.answer(clock, step, Outcome::Failed(failure.to_value()));
     }
 
-    /// A value as an entry holds it; a large one is kept for the next frame and for its delivery.
-    pub fn value(&mut self, text: &str, inline_max_bytes: usize) -> Value {
-        if text.len() <= inline_max_bytes {
-            return Value::inline(text);
-        }
-        let digest = Digest::of(text.as_bytes());
-        if !self.held.contains_key(&digest) {
-            let text: Arc<str> = text.into();
-            self.held_bytes += text.len();
-            self.payload_bytes += text.len();
-            self.payloads.push((digest, text.clone()));
-            self.held.insert(digest, text);
-        }
-        Value::Stored { digest, size_bytes: text.len() as u64 }
-    }
-
     /// Keeps a line for the frame that holds all that came before it.
     pub fn log(&mut self, line: Option<LogLine>) -> Told {
         let cause = self.end();
@@ -379,15 +368,16 @@ impl Inner {
     }
 
     /// The rows that a frame which ends at `end` brings along.
-    pub fn take_rows(&mut self, end: Position) -> (Vec<LogLine>, Vec<MessageId>) {
+    pub fn take_rows(&mut self, end: Position) -> Along {
         let logs = self.logs.partition_point(|(cause, _)| *cause <= end);
         let read = self.read.partition_point(|(cause, _)| *cause <= end);
         let logs = self.logs.drain(..logs).map(|(_, line)| line).collect();
-        (logs, self.read.drain(..read).map(|(_, message)| message).collect())
-    }
-
-    pub fn held(&self, digest: &Digest) -> Option<Arc<str>> {
-        self.held.get(digest).cloned()
+        let send = self.send.partition_point(|(cause, ..)| *cause <= end);
+        Along {
+            logs,
+            read: self.read.drain(..read).map(|(_, message)| message).collect(),
+            send: self.send.drain(..send).map(|(_, to, item)| (to, item)).collect(),
+        }
     }
 
     /// The instances of the run must wait until storage has caught up.
@@ -400,27 +390,6 @@ impl Inner {
         if !self.waiting_for_room.iter().any(|waiting| waiting.will_wake(waker)) {
             self.waiting_for_room.push(waker.clone());
         }
-    }
-
-    /// Forgets large values that can be read from the store again. Only while no frame is on its way:
-    /// what it brings along cannot be read before it stands.
-    pub fn trim_held(&mut self) {
-        if self.held_bytes <= HELD_MAX_BYTES {
-            return;
-        }
-        self.held.clear();
-        self.held.extend(self.payloads.iter().map(|(digest, text)| (*digest, text.clone())));
-        self.held_bytes = self.held.values().map(|text| text.len()).sum();
-    }
-
-    /// Splits what the next frame must bring along: files to write before it, rows to go with it.
-    pub fn take_payloads(&mut self) -> (Payloads, Payloads) {
-        let payloads = std::mem::take(&mut self.payloads);
-        self.payload_bytes = 0;
-        let bytes = |(digest, text): (Digest, Arc<str>)| (digest, Bytes::copy_from_slice(text.as_bytes()));
-        let (files, rows): (Vec<_>, Vec<_>) =
-            payloads.into_iter().partition(|(_, text)| text.len() > PAYLOAD_ROW_MAX_BYTES);
-        (files.into_iter().map(bytes).collect(), rows.into_iter().map(bytes).collect())
     }
 
     /// The attempt is this worker's to write for.
@@ -482,6 +451,14 @@ impl Inner {
         }
         self.log(log_line(key, time, place, [level, message, fields]))
     }
+}
+
+/// By what rule an entry's fuel is compared: exactly, if the same engine and code counted it.
+pub(super) fn fuel_rule(state: &RunState, position: Position, engine: &str, component: Digest) -> FuelRule {
+    let claims = state.claims();
+    let after = claims.partition_point(|claim| claim.from <= position);
+    let claim = after.checked_sub(1).and_then(|last| claims.get(last));
+    claim.map_or(FuelRule::Loose, |claim| claim.fuel_rule(engine, component))
 }
 
 pub(super) fn cancelled(message: &str) -> Failure {

@@ -8,7 +8,8 @@ use trackway_replay::{Entry, Frame, FrameId, Head, Kind, MessageId, Position, St
 use trackway_storage::{Append, Appended, LogLine, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
-use super::run::{Inner, Payloads, Run};
+use super::child;
+use super::run::{Along, Inner, Payloads, Run};
 
 /// Between two tries of an append whose outcome is not known, or that found no room.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -42,7 +43,8 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     let frame = Bytes::from(Frame::encode(&entries));
     let id = FrameId(u128::from_le_bytes(run.core.random()));
     let (files, payloads) = inner.take_payloads();
-    let (logs, read) = inner.take_rows(position.plus(u64::from(count)));
+    let Along { logs, read, mut send } = inner.take_rows(position.plus(u64::from(count)));
+    send.extend(child::told_of_end(run.key, &inner.state, &entries, run.now()));
     let status = inner.state.status();
     let has_more = inner.sequencer.has_pending();
     // The state is that of all that is sequenced. What no frame holds yet must not show in a head.
@@ -58,6 +60,7 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
         owner: if has_more { Owner::Keep } else { last },
         read,
         logs,
+        send,
         payloads,
         // Storage knows what is in the inbox, and says so.
         unread: Vec::new(),

@@ -30,6 +30,9 @@ pub const FRAME_MAX_BYTES: usize = 60 << 10;
 /// Unread items of one run; one more is refused as [`Sent::Full`].
 pub const INBOX_MAX: usize = 1_000;
 
+/// Items that one frame may send to other runs: more than its entries can ask for.
+pub const FRAME_SEND_MAX: usize = 1_000;
+
 /// A run and whose it is. No row is reached by less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunKey {
@@ -64,6 +67,9 @@ pub struct Rows {
     pub logs: Vec<LogLine>,
     /// Payloads of at most [`PAYLOAD_ROW_MAX_BYTES`] that this frame names.
     pub payloads: Vec<(Digest, Bytes)>,
+    /// Items for the inboxes of other runs: they stand with the frame. Nothing is sent to a run that has
+    /// ended or is not there; a full inbox takes them all the same, since its run asked for them.
+    pub send: Vec<(RunKey, InboxItem)>,
     /// At position 0 only: the key under which the run was started.
     pub start_key: Option<StartKey>,
     /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.
@@ -178,6 +184,9 @@ impl Append {
         {
             let size_bytes = bytes.len();
             return invalid(format!("payload {digest:?} of {size_bytes} bytes must be put before its frame"));
+        }
+        if self.rows.send.len() > FRAME_SEND_MAX || self.rows.send.iter().any(|(to, _)| *to == self.run) {
+            return invalid(format!("a frame of run {} sends too much, or to itself", self.run.run));
         }
         if self.rows.start_key.is_some() && self.position != Position::FIRST {
             return invalid(format!("run {} brings a start key after its start", self.run.run));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, MessageId, RunId, Timestamp, Value};
+use trackway_replay::{Digest, MessageId, RunId, StepId, Timestamp};
 
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +26,10 @@ pub enum InboxBody {
         reason: Arc<str>,
     },
     Resume,
-    /// `from`: the run that sent it, if a run did. A large payload was put before.
-    Signal {
-        name: Arc<str>,
-        payload: Value,
-        from: Option<RunId>,
+    /// A run that a step of this one had started has ended.
+    ChildEnded {
+        step: StepId,
+        run: RunId,
     },
 }
 

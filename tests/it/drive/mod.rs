@@ -1,6 +1,7 @@
 //! The worker drives runs to their end, with simulated storage and virtual time.
 
 mod cancel;
+mod children;
 mod control;
 mod crash;
 mod ends;
@@ -9,7 +10,6 @@ mod logs;
 mod orders;
 mod places;
 mod room;
-mod signals;
 mod steps;
 mod terminate;
 mod time;

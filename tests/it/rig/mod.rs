@@ -11,9 +11,9 @@ use trackway::host::record_of;
 use trackway::sandbox::{self, Compiler, Sandbox};
 use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker};
 use trackway_replay::{
-    Answered, Asked, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, End, Entry, Epoch, Failure, Finished,
-    Frame, FrameId, Head, Kind, Limits, MessageId, Outcome, Position, RULES, RunId, RunState, Started, Status,
-    StepRequest, TenantId, Timestamp, Value,
+    Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, End, Entry, Epoch,
+    Failure, Finished, Frame, FrameId, Head, Kind, Limits, MessageId, Outcome, Position, RULES, RunId, RunState,
+    Started, Status, StepRequest, TenantId, Timestamp, Value,
 };
 use trackway_storage::{
     Append, Appended, Deployment, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sent, Storage, Version,
@@ -243,6 +243,40 @@ impl Rig {
         self.with_frames(&runs).await
     }
 
+    /// The same, with so many entries of each run that it started; of one that ended its end was told.
+    pub async fn cut_family(&self, run: RunKey, entries: usize, children: &[RunKey], lengths: &[usize]) -> Rig {
+        let storage = self.same_code().await;
+        let one_each = |entries: Vec<Entry>, count| -> Vec<Vec<Entry>> {
+            entries.into_iter().take(count).map(|entry| vec![entry]).collect()
+        };
+        let journal = self.entries(run).await;
+        let was_read = |child: &RunKey| {
+            journal[..entries]
+                .iter()
+                .any(|entry| matches!(&entry.kind, Kind::ChildEnded(ended) if ended.run == child.run))
+        };
+        let of_parent = one_each(journal.clone(), entries);
+        self.lay(&storage, run, &of_parent, Rows::default()).await;
+        let keys = self.storage.start_keys(TENANT, None, 1_000).await.expect("read");
+        for (child, length) in children.iter().zip(lengths) {
+            let of_child = self.entries(*child).await;
+            let step = match of_child.get(1).map(|entry| &entry.kind) {
+                Some(Kind::ChildOf(of)) => of.step,
+                other => panic!("{other:?}"),
+            };
+            let item = InboxItem {
+                message: MessageId(child.run.0),
+                arrived: of_child[of_child.len() - 1].time,
+                body: InboxBody::ChildEnded { step, run: child.run },
+            };
+            let send = if was_read(child) { Vec::new() } else { vec![(run, item)] };
+            let start_key = keys.iter().find(|key| key.run == child.run).cloned();
+            let with = Rows { start_key, send, ..Rows::default() };
+            self.lay(&storage, *child, &one_each(of_child, *length), with).await;
+        }
+        Rig::with(Arc::new(storage.crash()), self.same_world(), self.options.clone()).await
+    }
+
     /// The same with the first `frames` frames as they stand.
     pub async fn cut_at_frame(&self, run: RunKey, frames: usize) -> Rig {
         let kept = self.frames(run).await.into_iter().take(frames).collect();
@@ -250,6 +284,20 @@ impl Rig {
     }
 
     async fn with_frames(&self, runs: &[(RunKey, Vec<Vec<Entry>>)]) -> Rig {
+        let storage = self.same_code().await;
+        for (run, frames) in runs {
+            self.lay(&storage, *run, frames, Rows::default()).await;
+        }
+        Rig::with(Arc::new(storage.crash()), self.same_world(), self.options.clone()).await
+    }
+
+    fn same_world(&self) -> Arc<World> {
+        let world = Arc::new(World::default());
+        world.lock().scripts.clone_from(&self.world.lock().scripts);
+        world
+    }
+
+    async fn same_code(&self) -> MemoryStorage {
         let storage = MemoryStorage::new();
         for record in self.storage.components(TENANT).await.expect("read") {
             let bytes = self.storage.component_bytes(TENANT, record.digest).await.expect("read").expect("stored");
@@ -258,16 +306,12 @@ impl Rig {
         for deployment in self.storage.deployments(TENANT).await.expect("read") {
             storage.put_deployment(TENANT, deployment).await.expect("stored");
         }
-        for (run, frames) in runs {
-            self.lay(&storage, *run, frames).await;
-        }
-        let world = Arc::new(World::default());
-        world.lock().scripts.clone_from(&self.world.lock().scripts);
-        Rig::with(Arc::new(storage.crash()), world, self.options.clone()).await
+        storage
     }
 
     /// Puts frames of a run into another store, with the payloads that they name.
-    async fn lay(&self, storage: &MemoryStorage, run: RunKey, frames: &[Vec<Entry>]) {
+    /// `with` are rows of the first frame (its key) and the last (what it sends).
+    async fn lay(&self, storage: &MemoryStorage, run: RunKey, frames: &[Vec<Entry>], mut with: Rows) {
         let mut kept: Vec<Entry> = Vec::new();
         let mut previous = None;
         for frame in frames {
@@ -277,7 +321,8 @@ impl Rig {
             kept.extend_from_slice(frame);
             let head = RunState::of(&kept).expect("a prefix of a journal is one").head();
             let owner = if head.status.has_ended() { Owner::End } else { Owner::Keep };
-            let rows = Rows { head: Some(head), owner, ..Rows::default() };
+            let send = if owner == Owner::End { std::mem::take(&mut with.send) } else { Vec::new() };
+            let rows = Rows { head: Some(head), owner, start_key: with.start_key.take(), send, ..Rows::default() };
             let append = Append { run, position, entries, previous: previous.replace(id), id, frame: bytes, rows };
             assert!(matches!(storage.append(append).await, Appended::Durable));
         }
@@ -488,18 +533,6 @@ impl Rig {
         self.storage.send(run, item).await.expect("sent")
     }
 
-    /// Sends a signal under a message id of its own choice.
-    pub async fn signal(&self, run: RunKey, message: u128, name: &str, payload: &str) -> Sent {
-        let payload = Value::inline(payload);
-        self.send_as(run, message, InboxBody::Signal { name: name.into(), payload, from: None }).await
-    }
-
-    pub async fn send_as(&self, run: RunKey, message: u128, body: InboxBody) -> Sent {
-        let arrived = trackway::effects::Clock::now(&SystemClock::new());
-        let item = InboxItem { message: MessageId(message), arrived, body };
-        self.storage.send(run, item).await.expect("sent")
-    }
-
     /// Replays the run and expects it to be identical in everything, its end included.
     pub async fn replays(&self, run: RunKey) {
         let report = self.worker.replay(run, None).await.expect("the replay runs");
@@ -531,11 +564,15 @@ impl Rig {
 fn payloads_of(kind: &Kind) -> Vec<Digest> {
     let values = match kind {
         Kind::Started(started) => vec![&started.input],
-        Kind::Asked(Asked { request: StepRequest::Call { input, .. }, .. }) => vec![input],
+        Kind::Asked(Asked {
+            request: StepRequest::Call { input, .. } | StepRequest::StartRun { input, .. }, ..
+        }) => {
+            vec![input]
+        }
         Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
-        Kind::Signalled(signalled) => vec![&signalled.payload],
         Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Succeeded(value), .. })
         | Kind::Answered(Answered { outcome: Outcome::Succeeded(value), .. })
+        | Kind::ChildEnded(ChildEnded { outcome: Outcome::Succeeded(value), .. })
         | Kind::Finished(Finished { end: End::Succeeded(value), .. }) => vec![value],
         _ => Vec::new(),
     };
@@ -560,14 +597,16 @@ pub fn short(kind: &Kind) -> String {
         Kind::Answered(answered) => format!("Answered {}", answered.step),
         Kind::Forgotten(forgotten) => format!("Forgotten {}", forgotten.step),
         Kind::StepCancelAsked(asked) => format!("StepCancelAsked {}", asked.step),
-        Kind::Signalled(signalled) => format!("Signalled {}", signalled.name),
         Kind::Started(_)
         | Kind::Claimed(_)
         | Kind::CancelReceived(_)
         | Kind::Finished(_)
         | Kind::Paused(_)
         | Kind::Resumed(_)
-        | Kind::Forked(_) => kind.name().to_owned(),
+        | Kind::Forked(_)
+        | Kind::ChildOf(_)
+        | Kind::ChildStarted(_)
+        | Kind::ChildEnded(_) => kind.name().to_owned(),
     }
 }
 

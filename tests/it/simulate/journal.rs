@@ -33,7 +33,6 @@ impl Journal {
     pub fn place_of_message(&self, message: MessageId) -> Option<Position> {
         let names_it = |entry: &&Entry| match &entry.kind {
             Kind::CancelReceived(cancel) => cancel.message == message,
-            Kind::Signalled(signalled) => signalled.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,
         };
@@ -68,15 +67,17 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
     }
     match kind {
         Kind::Started(started) => Some(&started.input),
-        Kind::Asked(Asked { request: StepRequest::Call { input, .. }, .. }) => Some(input),
+        Kind::Asked(Asked {
+            request: StepRequest::Call { input, .. } | StepRequest::StartRun { input, .. }, ..
+        }) => Some(input),
         Kind::EffectAsked(asked) => match &asked.request {
             EffectRequest::Http { request, .. } => Some(request),
             EffectRequest::Sleep { .. } => None,
         },
         Kind::EffectAnswered(answered) => of_outcome(&answered.outcome),
         Kind::Answered(answered) => of_outcome(&answered.outcome),
+        Kind::ChildEnded(ended) => of_outcome(&ended.outcome),
         Kind::Failed(failed) => Some(&failed.failure),
-        Kind::Signalled(signalled) => Some(&signalled.payload),
         Kind::Finished(finished) => match &finished.end {
             End::Succeeded(value) | End::Failed(value) => Some(value),
             End::Cancelled { .. } | End::Terminated { .. } => None,
@@ -90,7 +91,9 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::CancelReceived(_)
         | Kind::Paused(_)
         | Kind::Resumed(_)
-        | Kind::Forked(_) => None,
+        | Kind::Forked(_)
+        | Kind::ChildOf(_)
+        | Kind::ChildStarted(_) => None,
     }
 }
 
@@ -161,7 +164,6 @@ fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
             Kind::Failed(failed) => Once::Failed(failed.step, failed.attempt),
             Kind::Answered(answered) => Once::Answered(answered.step),
             Kind::CancelReceived(cancel) => Once::Message(cancel.message),
-            Kind::Signalled(signalled) => Once::Message(signalled.message),
             _ => continue,
         };
         if !stood.insert(once) {

@@ -249,10 +249,12 @@ fn step_of(kind: &Kind) -> Option<StepId> {
         Kind::Started(_)
         | Kind::Claimed(_)
         | Kind::CancelReceived(_)
-        | Kind::Signalled(_)
         | Kind::Finished(_)
         | Kind::Paused(_)
         | Kind::Resumed(_)
-        | Kind::Forked(_) => None,
+        | Kind::Forked(_)
+        | Kind::ChildOf(_)
+        | Kind::ChildStarted(_)
+        | Kind::ChildEnded(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, Expr, FnArg, ItemFn, Lit, LitStr, Meta, PatType, Result, ReturnType, Type};
 
-use crate::args::{Arguments, Signal};
+use crate::args::Arguments;
 
 const WORKFLOW_SHAPE: &str = "a workflow looks like `async fn name(ctx: Ctx, input: Input) -> Result<Output, Failure>`; \
                               `input` may be left out";
@@ -41,7 +41,6 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
     let about = about(&function, &parameters);
     let visibility = &function.vis;
     let check = check_context(context, quote!(::trackway_sdk::Ctx));
-    let signals = signals_of(&arguments);
     Ok(quote! {
         #function
 
@@ -57,7 +56,6 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
                 type Output = #output;
                 const NAME: &'static str = #export_name;
                 const ABOUT: ::trackway_sdk::__private::About = #about;
-                #signals
                 async fn run(
                     ctx: ::trackway_sdk::Ctx,
                     input: Self::Input,
@@ -127,21 +125,6 @@ pub fn function(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
             }
         };
     })
-}
-
-/// Nothing, where none is declared.
-fn signals_of(arguments: &Arguments) -> TokenStream {
-    if arguments.signals.is_empty() {
-        return TokenStream::new();
-    }
-    let declared = arguments.signals.iter().map(|Signal { name, payload }| {
-        quote_spanned!(payload.span()=> ::trackway_sdk::__private::Declared::signal::<#payload>(#name))
-    });
-    quote! {
-        fn signals() -> ::std::vec::Vec<::trackway_sdk::__private::Declared> {
-            ::std::vec![#(#declared),*]
-        }
-    }
 }
 
 fn parse(item: TokenStream, attribute: &str, shape: &str) -> Result<ItemFn> {

@@ -5,13 +5,13 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::mail::{Item, Sorting};
 use super::{
-    Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, Totals, Trace, Try, What,
+    Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, Try,
+    What,
 };
 use crate::{
     Asked, AttemptFailed, Claimed, Digest, EffectAsked, EffectId, EffectRequest, End, Entry, Failure, Finished, Kind,
-    Outcome, Position, Signalled, Started, Status, StepId, StepRequest, Timestamp, Topic, Value, code,
+    Outcome, Position, Started, Status, StepId, StepRequest, Timestamp, Value, code,
 };
 
 pub fn fold(entries: &[Entry], payloads: &Payloads) -> Trace {
@@ -54,9 +54,6 @@ struct Fold<'a> {
     steps_ended: u32,
     cancel: Option<Row>,
     pauses: Vec<Row>,
-    mail: Sorting,
-    /// Rows of what was sent and not taken.
-    unclaimed: Vec<Row>,
     activations: Vec<Activation>,
     unplaced: Vec<Position>,
 }
@@ -73,9 +70,9 @@ struct Attempt {
 
 /// Where and when an entry stands.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub position: Position,
-    pub time: Timestamp,
+struct Place {
+    position: Position,
+    time: Timestamp,
 }
 
 impl<'a> Fold<'a> {
@@ -88,8 +85,6 @@ impl<'a> Fold<'a> {
             steps_ended: 0,
             cancel: None,
             pauses: Vec::new(),
-            mail: Sorting::default(),
-            unclaimed: Vec::new(),
             activations: Vec::new(),
             unplaced: Vec::new(),
         }
@@ -116,7 +111,6 @@ impl<'a> Fold<'a> {
             }
             Kind::Failed(failed) => self.attempt_failed(place, failed),
             Kind::Answered(answered) => {
-                self.mail.gave_up(answered.step);
                 let step = self.steps.get_mut(&answered.step)?;
                 step.row.answer(place, &answered.outcome)?;
                 if let Some(attempt) = step.attempts.values_mut().next_back().filter(|attempt| attempt.row.is_open()) {
@@ -125,13 +119,11 @@ impl<'a> Fold<'a> {
                 self.step_ended(answered.step, place, RowStatus::Aborted)
             }
             Kind::Forgotten(forgotten) => {
-                self.mail.gave_up(forgotten.step);
                 let row = &mut self.steps.get_mut(&forgotten.step)?.row;
                 row.end(place, RowStatus::Forgotten)?;
                 self.step_ended(forgotten.step, place, RowStatus::Aborted)
             }
             Kind::StepCancelAsked(asked) => {
-                self.mail.gave_up(asked.step);
                 let row = &mut self.steps.get_mut(&asked.step)?.row;
                 row.cancel_asked.get_or_insert(place.time);
                 row.positions.push(place.position);
@@ -162,13 +154,40 @@ impl<'a> Fold<'a> {
                 self.resumed(place);
                 Some(())
             }
+            Kind::ChildOf(child_of) => {
+                let run = self.run.as_mut().filter(|run| run.parent.is_none())?;
+                run.parent = Some(StartedBy { run: child_of.parent, step: child_of.step });
+                Some(())
+            }
+            Kind::ChildStarted(started) => {
+                let row = &mut self.steps.get_mut(&started.step)?.row;
+                let What::Run { run: run @ None, deployment, .. } = &mut row.what else { return None };
+                *run = Some(started.run);
+                *deployment = Some(started.deployment.clone());
+                row.positions.push(place.position);
+                if row.is_open() {
+                    row.status = RowStatus::Running;
+                    row.queue_us = Some(micros(row.started, place.time));
+                }
+                Some(())
+            }
+            Kind::ChildEnded(ended) => {
+                let row = &mut self.steps.get_mut(&ended.step)?.row;
+                let What::Run { run, .. } = &mut row.what else { return None };
+                run.get_or_insert(ended.run);
+                if !row.is_open() {
+                    row.positions.push(place.position);
+                    return Some(());
+                }
+                row.answer(place, &ended.outcome)?;
+                self.step_ended(ended.step, place, RowStatus::Aborted)
+            }
             Kind::Forked(forked) => {
                 let run = self.run.as_mut().filter(|run| run.forked.is_none())?;
                 run.forked = Some(ForkedFrom { run: forked.from, step: forked.step });
                 run.started = forked.at;
                 Some(())
             }
-            Kind::Signalled(signalled) => self.signalled(place, signalled),
         }
     }
 
@@ -190,6 +209,7 @@ impl<'a> Fold<'a> {
             failure: None,
             reason: None,
             forked: None,
+            parent: None,
         });
         Some(())
     }
@@ -201,7 +221,7 @@ impl<'a> Fold<'a> {
             claimed: entry.time,
             position: entry.position,
             restart: self.activations.last().is_some_and(|last| last.epoch != entry.epoch),
-            steps_recalled: self.steps_ended + self.mail.taken(),
+            steps_recalled: self.steps_ended,
             effects_recalled: 0,
             effects_open: 0,
         };
@@ -217,9 +237,8 @@ impl<'a> Fold<'a> {
                         }
                         What::Sleep { .. }
                         | What::Call { .. }
+                        | What::Run { .. }
                         | What::Attempt { .. }
-                        | What::Receive { .. }
-                        | What::Signal { .. }
                         | What::Cancel { .. }
                         | What::Pause { .. } => {}
                     }
@@ -242,8 +261,9 @@ impl<'a> Fold<'a> {
             StepRequest::Sleep { duration_ms, options } => {
                 (sleep(*duration_ms, asked.now), options, None, RowStatus::Running)
             }
-            StepRequest::Receive { signal, options } => {
-                (What::Receive { signal: signal.clone(), from: None }, options, None, RowStatus::Waiting)
+            StepRequest::StartRun { workflow, input, options } => {
+                let what = What::Run { workflow: workflow.clone(), run: None, deployment: None };
+                (what, options, Some(Shown::of(input)), RowStatus::Queued)
             }
         };
         let mut row = Row::new(asked.step.to_string(), None, what, place);
@@ -253,9 +273,6 @@ impl<'a> Fold<'a> {
         row.status = status;
         self.steps.insert(asked.step, Step { row, attempts: BTreeMap::new() });
         self.open.insert(asked.step);
-        if let Some(topic) = Topic::of_request(&asked.request) {
-            self.mail.asked(asked.step, topic);
-        }
         Some(())
     }
 
@@ -328,42 +345,9 @@ impl<'a> Fold<'a> {
         Some(())
     }
 
-    fn signalled(&mut self, place: Place, signalled: &Signalled) -> Option<()> {
-        let Place { position, time } = place;
-        let item = Item { position, time, body: signalled.payload.clone(), from: signalled.from };
-        self.mail.arrived(Topic::Signal(signalled.name.clone()), item);
-        Some(())
-    }
-
-    /// Ends the rows of steps that have their mail, and begins those of what is left over.
-    fn deliver_mail(&mut self) {
-        let (taken, left) = self.mail.sort();
-        self.unclaimed.extend(left);
-        for (step, item) in taken {
-            let Some(row) = self.steps.get_mut(&step).map(|step| &mut step.row).filter(|row| row.is_open()) else {
-                continue;
-            };
-            if let What::Receive { from, .. } = &mut row.what {
-                *from = item.from;
-            }
-            // One that was there before it was wanted is taken when it is asked for.
-            let first = row.positions.first().copied().unwrap_or(item.position);
-            let place = Place { position: item.position.max(first), time: item.time.max(row.started) };
-            row.output = Some(Shown::of(&item.body));
-            row.close(place, RowStatus::Succeeded);
-            if item.position > first {
-                row.positions.push(item.position);
-            }
-            self.open.remove(&step);
-            self.steps_ended += 1;
-        }
-    }
-
     fn finished(&mut self, place: Place, finished: &Finished) -> Option<()> {
         let run = self.run.as_mut().filter(|run| run.finished.is_none())?;
         run.finished = Some(place.time);
-        self.deliver_mail();
-        let run = self.run.as_mut()?;
         let (status, left) = match &finished.end {
             End::Succeeded(output) => {
                 run.output = Some(Shown::of(output));
@@ -424,7 +408,6 @@ impl<'a> Fold<'a> {
     }
 
     fn into_trace(mut self, entries: &[Entry]) -> Trace {
-        self.deliver_mail();
         let status = self.open_status();
         if let Some(run) = &mut self.run {
             let last = entries.last().map_or(run.started, |entry| entry.time);
@@ -440,7 +423,7 @@ impl<'a> Fold<'a> {
         };
         let mut rows = Vec::new();
         // What others did to the run stands where it came in the order of what was asked for.
-        let mut others: Vec<Row> = self.pauses.into_iter().chain(self.cancel).chain(self.unclaimed).collect();
+        let mut others: Vec<Row> = self.pauses.into_iter().chain(self.cancel).collect();
         others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {
             while let Some(other) = others.pop_if(|other| other.positions < step.row.positions) {
@@ -473,7 +456,8 @@ impl<'a> Fold<'a> {
         for step in self.open.iter().filter_map(|step| self.steps.get(step)) {
             let this = match (&step.row.what, step.row.status) {
                 (What::Sleep { .. }, _) => Status::Sleeping,
-                (_, RowStatus::Retrying | RowStatus::Waiting) => Status::Waiting,
+                (_, RowStatus::Retrying) => Status::Waiting,
+                (What::Run { run: Some(_), .. }, _) => Status::Waiting,
                 _ => return Status::Running,
             };
             found = match found {
@@ -496,7 +480,7 @@ impl Attempt {
 }
 
 impl Row {
-    pub(super) fn new(id: String, parent: Option<String>, what: What, place: Place) -> Row {
+    fn new(id: String, parent: Option<String>, what: What, place: Place) -> Row {
         Row {
             id,
             parent,
@@ -569,7 +553,7 @@ impl Totals {
             RowStatus::Failed => &mut self.steps_failed,
             RowStatus::Cancelled | RowStatus::Aborted => &mut self.steps_cancelled,
             RowStatus::Forgotten => &mut self.steps_forgotten,
-            RowStatus::Queued | RowStatus::Running | RowStatus::Waiting | RowStatus::Retrying => &mut self.steps_open,
+            RowStatus::Queued | RowStatus::Running | RowStatus::Retrying => &mut self.steps_open,
         };
         *counter += 1;
     }

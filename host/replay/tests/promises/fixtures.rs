@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use trackway_replay::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, Digest,
-    EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished,
-    Forgotten, Forked, Frame, Kind, Limits, MessageId, Outcome, Paused, Position, Proof, Resumed, RunId, RunState,
-    Sequencer, Signalled, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, code,
+    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, ChildEnded, ChildOf, ChildStarted,
+    Claimed, Cut, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, FORMAT, Failure,
+    Fingerprint, Finished, Forgotten, Forked, Frame, Kind, Limits, MessageId, Outcome, Paused, Position, Proof,
+    Resumed, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -106,7 +106,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 17, "{names:?}");
+    assert_eq!(names.len(), 19, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -115,7 +115,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("extremes", frames(extremes())),
         ("terminated", frames(terminated())),
         ("restarted-and-held", frames(restarted_and_held())),
-        ("signals", frames(signals())),
+        ("child-and-parent", frames(child_and_parent())),
     ]
 }
 
@@ -261,6 +261,32 @@ fn extremes() -> Vec<Kind> {
     ]
 }
 
+fn child_and_parent() -> Vec<Kind> {
+    let input = Value::inline("7");
+    let start = |step, options: &str| {
+        let request = StepRequest::StartRun { workflow: "other".into(), input: input.clone(), options: options.into() };
+        asked(step, request, 0)
+    };
+    let component = Digest::of(b"other code");
+    let begun = |step, run| ChildStarted { step: StepId(step), run: RunId(run), deployment: "news".into(), component };
+    let ended =
+        |step, run, outcome| ChildEnded { message: MessageId(run), step: StepId(step), run: RunId(run), outcome };
+    vec![
+        started(Value::null()),
+        Kind::ChildOf(ChildOf { parent: RunId(3), step: StepId(u32::MAX), tie: Tie::Detached }),
+        claimed("worker-1"),
+        start(1, ""),
+        start(2, "{\"detach\":true,\"key\":\"k\",\"deployment\":\"news\"}"),
+        start(3, "{\"on_cancel\":\"abandon\"}"),
+        Kind::ChildStarted(begun(1, 11)),
+        Kind::ChildStarted(begun(3, u128::MAX)),
+        Kind::ChildStarted(begun(2, 12)),
+        Kind::ChildEnded(ended(1, 11, Outcome::Succeeded(Value::inline("8")))),
+        Kind::Forgotten(Forgotten { step: StepId(3), proof: proof("forget", 1, 7) }),
+        Kind::ChildEnded(ended(3, u128::MAX, Outcome::Failed(Failure::new(code::FAILED, "it broke").to_value()))),
+    ]
+}
+
 fn restarted_and_held() -> Vec<Kind> {
     let cuts = vec![Cut { commands: 0, seed: [4; 32] }, Cut { commands: u64::MAX, seed: [5; 32] }];
     let at = Timestamp::from_millis(1_750_000_060_000);
@@ -270,32 +296,6 @@ fn restarted_and_held() -> Vec<Kind> {
         claimed("worker-1"),
         Kind::Paused(Paused { message: MessageId(7), reason: "look at it".into() }),
         Kind::Resumed(Resumed { message: MessageId(8) }),
-    ]
-}
-
-/// A signal before and one after it is waited for, and one that nobody takes.
-fn signals() -> Vec<Kind> {
-    let signal = |message: u128, name: &str, payload: Value, from: Option<RunId>| {
-        Kind::Signalled(Signalled { message: MessageId(message), name: name.into(), payload, from })
-    };
-    let receive = |step: u32, name: &str| {
-        asked(step, StepRequest::Receive { signal: name.into(), options: "{\"label\":\"é\"}".into() }, step - 1)
-    };
-    let sender = RunId(0x0197_6543_2100_0000_0000_0000_0000_0002);
-    vec![
-        started(Value::inline("null")),
-        claimed("worker-1"),
-        signal(1, "paid", Value::inline("{\"amount\": 12}"), None),
-        receive(1, "paid"),
-        receive(2, "shipped"),
-        claimed("worker-2"),
-        signal(2, "paid", Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 }, Some(sender)),
-        signal(u128::MAX, "shipped", Value::inline("null"), Some(sender)),
-        Kind::Finished(Finished {
-            end: End::Succeeded(Value::inline("2")),
-            fingerprint: Some(Fingerprint { commands: 2, deliveries: 2, fuel: 4_321 }),
-            unread: vec![MessageId(3)],
-        }),
     ]
 }
 

@@ -35,7 +35,8 @@ macro_rules! entry {
             pub time: Time,
             /// `Started`, `Claimed`, `Asked`, `AttemptStarted`, `AttemptResumed`, `EffectAsked`,
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
-            /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked` or `Signalled`.
+            /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`
+            /// or `ChildEnded`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,9 +50,12 @@ macro_rules! entry {
 entry! {
     #[schema(value_type = Option<String>)]
     run: RunId,
-    /// The run that this one was restarted from, or that sent the signal.
+    /// The run that this one was started by or restarted from.
     #[schema(value_type = Option<String>)]
     from: RunId,
+    /// The run that a step started.
+    #[schema(value_type = Option<String>)]
+    child: RunId,
     workflow: String,
     deployment: String,
     #[schema(value_type = Option<String>)]
@@ -63,7 +67,7 @@ entry! {
     step: u32,
     attempt: u32,
     effect: u32,
-    /// What was asked for: `call`, `sleep`, `receive` or `http`.
+    /// What was asked for: `call`, `sleep`, `start-run` or `http`.
     operation: String,
     function: String,
     /// Of a run or a call.
@@ -108,13 +112,6 @@ entry! {
     fuel: u64,
     /// Commands in all.
     commands: u64,
-    /// Of a signal.
-    name: String,
-    /// What a signal brought.
-    #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<serde_json::Value>)]
-    payload: Box<RawValue>,
-    payload_stored: Stored,
     /// Of an inbox item, 32 hexadecimal digits.
     message: String,
     /// Inbox items that nobody read.

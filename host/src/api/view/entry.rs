@@ -72,17 +72,27 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.reason = Some(paused.reason.to_string());
         }
         Kind::Resumed(resumed) => view.message = Some(message(resumed.message)),
+        Kind::ChildOf(child_of) => {
+            view.from = Some(child_of.parent);
+            view.step = Some(child_of.step.0);
+        }
+        Kind::ChildStarted(started) => {
+            view.step = Some(started.step.0);
+            view.child = Some(started.run);
+            view.deployment = Some(started.deployment.to_string());
+            view.component = Some(started.component);
+        }
+        Kind::ChildEnded(ended) => {
+            view.message = Some(message(ended.message));
+            view.step = Some(ended.step.0);
+            view.child = Some(ended.run);
+            show_outcome(&mut view, &ended.outcome);
+        }
         // The seeds stay out, as those of a start.
         Kind::Forked(forked) => {
             view.from = Some(forked.from);
             view.step = Some(forked.step.0);
             view.commands = forked.cuts.last().map(|cut| cut.commands);
-        }
-        Kind::Signalled(signalled) => {
-            view.message = Some(message(signalled.message));
-            view.name = Some(signalled.name.to_string());
-            view.from = signalled.from;
-            show_value(&signalled.payload, &mut view.payload, &mut view.payload_stored);
         }
     }
     view
@@ -116,9 +126,10 @@ fn show_step_request(view: &mut model::Entry, request: &StepRequest) {
             view.duration_ms = Some(*duration_ms);
             options
         }
-        StepRequest::Receive { signal, options } => {
-            view.operation = Some("receive".to_owned());
-            view.name = Some(signal.to_string());
+        StepRequest::StartRun { workflow, input, options } => {
+            view.operation = Some("start-run".to_owned());
+            view.workflow = Some(workflow.to_string());
+            show_value(input, &mut view.input, &mut view.input_stored);
             options
         }
     };
@@ -209,6 +220,6 @@ fn show_value(
 }
 
 /// Too large for a JSON number.
-pub fn message(id: MessageId) -> String {
+fn message(id: MessageId) -> String {
     format!("{:032x}", id.0)
 }

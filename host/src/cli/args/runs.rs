@@ -40,10 +40,6 @@ pub enum Runs {
                             Without --from-step it gets the same input on what the deployment points to now. With it, the new \
                             run has the same code and keeps every answer that was there before that step was asked for.")]
     Restart(RunsRestart),
-    /// Send a signal to a run; it stays until the run takes it
-    #[command(after_help = "Examples:\n  trackway runs signal @last approved -i '{\"by\": \"Ann\"}'\n  \
-                            trackway runs signal 01k9 paid -i @payment.json --id payment-77")]
-    Signal(RunsSignal),
 }
 
 #[derive(Debug, Args)]
@@ -69,23 +65,6 @@ pub struct OneRun {
     /// Id of a run, a prefix of it that fits no other, or @last
     #[arg(value_name = "RUN")]
     pub run: String,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct RunsSignal {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    /// Name of the signal
-    pub name: String,
-    /// What it brings: JSON, @FILE, or - for standard input; `null` if left out
-    #[arg(short, long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
-    pub input: Option<String>,
-    /// Sending twice under one id sends once; a fresh one if left out
-    #[arg(long, value_name = "KEY")]
-    pub id: Option<String>,
     #[command(flatten)]
     pub connect: Connect,
 }

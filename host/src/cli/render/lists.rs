@@ -2,7 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Write as _;
-use trackway_replay::{Failure, Timestamp};
+use trackway_replay::{Failure, RunId, Timestamp};
 
 use super::{VALUE_WIDTH, indented, json, status};
 use crate::api::Time;
@@ -53,7 +53,8 @@ pub fn deployments(deployments: &[Deployment], now: Timestamp, width: Option<usi
     table(&header, rows, width)
 }
 
-pub fn describe(run: &Run, paint: Paint) -> String {
+/// `children`: what its steps started, with their numbers.
+pub fn describe(run: &Run, children: &[(String, RunId)], paint: Paint) -> String {
     let mut text = format!("{} {}\n", paint.bold("run"), run.id);
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "  {} {value}", paint.dim(&format!("{name:<10}")));
@@ -70,6 +71,12 @@ pub fn describe(run: &Run, paint: Paint) -> String {
         row("goes on", &moment(due));
     }
     row("steps", &run.steps.to_string());
+    if let Some(parent) = &run.parent {
+        row("started by", &format!("step {} of run {}", parent.step, parent.run));
+    }
+    for (step, child) in children {
+        row("child", &format!("{child} (step {step})"));
+    }
     if run.code.is_some() || run.message.is_some() {
         row("because", &why_in_full(run));
     }

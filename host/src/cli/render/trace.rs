@@ -95,14 +95,14 @@ fn header(run: &Run, trace: &Trace, look: Look) -> String {
     let took = run.finished_at.map(|end| end.0.0.saturating_sub(run.started_at.0.0));
     let took = took.map(|us| format!(", took {}", show_us(us))).unwrap_or_default();
     let line = format!("{} {}  {name}  {}{took}\n", look.paint.bold("run"), run.id, status(run.status, look.paint));
-    match trace.run.as_ref().and_then(|run| run.forked.as_ref()) {
-        Some(forked) => {
-            let from =
-                format!("restarted from step {} of run {}; what came before is from there", forked.step, forked.run);
-            format!("{line}  {}\n", look.paint.dim(&from))
-        }
-        None => line,
-    }
+    let told = trace.run.as_ref();
+    let forked = told.and_then(|run| run.forked.as_ref()).map(|forked| {
+        format!("restarted from step {} of run {}; what came before is from there", forked.step, forked.run)
+    });
+    let by = told.and_then(|run| run.parent.as_ref());
+    let parent = by.map(|by| format!("started by step {} of run {}", by.step, by.run));
+    let more = [forked, parent].into_iter().flatten().map(|said| format!("  {}\n", look.paint.dim(&said)));
+    line + &more.collect::<String>()
 }
 
 fn footer(run: &Run, trace: &Trace, look: Look) -> String {
@@ -194,7 +194,7 @@ fn branch(
     origin: Timestamp,
     look: Look,
 ) {
-    let is_step = place.lead.is_empty() && row.step().is_some();
+    let is_step = place.lead.is_empty() && !matches!(row.what, What::Cancel { .. } | What::Pause { .. });
     let number = if is_step { format!("{} ", row.id) } else { String::new() };
     text.push_str(&line(row, &format!("{}{number}", place.lead), origin, look));
     let below = children.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
@@ -246,7 +246,6 @@ fn line(row: &Row, lead: &str, origin: Timestamp, look: Look) -> String {
         RowStatus::Succeeded => ("✓", Paint::green),
         RowStatus::Failed => ("✗", Paint::red),
         RowStatus::Running => ("●", Paint::cyan),
-        RowStatus::Waiting => ("…", Paint::cyan),
         RowStatus::Retrying => ("↻", Paint::yellow),
         RowStatus::Queued => ("○", Paint::cyan),
         RowStatus::Cancelled | RowStatus::Forgotten | RowStatus::Aborted => ("–", Paint::yellow),
@@ -279,10 +278,9 @@ fn title(row: &Row) -> String {
     match &row.what {
         What::Sleep { duration_ms, .. } => format!("sleep {}", show_ms(*duration_ms)),
         What::Call { .. }
+        | What::Run { .. }
         | What::Attempt { .. }
         | What::Http(_)
-        | What::Receive { .. }
-        | What::Signal { .. }
         | What::Cancel { .. }
         | What::Pause { .. } => row.title(),
     }
@@ -306,10 +304,8 @@ fn notes(row: &Row) -> Vec<String> {
             count => notes.push(format!("went on after {count} crashes")),
         },
         What::Cancel { reason } | What::Pause { reason } => notes.push(clean(reason)),
-        What::Receive { from: Some(run), .. } | What::Signal { from: Some(run), .. } => {
-            notes.push(format!("from run {run}"));
-        }
-        What::Attempt { .. } | What::Call { .. } | What::Sleep { .. } | What::Receive { .. } | What::Signal { .. } => {}
+        What::Run { run, .. } => notes.extend(run.map(|run| run.to_string())),
+        What::Attempt { .. } | What::Call { .. } | What::Sleep { .. } => {}
     }
     if row.cancel_asked.is_some() {
         notes.push("asked to cancel".to_owned());

@@ -33,7 +33,6 @@ pub const MANIFEST: &str = r#"{"contract":"0.1","workflows":[{"name":"w"}],"func
 const STEP_IMPORTS: &str = r#"
   (import "trackway:guest/step@0.1.0" "call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "sleep" (func $sleep (param i64 i32 i32 i32 i32 i32) (result i32)))
-  (import "trackway:guest/step@0.1.0" "receive" (func $receive (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "next" (func $next (param i32)))
   (import "trackway:guest/step@0.1.0" "forget" (func $forget (param i32)))
   (import "trackway:guest/step@0.1.0" "cancel" (func $cancel (param i32)))
@@ -207,7 +206,9 @@ impl GuestHost for Scripted {
             Command::Call { function, input, options, at } => format!("call {function} {input} {options} {at:?}"),
             Command::Http { request, options, at } => format!("http {request} {options} {at:?}"),
             Command::Sleep { duration_ms, options, at } => format!("sleep {duration_ms} {options} {at:?}"),
-            Command::Receive { signal, options, at } => format!("receive {signal} {options} {at:?}"),
+            Command::StartRun { workflow, input, options, at } => {
+                format!("start-run {workflow} {input} {options} {at:?}")
+            }
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
         };

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 use trackway_replay::{End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Status, Timestamp, Value, code};
-use trackway_storage::{InboxBody, InboxItem, Owner};
+use trackway_storage::Owner;
 
-use super::wake::receive;
+use super::wake::{Ends, receive};
 use super::{Driver, Stop};
 use crate::sandbox::{End, Ended};
 use crate::worker::check;
+use crate::worker::child;
 use crate::worker::run::{Inner, Run, Stopping};
 use crate::{Code, Error};
 
+/// Between two tries to tell other runs of the end, where storage takes nothing.
+const CHILDREN_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Long enough for other runs to end, short beside what a person would wait.
 const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -65,6 +68,9 @@ impl Driver {
 
     pub(super) async fn finish(&mut self, end: RunEnd, fingerprint: Option<Fingerprint>) -> Stop {
         let run = self.active.run.clone();
+        if let Some(stop) = self.let_children_go().await {
+            return stop;
+        }
         {
             let mut inner = run.lock();
             // From here on no attempt writes; they are stopped when the end is durable.
@@ -79,6 +85,30 @@ impl Driver {
         self.write_all(Owner::End).await.unwrap_or(Stop::Ended)
     }
 
+    /// Before the end: every run that is being started stands or does not, and what nobody waits for
+    /// any more is cancelled.
+    async fn let_children_go(&mut self) -> Option<Stop> {
+        let run = self.active.run.clone();
+        run.lock().ending = true;
+        while !run.lock().starting.is_empty() {
+            if let Some(stop) = self.write_all(Owner::Keep).await {
+                return Some(stop);
+            }
+            if !run.lock().starting.is_empty() {
+                run.poke.notified().await;
+            }
+        }
+        let children = child::waited_for(&run.lock().state);
+        while let Err(error) = child::let_go(&run.core, run.key, &children, run.now()).await {
+            tracing::warn!(run = %run.key.run, %error, "the run cannot end yet");
+            if run.core.drain_until().is_some_and(|until| until <= run.now()) {
+                return Some(Stop::Gone);
+            }
+            run.core.clock.sleep_until(run.now() + CHILDREN_AGAIN_AFTER).await;
+        }
+        None
+    }
+
     /// Ends the run if somebody asked to end it at once.
     pub(super) async fn terminated(&mut self) -> Option<Stop> {
         let reason = self.active.run.lock().terminate.take()?;
@@ -90,11 +120,7 @@ impl Driver {
         let run = self.active.run.clone();
         let items = run.core.storage.inbox(run.key).await.ok()?;
         let mut inner = run.lock();
-        let is_cancel = |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. });
-        if inner.state.cancel().is_none() && !items.iter().any(is_cancel) {
-            return None;
-        }
-        items.into_iter().for_each(|item| receive(&mut inner, run.now(), item));
+        items.into_iter().for_each(|item| receive(&mut inner, run.now(), item, &mut Ends::new()));
         if let Some(reason) = inner.terminate.take() {
             return Some(RunEnd::Terminated { reason });
         }

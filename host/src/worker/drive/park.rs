@@ -106,9 +106,11 @@ fn may_park(inner: &Inner, now: Timestamp) -> Park {
     let attempts_idle = inner.attempts.values().all(|live| live.idle_until.is_some_and(|due| due > now + PARK_MIN));
     if inner.state.is_paused() {
         // Whatever is due waits until somebody resumes it; what is under way comes to its end first.
-        return if attempts_idle && !inner.knocked { Park::Until(None) } else { Park::No };
+        return if attempts_idle && !inner.knocked && inner.starting.is_empty() { Park::Until(None) } else { Park::No };
     }
-    let is_waiting = inner.taken_up && inner.guest.is_some() && inner.machine.would_wait() && !inner.knocked;
+    let is_starting = !inner.starting.is_empty();
+    let is_waiting =
+        inner.taken_up && !is_starting && inner.guest.is_some() && inner.machine.would_wait() && !inner.knocked;
     if !is_waiting || !attempts_idle {
         return Park::No;
     }

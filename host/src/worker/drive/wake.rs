@@ -1,14 +1,16 @@
 //! What a run wakes for: steps that are open on record, timers that are due, what came into the inbox.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use trackway_replay::{
-    CancelReceived, Kind, MessageId, Outcome, Paused, Phase, Resumed, Signalled, StepId, Timestamp, Value,
+    CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, StepId, Timestamp, Value,
 };
-use trackway_storage::{InboxBody, InboxItem};
+use trackway_storage::{InboxBody, InboxItem, RunKey};
 
 use super::Driver;
 use crate::worker::attempt::{self, OnRecord};
 use crate::worker::check;
+use crate::worker::child;
 use crate::worker::run::{Inner, Run, cancelled};
 
 impl Driver {
@@ -46,8 +48,16 @@ impl Driver {
                     let (number, on_record) = (on_record.attempt, OnRecord::of(on_record));
                     attempt::launch(&run, &mut inner, step, number, Some(on_record));
                 }
-                Phase::Waiting | Phase::Attempting(_) | Phase::Receiving => {}
+                Phase::Child { run: None } => {
+                    let request = state.request.clone();
+                    child::launch(&run, &mut inner, step, request);
+                }
+                Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. } => {}
             }
+        }
+        let orphans: Vec<_> = inner.state.orphans().iter().map(|(step, it)| (*step, it.clone())).collect();
+        for (step, request) in orphans {
+            child::launch(&run, &mut inner, step, request);
         }
     }
 
@@ -97,6 +107,24 @@ impl Driver {
                 return;
             }
         };
+        // What ended stands in the journal of the run that did.
+        let mut ends = Ends::new();
+        for item in &items {
+            if let InboxBody::ChildEnded { run: child, .. } = item.body
+                && !run.lock().seen.contains(&item.message)
+            {
+                match child::end_of(&run.core, RunKey { run: child, ..run.key }).await {
+                    Ok(end) => {
+                        ends.insert(item.message, end);
+                    }
+                    Err(error) => {
+                        tracing::warn!(run = %run.key.run, %error, "the end of a run cannot be read; it is tried again");
+                        run.lock().knocked = true;
+                        return;
+                    }
+                }
+            }
+        }
         let mut inner = run.lock();
         let unseen: Vec<InboxItem> = items.into_iter().filter(|item| !inner.seen.contains(&item.message)).collect();
         let mut items = unseen.into_iter().peekable();
@@ -105,7 +133,7 @@ impl Driver {
             let due = inner.timers.first().copied().filter(|(due, _)| fires && *due <= now);
             let is_inbox_first = |item: &InboxItem| due.is_none_or(|(due, _)| item.arrived <= due);
             if let Some(item) = items.next_if(is_inbox_first) {
-                receive(&mut inner, now, item);
+                receive(&mut inner, now, item, &mut ends);
             } else if let Some((due, step)) = due {
                 inner.timers.remove(&(due, step));
                 fire(&run, &mut inner, now.max(due), step);
@@ -120,18 +148,20 @@ impl Driver {
 pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId, Arc<str>)> {
     items.iter().find_map(|item| match &item.body {
         InboxBody::Terminate { reason } => Some((item.message, check::cut(reason, check::REASON_MAX_BYTES).into())),
-        InboxBody::Cancel { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::Signal { .. } => None,
+        InboxBody::Cancel { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::ChildEnded { .. } => None,
     })
 }
 
-pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
+/// How runs that this one started ended, by the message that tells of it.
+pub(super) type Ends = BTreeMap<MessageId, Result<Arc<str>, Failure>>;
+
+pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: &mut Ends) {
     inner.seen.insert(item.message);
-    let message = item.message;
     let was_paused = inner.state.is_paused();
     let kind = match item.body {
         InboxBody::Cancel { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
-            Kind::CancelReceived(CancelReceived { message, reason })
+            Kind::CancelReceived(CancelReceived { message: item.message, reason })
         }
         // The end itself is what the journal says of it, and names the message.
         InboxBody::Terminate { reason } => {
@@ -141,20 +171,22 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem) {
         }
         InboxBody::Pause { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
-            Kind::Paused(Paused { message, reason })
+            Kind::Paused(Paused { message: item.message, reason })
         }
-        // It stands in the journal, and in the inbox only because that was brought back from a backup.
-        InboxBody::Signal { .. } if inner.state.has_message(message) => {
-            let end = inner.end();
-            inner.read.push((end, message));
-            return;
+        InboxBody::Resume => Kind::Resumed(Resumed { message: item.message }),
+        InboxBody::ChildEnded { step, run } => {
+            // Of a run that is ended as it is, nobody looks at what it waited for.
+            let Some(end) = ends.remove(&item.message) else { return };
+            let outcome = match end {
+                Ok(output) => Outcome::Succeeded(inner.value(&output, Value::INLINE_MAX_BYTES)),
+                Err(failure) => Outcome::Failed(failure.to_value()),
+            };
+            Kind::ChildEnded(ChildEnded { message: item.message, step, run, outcome })
         }
-        InboxBody::Signal { name, payload, from } => Kind::Signalled(Signalled { message, name, payload, from }),
-        InboxBody::Resume => Kind::Resumed(Resumed { message }),
     };
     inner.sequence(now, kind);
     let end = inner.end();
-    inner.read.push((end, message));
+    inner.read.push((end, item.message));
     if was_paused && !inner.state.is_paused() {
         inner.go_on();
     }
@@ -173,6 +205,6 @@ fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
             inner.resting.remove(&step);
             attempt::launch(run, inner, step, number, Some(on_record));
         }
-        Some(Phase::Waiting | Phase::Attempting(_) | Phase::Receiving) | None => {}
+        Some(Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. }) | None => {}
     }
 }

@@ -157,6 +157,9 @@ impl State {
         run.logs.extend(rows.logs.into_iter().map(|line| (line.key, line)));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
         self.place(key, rows.owner, doors);
+        for (to, item) in rows.send {
+            self.send(to, item, usize::MAX, doors);
+        }
         Appended::Durable
     }
 

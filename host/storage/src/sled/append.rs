@@ -44,6 +44,9 @@ impl Draft {
         if append.rows.owner == Owner::End {
             self.stage_inbox_end(run, &left)?;
         }
+        for (to, item) in &append.rows.send {
+            self.send_along(*to, item)?;
+        }
 
         // Nothing fails from here on.
         if let Some(start_key) = &append.rows.start_key {

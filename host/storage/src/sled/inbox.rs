@@ -8,8 +8,9 @@ use super::row::OpenRow;
 use super::shared::Shared;
 use crate::{INBOX_MAX, InboxItem, RunKey, Sent, StorageError};
 
-/// More verbs than one batch takes: the order of an item is its commit and its place in the batch.
-const ORDERS_PER_COMMIT: u64 = 1 << 10;
+/// More items than the verbs of one batch can send: the order of an item is its commit and its place in
+/// the batch.
+const ORDERS_PER_COMMIT: u64 = 1 << 20;
 
 impl Shared {
     pub fn inbox(&self, run: RunKey) -> Result<Vec<InboxItem>, StorageError> {
@@ -19,6 +20,15 @@ impl Shared {
 
 impl Draft {
     pub fn send(&mut self, run: RunKey, item: &InboxItem) -> Result<Sent, StorageError> {
+        self.send_up_to(run, item, INBOX_MAX)
+    }
+
+    /// What a frame brings along for another run.
+    pub fn send_along(&mut self, run: RunKey, item: &InboxItem) -> Result<(), StorageError> {
+        self.send_up_to(run, item, usize::MAX).map(drop)
+    }
+
+    fn send_up_to(&mut self, run: RunKey, item: &InboxItem, inbox_max: usize) -> Result<Sent, StorageError> {
         self.with_run(run, |draft, state| {
             let to = match state.place {
                 Place::Nowhere => return Ok(Sent::NoSuchRun),
@@ -30,7 +40,7 @@ impl Draft {
             if draft.sent.contains(&(run, item.message)) || draft.shared.written(&key)?.is_some() {
                 return Ok(Sent::Delivered);
             }
-            if state.unread.len() >= INBOX_MAX {
+            if state.unread.len() >= inbox_max {
                 return Ok(Sent::Full);
             }
             draft.shared.room.check()?;

@@ -1,10 +1,10 @@
 //! Promises about what stands beside the journals.
 
 use bytes::Bytes;
-use trackway_replay::{Digest, MessageId, Position, Status, TenantId};
+use trackway_replay::{Digest, FrameId, MessageId, Position, Status, TenantId};
 use trackway_storage::{
-    Appended, ComponentRecord, Deployment, INBOX_MAX, LogKey, LogLine, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey, Sent,
-    StartKey, Version,
+    Append, Appended, ComponentRecord, Deployment, INBOX_MAX, LogKey, LogLine, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey,
+    Sent, StartKey, Version,
 };
 
 use crate::subject::{Journal, Subject, at, claim, durable, item, run, started};
@@ -232,4 +232,23 @@ pub async fn a_deployment_is_changed_only_from_the_revision_it_has(subject: Subj
     // Many more versions than one row could hold.
     assert!(store.put_deployment(TENANT, deployment("main", 3, 2_000)).await.unwrap());
     assert_eq!(store.deployment(TENANT, "main").await.unwrap(), Some(deployment("main", 3, 2_000)));
+}
+
+pub async fn what_a_frame_sends_to_other_runs_stands_with_it_or_not_at_all(subject: Subject) {
+    let store = subject.store();
+    started(&*store, 1).await.go(&*store, Owner::Park { due: None }).await;
+    let sender = started(&*store, 2).await;
+    let mut append = sender.next(Owner::Keep);
+    // One that is not there takes nothing, and that is no error.
+    append.rows.send = vec![(run(1), item(1)), (run(9), item(2)), (run(1), item(3))];
+    let fenced = Append { previous: Some(FrameId(77)), ..append.clone() };
+    assert!(matches!(store.append(fenced).await, Appended::Fenced));
+    assert_eq!(store.inbox(run(1)).await.unwrap(), []);
+    assert!(matches!(store.append(append.clone()).await, Appended::Durable));
+    assert!(matches!(store.append(append).await, Appended::Durable));
+    assert_eq!(store.inbox(run(1)).await.unwrap(), [item(1), item(3)]);
+    assert_eq!(claim(&*store, at(9)).await.runs, [run(1)]);
+    drop(store);
+    let subject = subject.kill();
+    assert_eq!(subject.store().inbox(run(1)).await.unwrap(), [item(1), item(3)]);
 }

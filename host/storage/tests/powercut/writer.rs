@@ -13,7 +13,6 @@ pub const RUNS: u64 = 8;
 const FRAME_BYTES: usize = 1_024;
 /// Larger than a row may be, so that it becomes a file.
 const PAYLOAD_BYTES: usize = 40_000;
-const NEIGHBOURS: u64 = 2;
 /// Every so many frames name such a payload.
 const PAYLOAD_EVERY: u64 = 64;
 
@@ -53,9 +52,6 @@ pub fn write(folder: &Path, hardening: &str) -> ExitCode {
         _ => Hardening::PlainFlush,
     };
     let store = Arc::new(SledStorage::open(folder, options(hardening)).unwrap());
-    if hardening == Hardening::On {
-        (0..NEIGHBOURS).for_each(|number| neighbour(folder, number));
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let writers = (0..RUNS).map(|run| tokio::spawn(write_run(store.clone(), run, hardening)));
@@ -64,21 +60,6 @@ pub fn write(folder: &Path, hardening: &str) -> ExitCode {
         }
     });
     ExitCode::FAILURE
-}
-
-/// Syncs files beside the store, as payloads are, until the disk is gone. Then more of the store's own
-/// syncs are under way while the file system gives up, which ext4 may answer as done.
-fn neighbour(folder: &Path, number: u64) {
-    let path = folder.with_extension(format!("neighbour-{number}"));
-    std::thread::spawn(move || {
-        let bytes = filled(PAYLOAD_BYTES, number, 0);
-        let write = || -> std::io::Result<()> {
-            let mut file = std::fs::File::create(&path)?;
-            file.write_all(&bytes)?;
-            file.sync_all()
-        };
-        while write().is_ok() {}
-    });
 }
 
 async fn write_run(store: Arc<SledStorage>, run: u64, hardening: Hardening) {

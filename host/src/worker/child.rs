@@ -1,0 +1,384 @@
+//! Runs that a workflow starts. A child is started when its `Asked` is durable, under a key made of
+//! (parent, step), so however often it is tried it is started once. Its end stands in the parent's
+//! inbox with the frame that ends it. It never drives a child: whoever claims it does.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use trackway_replay::{
+    ChildOf, ChildStarted, Digest, End, Entry, Failure, Frame, FrameId, Kind, Limits, MessageId, Outcome, Phase,
+    Position, RULES, RunId, RunState, Sequencer, Started, StepId, StepRequest, Tie, Timestamp, Value, code,
+};
+use trackway_storage::{Append, InboxBody, InboxItem, Rows, RunKey, StartKey};
+
+use super::Core;
+use super::check;
+use super::code::code_of;
+use super::run::{Inner, Run, cancelled, first_state, read_payload};
+use super::write::{self, Outgoing, Written};
+use crate::{Code, Error, Result};
+
+/// Between two tries of what storage did not take.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// What `start-run` may say besides.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RunOptions {
+    pub label: Option<String>,
+    /// Default: the code of the run itself.
+    pub deployment: Option<String>,
+    pub detach: bool,
+    /// The idempotency key of the start, where it is detached.
+    pub key: Option<String>,
+    pub on_cancel: OnCancel,
+}
+
+/// What becomes of a child that nobody waits for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnCancel {
+    #[default]
+    Cancel,
+    Abandon,
+}
+
+impl RunOptions {
+    pub fn parse(text: &str) -> Result<RunOptions, Failure> {
+        if text.is_empty() {
+            return Ok(RunOptions::default());
+        }
+        let bad = |why: String| Failure::permanent(code::BAD_OPTIONS, why);
+        let options: RunOptions = check::read_options(text)?;
+        match (&options.key, options.detach) {
+            (Some(_), false) => {
+                Err(bad("`key` needs `detach`: a run that is waited for is known by its step".to_owned()))
+            }
+            (Some(key), true) if !check::is_key(key) => {
+                Err(bad("`key` is 1 to 256 bytes of printable ASCII".to_owned()))
+            }
+            (Some(_) | None, _) => Ok(options),
+        }
+    }
+
+    /// Of a request that stands in the journal.
+    fn of(request: &StepRequest) -> RunOptions {
+        match request {
+            StepRequest::StartRun { options, .. } => RunOptions::parse(options).unwrap_or_default(),
+            StepRequest::Call { .. } | StepRequest::Sleep { .. } => RunOptions::default(),
+        }
+    }
+
+    fn goes_down(&self) -> bool {
+        !self.detach && self.on_cancel == OnCancel::Cancel
+    }
+}
+
+/// Starts what a step asks for, once all before it is durable. Also for a step that is closed by now
+/// and may have started something.
+pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, request: StepRequest) {
+    if !inner.starting.insert(step) {
+        return;
+    }
+    let cause = inner.end();
+    run.force(inner, cause);
+    run.core.spawner.spawn(Box::pin(start(run.clone(), step, request, cause)));
+}
+
+/// What came of a start.
+enum Begun {
+    Run {
+        run: RunId,
+        deployment: Arc<str>,
+        component: Digest,
+    },
+    Refused(Failure),
+    /// The step was closed before anything was started for it, and nobody wants it then.
+    Nothing,
+}
+
+async fn start(run: Arc<Run>, step: StepId, request: StepRequest, cause: Position) {
+    if run.durable(cause).await.is_err() {
+        return;
+    }
+    let begun = loop {
+        let is_wanted = {
+            let inner = run.lock();
+            if inner.stop.is_some() {
+                return;
+            }
+            // One that is to go on alone is started also where nobody waits for it by now.
+            inner.state.step(step).is_some() || !RunOptions::of(&request).goes_down()
+        };
+        match try_start(&run, step, &request, is_wanted).await {
+            Ok(begun) => break begun,
+            Err(error) => {
+                tracing::warn!(run = %run.key.run, %step, %error, "a run cannot be started; it is tried again");
+                run.core.clock.sleep_until(run.now() + TRY_AGAIN_AFTER).await;
+            }
+        }
+    };
+    settle(&run, step, &request, begun);
+}
+
+fn settle(run: &Arc<Run>, step: StepId, request: &StepRequest, begun: Begun) {
+    let mut inner = run.lock();
+    if inner.stop.is_some() {
+        return;
+    }
+    inner.starting.remove(&step);
+    let clock = run.now();
+    let is_open = matches!(inner.state.step(step).map(|state| &state.phase), Some(Phase::Child { run: None }));
+    let is_orphan = inner.state.orphans().contains_key(&step);
+    let options = RunOptions::of(request);
+    match begun {
+        Begun::Run { run: child, deployment, component } if is_open || is_orphan => {
+            inner.sequence(clock, Kind::ChildStarted(ChildStarted { step, run: child, deployment, component }));
+            if is_open && options.detach {
+                let output = serde_json::json!({ "run": child }).to_string();
+                inner.answer(clock, step, Outcome::Succeeded(Value::inline(output)));
+            }
+            if is_orphan && options.goes_down() {
+                inner.send_cancel(run.key, step, child, clock);
+            }
+        }
+        Begun::Refused(failure) if is_open => inner.answer_failed(clock, step, &failure),
+        Begun::Run { .. } | Begun::Refused(_) | Begun::Nothing => {}
+    }
+    run.poke.notify_one();
+}
+
+async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bool) -> Result<Begun> {
+    let StepRequest::StartRun { workflow, input, .. } = request else { return Ok(Begun::Nothing) };
+    let (core, options) = (&run.core, RunOptions::of(request));
+    let input = run.text(input).await?;
+    let deployment: Arc<str> = match &options.deployment {
+        Some(deployment) => deployment.as_str().into(),
+        None => run.started.deployment.clone(),
+    };
+    let (key, asked) = match &options.key {
+        Some(key) => {
+            let reference = format!("{deployment}/{workflow}");
+            (Arc::from(key.as_str()), Digest::of_parts(&[b"start", reference.as_bytes(), input.as_bytes()]))
+        }
+        None => {
+            let named = options.deployment.as_deref().unwrap_or_default();
+            let parts: [&[u8]; 4] = [b"child", named.as_bytes(), workflow.as_bytes(), input.as_bytes()];
+            (key_of(run.key.run, step), Digest::of_parts(&parts))
+        }
+    };
+    if let Some(known) = core.storage.start_key(run.key.tenant, &key).await? {
+        return existing(core, run.key, &known, asked).await;
+    }
+    if !is_wanted {
+        return Ok(Begun::Nothing);
+    }
+    let unknown = |what: String| Ok(Begun::Refused(Failure::permanent(code::UNKNOWN_WORKFLOW, what)));
+    let component = match &options.deployment {
+        None => run.code.digest(),
+        Some(name) => {
+            let found = core.storage.deployment(run.key.tenant, name).await?;
+            let current = found.as_ref().and_then(|found| found.versions.iter().find(|it| it.version == found.current));
+            match current {
+                Some(version) => version.component,
+                None => return unknown(format!("there is no deployment `{name}`")),
+            }
+        }
+    };
+    if !code_of(core, run.key.tenant, component).await?.manifest().workflow(workflow).is_some() {
+        return unknown(format!("deployment `{deployment}` has no workflow `{workflow}`"));
+    }
+    let tie = if options.detach { Tie::Detached } else { Tie::Awaited };
+    let child_of = ChildOf { parent: run.key.run, step, tie };
+    let target = Target { workflow: workflow.clone(), deployment: deployment.clone(), component };
+    let now = run.now();
+    let child = RunKey { tenant: run.key.tenant, run: core.next_run(now) };
+    let start_key = StartKey { key, run: child.run, request: asked };
+    match write::write(core, first_frame(core, child, target, &input, child_of, start_key, now)).await {
+        Written::UpTo(_) => {
+            core.storage.release(child).await?;
+            Ok(Begun::Run { run: child.run, deployment, component })
+        }
+        Written::KeyTaken(known) => existing(core, run.key, &known, asked).await,
+        Written::Refused(error) => Err(error.into()),
+        Written::Fenced | Written::GaveUp | Written::Lines(_) => {
+            Err(Error::new(Code::Internal, format!("the first frame of run {} was not taken", child.run)))
+        }
+    }
+}
+
+/// What the key started before: by this step, or by whoever used the author's key.
+async fn existing(core: &Core, parent: RunKey, known: &StartKey, asked: Digest) -> Result<Begun> {
+    if known.request != asked {
+        let why = format!("the key `{}` started run {} with another workflow or input", known.key, known.run);
+        return Ok(Begun::Refused(Failure::permanent(code::KEY_CONFLICT, why)));
+    }
+    let head = core.storage.head(RunKey { run: known.run, ..parent }).await?;
+    let head = head.ok_or_else(|| Error::new(Code::NoSuchRun, format!("run {} has no head", known.run)))?;
+    Ok(Begun::Run { run: known.run, deployment: head.deployment, component: head.component })
+}
+
+/// Nobody else can give such a key: those of people are printable.
+fn key_of(parent: RunId, step: StepId) -> Arc<str> {
+    format!("\u{1}child/{parent}/{step}").into()
+}
+
+struct Target {
+    workflow: Arc<str>,
+    deployment: Arc<str>,
+    component: Digest,
+}
+
+fn first_frame(
+    core: &Core,
+    child: RunKey,
+    target: Target,
+    input: &Arc<str>,
+    child_of: ChildOf,
+    start_key: StartKey,
+    now: Timestamp,
+) -> Outgoing {
+    let is_large = input.len() > Value::INLINE_MAX_BYTES;
+    let digest = Digest::of(input.as_bytes());
+    let stored = Value::Stored { digest, size_bytes: input.len() as u64 };
+    let started = Started {
+        run: child.run,
+        workflow: target.workflow,
+        deployment: target.deployment,
+        component: target.component,
+        input: if is_large { stored } else { Value::Inline(input.clone()) },
+        seed: core.random(),
+        key_seed: core.random(),
+        limits: Limits::default(),
+        rules: RULES,
+    };
+    let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
+    let mut state = first_state(sequencer.push(now, Kind::Started(Box::new(started))));
+    state.apply(sequencer.push(now, Kind::ChildOf(child_of))).expect("`ChildOf` may follow `Started`");
+    let entries = sequencer.take_frame();
+    let files = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
+    let append = Append {
+        run: child,
+        position: Position::FIRST,
+        entries: entries.len() as u32,
+        previous: None,
+        id: FrameId(u128::from_le_bytes(core.random())),
+        frame: Frame::encode(&entries).into(),
+        rows: Rows { head: Some(state.head()), start_key: Some(start_key), ..Rows::default() },
+    };
+    Outgoing { append, files, entries }
+}
+
+impl Inner {
+    /// What a step started that its workflow is about to close, where the author wants it to go too.
+    pub fn child_to_cancel(&self, step: StepId) -> Option<RunId> {
+        let state = self.state.step(step)?;
+        match state.phase {
+            Phase::Child { run } if RunOptions::of(&state.request).goes_down() => run,
+            Phase::Child { .. }
+            | Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Attempting(_)
+            | Phase::Retrying { .. } => None,
+        }
+    }
+
+    /// With the frame that holds all that is sequenced.
+    pub fn send_cancel(&mut self, parent: RunKey, step: StepId, child: RunId, now: Timestamp) {
+        let end = self.end();
+        self.send.push((end, RunKey { run: child, ..parent }, cancel_item(parent.run, step, now)));
+    }
+}
+
+fn cancel_item(parent: RunId, step: StepId, now: Timestamp) -> InboxItem {
+    let digest = Digest::of_parts(&[b"cancel child", &parent.0.to_be_bytes(), &step.0.to_be_bytes()]);
+    let reason = format!("run {parent}, which started this one, does not wait for it any more").into();
+    InboxItem { message: message_of(digest), arrived: now, body: InboxBody::Cancel { reason } }
+}
+
+/// What a run started, or may have, and still waits for, where the author wants it to go with the run.
+pub(super) fn waited_for(state: &RunState) -> Vec<(StepId, Option<RunId>)> {
+    let orphans = state.orphans().iter().map(|(step, request)| (*step, None, request));
+    let open = state.steps().iter().filter_map(|(step, open)| match open.phase {
+        Phase::Child { run } => Some((*step, run, &open.request)),
+        Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Retrying { .. } => None,
+    });
+    let wanted = orphans.chain(open).filter(|(.., request)| RunOptions::of(request).goes_down());
+    wanted.map(|(step, run, _)| (step, run)).collect()
+}
+
+/// Before a run ends: what it still waits for is cancelled. Nothing of it may be under way to be started.
+///
+/// # Errors
+/// Storage took it not: then the run must not end yet.
+pub(super) async fn let_go(
+    core: &Core,
+    parent: RunKey,
+    children: &[(StepId, Option<RunId>)],
+    now: Timestamp,
+) -> Result<()> {
+    for (step, child) in children {
+        let child = match child {
+            Some(child) => Some(*child),
+            None => core.storage.start_key(parent.tenant, &key_of(parent.run, *step)).await?.map(|known| known.run),
+        };
+        if let Some(run) = child {
+            // One that has ended needs no telling.
+            core.storage.send(RunKey { run, ..parent }, cancel_item(parent.run, *step, now)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What the last frame of a run brings to the run that waits for it.
+pub(super) fn told_of_end(
+    run: RunKey,
+    state: &RunState,
+    entries: &[Entry],
+    now: Timestamp,
+) -> Vec<(RunKey, InboxItem)> {
+    let ends = entries.last().is_some_and(|entry| matches!(entry.kind, Kind::Finished(_)));
+    match state.child_of() {
+        Some(ChildOf { parent, step, tie: Tie::Awaited }) if ends => {
+            let message = message_of(Digest::of_parts(&[b"child ended", &run.run.0.to_be_bytes()]));
+            let body = InboxBody::ChildEnded { step: *step, run: run.run };
+            vec![(RunKey { run: *parent, ..run }, InboxItem { message, arrived: now, body })]
+        }
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn message_of(digest: Digest) -> MessageId {
+    let (first, _) = digest.0.split_first_chunk().expect("a digest has more than 16 bytes");
+    MessageId(u128::from_be_bytes(*first))
+}
+
+/// How a run ended, as its parent gets it.
+///
+/// # Errors
+/// The store cannot be read now.
+pub(super) async fn end_of(core: &Core, child: RunKey) -> Result<Result<Arc<str>, Failure>> {
+    let lost =
+        |why: &str| Ok(Err(Failure::permanent(code::CHILD_LOST, format!("run {} has ended, but {why}", child.run))));
+    let end = core.storage.end(child).await?;
+    let Some(last) = end.0.checked_sub(1) else { return lost("is not there any more") };
+    let frames = core.storage.frames(child, Position(last), 1).await?;
+    let frame = frames.first().and_then(|stored| Frame::decode(&stored.frame).ok());
+    let Some(Kind::Finished(finished)) =
+        frame.and_then(|frame| frame.entries.into_iter().next_back()).map(|it| it.kind)
+    else {
+        return lost("its end cannot be read");
+    };
+    Ok(match finished.end {
+        End::Succeeded(Value::Inline(text)) => Ok(text),
+        End::Succeeded(Value::Stored { digest, .. }) => match read_payload(core, child, digest).await {
+            Ok(text) => Ok(text),
+            Err(error) if error.code == Code::DataDamaged => return lost("its output cannot be read"),
+            Err(error) => return Err(error),
+        },
+        End::Failed(failure) => Err(Failure::from_value(&failure)),
+        End::Cancelled { reason } => Err(cancelled(&format!("run {} was cancelled: {reason}", child.run))),
+        End::Terminated { reason } => Err(cancelled(&format!("run {} was terminated: {reason}", child.run))),
+    })
+}
