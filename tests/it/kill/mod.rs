@@ -21,6 +21,7 @@ use crate::world::{Asked, Reply, World};
 const KILLS: usize = 30;
 /// Of thirty kills so many, at least, meet each moment. A kill can be of several kinds at once.
 const OF_KILLS: usize = 30;
+const KILLS_WITH_MANY_RUNS_MIN: usize = 27;
 const KILLS_WITH_OPEN_EFFECT_MIN: usize = 20;
 const KILLS_WITH_UNFLUSHED_FRAME_MIN: usize = 5;
 const KILLS_IN_RECALL_MIN: usize = 3;
