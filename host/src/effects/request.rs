@@ -204,6 +204,9 @@ pub(super) fn check_url(mut url: Url) -> Result<Url, String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a user name or password; send an `authorization` header".to_owned());
     }
+    if url.port() == Some(0) {
+        return Err("has the port 0, on which nobody can listen; ports are 1 to 65535".to_owned());
+    }
     url.set_fragment(None);
     if let Some(host) = url.domain().and_then(|name| name.strip_suffix('.')).map(str::to_owned) {
         url.set_host(Some(&host)).map_err(|error| format!("has a bad host: {error}"))?;

@@ -92,6 +92,7 @@ fn a_bad_request_is_refused_by_the_name_of_the_field() {
         (json!({"url": "https://"}), vec!["`url`", "absolute"]),
         (json!({"url": "file:///etc/passwd"}), vec!["`url`", "`file`"]),
         (json!({"url": "https://user@example.com"}), vec!["`url`", "user name"]),
+        (json!({"url": "https://example.com:0/"}), vec!["`url`", "port 0"]),
         (json!({"url": "https://:secret@example.com"}), vec!["`url`", "password"]),
         (json!({"url": format!("https://example.com/{}", "a".repeat(URL_MAX_BYTES))}), vec!["`url`", "bytes"]),
         (json!({"url": url, "uri": 1}), vec!["`uri`", "not a known field"]),
