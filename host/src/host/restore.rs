@@ -11,6 +11,7 @@ use trackway_storage::{Append, Appended, Hardening, LogLine, Owner, Rows, RunKey
 use super::backup::{Backup, naming, open};
 use super::check::{self, Others};
 use super::{folder, key_of, read_backup};
+use crate::worker::end_item;
 use crate::{Code, Error, Result};
 
 /// The store while it is made; a folder of this name is of a restore that did not end.
@@ -162,7 +163,11 @@ impl Restoring {
             return Ok(());
         };
         let logs = std::mem::take(&mut self.logs);
-        let rows = Rows { owner: owner_of(&head), head: Some(head), logs, ..Rows::default() };
+        let owner = owner_of(&head);
+        // A run that waits for this one was read before it, perhaps while it had not ended yet.
+        let ended = self.state.as_ref().filter(|_| owner == Owner::End);
+        let send = ended.and_then(|state| end_item(self.key, state, head.changed)).into_iter().collect();
+        let rows = Rows { owner, head: Some(head), logs, send, ..Rows::default() };
         self.append(storage, append, rows).await
     }
 

@@ -339,14 +339,15 @@ pub(super) fn told_of_end(
     now: Timestamp,
 ) -> Vec<(RunKey, InboxItem)> {
     let ends = entries.last().is_some_and(|entry| matches!(entry.kind, Kind::Finished(_)));
-    match state.child_of() {
-        Some(ChildOf { parent, step, tie: Tie::Awaited }) if ends => {
-            let message = message_of(Digest::of_parts(&[b"child ended", &run.run.0.to_be_bytes()]));
-            let body = InboxBody::ChildEnded { step: *step, run: run.run };
-            vec![(RunKey { run: *parent, ..run }, InboxItem { message, arrived: now, body })]
-        }
-        Some(_) | None => Vec::new(),
-    }
+    if ends { end_item(run, state, now).into_iter().collect() } else { Vec::new() }
+}
+
+/// What the run that waits for `run`, which has ended, is told; the same however often it is told.
+pub(crate) fn end_item(run: RunKey, state: &RunState, now: Timestamp) -> Option<(RunKey, InboxItem)> {
+    let ChildOf { parent, step, .. } = state.child_of().filter(|of| of.tie == Tie::Awaited)?;
+    let message = message_of(Digest::of_parts(&[b"child ended", &run.run.0.to_be_bytes()]));
+    let body = InboxBody::ChildEnded { step: *step, run: run.run };
+    Some((RunKey { run: *parent, ..run }, InboxItem { message, arrived: now, body }))
 }
 
 fn message_of(digest: Digest) -> MessageId {

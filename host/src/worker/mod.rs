@@ -45,6 +45,7 @@ use crate::effects::{Clock, Effects, Randomness};
 use crate::sandbox::Sandbox;
 use crate::{Error, Result};
 
+pub(crate) use child::end_item;
 pub use start::{Start, StartAnswer, StartKeyRequest};
 pub use verify::{EndCheck, ReplayReport};
 

@@ -200,6 +200,23 @@ fn a_child_that_ends_after_its_parent_finds_nobody_and_that_is_well() {
 }
 
 #[test]
+fn an_end_that_is_told_twice_changes_nothing() {
+    in_virtual_time(async {
+        let (rig, run) = begun("drops", "null").await;
+        while !rig.kinds(run).await.contains(&"ChildEnded".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let child = children(&rig.entries(run).await)[0];
+        let again = trackway_storage::InboxBody::ChildEnded { step: StepId(1), run: child.run };
+        assert_eq!(rig.send(run, again).await, Sent::Delivered);
+        rig.output(run).await;
+        let told = rig.kinds(run).await.iter().filter(|kind| *kind == "ChildEnded").count();
+        assert_eq!(told, 2);
+        rig.replays(run).await;
+    });
+}
+
+#[test]
 fn values_beside_the_journal_cross_between_parent_and_child() {
     in_virtual_time(async {
         let (rig, run) = begun("large", "200000").await;

@@ -284,3 +284,30 @@ fn an_error_of_the_sandbox_says_what_to_do_instead() {
     let failure = read("a".into()).run().expect_err("it fails");
     assert!(!failure.retryable && failure.message.contains("through `http` in a function"), "{failure}");
 }
+
+#[workflow]
+async fn doubled(ctx: Ctx, number: u64) -> Result<u64, Failure> {
+    ctx.sleep(Duration::from_secs(number)).await?;
+    ctx.step(double, number).await
+}
+
+#[workflow]
+async fn two_children(ctx: Ctx) -> Result<u64, Failure> {
+    let (one, two) = try_join!(ctx.child::<doubled>(1), ctx.child_of::<u64, u64>("anywhere/doubled", 2).label("b"))?;
+    ctx.child::<doubled>(9).detach().await?;
+    Ok(one + two)
+}
+
+#[workflow]
+async fn unknown_child(ctx: Ctx) -> Result<(), Failure> {
+    ctx.child_of("nothing", ()).await
+}
+
+#[test]
+fn children_run_beside_each_other_and_a_detached_one_is_not_waited_for() {
+    let host = Host::new().knows::<doubled>();
+    assert_eq!(host.run::<two_children>(()).unwrap(), 6);
+    assert_eq!(host.elapsed(), Duration::from_secs(2));
+    let failure = host.run::<unknown_child>(()).unwrap_err();
+    assert_eq!(failure.code, "UNKNOWN_WORKFLOW");
+}
