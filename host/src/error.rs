@@ -92,6 +92,8 @@ codes! {
     BadGrant = "TW0313", "bad host pattern";
     /// The run has no such step, or cannot go on from there.
     CannotRestart = "TW0320", "cannot be restarted from there";
+    /// No step of the run waits for a person or for its next attempt.
+    NothingToRetry = "TW0315", "nothing to try again";
 
     // TW04: the store.
     /// Another process uses the data folder.

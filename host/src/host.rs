@@ -10,6 +10,7 @@ mod deployments;
 mod folder;
 mod journal;
 mod restore;
+mod retry;
 mod schema;
 mod start;
 mod views;
@@ -20,6 +21,7 @@ pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
 pub use deployments::{Pointer, Uploaded, record_of};
 pub use restore::restore;
+pub use retry::RetryRequest;
 pub use start::StartRequest;
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 

@@ -14,7 +14,7 @@ use crate::tree;
 use toolchain::{Guest, Toolchain};
 
 /// Each a workspace of its own.
-const WORKSPACES: [&str; 3] = ["tests/guests", "examples/hello", "examples/headlines"];
+const WORKSPACES: [&str; 4] = ["tests/guests", "examples/hello", "examples/headlines", "examples/checkout"];
 
 /// Builds all of them, and leaves each module as `NAME.wasm` in the folder of the guests.
 pub fn build() -> Result<()> {

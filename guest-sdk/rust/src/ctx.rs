@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::log::Log;
 use crate::runtime::Runtime;
-use crate::{Call, Child, Function, Operation, Value, Workflow, operation};
+use crate::{Call, Child, Function, Leftover, Operation, Scope, Value, Workflow, operation, scope};
 
 /// No call of the contract's `random` may ask for more.
 const RANDOM_MAX_BYTES: usize = 65_536;
@@ -138,6 +138,34 @@ impl Ctx {
             Some((deployment, workflow)) => Child::new(operation::run(workflow, &input, at)).deployment(deployment),
             None => Child::new(operation::run(workflow, &input, at)),
         }
+    }
+
+    /// Runs `body` and the tasks that it spawns beside each other. None of them outlives it: `leftover` says
+    /// what becomes of those that are open when `body` ends.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// # #[function] fn ask(host: String) -> String { host }
+    /// #[workflow]
+    /// async fn first_of_two(ctx: Ctx) -> Result<String, Failure> {
+    ///     ctx.scope(Leftover::Cancel, async |scope| {
+    ///         let one = scope.spawn(ctx.step(ask, "one".to_owned()));
+    ///         let other = scope.spawn(ctx.step(ask, "other".to_owned()));
+    ///         select! {
+    ///             answer = one => answer,
+    ///             answer = other => answer,
+    ///         }
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    pub async fn scope<'a, R>(&self, leftover: Leftover, body: impl AsyncFnOnce(&Scope<'a>) -> R) -> R {
+        scope::scope(leftover, body).await
+    }
+
+    /// Why the run was cancelled, once that has reached the workflow.
+    pub fn cancelled(&self) -> Option<String> {
+        Runtime::current().cancelled().map(|reason| reason.to_string())
     }
 
     /// The id of the run.

@@ -161,8 +161,10 @@ pub struct About {
 #[doc(hidden)]
 #[derive(Serialize, Clone, Copy)]
 pub struct Policy {
-    #[serde(skip_serializing_if = "Retry::is_default")]
-    pub retry: Retry,
+    #[serde(skip_serializing_if = "Tries::is_default")]
+    pub retry: Tries,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ambiguous: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -171,9 +173,11 @@ pub struct Policy {
 
 #[doc(hidden)]
 #[derive(Serialize, PartialEq, Clone, Copy)]
-pub struct Retry {
+pub struct Tries {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,21 +186,39 @@ pub struct Retry {
     pub backoff_max_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<f64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub except: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exhausted: Option<&'static str>,
 }
 
-impl Retry {
+impl Tries {
     /// What the host does by itself.
-    pub const DEFAULT: Retry =
-        Retry { attempts: None, backoff_ms: None, factor: None, backoff_max_ms: None, jitter: None };
+    pub const DEFAULT: Tries = Tries {
+        attempts: None,
+        backoff: None,
+        backoff_ms: None,
+        factor: None,
+        backoff_max_ms: None,
+        jitter: None,
+        except: &[],
+        deadline_ms: None,
+        resume: None,
+        exhausted: None,
+    };
 
     fn is_default(&self) -> bool {
-        *self == Retry::DEFAULT
+        *self == Tries::DEFAULT
     }
 }
 
 impl Policy {
     /// What the host does by itself.
-    pub const DEFAULT: Policy = Policy { retry: Retry::DEFAULT, timeout_ms: None, hosts: &[] };
+    pub const DEFAULT: Policy = Policy { retry: Tries::DEFAULT, ambiguous: None, timeout_ms: None, hosts: &[] };
 }
 
 /// What can stand in `export!`.

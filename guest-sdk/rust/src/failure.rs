@@ -13,6 +13,12 @@ pub mod code {
     pub const PANIC: &str = "PANIC";
     /// An attempt was held longer than its `timeout`.
     pub const TIMEOUT: &str = "TIMEOUT";
+    /// Nobody knows whether an effect was carried out, and its function does not let it be repeated.
+    pub const AMBIGUOUS: &str = "AMBIGUOUS";
+    /// A function did not tell how far it is for longer than its `heartbeat`.
+    pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
+    /// A saga failed, and not all that it had done could be undone.
+    pub const UNDO_FAILED: &str = "UNDO_FAILED";
     /// The operation, or the whole run, was cancelled.
     pub const CANCELLED: &str = "CANCELLED";
     /// An input is not what its schema or type says.
@@ -66,6 +72,9 @@ pub struct Failure {
     /// Whether another attempt could help.
     #[serde(default = "yes")]
     pub retryable: bool,
+    /// Another attempt earlier than this would be in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
     /// More, for programs; the host leaves it out above 16 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<serde_json::Value>,
@@ -92,6 +101,7 @@ impl Failure {
             code: clean_code(code.as_ref()),
             message: message.to_string(),
             retryable: true,
+            retry_after_ms: None,
             details: None,
             at: Some(place(Location::caller())),
         }
@@ -108,6 +118,11 @@ impl Failure {
         Failure { details: serde_json::to_value(details).ok(), ..self }
     }
 
+    /// Says how long another attempt should wait at least, as a busy server does. At most a day counts.
+    pub fn retry_after(self, wait: std::time::Duration) -> Failure {
+        Failure { retry_after_ms: Some(crate::retry::millis(wait)), ..self }
+    }
+
     /// Whether the operation or the run was cancelled, rather than gone wrong.
     pub fn is_cancelled(&self) -> bool {
         self.code == code::CANCELLED
@@ -119,6 +134,7 @@ impl Failure {
             code: code::FAILED.to_owned(),
             message: text.to_owned(),
             retryable: true,
+            retry_after_ms: None,
             details: None,
             at: None,
         })
@@ -130,6 +146,7 @@ impl Failure {
             code: code::CANCELLED.to_owned(),
             message: message.to_owned(),
             retryable: false,
+            retry_after_ms: None,
             details: None,
             at: None,
         }

@@ -206,7 +206,8 @@ impl Response {
     /// # Errors
     ///
     /// `HTTP_STATUS` with the status in `details`. Permanent for what the same request would meet
-    /// again: 400 to 499, but for 408, 425 and 429.
+    /// again: 400 to 499, but for 408, 425 and 429. With the seconds of a `retry-after` header as its
+    /// [`retry_after_ms`](Failure::retry_after_ms).
     #[track_caller]
     pub fn error_for_status(self) -> Result<Response, Failure> {
         if self.status < 400 {
@@ -216,7 +217,9 @@ impl Response {
         let message = format!("the server answered with status {}: {}", self.status, excerpt.trim());
         let retryable = self.status >= 500 || matches!(self.status, 408 | 425 | 429);
         let failure = Failure::new(code::HTTP_STATUS, message.trim_end_matches([':', ' ']));
-        Err(Failure { retryable, ..failure }.with_details(serde_json::json!({ "status": self.status })))
+        let retry_after_ms = self.header("retry-after").and_then(|wait| wait.trim().parse::<u64>().ok());
+        let retry_after_ms = retry_after_ms.map(|seconds| seconds.saturating_mul(1_000));
+        Err(Failure { retryable, retry_after_ms, ..failure }.with_details(serde_json::json!({ "status": self.status })))
     }
 
     /// The body as text.

@@ -68,6 +68,87 @@ where
     Ok(outputs.into_iter().map(|output| output.expect("every future has ended")).collect())
 }
 
+/// As [`join_all`], with at most so many in flight: the next one starts when one has ended.
+///
+/// ```
+/// # use trackway_sdk::prelude::*;
+/// # #[function] fn count(text: String) -> usize { text.len() }
+/// #[workflow]
+/// async fn total(ctx: Ctx, texts: Vec<String>) -> Result<usize, Failure> {
+///     let counts = join_all_limit(10, texts.into_iter().map(|text| ctx.step(count, text))).await;
+///     counts.into_iter().sum()
+/// }
+/// ```
+pub async fn join_all_limit<I>(in_flight_max: usize, futures: I) -> Vec<<I::Item as IntoFuture>::Output>
+where
+    I: IntoIterator<Item: IntoFuture>,
+{
+    let endless = async |output| Ok::<_, std::convert::Infallible>(output);
+    let outputs = limited(in_flight_max, futures.into_iter().map(async |future| endless(future.await).await)).await;
+    match outputs {
+        Ok(outputs) => outputs,
+        Err(never) => match never {},
+    }
+}
+
+/// As [`try_join_all`], with at most so many in flight. The first failure drops those in flight, which
+/// stops them, and starts no more.
+///
+/// # Errors
+///
+/// The first failure, by the order of the answers.
+pub async fn try_join_all_limit<I, T, E>(in_flight_max: usize, futures: I) -> Result<Vec<T>, E>
+where
+    I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
+{
+    limited(in_flight_max, futures.into_iter().map(IntoFuture::into_future)).await
+}
+
+async fn limited<F, T, E>(in_flight_max: usize, futures: impl Iterator<Item = F>) -> Result<Vec<T>, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let mut waiting = futures.enumerate();
+    let mut steps = Steps::new();
+    let mut outputs: Vec<Option<T>> = Vec::new();
+    loop {
+        // None at all would never end.
+        while steps.len() < in_flight_max.max(1)
+            && let Some((place, future)) = waiting.next()
+        {
+            steps.push(async move { (place, future.await) });
+            outputs.push(None);
+        }
+        match steps.next().await {
+            Some((place, output)) => outputs[place] = Some(output?),
+            None => return Ok(outputs.into_iter().map(|output| output.expect("every future has ended")).collect()),
+        }
+    }
+}
+
+/// Waits for the first to end, whether it succeeds or fails; the others are dropped, which stops them.
+///
+/// ```
+/// # use trackway_sdk::prelude::*;
+/// # #[function] fn ask(host: String) -> String { host }
+/// #[workflow]
+/// async fn quickest(ctx: Ctx, hosts: Vec<String>) -> Result<String, Failure> {
+///     race(hosts.into_iter().map(|host| ctx.step(ask, host))).await
+/// }
+/// ```
+///
+/// # Panics
+///
+/// Where there are none: nobody could win.
+pub async fn race<I>(futures: I) -> <I::Item as IntoFuture>::Output
+where
+    I: IntoIterator<Item: IntoFuture>,
+{
+    let mut steps = Steps::new();
+    futures.into_iter().for_each(|future| steps.push(future));
+    steps.next().await.expect("a race needs somebody to win it: it was given no futures")
+}
+
 /// A growing set of futures that run beside each other; [`next`](Steps::next) gives each output as it
 /// comes. For fan-out whose size is not known before.
 ///
@@ -157,7 +238,7 @@ impl<'a, T> Steps<'a, T> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         loop {
             let key = {
                 let mut woken = self.ready.lock();

@@ -46,7 +46,10 @@ mod join;
 mod json;
 mod log;
 mod operation;
+mod retry;
 mod runtime;
+mod saga;
+mod scope;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
@@ -54,9 +57,12 @@ pub use child::Child;
 pub use ctx::{Ctx, FnCtx};
 pub use export::{Call, Function, Value, Workflow};
 pub use failure::{Failure, code};
-pub use join::{Steps, join_all, try_join_all};
+pub use join::{Steps, join_all, join_all_limit, race, try_join_all, try_join_all_limit};
 pub use log::Log;
 pub use operation::Operation;
+pub use retry::{Ambiguous, Retry};
+pub use saga::{Saga, SagaStep};
+pub use scope::{Leftover, Scope, Task, shield, timeout};
 pub use trackway_sdk_macros::{function, join, select, try_join, value, workflow};
 
 pub use {schemars, serde, serde_json};
@@ -65,8 +71,9 @@ pub use {schemars, serde, serde_json};
 pub mod prelude {
     pub use crate::export;
     pub use crate::http;
-    pub use crate::{Ctx, Failure, FnCtx, Steps, join_all, try_join_all};
+    pub use crate::{Ambiguous, Ctx, Failure, FnCtx, Leftover, Retry, Saga, Scope, Steps};
     pub use crate::{function, join, select, try_join, value, workflow};
+    pub use crate::{join_all, join_all_limit, race, shield, timeout, try_join_all, try_join_all_limit};
     pub use std::time::Duration;
 }
 
@@ -75,5 +82,5 @@ pub mod prelude {
 pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::bindings;
-    pub use crate::export::{About, Export, Item, Outcome, Policy, Retry, call, describe, run};
+    pub use crate::export::{About, Export, Item, Outcome, Policy, Tries, call, describe, run};
 }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::failure::{Failure, code, place};
+use crate::retry::{Ambiguous, Retry, millis};
 use crate::runtime::{Answer, Runtime};
 use crate::{Value, bindings, json};
 
@@ -33,6 +34,8 @@ pub struct Operation<T> {
     state: State,
     decode: fn(&str) -> Result<T, Failure>,
     label: Option<String>,
+    retry: Option<Retry>,
+    ambiguous: Option<Ambiguous>,
     at: &'static Location<'static>,
 }
 
@@ -92,14 +95,16 @@ struct Options<'a> {
     timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<&'a Retry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ambiguous: Option<Ambiguous>,
 }
 
 impl Options<'_> {
     fn to_text(&self) -> String {
-        if self.label.is_none() && self.timeout_ms.is_none() && self.idempotency_key.is_none() {
-            return String::new();
-        }
-        serde_json::to_string(self).expect("options are text and numbers")
+        let text = serde_json::to_string(self).expect("options are text and numbers");
+        if text == "{}" { String::new() } else { text }
     }
 }
 
@@ -110,12 +115,32 @@ impl<T> Operation<T> {
         at: &'static Location<'static>,
     ) -> Operation<T> {
         let state = request.map_or_else(State::Refused, State::Unasked);
-        Operation { state, decode, label: None, at }
+        Operation { state, decode, label: None, retry: None, ambiguous: None, at }
     }
 
     /// A word for people, shown in the trace beside the operation; up to 256 bytes.
     pub fn label(mut self, label: impl Into<String>) -> Operation<T> {
         self.label = Some(label.into());
+        self
+    }
+
+    /// Tries this step again otherwise than its function says. Only for steps: anything else fails with
+    /// code `BAD_OPTIONS`.
+    pub fn retry(mut self, retry: Retry) -> Operation<T> {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// What is done about requests of this step of which nobody knows whether they were carried out. Only for
+    /// steps, as [`retry`](Operation::retry).
+    pub fn ambiguous(mut self, ambiguous: Ambiguous) -> Operation<T> {
+        self.ambiguous = Some(ambiguous);
+        self
+    }
+
+    /// The place that the trace shows for it.
+    pub(crate) fn at(mut self, at: &'static Location<'static>) -> Operation<T> {
+        self.at = at;
         self
     }
 
@@ -158,14 +183,30 @@ impl<T> Operation<T> {
     /// The same operation, whose answer is read otherwise.
     pub(crate) fn read_as<O>(mut self, decode: fn(&str) -> Result<O, Failure>) -> Operation<O> {
         let state = std::mem::replace(&mut self.state, State::Taken);
-        Operation { state, decode, label: self.label.take(), at: self.at }
+        Operation {
+            state,
+            decode,
+            label: self.label.take(),
+            retry: self.retry.take(),
+            ambiguous: self.ambiguous,
+            at: self.at,
+        }
     }
 
     fn ask(&mut self, waker: &Waker) {
         let State::Unasked(request) = &mut self.state else { return };
         let runtime = Runtime::current();
+        if let Some(reason) = runtime.take_owed() {
+            self.state = State::Refused(Failure::cancelled(&reason));
+            return;
+        }
         let at = place(self.at);
-        let mut options = Options { label: self.label.as_deref(), ..Options::default() };
+        let mut options = Options {
+            label: self.label.as_deref(),
+            retry: self.retry.as_ref(),
+            ambiguous: self.ambiguous,
+            ..Options::default()
+        };
         let id = match request {
             Request::Call { function, input } => bindings::call(function, input, &options.to_text(), &at),
             Request::Sleep { duration_ms } => runtime.port().sleep(*duration_ms, &options.to_text(), &at),
@@ -193,7 +234,13 @@ impl<T> Future for Operation<T> {
         match &self.state {
             State::Unasked(_) => {
                 self.ask(context.waker());
-                Poll::Pending
+                match std::mem::replace(&mut self.state, State::Taken) {
+                    State::Refused(failure) => Poll::Ready(Err(failure)),
+                    asked @ (State::Open(..) | State::Unasked(_) | State::Taken) => {
+                        self.state = asked;
+                        Poll::Pending
+                    }
+                }
             }
             State::Open(runtime, id) => {
                 let Poll::Ready(answer) = runtime.take(*id, context.waker()) else { return Poll::Pending };
@@ -266,6 +313,6 @@ pub(crate) fn run<I: Value, O: Value>(workflow: &str, input: &I, at: &'static Lo
 }
 
 pub(crate) fn sleep(duration: Duration, at: &'static Location<'static>) -> Operation<()> {
-    let duration_ms = u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    let duration_ms = millis(duration);
     Operation::new(Ok(Request::Sleep { duration_ms }), |_| Ok(()), at)
 }

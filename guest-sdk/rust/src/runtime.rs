@@ -20,10 +20,27 @@ pub(crate) struct Runtime {
     slots: RefCell<BTreeMap<u32, Slot>>,
     /// How many slots wait.
     waiting: Cell<usize>,
+    /// What is polled right now.
+    place: Cell<Place>,
+    /// The scope around each scope.
+    scopes: RefCell<BTreeMap<u32, u32>>,
+    /// Why the run was cancelled, once it was.
+    cancelled: RefCell<Option<Rc<str>>>,
+    /// The cancel came while every open await was shielded: the next one that is not fails instead.
+    owed: Cell<bool>,
+}
+
+/// Around whoever waits for an operation.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// A cancel of the run passes it by.
+    shielded: bool,
+    /// 0: none.
+    scope: u32,
 }
 
 enum Slot {
-    Waiting(Waker),
+    Waiting(Waker, Place),
     Answered(Answer),
 }
 
@@ -59,7 +76,15 @@ pub(crate) fn block_on<T>(
     port: &'static dyn Port,
     future: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let runtime = Rc::new(Runtime { port, slots: RefCell::default(), waiting: Cell::new(0) });
+    let runtime = Rc::new(Runtime {
+        port,
+        slots: RefCell::default(),
+        waiting: Cell::new(0),
+        place: Cell::default(),
+        scopes: RefCell::default(),
+        cancelled: RefCell::default(),
+        owed: Cell::new(false),
+    });
     let _entered = Entered(CURRENT.replace(Some(runtime.clone())));
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(woken.clone());
@@ -104,7 +129,7 @@ impl Runtime {
 
     /// An operation was started and got `id`.
     pub(crate) fn opened(&self, id: u32, waker: Waker) {
-        self.slots.borrow_mut().insert(id, Slot::Waiting(waker));
+        self.slots.borrow_mut().insert(id, Slot::Waiting(waker, self.place.get()));
         self.waiting.set(self.waiting.get() + 1);
     }
 
@@ -112,13 +137,14 @@ impl Runtime {
     pub(crate) fn take(&self, id: u32, waker: &Waker) -> Poll<Answer> {
         let mut slots = self.slots.borrow_mut();
         match slots.get_mut(&id) {
-            Some(Slot::Waiting(known)) => {
+            Some(Slot::Waiting(known, place)) => {
                 known.clone_from(waker);
+                *place = self.place.get();
                 Poll::Pending
             }
             Some(Slot::Answered(_)) => match slots.remove(&id) {
                 Some(Slot::Answered(answer)) => Poll::Ready(answer),
-                Some(Slot::Waiting(_)) | None => Poll::Pending,
+                Some(Slot::Waiting(..)) | None => Poll::Pending,
             },
             None => Poll::Pending,
         }
@@ -127,7 +153,7 @@ impl Runtime {
     /// Nobody will ever look at `id` again.
     pub(crate) fn forget(&self, id: u32) {
         let slot = self.slots.borrow_mut().remove(&id);
-        if let Some(Slot::Waiting(_)) = slot {
+        if let Some(Slot::Waiting(..)) = slot {
             self.waiting.set(self.waiting.get() - 1);
             self.port.forget(id);
         }
@@ -149,32 +175,93 @@ impl Runtime {
         let waker = {
             let mut slots = self.slots.borrow_mut();
             match slots.get_mut(&id) {
-                Some(slot @ Slot::Waiting(_)) => {
+                Some(slot @ Slot::Waiting(..)) => {
                     self.waiting.set(self.waiting.get() - 1);
                     std::mem::replace(slot, Slot::Answered(answer))
                 }
                 Some(Slot::Answered(_)) | None => return,
             }
         };
-        if let Slot::Waiting(waker) = waker {
+        if let Slot::Waiting(waker, _) = waker {
             waker.wake();
         }
     }
 
-    /// Every open operation fails, in the order in which they were started, and is closed at the
-    /// host. What is started afterwards works: it is how a workflow cleans up.
+    /// Every open operation that is not shielded fails, in the order in which they were started, and is
+    /// closed at the host. What is started afterwards works: it is how a workflow cleans up.
     fn cancel_all(&self, body: &str) {
         let reason: Rc<str> =
             serde_json::from_str::<CancelBody>(body).map_or_else(|_| "".into(), |body| body.reason.into());
-        let open: Vec<u32> = self
-            .slots
-            .borrow()
-            .iter()
-            .filter_map(|(id, slot)| matches!(slot, Slot::Waiting(_)).then_some(*id))
-            .collect();
+        self.cancelled.replace(Some(reason.clone()));
+        let open = self.waiting_in(|place| !place.shielded);
+        self.owed.set(open.is_empty());
         for id in open {
             self.port.forget(id);
             self.answer(id, Answer::Cancelled(reason.clone()));
         }
+    }
+
+    /// Why the run was cancelled, once that has reached it.
+    pub(crate) fn cancelled(&self) -> Option<Rc<str>> {
+        self.cancelled.borrow().clone()
+    }
+
+    /// The cancel that an await gets which is about to begin, because nobody got it when it came.
+    pub(crate) fn take_owed(&self) -> Option<Rc<str>> {
+        if self.place.get().shielded || !self.owed.replace(false) {
+            return None;
+        }
+        self.cancelled()
+    }
+
+    /// Polls something that a cancel passes by.
+    pub(crate) fn shielded<T>(&self, poll: impl FnOnce() -> T) -> T {
+        self.within(Place { shielded: true, ..self.place.get() }, poll)
+    }
+
+    /// Polls something that belongs to a scope.
+    pub(crate) fn scoped<T>(&self, scope: u32, poll: impl FnOnce() -> T) -> T {
+        self.within(Place { scope, ..self.place.get() }, poll)
+    }
+
+    fn within<T>(&self, place: Place, poll: impl FnOnce() -> T) -> T {
+        /// Puts back what was there before, also when a poll panics.
+        struct Back<'a>(&'a Cell<Place>, Place);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.1);
+            }
+        }
+        let _back = Back(&self.place, self.place.replace(place));
+        poll()
+    }
+
+    /// A new scope inside the one that is polled.
+    pub(crate) fn open_scope(&self) -> u32 {
+        let mut scopes = self.scopes.borrow_mut();
+        let id = scopes.last_key_value().map_or(1, |(last, _)| last + 1);
+        scopes.insert(id, self.place.get().scope);
+        id
+    }
+
+    /// Asks the host to stop whatever is open in a scope, and in those inside it.
+    pub(crate) fn cancel_scope(&self, scope: u32) {
+        let is_within = |mut place: u32| {
+            let scopes = self.scopes.borrow();
+            while place > scope {
+                place = scopes.get(&place).copied().unwrap_or(0);
+            }
+            place == scope
+        };
+        self.waiting_in(|place| is_within(place.scope)).into_iter().for_each(|id| self.port.cancel(id));
+    }
+
+    fn waiting_in(&self, wanted: impl Fn(&Place) -> bool) -> Vec<u32> {
+        let slots = self.slots.borrow();
+        let open = slots.iter().filter_map(|(id, slot)| match slot {
+            Slot::Waiting(_, place) if wanted(place) => Some(*id),
+            Slot::Waiting(..) | Slot::Answered(_) => None,
+        });
+        open.collect()
     }
 }

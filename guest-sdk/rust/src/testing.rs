@@ -7,6 +7,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod tried;
+
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,12 +16,10 @@ use crate::bindings::{Completion, Host as Imports, Port, with_host};
 use crate::export::{Main, Policy, workflow_main};
 use crate::failure::{Failure, code};
 use crate::{Call, Function, Value, Workflow, json as values};
+use tried::Tried;
 
 /// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
 const BEGIN_MS: u64 = 1_767_225_600_000;
-/// What the contract says for a function without `retries` and `backoff`.
-const ATTEMPTS: u32 = 4;
-const BACKOFF_MS: u64 = 500;
 
 thread_local! {
     /// What `ctx.step` can reach: there is no `export!` to ask on this target.
@@ -280,20 +280,20 @@ impl Instance {
 
 impl Imports for Instance {
     /// All attempts are made at once; what they would have waited passes as virtual time.
-    fn call(&self, function: &str, input: &str, _options: &str, _at: &str) -> u32 {
+    fn call(&self, function: &str, input: &str, options: &str, _at: &str) -> u32 {
         let begun_ms = self.shared.now_ms.get();
         let step = self.inbox.borrow().ids + 1;
         let mut waited_ms = 0;
         let mut attempt = 1;
         let outcome = loop {
             let (outcome, known) = self.attempt(function, input, step, attempt);
-            let retry = known.map(|known| known.policy.retry);
-            let attempts = retry.as_ref().and_then(|retry| retry.attempts).unwrap_or(ATTEMPTS);
-            let again = outcome.as_ref().is_err_and(|failure| Failure::from_text(failure).retryable);
-            if !again || attempt >= attempts {
+            let policy = known.map(|known| Tried::of(&known.policy, options)).unwrap_or_default();
+            let spent_ms = waited_ms + (self.shared.now_ms.get() - begun_ms);
+            let failure = outcome.as_ref().err().map(|failure| Failure::from_text(failure));
+            let Some(wait_ms) = failure.and_then(|failure| policy.wait_ms(&failure, attempt, spent_ms)) else {
                 break outcome;
-            }
-            waited_ms += retry.and_then(|retry| retry.backoff_ms).unwrap_or(BACKOFF_MS);
+            };
+            waited_ms += wait_ms;
             attempt += 1;
         };
         let took_ms = self.shared.now_ms.replace(begun_ms) - begun_ms;

@@ -49,6 +49,16 @@ pub enum Kind {
     ChildStarted(ChildStarted),
     /// The checkpoint of a step that waits for a run: how that run ended, copied from the inbox.
     ChildEnded(ChildEnded),
+    /// As `Failed`, where the next attempt goes on with what this one had done.
+    FailedKeeping(AttemptFailedKeeping),
+    /// An attempt is over or broken off, and the step waits for a person.
+    Parked(AttemptParked),
+    /// A person's answer to that, copied from the inbox.
+    RetryReceived(RetryReceived),
+    /// How far an attempt says it is.
+    Progressed(Progressed),
+    /// When the run is ended by the host, right after its start.
+    DeadlineSet(DeadlineSet),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -144,6 +154,86 @@ pub struct AttemptFailed {
     pub failure: Value,
     /// When the next attempt starts.
     pub next_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFailedKeeping {
+    pub step: StepId,
+    pub attempt: u32,
+    /// The text of a [`crate::Failure`].
+    pub failure: Value,
+    pub next_at: Timestamp,
+    pub kept: Kept,
+}
+
+/// How much of a failed attempt the next one recalls instead of doing it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// How many answers the function had got.
+    pub answers: u32,
+    /// Whose was the last one: it is asked for again, and what came after it is not kept. `None`: the
+    /// host broke the attempt off, so all that was asked for is kept.
+    pub last: Option<EffectId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptParked {
+    pub step: StepId,
+    pub attempt: u32,
+    /// The text of a [`crate::Failure`].
+    pub failure: Value,
+    pub park: Park,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Park {
+    /// No attempt is left, or none would help. One that a person asks for begins anew.
+    Exhausted,
+    /// The same; one that a person asks for goes on with what this one had done.
+    ExhaustedKeeping(Kept),
+    /// The attempt was broken off, and nobody knows whether this effect was carried out.
+    Unclear(EffectId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryReceived {
+    pub message: MessageId,
+    pub step: StepId,
+    /// The code of the attempts from here on, instead of the run's own.
+    pub with: Option<With>,
+    /// What is to be done about effects that are unclear.
+    pub verdict: Option<EffectVerdict>,
+}
+
+/// Another component, and the deployment whose grants go with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct With {
+    pub deployment: Arc<str>,
+    pub component: Digest,
+}
+
+/// What a person knows about an effect that was asked and not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EffectVerdict {
+    /// Ask again, under the same idempotency key.
+    Repeat,
+    /// Answer it as a failure with code `AMBIGUOUS`.
+    Fail,
+    /// This is its answer.
+    Answer(Value),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progressed {
+    pub step: StepId,
+    pub attempt: u32,
+    /// JSON of the function's own.
+    pub progress: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineSet {
+    pub at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -291,6 +381,11 @@ impl Kind {
             Kind::ChildOf(_) => "ChildOf",
             Kind::ChildStarted(_) => "ChildStarted",
             Kind::ChildEnded(_) => "ChildEnded",
+            Kind::FailedKeeping(_) => "FailedKeeping",
+            Kind::Parked(_) => "Parked",
+            Kind::RetryReceived(_) => "RetryReceived",
+            Kind::Progressed(_) => "Progressed",
+            Kind::DeadlineSet(_) => "DeadlineSet",
         }
     }
 
@@ -311,6 +406,10 @@ impl Kind {
                 Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
             },
             Kind::Failed(failed) => vec![&failed.failure],
+            Kind::FailedKeeping(failed) => vec![&failed.failure],
+            Kind::Parked(parked) => vec![&parked.failure],
+            Kind::Progressed(progressed) => vec![&progressed.progress],
+            Kind::RetryReceived(RetryReceived { verdict: Some(EffectVerdict::Answer(value)), .. }) => vec![value],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
             Kind::Asked(Asked { request: StepRequest::Sleep { .. }, .. })
             | Kind::EffectAsked(EffectAsked { request: EffectRequest::Sleep { .. }, .. })
@@ -325,7 +424,9 @@ impl Kind {
             | Kind::Resumed(_)
             | Kind::Forked(_)
             | Kind::ChildOf(_)
-            | Kind::ChildStarted(_) => Vec::new(),
+            | Kind::ChildStarted(_)
+            | Kind::RetryReceived(_)
+            | Kind::DeadlineSet(_) => Vec::new(),
         }
     }
 
@@ -348,7 +449,12 @@ impl Kind {
             | Kind::Forked(_)
             | Kind::ChildOf(_)
             | Kind::ChildStarted(_)
-            | Kind::ChildEnded(_) => false,
+            | Kind::ChildEnded(_)
+            | Kind::FailedKeeping(_)
+            | Kind::Parked(_)
+            | Kind::RetryReceived(_)
+            | Kind::Progressed(_)
+            | Kind::DeadlineSet(_) => false,
         }
     }
 }

@@ -34,6 +34,8 @@ pub mod code {
     pub const HTTP_CONNECT: &str = "HTTP_CONNECT";
     pub const HTTP_TIMEOUT: &str = "HTTP_TIMEOUT";
     pub const HTTP_BROKEN: &str = "HTTP_BROKEN";
+    pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
+    pub const AMBIGUOUS: &str = "AMBIGUOUS";
 }
 
 const CODE_MAX_BYTES: usize = 64;
@@ -48,6 +50,9 @@ pub struct Failure {
     pub message: String,
     #[serde(default = "yes")]
     pub retryable: bool,
+    /// Another attempt before would be in vain: what a busy server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +68,14 @@ fn yes() -> bool {
 
 impl Failure {
     pub fn new(code: &str, message: impl Into<String>) -> Failure {
-        Failure { code: code.to_owned(), message: message.into(), retryable: true, details: None, at: None }
+        Failure {
+            code: code.to_owned(),
+            message: message.into(),
+            retryable: true,
+            retry_after_ms: None,
+            details: None,
+            at: None,
+        }
     }
 
     pub fn permanent(code: &str, message: impl Into<String>) -> Failure {
@@ -129,7 +141,8 @@ impl PartialEq for Failure {
     }
 }
 
-fn is_code(code: &str) -> bool {
+/// Whether a failure may have it as its code.
+pub fn is_code(code: &str) -> bool {
     (1..=CODE_MAX_BYTES).contains(&code.len())
         && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }

@@ -60,6 +60,12 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::EffectAsked(asked) => closed.contains(&asked.step),
             Kind::EffectAnswered(answered) => closed.contains(&answered.step),
             Kind::Failed(failed) => closed.contains(&failed.step),
+            Kind::FailedKeeping(failed) => closed.contains(&failed.step),
+            Kind::Parked(parked) => closed.contains(&parked.step),
+            Kind::RetryReceived(retry) => closed.contains(&retry.step),
+            Kind::Progressed(progressed) => closed.contains(&progressed.step),
+            // A new run has time of its own.
+            Kind::DeadlineSet(_) => false,
             Kind::CancelReceived(_) => return Err(CannotFork::Cancelled { step }),
             Kind::Forked(forked) => {
                 kept.cuts.clone_from(&forked.cuts);

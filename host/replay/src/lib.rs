@@ -31,11 +31,12 @@ mod value;
 pub use command::{Act, Command};
 pub use divergence::Divergence;
 pub use entry::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, ChildEnded, ChildOf, ChildStarted,
-    Claimed, Cut, EffectAnswered, EffectAsked, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kind, Paused,
-    Proof, Resumed, Started, StepCancelAsked, Tie,
+    Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
+    CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, EffectAnswered, EffectAsked,
+    EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Park, Paused, Progressed, Proof,
+    Resumed, RetryReceived, Started, StepCancelAsked, Tie, With,
 };
-pub use failure::{Failure, code};
+pub use failure::{Failure, code, is_code};
 pub use frame::{FORMAT, Frame, FrameError};
 pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
@@ -46,11 +47,11 @@ pub use request::{
     EffectRequest, StepRequest, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_sleep,
     digest_of_start_run,
 };
-pub use retry::{ATTEMPTS_MAX, RetryPolicy, Verdict};
+pub use retry::{ATTEMPTS_MAX, Ambiguous, Backoff, Exhausted, RetryPatch, RetryPolicy, Spent, Verdict};
 pub use sequencer::{AHEAD_MAX_BYTES, AHEAD_MAX_ENTRIES, LINGER, Sequencer};
 pub use state::{
-    AttemptState, BadJournal, CancelState, Claim, EffectKind, EffectRecord, Phase, RULES, RunState, StepState,
-    outcome_of,
+    AttemptState, BadJournal, CancelState, Carried, Claim, EffectKind, EffectRecord, ParkedState, Phase, RULES,
+    RunState, StepState, outcome_of,
 };
 pub use time::Timestamp;
 pub use value::{Outcome, Value};

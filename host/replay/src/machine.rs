@@ -117,6 +117,8 @@ pub struct Machine {
     ids: u32,
     commands: u64,
     deliveries: u32,
+    /// Whose answer was delivered last.
+    last: Option<u32>,
     now: Timestamp,
     budget: u64,
     /// How much more than on record the guest has used since the last delivery, because its engine
@@ -147,6 +149,7 @@ impl Machine {
             ids: 0,
             commands: 0,
             deliveries: 0,
+            last: None,
             now,
             budget,
             excess: 0,
@@ -184,7 +187,12 @@ impl Machine {
             | Kind::Resumed(_)
             | Kind::Forked(_)
             | Kind::ChildOf(_)
-            | Kind::ChildStarted(_) => {}
+            | Kind::ChildStarted(_)
+            | Kind::FailedKeeping(_)
+            | Kind::Parked(_)
+            | Kind::RetryReceived(_)
+            | Kind::Progressed(_)
+            | Kind::DeadlineSet(_) => {}
         }
     }
 
@@ -300,6 +308,7 @@ impl Machine {
         }
         if let Some((_, (id, time, outcome))) = self.deliverable.pop_first() {
             self.open.remove(&id);
+            self.last = Some(id);
             self.delivered(time);
             return Next::Deliver(Completion::Answer { id, outcome });
         }
@@ -368,6 +377,11 @@ impl Machine {
 
     pub fn commands(&self) -> u64 {
         self.commands
+    }
+
+    /// How many completions the guest has got, and whose answer was the last.
+    pub fn delivered_last(&self) -> (u32, Option<u32>) {
+        (self.deliveries, self.last)
     }
 
     pub fn is_open(&self, id: u32) -> bool {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{EffectRequest, End, Entry, Epoch, Kind, Outcome, Position, StepRequest, Timestamp, Value};
+use crate::{EffectRequest, EffectVerdict, End, Entry, Epoch, Kind, Outcome, Position, StepRequest, Timestamp, Value};
 
 /// A run may be ahead of storage by so much; then its guest waits.
 pub const AHEAD_MAX_ENTRIES: usize = 1_024;
@@ -137,6 +137,16 @@ fn size_max(kind: &Kind) -> usize {
         Kind::EffectAnswered(answered) => outcome(&answered.outcome),
         Kind::Answered(answered) => outcome(&answered.outcome),
         Kind::Failed(failed) => inline(&failed.failure),
+        Kind::FailedKeeping(failed) => inline(&failed.failure),
+        Kind::Parked(parked) => inline(&parked.failure),
+        Kind::RetryReceived(retry) => {
+            let answer = match &retry.verdict {
+                Some(EffectVerdict::Answer(value)) => inline(value),
+                Some(EffectVerdict::Repeat | EffectVerdict::Fail) | None => 0,
+            };
+            retry.with.as_ref().map_or(0, |with| with.deployment.len()) + answer
+        }
+        Kind::Progressed(progressed) => inline(&progressed.progress),
         Kind::CancelReceived(cancel) => cancel.reason.len(),
         Kind::Paused(paused) => paused.reason.len(),
         Kind::ChildStarted(started) => started.deployment.len(),
@@ -155,7 +165,8 @@ fn size_max(kind: &Kind) -> usize {
         | Kind::Forgotten(_)
         | Kind::StepCancelAsked(_)
         | Kind::Resumed(_)
-        | Kind::ChildOf(_) => 0,
+        | Kind::ChildOf(_)
+        | Kind::DeadlineSet(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES
 }

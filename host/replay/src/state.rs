@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::head;
 use crate::{
-    Asked, AttemptFailed, AttemptStarted, ChildOf, Digest, EffectAnswered, EffectAsked, EffectId, End, Entry, FORMAT,
-    Forked, FuelRule, Head, Kind, Outcome, Position, RunId, RunRandom, Started, Status, StepId, StepRequest, Timestamp,
-    Waiting,
+    Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptStarted, ChildOf, Digest, EffectVerdict, End,
+    Entry, FORMAT, Forked, FuelRule, Head, Kept, Kind, Outcome, Park, Position, RetryReceived, RunId, RunRandom, Spent,
+    Started, Status, StepId, StepRequest, Timestamp, Value, Waiting, With,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -33,8 +33,11 @@ pub enum BadJournal {
     NewerRules { found: u32 },
 }
 
+mod attempt;
 #[cfg(test)]
 mod tests;
+
+pub use attempt::{AttemptState, Carried, EffectKind, EffectRecord};
 
 #[derive(Debug)]
 pub struct RunState {
@@ -51,6 +54,7 @@ pub struct RunState {
     child_of: Option<ChildOf>,
     /// Steps that are closed and whose run may have been started, or not: nobody wrote it down.
     orphans: BTreeMap<StepId, StepRequest>,
+    deadline: Option<Timestamp>,
     end: Option<End>,
     last: (Position, Timestamp),
     epoch: crate::Epoch,
@@ -64,6 +68,7 @@ struct Tally {
     sleeping: usize,
     retrying: usize,
     children: usize,
+    parked: usize,
     dues: BTreeSet<(Timestamp, StepId)>,
 }
 
@@ -96,6 +101,13 @@ pub struct StepState {
     pub phase: Phase,
     /// The workflow asked to cancel it.
     pub cancel_asked: bool,
+    /// Attempts before the last time that a person asked for another one, and when that was; at first
+    /// none, and when the step was asked for.
+    pub budget: Spent,
+    /// The code of its attempts, where it is not the run's own.
+    pub with: Option<With>,
+    /// The last progress of attempts that are over.
+    pub progress: Option<Value>,
 }
 
 #[derive(Debug)]
@@ -107,33 +119,21 @@ pub enum Phase {
     /// An attempt began and has not ended.
     Attempting(AttemptState),
     /// The last attempt failed; the next one starts at `next_at`.
-    Retrying { attempt: u32, next_at: Timestamp },
+    Retrying { attempt: u32, next_at: Timestamp, carried: Option<Box<Carried>> },
+    /// A person says how it goes on.
+    Parked(Box<ParkedState>),
     /// A run that is to be started, or was and goes on.
     Child { run: Option<RunId> },
 }
 
-/// What is on record of an unfinished attempt: enough to resume it.
 #[derive(Debug)]
-pub struct AttemptState {
-    pub attempt: u32,
-    pub started: Timestamp,
-    pub effects: Vec<EffectRecord>,
-    /// Effects without an answer, with their place in `effects`.
-    open: BTreeMap<EffectId, usize>,
-    effects_asked: u32,
-}
-
-#[derive(Debug, Clone)]
-pub struct EffectRecord {
-    pub position: Position,
-    pub time: Timestamp,
-    pub kind: EffectKind,
-}
-
-#[derive(Debug, Clone)]
-pub enum EffectKind {
-    Asked(EffectAsked),
-    Answered(EffectAnswered),
+pub enum ParkedState {
+    Exhausted {
+        attempt: u32,
+        carried: Option<Box<Carried>>,
+    },
+    /// Broken off, with effects of which nobody knows whether they were carried out.
+    Unclear(AttemptState),
 }
 
 impl RunState {
@@ -157,6 +157,7 @@ impl RunState {
             forked: None,
             child_of: None,
             orphans: BTreeMap::new(),
+            deadline: None,
             end: None,
             last: (first.position, first.time),
             epoch: first.epoch,
@@ -190,7 +191,7 @@ impl RunState {
             Kind::Asked(asked) => self.begin_step(asked, entry.time).ok_or_else(unexpected)?,
             Kind::AttemptStarted(begun) => self.begin_attempt(begun, entry.time).ok_or_else(unexpected)?,
             Kind::AttemptResumed(resumed) => {
-                self.attempt_mut(resumed.step, resumed.attempt).ok_or_else(unexpected)?;
+                self.attempt_mut(resumed.step, resumed.attempt).ok_or_else(unexpected)?.verdict = None;
             }
             Kind::EffectAsked(asked) => {
                 let attempt = self.attempt_mut(asked.step, asked.attempt).ok_or_else(unexpected)?;
@@ -202,7 +203,37 @@ impl RunState {
             }
             Kind::Failed(AttemptFailed { step, attempt, next_at, .. }) => {
                 self.attempt_mut(*step, *attempt).ok_or_else(unexpected)?;
-                self.set_phase(*step, Phase::Retrying { attempt: *attempt, next_at: *next_at });
+                let (attempt, next_at) = (*attempt, *next_at);
+                self.set_phase(*step, |_| Phase::Retrying { attempt, next_at, carried: None });
+            }
+            Kind::FailedKeeping(AttemptFailedKeeping { step, attempt, next_at, kept, .. }) => {
+                self.attempt_mut(*step, *attempt).ok_or_else(unexpected)?;
+                let (attempt, next_at) = (*attempt, *next_at);
+                self.set_phase(*step, |before| Phase::Retrying { attempt, next_at, carried: before.carried(*kept) });
+            }
+            Kind::Parked(AttemptParked { step, attempt, park, .. }) => {
+                self.attempt_mut(*step, *attempt).ok_or_else(unexpected)?;
+                let attempt = *attempt;
+                self.set_phase(*step, |before| {
+                    Phase::Parked(Box::new(match (park, before) {
+                        (Park::Unclear(_), Phase::Attempting(state)) => ParkedState::Unclear(state),
+                        (Park::ExhaustedKeeping(kept), before) => {
+                            ParkedState::Exhausted { attempt, carried: before.carried(*kept) }
+                        }
+                        (Park::Unclear(_) | Park::Exhausted, _) => ParkedState::Exhausted { attempt, carried: None },
+                    }))
+                });
+            }
+            Kind::RetryReceived(retry) => self.retry(retry, entry.time),
+            Kind::Progressed(progressed) => {
+                let attempt = self.attempt_mut(progressed.step, progressed.attempt).ok_or_else(unexpected)?;
+                attempt.progress = Some(progressed.progress.clone());
+            }
+            Kind::DeadlineSet(deadline) => {
+                if at != Position::FIRST.plus(1) {
+                    return Err(unexpected());
+                }
+                self.deadline = Some(deadline.at);
             }
             Kind::Answered(answered) => {
                 self.leave_orphan(answered.step, |step| step.cancel_asked);
@@ -252,7 +283,8 @@ impl RunState {
                     None => false,
                 };
                 if is_open {
-                    self.set_phase(started.step, Phase::Child { run: Some(started.run) });
+                    let run = started.run;
+                    self.set_phase(started.step, |_| Phase::Child { run: Some(run) });
                 } else if self.orphans.remove(&started.step).is_none() {
                     return Err(unexpected());
                 }
@@ -343,6 +375,11 @@ impl RunState {
         cut.map_or(self.started.seed, |cut| cut.seed)
     }
 
+    /// When the host ends the run, if it was started so.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
     /// Every claim, in order.
     pub fn claims(&self) -> &[Claim] {
         &self.claims
@@ -412,7 +449,7 @@ impl RunState {
             None if self.claims.is_empty() || self.fork_lacks() > 0 => Status::Queued,
             None if self.pause.is_some() => Status::Paused,
             None if self.steps.is_empty() || self.tally.idle() < self.steps.len() => Status::Running,
-            None if self.tally.retrying + self.tally.children > 0 => Status::Waiting,
+            None if self.tally.retrying + self.tally.parked + self.tally.children > 0 => Status::Waiting,
             None => Status::Sleeping,
         }
     }
@@ -438,8 +475,34 @@ impl RunState {
             | Phase::Sleeping { .. }
             | Phase::Waiting
             | Phase::Retrying { .. }
+            | Phase::Parked(_)
             | Phase::Child { .. } => None,
         }
+    }
+
+    /// What a person asks for is on record also where it comes too late.
+    fn retry(&mut self, retry: &RetryReceived, time: Timestamp) {
+        let Some(state) = self.steps.get_mut(&retry.step) else { return };
+        let attempts = match &state.phase {
+            Phase::Retrying { attempt, .. } => *attempt,
+            Phase::Parked(parked) => parked.attempt(),
+            Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. } => return,
+        };
+        state.budget = Spent { attempts, since: time };
+        if retry.with.is_some() {
+            state.with.clone_from(&retry.with);
+        }
+        let verdict = retry.verdict.clone();
+        self.set_phase(retry.step, |before| match before {
+            Phase::Retrying { attempt, carried, .. } => Phase::Retrying { attempt, next_at: time, carried },
+            Phase::Parked(parked) => match *parked {
+                ParkedState::Exhausted { attempt, carried } => Phase::Retrying { attempt, next_at: time, carried },
+                ParkedState::Unclear(state) => {
+                    Phase::Attempting(state.decided(verdict.unwrap_or(EffectVerdict::Repeat)))
+                }
+            },
+            other @ (Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. }) => other,
+        });
     }
 
     fn was_asked(&self, step: StepId) -> Option<()> {
@@ -459,30 +522,57 @@ impl RunState {
             StepRequest::StartRun { .. } => Phase::Child { run: None },
         };
         self.asked = asked.step.0;
-        let step = StepState { request: asked.request.clone(), asked: time, phase, cancel_asked: false };
+        let step = StepState {
+            request: asked.request.clone(),
+            asked: time,
+            phase,
+            cancel_asked: false,
+            budget: Spent { attempts: 0, since: time },
+            with: None,
+            progress: None,
+        };
         self.tally.enter(asked.step, &step.phase);
         self.steps.insert(asked.step, step);
         Some(())
     }
 
     fn begin_attempt(&mut self, begun: &AttemptStarted, time: Timestamp) -> Option<()> {
-        let before = match &self.steps.get(&begun.step)?.phase {
+        let state = self.steps.get(&begun.step)?;
+        let before = match &state.phase {
             Phase::Waiting => 0,
             Phase::Retrying { attempt, .. } => *attempt,
-            Phase::Sleeping { .. } | Phase::Attempting(_) | Phase::Child { .. } => return None,
+            Phase::Sleeping { .. } | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } => return None,
         };
-        if Some(begun.attempt) != before.checked_add(1) {
+        let number = begun.attempt;
+        if Some(number) != before.checked_add(1) {
             return None;
         }
-        self.set_phase(begun.step, Phase::Attempting(AttemptState::new(begun.attempt, time)));
+        let given = state.progress.clone();
+        self.set_phase(begun.step, |before| {
+            let fresh = || Carried { origin: number, started: time, effects: Vec::new() };
+            let carried = match before {
+                Phase::Retrying { carried: Some(carried), .. } => *carried,
+                Phase::Retrying { carried: None, .. }
+                | Phase::Sleeping { .. }
+                | Phase::Waiting
+                | Phase::Attempting(_)
+                | Phase::Parked(_)
+                | Phase::Child { .. } => fresh(),
+            };
+            Phase::Attempting(AttemptState::new(number, carried, given))
+        });
         Some(())
     }
 
-    fn set_phase(&mut self, step: StepId, phase: Phase) {
+    fn set_phase(&mut self, step: StepId, next: impl FnOnce(Phase) -> Phase) {
         if let Some(state) = self.steps.get_mut(&step) {
             self.tally.leave(step, &state.phase);
-            self.tally.enter(step, &phase);
-            state.phase = phase;
+            let before = std::mem::replace(&mut state.phase, Phase::Waiting);
+            if let Phase::Attempting(attempt) = &before {
+                state.progress = attempt.progress.clone().or(state.progress.take());
+            }
+            state.phase = next(before);
+            self.tally.enter(step, &state.phase);
         }
     }
 
@@ -503,14 +593,14 @@ impl RunState {
 }
 
 impl Tally {
-    /// Steps that only wait for their timer.
+    /// Steps that only wait for their timer or for a person.
     fn idle(&self) -> usize {
-        self.sleeping + self.retrying + self.children
+        self.sleeping + self.retrying + self.parked + self.children
     }
 
     /// What comes by itself is named before what others have to do.
     fn waiting(&self) -> Waiting {
-        if self.retrying > 0 { Waiting::Retry } else { Waiting::Child }
+        if self.retrying + self.parked > 0 { Waiting::Retry } else { Waiting::Child }
     }
 
     fn enter(&mut self, step: StepId, phase: &Phase) {
@@ -518,6 +608,7 @@ impl Tally {
         self.sleeping += usize::from(matches!(phase, Phase::Sleeping { .. }));
         self.retrying += usize::from(matches!(phase, Phase::Retrying { .. }));
         self.children += usize::from(matches!(phase, Phase::Child { run: Some(_) }));
+        self.parked += usize::from(matches!(phase, Phase::Parked(_)));
     }
 
     fn leave(&mut self, step: StepId, phase: &Phase) {
@@ -527,6 +618,7 @@ impl Tally {
         self.sleeping -= usize::from(matches!(phase, Phase::Sleeping { .. }));
         self.retrying -= usize::from(matches!(phase, Phase::Retrying { .. }));
         self.children -= usize::from(matches!(phase, Phase::Child { run: Some(_) }));
+        self.parked -= usize::from(matches!(phase, Phase::Parked(_)));
     }
 }
 
@@ -543,7 +635,28 @@ impl Phase {
         match self {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
-            Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. } => None,
+            Phase::Waiting | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } => None,
+        }
+    }
+
+    /// What of an attempt the next one recalls.
+    fn carried(self, kept: Kept) -> Option<Box<Carried>> {
+        match self {
+            Phase::Attempting(attempt) => Some(Box::new(attempt.carried(kept))),
+            Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Retrying { .. }
+            | Phase::Parked(_)
+            | Phase::Child { .. } => None,
+        }
+    }
+}
+
+impl ParkedState {
+    pub fn attempt(&self) -> u32 {
+        match self {
+            ParkedState::Exhausted { attempt, .. } => *attempt,
+            ParkedState::Unclear(state) => state.attempt,
         }
     }
 }
@@ -552,36 +665,6 @@ impl StepState {
     /// When something happens to it by itself.
     pub fn due(&self) -> Option<Timestamp> {
         self.phase.due()
-    }
-}
-
-impl AttemptState {
-    fn new(attempt: u32, started: Timestamp) -> AttemptState {
-        AttemptState { attempt, started, effects: Vec::new(), open: BTreeMap::new(), effects_asked: 0 }
-    }
-
-    /// The effects that have no answer on record: forgotten, not over yet, or cut off by a crash.
-    pub fn open_effects(&self) -> impl Iterator<Item = &EffectAsked> {
-        self.open.values().filter_map(|place| match &self.effects.get(*place)?.kind {
-            EffectKind::Asked(asked) => Some(asked),
-            EffectKind::Answered(_) => None,
-        })
-    }
-
-    fn effect_asked(&mut self, asked: &EffectAsked, position: Position, time: Timestamp) -> Option<()> {
-        if Some(asked.effect.0) != self.effects_asked.checked_add(1) {
-            return None;
-        }
-        self.effects_asked = asked.effect.0;
-        self.open.insert(asked.effect, self.effects.len());
-        self.effects.push(EffectRecord { position, time, kind: EffectKind::Asked(asked.clone()) });
-        Some(())
-    }
-
-    fn effect_answered(&mut self, answered: &EffectAnswered, position: Position, time: Timestamp) -> Option<()> {
-        self.open.remove(&answered.effect)?;
-        self.effects.push(EffectRecord { position, time, kind: EffectKind::Answered(answered.clone()) });
-        Some(())
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, Claimed, Cut, Digest,
-    EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten,
-    Forked, Kind, Limits, MessageId, Outcome, Paused, Position, Proof, RULES, Resumed, RunId, Started, StepCancelAsked,
-    StepId, StepRequest, Timestamp, Value, code,
+    Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
+    CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
+    EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Limits, MessageId,
+    Outcome, Park, Paused, Position, Progressed, Proof, RULES, Resumed, RetryReceived, RunId, Started, StepCancelAsked,
+    StepId, StepRequest, Timestamp, Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -91,6 +92,30 @@ pub fn failed(step: u32, attempt: u32, next_at_ms: u64) -> Kind {
     Kind::Failed(AttemptFailed { step: StepId(step), attempt, failure, next_at: Timestamp::from_millis(next_at_ms) })
 }
 
+pub fn failed_keeping(step: u32, attempt: u32, next_at_ms: u64, kept: Kept) -> Kind {
+    let failure = Failure::new(code::HTTP_CONNECT, "refused").to_value();
+    let next_at = Timestamp::from_millis(next_at_ms);
+    Kind::FailedKeeping(AttemptFailedKeeping { step: StepId(step), attempt, failure, next_at, kept })
+}
+
+pub fn parked(step: u32, attempt: u32, park: Park) -> Kind {
+    let failure = Failure::new(code::HTTP_CONNECT, "refused").to_value();
+    Kind::Parked(AttemptParked { step: StepId(step), attempt, failure, park })
+}
+
+pub fn retry(step: u32, with: Option<&str>, verdict: Option<EffectVerdict>) -> Kind {
+    let with = with.map(|name| With { deployment: name.into(), component: Digest([5; 32]) });
+    Kind::RetryReceived(RetryReceived { message: MessageId(8), step: StepId(step), with, verdict })
+}
+
+pub fn progressed(step: u32, attempt: u32, text: &str) -> Kind {
+    Kind::Progressed(Progressed { step: StepId(step), attempt, progress: Value::inline(text) })
+}
+
+pub fn deadline(at_ms: u64) -> Kind {
+    Kind::DeadlineSet(DeadlineSet { at: Timestamp::from_millis(at_ms) })
+}
+
 pub fn answered(step: u32) -> Kind {
     Kind::Answered(Answered { step: StepId(step), outcome: Outcome::Succeeded(Value::inline("3")) })
 }
@@ -135,6 +160,7 @@ pub fn succeeded() -> Kind {
 pub fn every_kind() -> Vec<Entry> {
     journal([
         started(),
+        deadline(9_000),
         claimed(),
         call(1),
         sleep(2, 250),
@@ -150,6 +176,12 @@ pub fn every_kind() -> Vec<Entry> {
         step_cancel(3),
         cancel(),
         attempt(1, 2),
+        progressed(1, 2, "0.5"),
+        failed_keeping(1, 2, 2_000, Kept { answers: 0, last: None }),
+        attempt(1, 3),
+        parked(1, 3, Park::Exhausted),
+        retry(1, Some("news"), None),
+        attempt(1, 4),
         answered(1),
         succeeded(),
     ])

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::{Digest, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
 
 mod fold;
+mod read;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +66,9 @@ pub struct RunHeader {
     pub failure: Option<Failure>,
     /// Why it was cancelled or terminated.
     pub reason: Option<Arc<str>>,
+    /// When the host ends it, where it was started so.
+    #[serde(default, rename = "deadline_us", skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// Where it comes from, if it was restarted from a step of another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked: Option<ForkedFrom>,
@@ -151,6 +155,15 @@ pub enum What {
         /// When the next attempt was planned for, where this one failed and is not the last.
         #[serde(rename = "next_at_us")]
         next_at: Option<Timestamp>,
+        /// The attempt whose answered effects it recalled instead of doing them again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        continues: Option<u32>,
+        /// The deployment whose code it ran, where a person chose another one than the run's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<Arc<str>>,
+        /// What the function told last of how far it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        progress: Option<Shown>,
     },
     Http(Http),
     /// The run was asked to cancel.
@@ -201,6 +214,8 @@ pub enum RowStatus {
     Running,
     /// An attempt failed; the next one has not begun.
     Retrying,
+    /// It waits for a person to say how it goes on.
+    Parked,
     Succeeded,
     Failed,
     Cancelled,
@@ -340,6 +355,7 @@ impl RowStatus {
             RowStatus::Queued => "queued",
             RowStatus::Running => "running",
             RowStatus::Retrying => "retrying",
+            RowStatus::Parked => "parked",
             RowStatus::Succeeded => "succeeded",
             RowStatus::Failed => "failed",
             RowStatus::Cancelled => "cancelled",
@@ -349,7 +365,7 @@ impl RowStatus {
     }
 
     pub fn has_ended(self) -> bool {
-        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Retrying)
+        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Retrying | RowStatus::Parked)
     }
 }
 

@@ -259,6 +259,44 @@ pub struct Restart {
     pub from_step: Option<u32>,
 }
 
+/// `POST /v1/runs/{id}/retry`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Default: every step that waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// The deployment whose current code makes the attempts from here on. Default: the run's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
+    /// About effects of which nobody knows whether they were carried out. Default: `repeat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<EffectWord>,
+    /// The effect's answer, where `effect` is `answer`: for HTTP an object with `status`, `headers` and `body`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub answer: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EffectWord {
+    /// Ask again, under the same idempotency key.
+    Repeat,
+    /// The function gets a failure with code `AMBIGUOUS`.
+    Fail,
+    /// The function gets `answer`.
+    Answer,
+}
+
+/// The answer of `POST /v1/runs/{id}/retry`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Retried {
+    /// The steps that are tried again.
+    pub steps: Vec<u32>,
+    pub run: Run,
+}
+
 /// `GET /v1/runs/{id}/trace`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Trace {

@@ -113,6 +113,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::AmbiguousWorkflow
         | Code::RunEnded
         | Code::CannotRestart
+        | Code::NothingToRetry
         | Code::KeyConflict
         | Code::DeploymentConflict
         | Code::Diverged

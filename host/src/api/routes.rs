@@ -86,6 +86,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(control::pause))
         .routes(routes!(control::resume))
         .routes(routes!(control::restart))
+        .routes(routes!(runs::retry))
         .routes(routes!(runs::trace))
         .routes(routes!(runs::logs))
         .routes(routes!(events::events))

@@ -8,18 +8,18 @@ use axum::response::{AppendHeaders, IntoResponse};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Head, RunId, Value};
+use trackway_replay::{EffectVerdict, Head, RunId, StepId, Value};
 use trackway_storage::RunQuery;
 use utoipa::IntoParams;
 
 use super::body::{self, Limit, Params};
 use super::found::Found;
-use super::model::{Cancel, LogPage, Problem, Run, RunPage, Start, Started, Trace};
+use super::model::{Cancel, EffectWord, LogPage, Problem, Retried, Retry, Run, RunPage, Start, Started, Trace};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
 use crate::Code;
-use crate::host::StartRequest;
+use crate::host::{RetryRequest, StartRequest};
 
 /// An input of the largest size, with what stands around it.
 const START: Limit = Limit { max_bytes: Value::MAX_BYTES + (64 << 10), code: Code::InputTooLarge };
@@ -205,6 +205,49 @@ pub async fn cancel(
     let asked: Cancel = body::small_json(&headers, content).await?;
     api.host.cancel(head.run, &asked.reason, key.as_deref()).await?;
     Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
+}
+
+/// Asks for the next attempt of steps that wait for a person, or for their retry.
+#[utoipa::path(
+    post,
+    operation_id = "retry_run",
+    path = "/v1/runs/{id}/retry",
+    tag = "runs",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Retry,
+    responses(
+        (status = 202, body = Retried),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It has ended, or has \
+            nothing to try again."),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
+    )
+)]
+pub async fn retry(
+    State(api): State<Api>,
+    Found(head): Found,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer<(StatusCode, Json<Retried>)> {
+    let key = body::idempotency_key(&headers)?;
+    let asked: Retry = body::small_json(&headers, content).await?;
+    let verdict = match (asked.effect, asked.answer) {
+        (Some(EffectWord::Answer), Some(answer)) => Some(EffectVerdict::Answer(Value::inline(answer.get()))),
+        (Some(EffectWord::Repeat), None) => Some(EffectVerdict::Repeat),
+        (Some(EffectWord::Fail), None) => Some(EffectVerdict::Fail),
+        (None, None) => None,
+        (_, answer) => {
+            let why = match answer {
+                Some(_) => "`answer` goes with `effect` as `answer`",
+                None => "`effect` as `answer` needs an `answer`",
+            };
+            return Err(Refusal::new(Code::BadRequest, why));
+        }
+    };
+    let request = RetryRequest { step: asked.step.map(StepId), with: asked.with, verdict };
+    let steps = api.host.retry(head.run, request, key.as_deref()).await?;
+    let run = view::run(&api.host.head(head.run).await?);
+    Ok((StatusCode::ACCEPTED, Json(Retried { steps: steps.into_iter().map(|step| step.0).collect(), run })))
 }
 
 /// Ends a run at once: its workflow is not asked and cannot clean up. Works on any run that has not

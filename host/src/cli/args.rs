@@ -12,7 +12,7 @@ use super::output::Format;
 
 mod runs;
 
-pub use runs::{OneRun, Runs, RunsLs};
+pub use runs::{OneRun, Runs, RunsLs, RunsRetry};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -87,7 +87,7 @@ pub enum Command {
                             Exit codes: 0 it succeeded, 3 it failed or was cancelled, 6 --timeout passed (the run goes on).")]
     Run(Run),
 
-    /// List, describe, end, pause and restart runs
+    /// List, describe, retry, end, pause and restart runs
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Runs {
         #[command(subcommand)]

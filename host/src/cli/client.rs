@@ -176,6 +176,10 @@ impl Client {
         }
     }
 
+    pub async fn retry(&self, run: RunId, retry: &model::Retry) -> Result<model::Retried> {
+        self.post(&["runs", &run.to_string(), "retry"], retry).await
+    }
+
     pub async fn trace(&self, run: RunId) -> Result<model::Trace> {
         self.get(&["runs", &run.to_string(), "trace"]).await
     }

@@ -56,9 +56,12 @@ impl Exit {
             Code::NoSuchComponent | Code::NoSuchDeployment | Code::NoSuchWorkflow | Code::NoSuchRun => Exit::NotFound,
             Code::Unauthorized => Exit::NotAllowed,
             Code::GaveUpWaiting => Exit::GaveUpWaiting,
-            Code::Diverged | Code::KeyConflict | Code::DeploymentConflict | Code::RunEnded | Code::CannotRestart => {
-                Exit::Conflict
-            }
+            Code::Diverged
+            | Code::KeyConflict
+            | Code::DeploymentConflict
+            | Code::RunEnded
+            | Code::CannotRestart
+            | Code::NothingToRetry => Exit::Conflict,
             Code::Unreachable | Code::Stopping => Exit::Unreachable,
             // All other codes are told apart by the code, not by the exit code.
             _ => Exit::Other,

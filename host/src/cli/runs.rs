@@ -38,6 +38,7 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Resume(which) => control(Act::Resume, which, context).await,
         args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
+        args::Runs::Retry(args) => retry(args, context).await,
     }
 }
 
@@ -49,6 +50,20 @@ async fn children(client: &Client, run: &model::Run) -> Result<Vec<(String, RunI
         _ => None,
     };
     Ok(trace.rows.iter().filter_map(child).collect())
+}
+
+async fn retry(args: args::RunsRetry, context: &Context) -> Done {
+    let client = context.client(args.connect)?;
+    let run = client.run(&args.run).await?;
+    let answer = args.answer.map(serde_json::value::RawValue::from_string).transpose();
+    let answer = answer.map_err(|error| Error::new(Code::Usage, format!("--answer is not JSON: {error}")))?;
+    let retry = model::Retry { step: args.step, with: args.with, effect: args.effect.map(Into::into), answer };
+    let retried = client.retry(run.id, &retry).await?;
+    let steps: Vec<String> = retried.steps.iter().map(u32::to_string).collect();
+    context
+        .output
+        .one(&retried, &run.id.to_string(), || format!("{} tries step {} again\n", run.id, steps.join(", ")))?;
+    Ok(Exit::Ok)
 }
 
 async fn list(args: args::RunsLs, context: &Context) -> Done {

@@ -110,6 +110,7 @@ pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId)
             Kind::Paused(paused) => paused.message == message,
             Kind::Resumed(resumed) => resumed.message == message,
             Kind::ChildEnded(ended) => ended.message == message,
+            Kind::RetryReceived(retry) => retry.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,
         };

@@ -3,7 +3,7 @@
 use crate::{Code, Error, Result};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use trackway_replay::RetryPolicy;
+use trackway_replay::{Ambiguous, RetryPatch, RetryPolicy, is_code};
 
 const CONTRACT: &str = "0.1";
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -44,6 +44,7 @@ pub struct FunctionEntry {
     /// JSON Schema.
     pub output: Option<Value>,
     pub retry: RetryPolicy,
+    pub ambiguous: Ambiguous,
     /// How long a worker may hold one attempt.
     pub timeout_ms: u64,
     /// Host patterns that the function wants to reach; checked by whoever grants them.
@@ -120,21 +121,26 @@ fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {
         input: entry.schema("input")?,
         output: entry.schema("output")?,
         retry: entry.object("retry")?.map(|fields| retry(&fields)).transpose()?.unwrap_or_default(),
+        ambiguous: entry.word("ambiguous")?.unwrap_or_default(),
         timeout_ms,
         hosts: entry.hosts()?,
     })
 }
 
 fn retry(fields: &Fields<'_>) -> Read<RetryPolicy> {
-    let plain = RetryPolicy::default();
-    let attempts = fields.whole("attempts")?.unwrap_or(plain.attempts.into());
-    let policy = RetryPolicy {
-        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-        backoff_ms: fields.whole("backoff_ms")?.unwrap_or(plain.backoff_ms),
-        factor: fields.number("factor")?.unwrap_or(plain.factor),
-        backoff_max_ms: fields.whole("backoff_max_ms")?.unwrap_or(plain.backoff_max_ms),
-        jitter: fields.number("jitter")?.unwrap_or(plain.jitter),
+    let patch = RetryPatch {
+        attempts: fields.whole("attempts")?.map(|attempts| u32::try_from(attempts).unwrap_or(u32::MAX)),
+        backoff: fields.word("backoff")?,
+        backoff_ms: fields.whole("backoff_ms")?,
+        factor: fields.number("factor")?,
+        backoff_max_ms: fields.whole("backoff_max_ms")?,
+        jitter: fields.number("jitter")?,
+        except: fields.codes("except")?,
+        deadline_ms: fields.whole("deadline_ms")?,
+        resume: fields.truth("resume")?,
+        exhausted: fields.word("exhausted")?,
     };
+    let policy = patch.over(&RetryPolicy::default());
     policy.check().map_err(|problem| format!("in `{}`: {problem}", fields.path))?;
     Ok(policy)
 }
@@ -205,6 +211,24 @@ impl<'a> Fields<'a> {
     fn number(&self, key: &str) -> Read<Option<f64>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         value.as_f64().map(Some).ok_or_else(|| self.wrong(key, "a number", value))
+    }
+
+    fn truth(&self, key: &str) -> Read<Option<bool>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.wrong(key, "true or false", value))
+    }
+
+    /// One of the words that `T` is written as.
+    fn word<T: serde::de::DeserializeOwned>(&self, key: &str) -> Read<Option<T>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        serde_json::from_value(value.clone()).map(Some).map_err(|error| format!("{}: {error}", self.path(key)))
+    }
+
+    fn codes(&self, key: &str) -> Read<Option<Vec<Arc<str>>>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let code = |value: &Value| value.as_str().filter(|code| is_code(code)).map(Arc::from);
+        let codes = value.as_array().and_then(|list| list.iter().map(code).collect());
+        codes.map(Some).ok_or_else(|| self.wrong(key, "an array of codes, each 1 to 64 of `A-Z 0-9 _`", value))
     }
 
     fn object(&self, key: &str) -> Read<Option<Fields<'a>>> {

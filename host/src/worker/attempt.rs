@@ -7,38 +7,50 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
-    AttemptFailed, AttemptResumed, AttemptStarted, AttemptState, EffectAnswered, EffectId, EffectRecord, Failure, Kind,
-    Machine, Outcome, Random, StepId, StepRequest, Timestamp, Value, Verdict, code,
+    AttemptResumed, AttemptStarted, AttemptState, Digest, EffectAnswered, EffectId, EffectKind, EffectRecord, Failure,
+    FuelRule, Kept, Kind, Machine, Outcome, Random, StepId, StepRequest, Timestamp, Value, With, code,
 };
 
 use super::check;
+use super::code::code_of;
 use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
+use super::load::grants_of;
 use super::places::{Place, Wanted};
 use super::run::{Inner, LiveAttempt, Run, cancelled, fuel_rule};
-use crate::effects::HttpCall;
-use crate::sandbox::{End, Ended, GuestCall, Role};
+use super::settle::{Ending, settle};
+use crate::effects::{Grants, HttpCall};
+use crate::sandbox::{Code, End, Ended, GuestCall, Role};
 
 /// A resume takes a flush and a recall, so giving a place up for less than this would not help anybody.
 const REST_MIN: Duration = Duration::from_millis(20);
 
-/// What is on record of an attempt that a crash or an eviction interrupted.
+/// What is on record of an attempt that a crash or an eviction interrupted, or that goes on with what
+/// failed ones had done.
 pub(super) struct OnRecord {
-    pub started: Timestamp,
-    pub effects: Vec<EffectRecord>,
+    /// The attempt whose clock and randomness it goes on with.
+    origin: u32,
+    started: Timestamp,
+    effects: Vec<EffectRecord>,
 }
 
 impl OnRecord {
     pub fn of(attempt: &AttemptState) -> OnRecord {
-        OnRecord { started: attempt.started, effects: attempt.effects.clone() }
+        OnRecord { origin: attempt.origin, started: attempt.started, effects: attempt.effects.clone() }
     }
 }
 
+pub(super) enum Begin {
+    /// It has not been on record before.
+    Anew,
+    After(OnRecord),
+}
+
 /// Makes the task of an attempt, and sees to it that it is started.
-pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u32, on_record: Option<OnRecord>) {
+pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u32, begin: Begin) {
     let (abort, registration) = AbortHandle::new_pair();
     inner.attempts.insert(step, LiveAttempt { attempt: number, abort, idle_until: None });
-    let task = make(run.clone(), step, number, on_record);
+    let task = make(run.clone(), step, number, begin);
     let task: BoxFuture<'static, ()> = Box::pin(async move {
         // Aborted: whoever did it has taken the attempt out of hand.
         let _ = Abortable::new(task, registration).await;
@@ -54,21 +66,21 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u3
     }
 }
 
-async fn make(run: Arc<Run>, step: StepId, number: u32, on_record: Option<OnRecord>) {
+async fn make(run: Arc<Run>, step: StepId, number: u32, begin: Begin) {
     let place = run.core.places.take(run.key).await;
-    let result = match Making::begin(&run, step, number, on_record).await {
+    let ending = match Making::begin(&run, step, number, begin).await {
         Ok(making) => making.run_to_end(place).await,
         Err(Trouble::Gone) => return,
-        Err(Trouble::Unreadable(error)) => Ok(Err(Failure::new(code::NOT_RESUMABLE, error.to_string()))),
+        Err(Trouble::Failed(failure)) => Ok(Ending::failed(failure, &run.code)),
     };
-    if let Ok(result) = result {
-        settle(&run, step, number, result);
+    if let Ok(ending) = ending {
+        settle(&run, step, number, ending);
     }
 }
 
 enum Trouble {
     Gone,
-    Unreadable(crate::Error),
+    Failed(Failure),
 }
 
 impl From<Gone> for Trouble {
@@ -79,15 +91,19 @@ impl From<Gone> for Trouble {
 
 struct Making {
     attempt: Arc<Attempt>,
+    code: Arc<Code>,
     call: GuestCall,
     jobs: mpsc::UnboundedReceiver<Job>,
     time_limit: Timestamp,
 }
 
 impl Making {
-    async fn begin(run: &Arc<Run>, step: StepId, number: u32, on_record: Option<OnRecord>) -> Result<Making, Trouble> {
+    async fn begin(run: &Arc<Run>, step: StepId, number: u32, begin: Begin) -> Result<Making, Trouble> {
         let limits = run.started.limits.clone();
-        let (function, input, machine, resumed) = {
+        let with = run.lock().state.step(step).and_then(|state| state.with.clone());
+        let loaded = code_for(run, with.as_ref()).await;
+        let digest = with.map_or(run.code.digest(), |with| with.component);
+        let (function, input, machine, origin, given, on_record) = {
             let mut inner = run.lock();
             if !inner.is_live(step, number) || run.core.is_draining() {
                 return Err(Trouble::Gone);
@@ -104,39 +120,56 @@ impl Making {
             }) else {
                 return Err(Trouble::Gone);
             };
-            match on_record {
-                None => {
-                    let begun = Kind::AttemptStarted(AttemptStarted { step, attempt: number });
-                    let (_, now) = inner.sequence(run.now(), begun);
-                    (function, input, Machine::new(now, limits.fuel), None)
+            let is_new = matches!(begin, Begin::Anew);
+            let on_record = match begin {
+                Begin::Anew => {
+                    inner.sequence(run.now(), Kind::AttemptStarted(AttemptStarted { step, attempt: number }));
+                    let Some(attempt) = inner.attempt_state(step) else { return Err(Trouble::Gone) };
+                    OnRecord::of(attempt)
                 }
-                Some(on_record) => {
-                    let machine = recalling(run, &inner, on_record);
-                    inner.sequence(run.now(), Kind::AttemptResumed(AttemptResumed { step, attempt: number }));
-                    let end = inner.end();
-                    run.force(&mut inner, end);
-                    (function, input, machine, Some(end))
-                }
+                Begin::After(on_record) => on_record,
+            };
+            let given = inner.attempt_state(step).and_then(|attempt| attempt.given.clone());
+            let machine = recalling(run, &inner, &on_record, number, digest);
+            if !is_new {
+                inner.sequence(run.now(), Kind::AttemptResumed(AttemptResumed { step, attempt: number }));
             }
+            // What it recalls it does not ask for again, so what says so stands first.
+            let recalls = !is_new || !on_record.effects.is_empty();
+            let origin = on_record.origin;
+            let on_record = recalls.then(|| {
+                let end = inner.end();
+                run.force(&mut inner, end);
+                end
+            });
+            (function, input, machine, origin, given, on_record)
         };
-        if let Some(end) = resumed {
+        if let Some(end) = on_record {
             run.durable(end).await?;
         }
-        let input = run.text(&input).await.map_err(Trouble::Unreadable)?;
+        let (code, grants) =
+            loaded.map_err(|error| Trouble::Failed(Failure::new(code::HOST_FAILED, error.to_string())))?;
+        let Some(entry) = code.manifest().function(&function) else {
+            let message = format!("component {digest:.12} has no function `{function}`");
+            return Err(Trouble::Failed(Failure::permanent(code::UNKNOWN_FUNCTION, message)));
+        };
+        let unreadable = |error: crate::Error| Trouble::Failed(Failure::new(code::NOT_RESUMABLE, error.to_string()));
+        let input = run.text(&input).await.map_err(unreadable)?;
+        let time_limit = run.now() + Duration::from_millis(entry.timeout_ms);
         let fuel = machine.allowance(0);
         let (sender, jobs) = mpsc::unbounded_channel();
-        let attempt = Attempt::new(run.clone(), step, number, machine, sender);
-        let context = serde_json::json!({ "run": run.key.run, "step": step, "attempt": number }).to_string();
-        let timeout_ms = run.code.manifest().function(&function).map_or(0, |entry| entry.timeout_ms);
+        let random = Random::of_attempt(run.attempt_seed, step, origin);
+        let attempt = Attempt::new(run.clone(), grants, (step, number), machine, random, sender);
+        let context = context(run, step, number, given.as_ref());
         let call = GuestCall { role: Role::Function, name: function, input, context: context.into(), limits, fuel };
-        Ok(Making { attempt, call, jobs, time_limit: run.now() + Duration::from_millis(timeout_ms) })
+        Ok(Making { attempt, code, call, jobs, time_limit })
     }
 
     /// The attempt's result, or [`Gone`] if it is no longer this worker's.
-    async fn run_to_end(mut self, place: Place) -> Result<Result<String, Failure>, Gone> {
+    async fn run_to_end(mut self, place: Place) -> Result<Ending, Gone> {
         let run = self.attempt.run.clone();
         let host = Box::new(FunctionHost::new(self.attempt.clone()));
-        let call = run.code.clone().call(self.call.clone(), host);
+        let call = self.code.clone().call(self.call.clone(), host);
         let mut call = std::pin::pin!(call);
         let mut time_limit = run.core.clock.sleep_until(self.time_limit);
         let mut effects = Effects::new(self.attempt.clone(), place);
@@ -159,7 +192,8 @@ impl Making {
                 () = &mut time_limit => {
                     let failure = Failure::new(code::TIMEOUT, "the attempt was held longer than its timeout");
                     // What is broken off may be seen outside, so its cause is durable first.
-                    settle(&run, self.attempt.step, self.attempt.number, Err(failure));
+                    let ending = Ending { result: Err(failure), kept: self.kept(Broken::ByHost), code: self.code.clone() };
+                    settle(&run, self.attempt.step, self.attempt.number, ending);
                     let end = {
                         let mut inner = run.lock();
                         let end = inner.end();
@@ -173,10 +207,15 @@ impl Making {
         }
     }
 
-    fn result_of(&self, end: End) -> Result<Result<String, Failure>, Gone> {
+    fn result_of(&self, end: End) -> Result<Ending, Gone> {
+        let broken = match end.how {
+            Ended::HostFailed(_) => Broken::ByHost,
+            Ended::Returned(_) | Ended::Trapped(_) | Ended::Stopped => Broken::ByItself,
+        };
+        let kept = self.kept(broken);
         let inner = self.attempt.lock();
         let not_resumable = |why: String| Failure::new(code::NOT_RESUMABLE, why);
-        Ok(match end.how {
+        let result = match end.how {
             Ended::Returned(_) | Ended::Trapped(_) if !inner.machine.has_caught_up() => {
                 let why = inner.machine.ran_past_record().map(|divergence| divergence.to_string());
                 Err(not_resumable(why.unwrap_or_else(|| "it ended before its recorded effects".to_owned())))
@@ -190,16 +229,66 @@ impl Making {
                 Some(AttemptStop::Gone) | None => return Err(Gone),
             },
             Ended::HostFailed(error) => Err(Failure::new(code::HOST_FAILED, error.to_string())),
-        })
+        };
+        Ok(Ending { result, kept, code: self.code.clone() })
+    }
+
+    /// What of it an attempt that goes on after it recalls; nothing where it did not get beyond what it
+    /// recalled itself, or has not got any answer.
+    fn kept(&self, broken: Broken) -> Option<Kept> {
+        let inner = self.attempt.lock();
+        let (answers, last) = inner.machine.delivered_last();
+        let has_caught_up = inner.machine.has_caught_up();
+        match broken {
+            Broken::ByHost => Some(Kept { answers, last: None }),
+            Broken::ByItself => last.map(|last| Kept { answers, last: Some(EffectId(last)) }),
+        }
+        .filter(|_| has_caught_up)
     }
 }
 
-/// The machine of an attempt that goes on: its recorded effects, and the answers that are there.
-fn recalling(run: &Run, inner: &Inner, on_record: OnRecord) -> Machine {
+/// Who broke an attempt off.
+#[derive(Clone, Copy)]
+enum Broken {
+    /// What it had got so far is not the cause.
+    ByHost,
+    ByItself,
+}
+
+/// The code of a step's attempts and what it may reach: the run's, or what a person chose.
+async fn code_for(run: &Run, with: Option<&With>) -> crate::Result<(Arc<Code>, Arc<Grants>)> {
+    match with {
+        None => Ok((run.code.clone(), run.grants.clone())),
+        Some(With { deployment, component }) => {
+            let code = code_of(&run.core, run.key.tenant, *component).await?;
+            Ok((code, grants_of(&run.core, run.key, deployment, *component).await?))
+        }
+    }
+}
+
+/// The third argument of `call`.
+fn context(run: &Run, step: StepId, number: u32, progress: Option<&Value>) -> String {
+    let mut context = serde_json::json!({ "run": run.key.run, "step": step, "attempt": number });
+    if let Some(Value::Inline(text)) = progress
+        && let Ok(progress) = serde_json::from_str::<serde_json::Value>(text)
+    {
+        context["progress"] = progress;
+    }
+    context.to_string()
+}
+
+/// The machine of an attempt: what is on record for it, and the answers that are there. What another
+/// attempt did is held against it without its fuel, since an attempt knows its own number.
+fn recalling(run: &Run, inner: &Inner, on_record: &OnRecord, number: u32, component: Digest) -> Machine {
     let mut machine = Machine::new(on_record.started, run.started.limits.fuel);
-    let (engine, component) = (run.core.sandbox.engine_name(), run.code.digest());
+    let engine = run.core.sandbox.engine_name();
     for record in &on_record.effects {
-        machine.recall_effect(record, fuel_rule(&inner.state, record.position, engine, component));
+        let own = match &record.kind {
+            EffectKind::Asked(asked) => asked.attempt == number,
+            EffectKind::Answered(answered) => answered.attempt == number,
+        };
+        let rule = if own { fuel_rule(&inner.state, record.position, engine, component) } else { FuelRule::Loose };
+        machine.recall_effect(record, rule);
     }
     machine
 }
@@ -229,7 +318,8 @@ impl Effects {
         let run = self.attempt.run.clone();
         match job {
             Job::Http { effect, request, key, cause } => {
-                let call = HttpCall { tenant: run.key.tenant, allow: run.grants.clone(), request: *request, key };
+                let call =
+                    HttpCall { tenant: run.key.tenant, allow: self.attempt.grants.clone(), request: *request, key };
                 self.begin(effect, async move {
                     run.durable(cause).await.ok()?;
                     if run.core.is_draining() {
@@ -369,38 +459,4 @@ impl Drop for InFlight {
         self.0.lock().effects_in_flight -= 1;
         self.0.poke.notify_one();
     }
-}
-
-/// Journals how an attempt ended: the step's answer, or when the next attempt begins.
-fn settle(run: &Arc<Run>, step: StepId, number: u32, result: Result<String, Failure>) {
-    let mut inner = run.lock();
-    if !inner.is_live(step, number) {
-        return;
-    }
-    let clock = run.now();
-    inner.attempts.remove(&step);
-    match result {
-        Ok(output) => {
-            let value = inner.value(&output, Value::INLINE_MAX_BYTES);
-            inner.answer(clock, step, Outcome::Succeeded(value));
-        }
-        Err(failure) => match verdict(run, &inner, step, number, &failure) {
-            Verdict::RetryAt(next_at) => {
-                let failed = AttemptFailed { step, attempt: number, failure: failure.to_value(), next_at };
-                inner.sequence(clock, Kind::Failed(failed));
-            }
-            Verdict::GiveUp => inner.answer_failed(clock, step, &failure),
-        },
-    }
-    run.poke.notify_one();
-}
-
-fn verdict(run: &Run, inner: &Inner, step: StepId, number: u32, failure: &Failure) -> Verdict {
-    let spec = inner.state.step(step).and_then(|state| match &state.request {
-        StepRequest::Call { function, .. } => run.code.manifest().function(function),
-        StepRequest::Sleep { .. } | StepRequest::StartRun { .. } => None,
-    });
-    let draw = Random::of_jitter(run.attempt_seed, step, number).fraction();
-    let now = inner.sequencer.last_time().max(run.now());
-    spec.map_or(Verdict::GiveUp, |spec| spec.retry.judge(number, failure, now, draw))
 }

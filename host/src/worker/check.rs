@@ -1,8 +1,10 @@
 //! What a guest may hand over: JSON that is JSON, options that are known. Pure.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use trackway_replay::{Failure, Limits, code};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use trackway_replay::{Ambiguous, Failure, Limits, RetryPatch, RetryPolicy, code};
+
+use crate::sandbox::FunctionEntry;
 
 /// Enough for every option there is.
 pub(super) const OPTIONS_MAX_BYTES: usize = 4 << 10;
@@ -14,19 +16,58 @@ const LABEL_MAX_BYTES: usize = 256;
 /// Longer ones are a mistake, and each is a row in the store.
 const KEY_MAX_BYTES: usize = 256;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The options of `sleep`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Options {
     label: Option<String>,
 }
 
-/// The options of `call` and `sleep`.
-pub(super) fn options(text: &str) -> Result<(), Failure> {
-    if text.is_empty() {
-        return Ok(());
+/// The options of `call`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CallOptions {
+    label: Option<String>,
+    retry: RetryPatch,
+    ambiguous: Option<Ambiguous>,
+}
+
+impl CallOptions {
+    /// Of a call that was let in: its options were checked then.
+    pub fn of(text: &str) -> CallOptions {
+        serde_json::from_str(text).unwrap_or_default()
     }
-    let options: Options = read(text)?;
+
+    /// What is done about effects that are unclear, if the function says so much.
+    pub fn ambiguous(&self, function: Ambiguous) -> Ambiguous {
+        self.ambiguous.unwrap_or(function)
+    }
+
+    /// The policy of its function, with what the call says over it.
+    pub fn policy(&self, function: &RetryPolicy) -> RetryPolicy {
+        self.retry.over(function)
+    }
+}
+
+/// The options of `sleep`.
+pub(super) fn options(text: &str) -> Result<(), Failure> {
+    let options: Options = read_or_none(text)?;
     label(options.label.as_deref())
+}
+
+/// The options of a call of `function`.
+pub(super) fn call_options(text: &str, function: &FunctionEntry) -> Result<(), Failure> {
+    let options: CallOptions = read_or_none(text)?;
+    label(options.label.as_deref())?;
+    let checked = options.policy(&function.retry).check();
+    checked.map_err(|problem| Failure::permanent(code::BAD_OPTIONS, format!("in `retry`: {problem}")))
+}
+
+fn read_or_none<T: DeserializeOwned + Default>(text: &str) -> Result<T, Failure> {
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    read(text)
 }
 
 fn label(label: Option<&str>) -> Result<(), Failure> {
@@ -39,7 +80,7 @@ fn label(label: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     if text.len() > OPTIONS_MAX_BYTES {
         let message = format!("options are {} bytes; the limit is {OPTIONS_MAX_BYTES}", text.len());
         return Err(Failure::permanent(code::BAD_OPTIONS, message));

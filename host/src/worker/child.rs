@@ -280,7 +280,8 @@ impl Inner {
             | Phase::Sleeping { .. }
             | Phase::Waiting
             | Phase::Attempting(_)
-            | Phase::Retrying { .. } => None,
+            | Phase::Retrying { .. }
+            | Phase::Parked(_) => None,
         }
     }
 
@@ -302,7 +303,9 @@ pub(super) fn waited_for(state: &RunState) -> Vec<(StepId, Option<RunId>)> {
     let orphans = state.orphans().iter().map(|(step, request)| (*step, None, request));
     let open = state.steps().iter().filter_map(|(step, open)| match open.phase {
         Phase::Child { run } => Some((*step, run, &open.request)),
-        Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Retrying { .. } => None,
+        Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Retrying { .. } | Phase::Parked(_) => {
+            None
+        }
     });
     let wanted = orphans.chain(open).filter(|(.., request)| RunOptions::of(request).goes_down());
     wanted.map(|(step, run, _)| (step, run)).collect()

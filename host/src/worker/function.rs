@@ -17,7 +17,7 @@ use super::check;
 use super::log::{LogRoom, log_line};
 use super::run::{Inner, Run, Told};
 use super::workflow::{delivery_of, nothing_open};
-use crate::effects::HttpRequest;
+use crate::effects::{Grants, HttpRequest};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 /// One attempt, shared between its instance and its task.
@@ -25,6 +25,7 @@ pub(super) struct Attempt {
     pub run: Arc<Run>,
     pub step: StepId,
     pub number: u32,
+    pub grants: Arc<Grants>,
     inner: Mutex<AttemptInner>,
 }
 
@@ -82,12 +83,12 @@ pub(super) enum AttemptStop {
 impl Attempt {
     pub fn new(
         run: Arc<Run>,
-        step: StepId,
-        number: u32,
+        grants: Arc<Grants>,
+        (step, number): (StepId, u32),
         machine: Machine,
+        random: Random,
         jobs: mpsc::UnboundedSender<Job>,
     ) -> Arc<Attempt> {
-        let random = Random::of_attempt(run.attempt_seed, step, number);
         let inner = AttemptInner {
             machine,
             random,
@@ -98,7 +99,7 @@ impl Attempt {
             log_place: (0, 0),
             log_room: LogRoom::default(),
         };
-        Arc::new(Attempt { run, step, number, inner: Mutex::new(inner) })
+        Arc::new(Attempt { run, step, number, grants, inner: Mutex::new(inner) })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, AttemptInner> {

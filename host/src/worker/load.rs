@@ -177,9 +177,11 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
             let reason = check::cut(reason, REASON_MAX_BYTES).into();
             Some(CancelReceived { message: item.message, reason })
         }
-        InboxBody::Terminate { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::ChildEnded { .. } => {
-            None
-        }
+        InboxBody::Terminate { .. }
+        | InboxBody::Pause { .. }
+        | InboxBody::Resume
+        | InboxBody::ChildEnded { .. }
+        | InboxBody::Retry { .. } => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);

@@ -9,8 +9,9 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule, Kind, Machine, MessageId, Outcome, Position,
-    RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp, Value, code,
+    AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule,
+    Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status, StepId,
+    Timestamp, Value, code,
 };
 use trackway_storage::{InboxItem, LogKey, LogLine, RunKey, StartKey};
 
@@ -19,6 +20,10 @@ use super::durable::{Durable, Gone, Progress};
 use super::log::{LogRoom, log_line};
 use crate::effects::Grants;
 use crate::sandbox::Code as GuestCode;
+
+mod begin;
+
+pub(super) use begin::{Given, Loaded};
 
 /// Large values that wait for their frame. An entry that names one is small, so the sequencer's own
 /// limit does not see them; two of the largest still go together.
@@ -57,6 +62,8 @@ pub(super) struct Inner {
     pub timers: BTreeSet<(Timestamp, StepId)>,
     /// Steps on record that were refused when they were asked for, and not answered yet.
     pub refused: BTreeMap<StepId, Failure>,
+    /// Steps that a person has just said how to go on with.
+    pub retried: Vec<StepId>,
     /// Attempts that a task of this worker makes now.
     pub attempts: BTreeMap<StepId, LiveAttempt>,
     /// Attempts that sleep and have no instance meanwhile, with the time at which they are resumed,
@@ -143,25 +150,6 @@ pub(super) struct Along {
 /// Values on their way to the store.
 pub(super) type Payloads = Vec<(Digest, Bytes)>;
 
-/// What a run begins an activation with.
-pub(super) struct Loaded {
-    pub machine: Machine,
-    pub state: RunState,
-    pub sequencer: Sequencer,
-    pub previous: Option<FrameId>,
-    pub start_key: Option<StartKey>,
-    pub head_written: Option<Status>,
-    pub recall_counted: bool,
-    pub durable: Position,
-}
-
-pub(super) struct Given {
-    pub key: RunKey,
-    pub core: Arc<Core>,
-    pub code: Arc<GuestCode>,
-    pub grants: Arc<Grants>,
-}
-
 impl Run {
     pub fn new(given: Given, loaded: Loaded) -> Arc<Run> {
         let Given { key, core, code, grants } = given;
@@ -176,6 +164,7 @@ impl Run {
             waiting_for_room: Vec::new(),
             timers: BTreeSet::new(),
             refused: BTreeMap::new(),
+            retried: Vec::new(),
             attempts: BTreeMap::new(),
             resting: BTreeMap::new(),
             taken_up: false,
@@ -306,8 +295,9 @@ impl Inner {
                 self.machine.cancel_received(position, time, cancel.reason.clone());
                 self.wake_guest();
             }
-            Kind::Failed(failed) => {
-                self.timers.insert((failed.next_at, failed.step));
+            Kind::Failed(AttemptFailed { next_at, step, .. })
+            | Kind::FailedKeeping(AttemptFailedKeeping { next_at, step, .. }) => {
+                self.timers.insert((*next_at, *step));
             }
             Kind::Started(_)
             | Kind::Claimed(_)
@@ -323,7 +313,11 @@ impl Inner {
             | Kind::Resumed(_)
             | Kind::Forked(_)
             | Kind::ChildOf(_)
-            | Kind::ChildStarted(_) => {}
+            | Kind::ChildStarted(_)
+            | Kind::Parked(_)
+            | Kind::RetryReceived(_)
+            | Kind::Progressed(_)
+            | Kind::DeadlineSet(_) => {}
         }
         (position, time)
     }
@@ -395,6 +389,18 @@ impl Inner {
     /// The attempt is this worker's to write for.
     pub fn is_live(&self, step: StepId, attempt: u32) -> bool {
         self.stop.is_none() && self.attempts.get(&step).is_some_and(|live| live.attempt == attempt)
+    }
+
+    /// What is on record of the attempt that a step is at.
+    pub fn attempt_state(&self, step: StepId) -> Option<&AttemptState> {
+        match &self.state.step(step)?.phase {
+            Phase::Attempting(attempt) => Some(attempt),
+            Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Retrying { .. }
+            | Phase::Parked(_)
+            | Phase::Child { .. } => None,
+        }
     }
 
     /// Takes an attempt out of hand; it can write nothing from here on, and is stopped when all

@@ -11,7 +11,7 @@ use trackway_replay::{
     digest_of_forget, digest_of_sleep, digest_of_start_run,
 };
 
-use super::attempt;
+use super::attempt::{self, Begin};
 use super::check;
 use super::child::{self, RunOptions};
 use super::run::{Inner, Run, Stopping, Told, cancelled};
@@ -101,7 +101,7 @@ impl WorkflowHost {
             (None, None) if inner.state.is_paused() => {}
             (None, None) => match to_start {
                 Some(request) => child::launch(&self.run, inner, step, request),
-                None => attempt::launch(&self.run, inner, step, 1, None),
+                None => attempt::launch(&self.run, inner, step, 1, Begin::Anew),
             },
         }
     }
@@ -205,13 +205,14 @@ impl Asking<'_> {
             return Some(Failure::permanent(code::TOO_MANY, message));
         }
         match *self {
-            Asking::Call { function, .. } if run.code.manifest().function(function).is_none() => {
-                let message =
-                    format!("the component has no function `{}`", check::cut(function, check::NAME_MAX_BYTES));
-                Some(Failure::permanent(code::UNKNOWN_FUNCTION, message))
-            }
-            Asking::Call { input, options, .. } => {
-                check::options(options).and_then(|()| check::value(input, limits, code::BAD_INPUT)).err()
+            Asking::Call { function, input, options, .. } => {
+                let Some(entry) = run.code.manifest().function(function) else {
+                    let message =
+                        format!("the component has no function `{}`", check::cut(function, check::NAME_MAX_BYTES));
+                    return Some(Failure::permanent(code::UNKNOWN_FUNCTION, message));
+                };
+                let checked = check::call_options(options, entry);
+                checked.and_then(|()| check::value(input, limits, code::BAD_INPUT)).err()
             }
             Asking::Sleep { options, .. } => check::options(options).err(),
             Asking::StartRun { workflow, .. } if workflow.len() > check::NAME_MAX_BYTES => {

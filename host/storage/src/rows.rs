@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, MessageId, RunId, StepId, Timestamp};
+use trackway_replay::{Digest, EffectVerdict, MessageId, RunId, StepId, Timestamp, With};
 
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,12 @@ pub enum InboxBody {
     ChildEnded {
         step: StepId,
         run: RunId,
+    },
+    /// A person's word on a step that waits for one, or for its next attempt.
+    Retry {
+        step: StepId,
+        with: Option<With>,
+        verdict: Option<EffectVerdict>,
     },
 }
 

@@ -1,7 +1,7 @@
 //! A crash after any entry: the journal is cut there, another worker goes on, and the run ends as
 //! if nothing had happened, asking for nothing that was answered.
 
-use trackway_replay::{EffectAsked, EffectRequest, Entry, Kind, Value};
+use trackway_replay::{EffectAsked, EffectId, EffectRequest, Entry, Kind, Park, StepId, Value};
 use trackway_storage::RunKey;
 
 use crate::rig::{Rig, in_virtual_time};
@@ -12,10 +12,24 @@ fn url_of(asked: &EffectAsked) -> Option<String> {
     Some(request["url"].as_str().expect("a request has a URL").to_owned())
 }
 
-/// The URLs of all requests on record.
+/// The URL of an effect, by its step and number: a later attempt may have it of an earlier one.
+fn url_in(entries: &[Entry], step: StepId, effect: EffectId) -> Option<String> {
+    let mut asked = entries.iter().rev().filter_map(|entry| match &entry.kind {
+        Kind::EffectAsked(asked) if (asked.step, asked.effect) == (step, effect) => Some(asked),
+        _ => None,
+    });
+    asked.next().and_then(url_of)
+}
+
+/// The URLs of all requests on record, once for each time that they were to be sent.
 fn contacts(entries: &[Entry]) -> Vec<String> {
     let asked = entries.iter().filter_map(|entry| match &entry.kind {
         Kind::EffectAsked(asked) => url_of(asked),
+        Kind::FailedKeeping(failed) => url_in(entries, failed.step, failed.kept.last?),
+        Kind::Parked(parked) => match parked.park {
+            Park::ExhaustedKeeping(kept) => url_in(entries, parked.step, kept.last?),
+            Park::Exhausted | Park::Unclear(_) => None,
+        },
         _ => None,
     });
     asked.collect()
@@ -23,26 +37,21 @@ fn contacts(entries: &[Entry]) -> Vec<String> {
 
 /// The URLs of the requests on record that were answered.
 fn contacts_answered(entries: &[Entry]) -> Vec<String> {
-    let place = |kind: &Kind| match kind {
-        Kind::EffectAnswered(answered) => Some((answered.step, answered.attempt, answered.effect)),
-        _ => None,
-    };
-    let answered: Vec<_> = entries.iter().filter_map(|entry| place(&entry.kind)).collect();
-    let of_answered = entries.iter().filter_map(|entry| match &entry.kind {
-        Kind::EffectAsked(asked) if answered.contains(&(asked.step, asked.attempt, asked.effect)) => url_of(asked),
+    let answered = entries.iter().enumerate().filter_map(|(place, entry)| match &entry.kind {
+        Kind::EffectAnswered(answered) => url_in(&entries[..place], answered.step, answered.effect),
         _ => None,
     });
-    of_answered.collect()
+    answered.collect()
 }
 
 /// Runs once, then again from every prefix of the journal: cut after each entry, and between frames
 /// as they were written.
-fn survives_a_crash_after_every_entry(guest: &str, workflow: &str, input: &str) {
+pub(super) fn survives_a_crash_after_every_entry(guest: &str, workflow: &str, input: &str) {
     in_virtual_time(async {
         let whole = Rig::new().await;
         whole.deploy(guest).await;
         let run = whole.start(guest, workflow, input).await;
-        whole.ended(run).await;
+        whole.ended_with_help(run).await;
         let journal = whole.entries(run).await;
         assert!(journal.len() > 3, "a journal to cut");
         for kept in 1..journal.len() {
@@ -59,7 +68,7 @@ fn survives_a_crash_after_every_entry(guest: &str, workflow: &str, input: &str) 
 }
 
 async fn ends_as_if_nothing_had_happened(journal: &[Entry], kept: usize, run: RunKey, rig: Rig) {
-    rig.ended(run).await;
+    rig.ended_with_help(run).await;
     let again = rig.entries(run).await;
     assert_eq!(again[..kept], journal[..kept], "what stood was changed");
     match (journal.last().map(|entry| &entry.kind), again.last().map(|entry| &entry.kind)) {
@@ -90,6 +99,12 @@ fn the_example_hello() {
 fn the_example_headlines() {
     let input = r#"{"urls": ["http://world.test/a", "http://world.test/b", "http://world.test/c"]}"#;
     survives_a_crash_after_every_entry("headlines", "headlines", input);
+}
+
+#[test]
+fn the_example_checkout() {
+    let input = r#"{"shop": "http://world.test", "id": "7", "item": "lantern", "cents": 4200}"#;
+    survives_a_crash_after_every_entry("checkout", "checkout", input);
 }
 
 #[test]
@@ -158,4 +173,19 @@ fn large_values() {
 #[test]
 fn panics_after_a_step() {
     survives_a_crash_after_every_entry("limits", "panics_later", "null");
+}
+
+#[test]
+fn an_attempt_that_goes_on_after_a_failed_one() {
+    survives_a_crash_after_every_entry("mending", "resumes", r#"{"url": "http://world.test", "until": 3}"#);
+}
+
+#[test]
+fn a_step_that_waits_for_a_person() {
+    survives_a_crash_after_every_entry("mending", "tries", r#"{"url": "", "until": 4, "how": "park"}"#);
+}
+
+#[test]
+fn a_step_that_waits_for_a_person_and_goes_on_with_what_it_had_done() {
+    survives_a_crash_after_every_entry("mending", "resumes_parked", r#"{"url": "http://world.test", "until": 3}"#);
 }

@@ -36,6 +36,28 @@ fn headlines_reads_what_it_can_and_reports_the_rest() {
 }
 
 #[test]
+fn checkout_undoes_what_it_had_done_when_the_parcel_cannot_be_shipped() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("checkout").await;
+        let input = r#"{"shop": "http://world.test", "id": "7", "item": "lantern", "cents": 4200}"#;
+        let run = rig.start("checkout", "checkout", input).await;
+        let receipt: Json = serde_json::from_str(&rig.output(run).await).expect("a receipt is JSON");
+        assert_eq!(receipt["order"], "7");
+        rig.world.forget();
+        rig.world.script("/shipments", &[400]);
+        let run = rig.start("checkout", "checkout", input).await;
+        assert_eq!(rig.failure(run).await.code, "HTTP_STATUS");
+        let methods: Vec<_> = rig.world.asked().into_iter().map(|contact| contact.method).collect();
+        assert_eq!(methods, ["POST", "POST", "POST", "DELETE", "DELETE"]);
+        let trace = trackway_replay::trace::trace(&rig.entries(run).await);
+        let labels: Vec<_> = trace.rows.iter().filter_map(|row| row.label.as_deref()).collect();
+        assert_eq!(labels, ["undo refund", "undo release"]);
+        rig.replays(run).await;
+    });
+}
+
+#[test]
 fn a_component_without_functions_is_seen_to_be_pure() {
     in_virtual_time(async {
         for (name, pure) in [("crossings", true), ("hello", false)] {

@@ -1,7 +1,7 @@
 //! Manifests, as a component's `describe` may return them, and the policies in those that are taken.
 
 use trackway::sandbox::Manifest;
-use trackway_replay::{Failure, Timestamp, Verdict, code};
+use trackway_replay::{Failure, Spent, Timestamp, Verdict, code};
 
 use super::mutate;
 use super::target::{Target, gist};
@@ -73,7 +73,8 @@ impl Target for Manifests {
             for (attempt, draw, now) in [(0, 0.0, 0), (1, 0.5, 1), (19, 1.0, u64::MAX), (u32::MAX, -1.0, u64::MAX / 2)]
             {
                 let now = Timestamp(now);
-                if let Verdict::RetryAt(at) = function.retry.judge(attempt, &failure, now, draw) {
+                let spent = Spent { attempts: attempt, since: Timestamp(0) };
+                if let Verdict::RetryAt(at) = function.retry.judge(spent, &failure, now, draw) {
                     assert!(at >= now, "an attempt before its time");
                     retried = true;
                 }

@@ -11,9 +11,9 @@ use trackway::host::record_of;
 use trackway::sandbox::{self, Compiler, Sandbox};
 use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker};
 use trackway_replay::{
-    Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, End, Entry, Epoch,
-    Failure, Finished, Frame, FrameId, Head, Kind, Limits, MessageId, Outcome, Position, RULES, RunId, RunState,
-    Started, Status, StepRequest, TenantId, Timestamp, Value,
+    Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, EffectVerdict, End,
+    Entry, Epoch, Failure, Finished, Frame, FrameId, Head, Kind, Limits, MessageId, Outcome, Phase, Position, RULES,
+    RunId, RunState, Started, Status, StepRequest, TenantId, Timestamp, Value, Waiting,
 };
 use trackway_storage::{
     Append, Appended, Deployment, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sent, Storage, Version,
@@ -439,6 +439,38 @@ impl Rig {
         self.until(run, |head| head.status.has_ended() || head.status == Status::Stuck).await
     }
 
+    /// The same, where a person asks for another attempt of whatever waits for one.
+    pub async fn ended_with_help(&self, run: RunKey) -> Head {
+        loop {
+            let ended = |head: &Head| head.status.has_ended() || head.status == Status::Stuck;
+            let head = self.until(run, |head| ended(head) || is_parked(head)).await;
+            if ended(&head) {
+                return head;
+            }
+            let helped = self.help(run, None).await;
+            if !helped {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// A person asks for another attempt of each step that waits for one. Whether there were any.
+    pub async fn help(&self, run: RunKey, verdict: Option<EffectVerdict>) -> bool {
+        let state = RunState::of(&self.entries(run).await).expect("a journal");
+        let parked = state.steps().iter().filter(|(_, step)| matches!(step.phase, Phase::Parked(_)));
+        let parked: Vec<_> = parked.map(|(step, _)| *step).collect();
+        let words = |kinds: Vec<String>| kinds.iter().filter(|kind| kind.starts_with("RetryReceived")).count();
+        let before = words(self.kinds(run).await);
+        for step in &parked {
+            let body = InboxBody::Retry { step: *step, with: None, verdict: verdict.clone() };
+            assert_eq!(self.send(run, body).await, Sent::Delivered);
+        }
+        while words(self.kinds(run).await) < before + parked.len() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        !parked.is_empty()
+    }
+
     /// The output of a run that succeeds.
     pub async fn output(&self, run: RunKey) -> String {
         let head = self.ended(run).await;
@@ -561,6 +593,11 @@ impl Rig {
     }
 }
 
+/// Nothing happens before a person says so.
+pub fn is_parked(head: &Head) -> bool {
+    head.waiting == Some(Waiting::Retry) && head.due.is_none()
+}
+
 fn payloads_of(kind: &Kind) -> Vec<Digest> {
     let values = match kind {
         Kind::Started(started) => vec![&started.input],
@@ -594,6 +631,10 @@ pub fn short(kind: &Kind) -> String {
             format!("EffectAnswered {}.{}.{}", answered.step, answered.attempt, answered.effect)
         }
         Kind::Failed(failed) => format!("Failed {}.{}", failed.step, failed.attempt),
+        Kind::FailedKeeping(failed) => format!("FailedKeeping {}.{}", failed.step, failed.attempt),
+        Kind::Parked(parked) => format!("Parked {}.{}", parked.step, parked.attempt),
+        Kind::RetryReceived(retry) => format!("RetryReceived {}", retry.step),
+        Kind::Progressed(progressed) => format!("Progressed {}.{}", progressed.step, progressed.attempt),
         Kind::Answered(answered) => format!("Answered {}", answered.step),
         Kind::Forgotten(forgotten) => format!("Forgotten {}", forgotten.step),
         Kind::StepCancelAsked(asked) => format!("StepCancelAsked {}", asked.step),
@@ -606,7 +647,8 @@ pub fn short(kind: &Kind) -> String {
         | Kind::Forked(_)
         | Kind::ChildOf(_)
         | Kind::ChildStarted(_)
-        | Kind::ChildEnded(_) => kind.name().to_owned(),
+        | Kind::ChildEnded(_)
+        | Kind::DeadlineSet(_) => kind.name().to_owned(),
     }
 }
 

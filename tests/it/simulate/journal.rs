@@ -78,6 +78,9 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         Kind::Answered(answered) => of_outcome(&answered.outcome),
         Kind::ChildEnded(ended) => of_outcome(&ended.outcome),
         Kind::Failed(failed) => Some(&failed.failure),
+        Kind::FailedKeeping(failed) => Some(&failed.failure),
+        Kind::Parked(parked) => Some(&parked.failure),
+        Kind::Progressed(progressed) => Some(&progressed.progress),
         Kind::Finished(finished) => match &finished.end {
             End::Succeeded(value) | End::Failed(value) => Some(value),
             End::Cancelled { .. } | End::Terminated { .. } => None,
@@ -93,7 +96,9 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::Resumed(_)
         | Kind::Forked(_)
         | Kind::ChildOf(_)
-        | Kind::ChildStarted(_) => None,
+        | Kind::ChildStarted(_)
+        | Kind::RetryReceived(_)
+        | Kind::DeadlineSet(_) => None,
     }
 }
 

@@ -243,6 +243,10 @@ fn step_of(kind: &Kind) -> Option<StepId> {
         Kind::EffectAsked(asked) => Some(asked.step),
         Kind::EffectAnswered(answered) => Some(answered.step),
         Kind::Failed(failed) => Some(failed.step),
+        Kind::FailedKeeping(failed) => Some(failed.step),
+        Kind::Parked(parked) => Some(parked.step),
+        Kind::RetryReceived(retry) => Some(retry.step),
+        Kind::Progressed(progressed) => Some(progressed.step),
         Kind::Answered(answered) => Some(answered.step),
         Kind::Forgotten(forgotten) => Some(forgotten.step),
         Kind::StepCancelAsked(asked) => Some(asked.step),
@@ -255,6 +259,7 @@ fn step_of(kind: &Kind) -> Option<StepId> {
         | Kind::Forked(_)
         | Kind::ChildOf(_)
         | Kind::ChildStarted(_)
-        | Kind::ChildEnded(_) => None,
+        | Kind::ChildEnded(_)
+        | Kind::DeadlineSet(_) => None,
     }
 }

@@ -19,6 +19,12 @@ pub struct Arguments {
     pub factor: Option<f64>,
     pub backoff_max_ms: Option<u64>,
     pub jitter: Option<f64>,
+    pub growth: Option<String>,
+    pub except: Vec<LitStr>,
+    pub deadline_ms: Option<u64>,
+    pub resume: Option<bool>,
+    pub exhausted: Option<String>,
+    pub ambiguous: Option<String>,
     pub timeout_ms: Option<u64>,
     pub hosts: Vec<LitStr>,
 }
@@ -45,7 +51,22 @@ impl Arguments {
     }
 
     pub fn of_function(tokens: TokenStream) -> Result<Arguments> {
-        let keys = ["retries", "backoff", "factor", "backoff_max", "jitter", "timeout", "hosts", "name"];
+        let keys = [
+            "retries",
+            "backoff",
+            "growth",
+            "factor",
+            "backoff_max",
+            "jitter",
+            "except",
+            "deadline",
+            "resume",
+            "exhausted",
+            "ambiguous",
+            "timeout",
+            "hosts",
+            "name",
+        ];
         read(tokens, "function", &keys)
     }
 
@@ -54,16 +75,25 @@ impl Arguments {
         let attempts = option(self.retries.map(|retries| retries + 1));
         let (backoff_ms, backoff_max_ms) = (option(self.backoff_ms), option(self.backoff_max_ms));
         let (factor, jitter, timeout_ms) = (option(self.factor), option(self.jitter), option(self.timeout_ms));
-        let hosts = &self.hosts;
+        let (hosts, except) = (&self.hosts, &self.except);
+        let (growth, exhausted) = (option(self.growth.as_ref()), option(self.exhausted.as_ref()));
+        let ambiguous = option(self.ambiguous.as_ref());
+        let (deadline_ms, resume) = (option(self.deadline_ms), option(self.resume));
         quote! {
             ::trackway_sdk::__private::Policy {
-                retry: ::trackway_sdk::__private::Retry {
+                retry: ::trackway_sdk::__private::Tries {
                     attempts: #attempts,
+                    backoff: #growth,
                     backoff_ms: #backoff_ms,
                     factor: #factor,
                     backoff_max_ms: #backoff_max_ms,
                     jitter: #jitter,
+                    except: &[#(#except),*],
+                    deadline_ms: #deadline_ms,
+                    resume: #resume,
+                    exhausted: #exhausted,
                 },
+                ambiguous: #ambiguous,
                 timeout_ms: #timeout_ms,
                 hosts: &[#(#hosts),*],
             }
@@ -99,6 +129,14 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             "timeout" => arguments.timeout_ms = Some(timeout_ms(&value)?),
             "factor" => arguments.factor = Some(number(&value, "factor", 1.0, 10.0)?),
             "jitter" => arguments.jitter = Some(number(&value, "jitter", 0.0, 1.0)?),
+            "growth" => arguments.growth = Some(word(&value, "growth", &["exponential", "linear", "fixed"])?),
+            "except" => arguments.except = codes(&value)?,
+            "deadline" => arguments.deadline_ms = Some(timeout_ms(&value)?),
+            "resume" => arguments.resume = Some(truth(&value, "resume")?),
+            "exhausted" => arguments.exhausted = Some(word(&value, "exhausted", &["fail", "park"])?),
+            "ambiguous" => {
+                arguments.ambiguous = Some(word(&value, "ambiguous", &["repeat", "fail", "compensate", "ask"])?);
+            }
             _ => arguments.hosts = hosts(&value)?,
         }
         seen.push(name);
@@ -177,6 +215,32 @@ fn duration_ms(value: &Expr) -> Result<u64> {
         Some(_) => Err(Error::new_spanned(value, format!("`{given}` is too long: at most \"24h\""))),
         None => Err(Error::new_spanned(value, format!("`{given}` is not a duration: {hint}"))),
     }
+}
+
+fn word(value: &Expr, key: &str, words: &[&str]) -> Result<String> {
+    let listed = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+    let hint = format!("`{key}` is one of {listed}");
+    let given = text(value, &hint)?.value();
+    if words.contains(&given.as_str()) { Ok(given) } else { Err(Error::new_spanned(value, hint)) }
+}
+
+fn truth(value: &Expr, key: &str) -> Result<bool> {
+    match literal(value) {
+        Some(Lit::Bool(truth)) => Ok(truth.value),
+        _ => Err(Error::new_spanned(value, format!("`{key}` is true or false"))),
+    }
+}
+
+fn codes(value: &Expr) -> Result<Vec<LitStr>> {
+    let hint = "codes are a list of texts, each 1 to 64 of `A-Z 0-9 _`, as in `except = [\"CARD_DECLINED\"]`";
+    let Expr::Array(ExprArray { elems, .. }) = value else { return Err(Error::new_spanned(value, hint)) };
+    let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let code = |value: &Expr| {
+        let code = text(value, hint)?;
+        let fits = (1..=64).contains(&code.value().len()) && code.value().bytes().all(allowed);
+        if fits { Ok(code) } else { Err(Error::new_spanned(value, hint)) }
+    };
+    elems.iter().map(code).collect()
 }
 
 fn hosts(value: &Expr) -> Result<Vec<LitStr>> {

@@ -68,7 +68,50 @@ fn a_failed_function_is_tried_again_after_its_backoff() {
     }
     let host = Host::new();
     assert_eq!(host.run::<stubborn>(()).expect("it succeeds"), 3);
-    assert_eq!((host.calls().len(), host.elapsed()), (3, Duration::from_secs(2)));
+    assert_eq!((host.calls().len(), host.elapsed()), (3, Duration::from_secs(3)));
+}
+
+#[test]
+fn a_call_may_say_otherwise_than_its_function_how_it_is_tried_again() {
+    #[workflow]
+    async fn picky(ctx: Ctx, retry: String) -> Result<u32, Failure> {
+        let retry = match retry.as_str() {
+            "none" => Retry::none(),
+            "fixed" => Retry::new().fixed(Duration::from_secs(5)),
+            "except" => Retry::new().except(["NOT_YET"]),
+            "deadline" => Retry::new().deadline(Duration::from_secs(2)),
+            _ => Retry::new().linear(Duration::from_secs(3)).at_most(Duration::from_secs(4)).park(),
+        };
+        ctx.step(third_time, ()).retry(retry).await
+    }
+    let told = |retry: &str| {
+        let host = Host::new();
+        let outcome = host.run::<picky>(retry.to_owned());
+        (outcome.is_ok(), host.calls().len(), host.elapsed().as_secs())
+    };
+    assert_eq!(told("none"), (false, 1, 0));
+    assert_eq!(told("fixed"), (true, 3, 10));
+    assert_eq!(told("except"), (false, 1, 0));
+    assert_eq!(told("deadline"), (false, 2, 1));
+    assert_eq!(told("linear"), (true, 3, 7));
+}
+
+#[test]
+fn a_busy_server_says_how_long_to_wait() {
+    #[function(retries = 1, backoff = "1s")]
+    async fn fetch() -> Result<String, Failure> {
+        http::get("https://example.com").send().await?.error_for_status()?.text()
+    }
+    #[workflow]
+    async fn fetching(ctx: Ctx) -> Result<String, Failure> {
+        ctx.step(fetch, ()).await
+    }
+    let host = Host::new().on_http(|request| match request.number {
+        1 => HttpResponse::new(503, "busy").header("Retry-After", "90"),
+        _ => HttpResponse::new(200, "here"),
+    });
+    assert_eq!(host.run::<fetching>(()).expect("it succeeds"), "here");
+    assert_eq!(host.elapsed(), Duration::from_secs(90));
 }
 
 #[test]

@@ -113,7 +113,7 @@ proptest! {
         details in proptest::option::of("[a-z\u{1}\"\\\\]{0,20000}"),
     ) {
         let details = details.map(|text| serde_json::value::to_raw_value(&text).expect("text is JSON"));
-        let value = Failure { code, message, retryable, details, at }.to_value();
+        let value = Failure { code, message, retryable, retry_after_ms: None, details, at }.to_value();
         prop_assert!(value.size_bytes() <= Value::INLINE_MAX_BYTES as u64);
         prop_assert_eq!(Failure::from_value(&value).to_value(), value);
     }

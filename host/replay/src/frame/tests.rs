@@ -160,6 +160,17 @@ fn a_kind_is_known_by_its_place() {
         "StepCancelAsked",
         "CancelReceived",
         "Finished",
+        "Paused",
+        "Resumed",
+        "Forked",
+        "ChildOf",
+        "ChildStarted",
+        "ChildEnded",
+        "FailedKeeping",
+        "Parked",
+        "RetryReceived",
+        "Progressed",
+        "DeadlineSet",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

@@ -2,8 +2,8 @@
 
 use crate::testing::*;
 use crate::{
-    BadJournal, Digest, EffectKind, End, Entry, Epoch, FuelRule, Kind, Phase, Position, RULES, RunState, Status,
-    StepId, Timestamp, Value, Waiting, code,
+    BadJournal, Digest, EffectId, EffectKind, EffectVerdict, End, Entry, Epoch, FuelRule, Kept, Kind, Park,
+    ParkedState, Phase, Position, RULES, RunState, Spent, Status, StepId, Timestamp, Value, Waiting, code,
 };
 
 fn state(kinds: impl IntoIterator<Item = Kind>) -> RunState {
@@ -314,4 +314,81 @@ fn many_open_steps_cost_no_walk_each() {
         state.apply(&entry).expect("each is answered");
     }
     assert_eq!((state.due(), state.status()), (None, Status::Running));
+}
+
+#[test]
+fn an_attempt_that_goes_on_after_a_failed_one_has_what_that_one_had_done() {
+    let told = |kept, more: Vec<Kind>| {
+        let begun = [started(), claimed(), call(1), attempt(1, 1), effect(1, 1, 1), effect_answered(1, 1, 1)];
+        let then = [effect(1, 1, 2), effect_answered(1, 1, 2), failed_keeping(1, 1, 2_000, kept), attempt(1, 2)];
+        let state = state(begun.into_iter().chain(then).chain(more));
+        let Some(Phase::Attempting(attempt)) = state.step(StepId(1)).map(|step| &step.phase) else {
+            panic!("{state:?}")
+        };
+        assert_eq!((attempt.attempt, attempt.origin, attempt.started), (2, 1, Timestamp::from_millis(1_003)));
+        (attempt.effects.len(), attempt.open_effects().map(|asked| asked.effect.0).collect::<Vec<_>>())
+    };
+    let last = Kept { answers: 2, last: Some(EffectId(2)) };
+    assert_eq!(told(last, vec![]), (3, vec![2]), "the last answer is asked for again");
+    assert_eq!(told(last, vec![effect_answered(1, 2, 2)]), (4, vec![]));
+    assert_eq!(told(last, vec![effect_answered(1, 2, 2), effect(1, 2, 3)]), (5, vec![3]));
+    assert_eq!(told(Kept { answers: 2, last: None }, vec![]), (4, vec![]), "all is kept");
+    assert_eq!(told(Kept { answers: 0, last: Some(EffectId(1)) }, vec![effect(1, 2, 1)]), (1, vec![1]));
+}
+
+#[test]
+fn a_parked_step_waits_for_a_person_who_gives_it_all_its_attempts_again() {
+    let parked = || vec![started(), claimed(), call(1), attempt(1, 1), parked(1, 1, Park::Exhausted)];
+    let waiting = state(parked());
+    assert_eq!(
+        (waiting.status(), waiting.head().waiting, waiting.due()),
+        (Status::Waiting, Some(Waiting::Retry), None)
+    );
+    let retried = state(parked().into_iter().chain([retry(1, Some("fixed"), None)]));
+    let at = Timestamp::from_millis(1_005);
+    assert_eq!((retried.status(), retried.due()), (Status::Waiting, Some(at)));
+    let step = retried.step(StepId(1)).expect("it is open");
+    assert_eq!(step.budget, Spent { attempts: 1, since: at });
+    assert_eq!(step.with.as_ref().map(|with| &*with.deployment), Some("fixed"));
+    let again = state(parked().into_iter().chain([retry(1, None, None), attempt(1, 2), retry(1, None, None)]));
+    assert_eq!(again.status(), Status::Running, "a word that comes too late changes nothing");
+    check_refused(parked().into_iter().chain([attempt(1, 2)]));
+}
+
+#[test]
+fn an_attempt_with_unclear_effects_goes_on_with_a_persons_word() {
+    let begun = || vec![started(), claimed(), call(1), attempt(1, 1), effect(1, 1, 1), claimed()];
+    let parked = || begun().into_iter().chain([parked(1, 1, Park::Unclear(EffectId(1)))]);
+    let waiting = state(parked());
+    assert_eq!(waiting.status(), Status::Waiting);
+    let phase = |state: &RunState| format!("{:?}", state.step(StepId(1)).expect("it is open").phase);
+    assert!(matches!(&waiting.step(StepId(1)).expect("it is open").phase, Phase::Parked(parked)
+        if matches!(&**parked, ParkedState::Unclear(attempt) if attempt.open_effects().count() == 1)));
+    let decided = state(parked().chain([retry(1, None, Some(EffectVerdict::Fail))]));
+    assert_eq!(decided.status(), Status::Running);
+    assert!(phase(&decided).contains("verdict: Some(Fail)"), "{}", phase(&decided));
+    let resumed = state(parked().chain([retry(1, None, None), resumed(1, 1)]));
+    assert!(phase(&resumed).contains("verdict: None"), "{}", phase(&resumed));
+}
+
+#[test]
+fn the_next_attempt_is_given_the_last_progress_of_those_before() {
+    let given = |kinds: Vec<Kind>| {
+        let state = state([started(), claimed(), call(1), attempt(1, 1)].into_iter().chain(kinds));
+        let Some(Phase::Attempting(attempt)) = state.step(StepId(1)).map(|step| &step.phase) else {
+            panic!("{state:?}")
+        };
+        attempt.given.clone()
+    };
+    let told = |attempt, text| progressed(1, attempt, text);
+    assert_eq!(given(vec![told(1, "1")]), None, "its own it knows");
+    assert_eq!(given(vec![told(1, "1"), told(1, "2"), failed(1, 1, 2_000), attempt(1, 2)]), Some(Value::inline("2")));
+    let silent = vec![told(1, "1"), failed(1, 1, 2_000), attempt(1, 2), failed(1, 2, 3_000), attempt(1, 3)];
+    assert_eq!(given(silent), Some(Value::inline("1")));
+}
+
+#[test]
+fn a_deadline_stands_right_behind_the_start_or_nowhere() {
+    assert_eq!(state([started(), deadline(9_000), claimed()]).deadline(), Some(Timestamp::from_millis(9_000)));
+    check_refused([started(), claimed(), deadline(9_000)]);
 }

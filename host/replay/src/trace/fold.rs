@@ -1,17 +1,17 @@
 //! How entries become rows. One pass; every entry finds its row by step, attempt and effect, or is
 //! listed as unplaced. It must never fail or panic, whatever the entries say.
 
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::read::{label, micros, read_answer, read_request, sleep};
 use super::{
-    Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, Try,
-    What,
+    Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What,
 };
 use crate::{
-    Asked, AttemptFailed, Claimed, Digest, EffectAsked, EffectId, EffectRequest, End, Entry, Failure, Finished, Kind,
-    Outcome, Position, Started, Status, StepId, StepRequest, Timestamp, Value, code,
+    Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, Claimed, Digest, EffectAsked, EffectId, EffectRequest,
+    End, Entry, Failure, Finished, Kept, Kind, Outcome, Park, Position, RetryReceived, Started, Status, StepId,
+    StepRequest, Timestamp, Value, code,
 };
 
 pub fn fold(entries: &[Entry], payloads: &Payloads) -> Trace {
@@ -61,11 +61,17 @@ struct Fold<'a> {
 struct Step {
     row: Row,
     attempts: BTreeMap<u32, Attempt>,
+    /// What the next attempt goes on with.
+    kept: Option<Kept>,
+    /// The deployment whose code the next attempts run.
+    with: Option<Arc<str>>,
 }
 
 struct Attempt {
     row: Row,
     effects: BTreeMap<EffectId, Row>,
+    /// How many answers the function had got when it asked for each.
+    asked_after: BTreeMap<EffectId, u32>,
 }
 
 /// Where and when an entry stands.
@@ -109,7 +115,26 @@ impl<'a> Fold<'a> {
                 }
                 row.answer(place, &answered.outcome)
             }
-            Kind::Failed(failed) => self.attempt_failed(place, failed),
+            Kind::Failed(AttemptFailed { step, attempt, failure, next_at }) => {
+                self.attempt_failed(place, (*step, *attempt), failure, Some(*next_at))
+            }
+            Kind::FailedKeeping(AttemptFailedKeeping { step, attempt, failure, next_at, kept }) => {
+                self.attempt_failed(place, (*step, *attempt), failure, Some(*next_at))?;
+                self.steps.get_mut(step)?.kept = Some(*kept);
+                Some(())
+            }
+            Kind::Parked(parked) => self.parked(place, parked),
+            Kind::RetryReceived(retry) => self.retry(place, retry),
+            Kind::Progressed(progressed) => {
+                let row = &mut self.attempt(progressed.step, progressed.attempt)?.row;
+                let What::Attempt { progress, .. } = &mut row.what else { return None };
+                *progress = Some(Shown::of(&progressed.progress));
+                Some(())
+            }
+            Kind::DeadlineSet(deadline) => {
+                self.run.as_mut()?.deadline = Some(deadline.at);
+                Some(())
+            }
             Kind::Answered(answered) => {
                 let step = self.steps.get_mut(&answered.step)?;
                 step.row.answer(place, &answered.outcome)?;
@@ -210,6 +235,7 @@ impl<'a> Fold<'a> {
             reason: None,
             forked: None,
             parent: None,
+            deadline: None,
         });
         Some(())
     }
@@ -271,7 +297,7 @@ impl<'a> Fold<'a> {
         row.at = asked.at.clone();
         row.input = input;
         row.status = status;
-        self.steps.insert(asked.step, Step { row, attempts: BTreeMap::new() });
+        self.steps.insert(asked.step, Step { row, attempts: BTreeMap::new(), kept: None, with: None });
         self.open.insert(asked.step);
         Some(())
     }
@@ -287,14 +313,21 @@ impl<'a> Fold<'a> {
         let waited_us = micros(ready, place.time);
         step.row.queue_us.get_or_insert(waited_us);
         step.row.status = RowStatus::Running;
-        let what = What::Attempt { number, worker, resumed: Vec::new(), next_at: None };
+        let kept = step.kept.take();
+        let continues = kept.map(|_| number - 1);
+        let (resumed, next_at, with) = (Vec::new(), None, step.with.clone());
+        let what = What::Attempt { number, worker, resumed, next_at, continues, with, progress: None };
         let mut row = Row::new(format!("{}.{number}", step.row.id), Some(step.row.id.clone()), what, place);
         row.queue_us = Some(waited_us);
         // A newer attempt means that the one before is over, whatever became of its end.
         for before in step.attempts.values_mut() {
             before.abort(place);
         }
-        step.attempts.insert(number, Attempt { row, effects: BTreeMap::new() });
+        let mut attempt = Attempt { row, effects: BTreeMap::new(), asked_after: BTreeMap::new() };
+        if let Some(kept) = kept {
+            step.carry_over(kept, &mut attempt, place);
+        }
+        step.attempts.insert(number, attempt);
         Some(())
     }
 
@@ -321,6 +354,7 @@ impl<'a> Fold<'a> {
             }
             EffectRequest::Sleep { duration_ms, options } => (sleep(*duration_ms, asked.now), options, None),
         };
+        attempt.asked_after.insert(asked.effect, asked.proof.deliveries);
         let parent = attempt.row.id.clone();
         let mut row = Row::new(format!("{parent}.{}", asked.effect), Some(parent), what, place);
         row.label = label(options);
@@ -330,18 +364,72 @@ impl<'a> Fold<'a> {
         Some(())
     }
 
-    fn attempt_failed(&mut self, place: Place, failed: &AttemptFailed) -> Option<()> {
-        let step = self.steps.get_mut(&failed.step).filter(|step| step.row.is_open())?;
-        let attempt = step.attempts.get_mut(&failed.attempt).filter(|attempt| attempt.row.is_open())?;
-        attempt.row.answer(place, &Outcome::Failed(failed.failure.clone()))?;
+    fn attempt_failed(
+        &mut self,
+        place: Place,
+        (step, number): (StepId, u32),
+        failure: &Value,
+        next: Option<Timestamp>,
+    ) -> Option<()> {
+        let step = self.steps.get_mut(&step).filter(|step| step.row.is_open())?;
+        let attempt = step.attempts.get_mut(&number).filter(|attempt| attempt.row.is_open())?;
+        attempt.row.answer(place, &Outcome::Failed(failure.clone()))?;
         if let What::Attempt { next_at, .. } = &mut attempt.row.what {
-            *next_at = Some(failed.next_at);
+            *next_at = next;
         }
         attempt.abort(place);
         if let What::Call { retry_at, .. } = &mut step.row.what {
-            *retry_at = Some(failed.next_at);
+            *retry_at = next;
         }
-        step.row.status = RowStatus::Retrying;
+        step.row.status = if next.is_some() { RowStatus::Retrying } else { RowStatus::Parked };
+        Some(())
+    }
+
+    fn parked(&mut self, place: Place, parked: &AttemptParked) -> Option<()> {
+        let kept = match &parked.park {
+            Park::Exhausted => None,
+            Park::ExhaustedKeeping(kept) => Some(*kept),
+            Park::Unclear(effect) => {
+                // The attempt is not over: it goes on when somebody has said how.
+                let step = self.steps.get_mut(&parked.step).filter(|step| step.row.is_open())?;
+                let attempt = step.attempts.get_mut(&parked.attempt).filter(|attempt| attempt.row.is_open())?;
+                attempt.row.status = RowStatus::Parked;
+                attempt.row.positions.push(place.position);
+                if let Some(effect) = attempt.effects.get_mut(effect).filter(|effect| effect.is_open()) {
+                    effect.status = RowStatus::Parked;
+                    effect.positions.push(place.position);
+                }
+                step.row.status = RowStatus::Parked;
+                return Some(());
+            }
+        };
+        self.attempt_failed(place, (parked.step, parked.attempt), &parked.failure, None)?;
+        self.steps.get_mut(&parked.step)?.kept = kept;
+        Some(())
+    }
+
+    /// A person's word. One that came too late changes nothing but stands there.
+    fn retry(&mut self, place: Place, retry: &RetryReceived) -> Option<()> {
+        let step = self.steps.get_mut(&retry.step)?;
+        step.row.positions.push(place.position);
+        if !matches!(step.row.status, RowStatus::Parked | RowStatus::Retrying) {
+            return Some(());
+        }
+        step.with = retry.with.as_ref().map(|with| with.deployment.clone()).or(step.with.take());
+        match step.attempts.values_mut().next_back().filter(|attempt| attempt.row.is_open()) {
+            Some(attempt) => {
+                attempt.row.status = RowStatus::Running;
+                let open = attempt.effects.values_mut().filter(|effect| effect.is_open());
+                open.for_each(|effect| effect.status = RowStatus::Running);
+                step.row.status = RowStatus::Running;
+            }
+            None => {
+                if let What::Call { retry_at, .. } = &mut step.row.what {
+                    *retry_at = Some(place.time);
+                }
+                step.row.status = RowStatus::Retrying;
+            }
+        }
         Some(())
     }
 
@@ -456,7 +544,7 @@ impl<'a> Fold<'a> {
         for step in self.open.iter().filter_map(|step| self.steps.get(step)) {
             let this = match (&step.row.what, step.row.status) {
                 (What::Sleep { .. }, _) => Status::Sleeping,
-                (_, RowStatus::Retrying) => Status::Waiting,
+                (_, RowStatus::Retrying | RowStatus::Parked) => Status::Waiting,
                 (What::Run { run: Some(_), .. }, _) => Status::Waiting,
                 _ => return Status::Running,
             };
@@ -466,6 +554,33 @@ impl<'a> Fold<'a> {
             };
         }
         found.unwrap_or(Status::Running)
+    }
+}
+
+impl Step {
+    /// Effects that an attempt before had not got an answer to, or whose answer is asked for again, get
+    /// their answer below the new one.
+    fn carry_over(&self, kept: Kept, to: &mut Attempt, place: Place) {
+        let parent = &to.row.id;
+        for attempt in self.attempts.values().rev() {
+            for (id, row) in &attempt.effects {
+                let asked_after = attempt.asked_after.get(id).copied().unwrap_or(0);
+                let stays = kept.last.is_none() || asked_after < kept.answers;
+                let has_answer = row.output.is_some() || row.failure.is_some();
+                if !stays || to.asked_after.contains_key(id) {
+                    continue;
+                }
+                to.asked_after.insert(*id, asked_after);
+                if has_answer && kept.last != Some(*id) {
+                    continue;
+                }
+                let mut fresh = Row::new(format!("{parent}.{id}"), Some(parent.clone()), row.what.clone(), place);
+                fresh.label.clone_from(&row.label);
+                fresh.at.clone_from(&row.at);
+                fresh.input.clone_from(&row.input);
+                to.effects.insert(*id, fresh);
+            }
+        }
     }
 }
 
@@ -543,83 +658,4 @@ impl Row {
             self.closed = Some(place.position);
         }
     }
-}
-
-impl Totals {
-    fn count_step(&mut self, row: &Row) {
-        self.steps += 1;
-        let counter = match row.status {
-            RowStatus::Succeeded => &mut self.steps_succeeded,
-            RowStatus::Failed => &mut self.steps_failed,
-            RowStatus::Cancelled | RowStatus::Aborted => &mut self.steps_cancelled,
-            RowStatus::Forgotten => &mut self.steps_forgotten,
-            RowStatus::Queued | RowStatus::Running | RowStatus::Retrying => &mut self.steps_open,
-        };
-        *counter += 1;
-    }
-
-    fn count_attempt(&mut self, row: &Row) {
-        self.attempts += 1;
-        self.attempts_failed += u32::from(row.status == RowStatus::Failed);
-        if let What::Attempt { resumed, .. } = &row.what {
-            self.attempts_resumed += u32::from(!resumed.is_empty());
-        }
-    }
-
-    fn count_effect(&mut self, row: &Row) {
-        self.effects += 1;
-        self.effects_answered += u32::from(row.output.is_some() || row.failure.is_some());
-        if let What::Http(http) = &row.what {
-            self.effects_interrupted += u32::from(http.interrupted > 0);
-        }
-    }
-}
-
-fn micros(from: Timestamp, to: Timestamp) -> u64 {
-    to.0.saturating_sub(from.0)
-}
-
-fn sleep(duration_ms: u64, now: Timestamp) -> What {
-    What::Sleep { duration_ms, due: now + std::time::Duration::from_millis(duration_ms) }
-}
-
-fn label(options: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Options {
-        label: Option<String>,
-    }
-    serde_json::from_str::<Options>(options).ok()?.label
-}
-
-fn read_request(http: &mut Http, request: &Value, payloads: &Payloads) {
-    #[derive(Deserialize)]
-    struct Request {
-        method: Option<String>,
-        url: Option<String>,
-    }
-    if let Some(request) = read::<Request>(request, payloads) {
-        http.method = Some(request.method.unwrap_or_else(|| "GET".to_owned()));
-        http.url = request.url;
-    }
-}
-
-fn read_answer(http: &mut Http, answer: &Value, payloads: &Payloads) {
-    #[derive(Deserialize)]
-    struct Answer {
-        status: Option<u16>,
-        #[serde(default)]
-        tries: Vec<Try>,
-    }
-    if let Some(answer) = read::<Answer>(answer, payloads) {
-        http.status = answer.status;
-        http.tries = answer.tries;
-    }
-}
-
-fn read<'de, T: Deserialize<'de>>(value: &'de Value, payloads: &'de Payloads) -> Option<T> {
-    let text = match value {
-        Value::Inline(text) => text,
-        Value::Stored { digest, .. } => payloads.get(digest)?,
-    };
-    serde_json::from_str(text).ok()
 }

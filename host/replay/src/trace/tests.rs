@@ -210,7 +210,7 @@ fn a_claim_by_the_same_process_is_no_restart() {
 #[test]
 fn a_resumed_attempt_keeps_its_first_worker_and_names_the_next() {
     let trace = traced(crashed_and_finished());
-    let What::Attempt { number: 1, worker, resumed, next_at: None } = &row(&trace, "2.1").what else {
+    let What::Attempt { number: 1, worker, resumed, next_at: None, .. } = &row(&trace, "2.1").what else {
         panic!("{:?}", row(&trace, "2.1"))
     };
     assert_eq!(worker.as_deref(), Some("one"));
@@ -449,4 +449,51 @@ fn a_trace_says_from_where_a_run_was_restarted() {
     let run = trace.run.expect("started");
     assert_eq!(run.forked, Some(ForkedFrom { run: RunId(3), step: StepId(2) }));
     assert_eq!(trace.unplaced, []);
+}
+
+#[test]
+fn a_step_that_was_parked_and_went_on_is_told_with_each_of_its_attempts() {
+    let kept = crate::Kept { answers: 1, last: Some(EffectId(1)) };
+    let whole = traced([
+        crate::testing::started(),
+        crate::testing::deadline(9_000),
+        crate::testing::claimed(),
+        crate::testing::call(1),
+        crate::testing::attempt(1, 1),
+        crate::testing::effect(1, 1, 1),
+        crate::testing::effect_answered(1, 1, 1),
+        crate::testing::failed_keeping(1, 1, 2_000, kept),
+        crate::testing::attempt(1, 2),
+        crate::testing::progressed(1, 2, "0.5"),
+        crate::testing::parked(1, 2, crate::Park::Unclear(EffectId(1))),
+    ]);
+    let told = |trace: &Trace, id: &str| row(trace, id).status;
+    assert_eq!(
+        whole.run.as_ref().map(|run| (run.status, run.deadline)),
+        Some((Status::Waiting, Some(Timestamp(9_000_000))))
+    );
+    assert_eq!(
+        (told(&whole, "1"), told(&whole, "1.1"), told(&whole, "1.1.1")),
+        (RowStatus::Parked, RowStatus::Failed, RowStatus::Succeeded)
+    );
+    assert_eq!((told(&whole, "1.2"), told(&whole, "1.2.1")), (RowStatus::Parked, RowStatus::Parked));
+    let What::Attempt { continues: Some(1), progress: Some(_), .. } = &row(&whole, "1.2").what else {
+        panic!("{:?}", row(&whole, "1.2"));
+    };
+}
+
+#[test]
+fn a_persons_word_names_the_code_of_the_attempt_that_follows() {
+    let trace = traced([
+        crate::testing::started(),
+        crate::testing::claimed(),
+        crate::testing::call(1),
+        crate::testing::attempt(1, 1),
+        crate::testing::parked(1, 1, crate::Park::Exhausted),
+        crate::testing::retry(1, Some("fixed"), None),
+        crate::testing::attempt(1, 2),
+        crate::testing::answered(1),
+    ]);
+    let What::Attempt { with: Some(with), .. } = &row(&trace, "1.2").what else { panic!("{trace:?}") };
+    assert_eq!((&**with, row(&trace, "1").status), ("fixed", RowStatus::Succeeded));
 }

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use trackway_replay::{
-    Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, ChildEnded, ChildOf, ChildStarted,
-    Claimed, Cut, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch, FORMAT, Failure,
-    Fingerprint, Finished, Forgotten, Forked, Frame, Kind, Limits, MessageId, Outcome, Paused, Position, Proof,
-    Resumed, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, code,
+    Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
+    CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked,
+    EffectId, EffectRequest, EffectVerdict, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten,
+    Forked, Frame, Kept, Kind, Limits, MessageId, Outcome, Park, Paused, Position, Progressed, Proof, Resumed,
+    RetryReceived, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value,
+    With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -106,7 +108,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 19, "{names:?}");
+    assert_eq!(names.len(), 24, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -116,6 +118,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("terminated", frames(terminated())),
         ("restarted-and-held", frames(restarted_and_held())),
         ("child-and-parent", frames(child_and_parent())),
+        ("parked", frames(parked())),
     ]
 }
 
@@ -302,4 +305,46 @@ fn restarted_and_held() -> Vec<Kind> {
 fn terminated() -> Vec<Kind> {
     let ended = |end| Kind::Finished(Finished { end, fingerprint: None, unread: vec![MessageId(0)] });
     vec![started(Value::inline("")), claimed("worker-1"), ended(End::Terminated { reason: "by hand".into() })]
+}
+
+/// Steps that a person was asked about, and one that went on with what it had done.
+fn parked() -> Vec<Kind> {
+    let http = EffectRequest::Http { request: Value::inline("{\"url\":\"http://a/\"}"), options: "".into() };
+    let failure = || Failure::new(code::HTTP_CONNECT, "connection refused").to_value();
+    let (first, at) = (StepId(1), Timestamp::from_millis(1_750_000_000_500));
+    let begun = |attempt| Kind::AttemptStarted(AttemptStarted { step: first, attempt });
+    let parked = |attempt, park| Kind::Parked(AttemptParked { step: first, attempt, failure: failure(), park });
+    let retry =
+        |with, verdict| Kind::RetryReceived(RetryReceived { message: MessageId(5), step: first, with, verdict });
+    let with = With { deployment: "news-fixed".into(), component: Digest::of(b"fixed") };
+    let kept = |last| Kept { answers: 1, last };
+    let failed = |attempt, kept| {
+        Kind::FailedKeeping(AttemptFailedKeeping { step: first, attempt, failure: failure(), next_at: at, kept })
+    };
+    vec![
+        started(Value::inline("null")),
+        Kind::DeadlineSet(DeadlineSet { at: Timestamp::from_millis(1_750_000_060_000) }),
+        claimed("worker-1"),
+        call(1, Value::inline("1")),
+        begun(1),
+        effect(1, 1, 1, http.clone(), Some("key")),
+        effect_answered(1, 1, 1, Outcome::Succeeded(Value::inline("{\"status\":500}"))),
+        failed(1, kept(Some(EffectId(1)))),
+        begun(2),
+        Kind::Progressed(Progressed { step: first, attempt: 2, progress: Value::inline("{\"done\":3}") }),
+        claimed("worker-2"),
+        parked(2, Park::Unclear(EffectId(1))),
+        retry(None, Some(EffectVerdict::Answer(Value::inline("{\"status\":200}")))),
+        effect_answered(1, 2, 1, Outcome::Succeeded(Value::inline("{\"status\":200}"))),
+        Kind::AttemptResumed(AttemptResumed { step: first, attempt: 2 }),
+        failed(2, kept(None)),
+        begun(3),
+        parked(3, Park::ExhaustedKeeping(kept(None))),
+        retry(Some(with), None),
+        begun(4),
+        parked(4, Park::Exhausted),
+        retry(None, Some(EffectVerdict::Repeat)),
+        retry(None, Some(EffectVerdict::Fail)),
+        Kind::Finished(Finished { end: End::Terminated { reason: "".into() }, fingerprint: None, unread: Vec::new() }),
+    ]
 }

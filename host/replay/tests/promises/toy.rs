@@ -190,7 +190,11 @@ impl<'a> Host<'a> {
             .iter()
             .filter_map(|(step, state)| match &state.phase {
                 Phase::Attempting(attempt) => Some((*step, attempt.attempt)),
-                Phase::Sleeping { .. } | Phase::Waiting | Phase::Retrying { .. } | Phase::Child { .. } => None,
+                Phase::Sleeping { .. }
+                | Phase::Waiting
+                | Phase::Retrying { .. }
+                | Phase::Parked(_)
+                | Phase::Child { .. } => None,
             })
             .collect();
         for (step, attempt) in attempts {

@@ -35,8 +35,8 @@ macro_rules! entry {
             pub time: Time,
             /// `Started`, `Claimed`, `Asked`, `AttemptStarted`, `AttemptResumed`, `EffectAsked`,
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
-            /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`
-            /// or `ChildEnded`.
+            /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
+            /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed` or `DeadlineSet`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +97,15 @@ entry! {
     reason: String,
     /// When the next attempt starts.
     next_at: Time,
+    /// How many answers a failed attempt had got; `effect` is the one that is asked for again.
+    kept_answers: u32,
+    /// What a person said of unclear effects: `repeat`, `fail` or `answer`.
+    verdict: String,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    progress: Box<RawValue>,
+    /// When the host ends the run.
+    deadline_at: Time,
     /// The clock of the guest when it asked.
     now: Time,
     /// The idempotency key under which an effect is sent.

@@ -1,7 +1,8 @@
 //! One journal entry as one flat object.
 
 use trackway_replay::{
-    EffectRequest, End, Entry, Finished, Kind, MessageId, Outcome, Proof, Started, StepRequest, Value,
+    EffectRequest, EffectVerdict, End, Entry, Finished, Kept, Kind, MessageId, Outcome, Park, Proof, Started,
+    StepRequest, Value,
 };
 
 use super::{model, raw};
@@ -50,6 +51,41 @@ pub fn entry(entry: &Entry) -> model::Entry {
             show_failure(&mut view, &failed.failure);
             view.next_at = Some(failed.next_at.into());
         }
+        Kind::FailedKeeping(failed) => {
+            show_attempt(&mut view, failed.step.0, failed.attempt);
+            show_failure(&mut view, &failed.failure);
+            view.next_at = Some(failed.next_at.into());
+            show_kept(&mut view, &failed.kept);
+        }
+        Kind::Parked(parked) => {
+            show_attempt(&mut view, parked.step.0, parked.attempt);
+            show_failure(&mut view, &parked.failure);
+            match &parked.park {
+                Park::Exhausted => {}
+                Park::ExhaustedKeeping(kept) => show_kept(&mut view, kept),
+                Park::Unclear(effect) => view.effect = Some(effect.0),
+            }
+        }
+        Kind::RetryReceived(retry) => {
+            view.step = Some(retry.step.0);
+            view.message = Some(message(retry.message));
+            view.deployment = retry.with.as_ref().map(|with| with.deployment.to_string());
+            view.component = retry.with.as_ref().map(|with| with.component);
+            let verdict = retry.verdict.as_ref().map(|verdict| match verdict {
+                EffectVerdict::Repeat => "repeat",
+                EffectVerdict::Fail => "fail",
+                EffectVerdict::Answer(answer) => {
+                    show_value(answer, &mut view.output, &mut view.output_stored);
+                    "answer"
+                }
+            });
+            view.verdict = verdict.map(str::to_owned);
+        }
+        Kind::Progressed(progressed) => {
+            show_attempt(&mut view, progressed.step.0, progressed.attempt);
+            show_value(&progressed.progress, &mut view.progress, &mut view.output_stored);
+        }
+        Kind::DeadlineSet(deadline) => view.deadline_at = Some(deadline.at.into()),
         Kind::Answered(answered) => {
             view.step = Some(answered.step.0);
             show_outcome(&mut view, &answered.outcome);
@@ -111,6 +147,11 @@ fn show_start(view: &mut model::Entry, started: &Started) {
 fn show_attempt(view: &mut model::Entry, step: u32, attempt: u32) {
     view.step = Some(step);
     view.attempt = Some(attempt);
+}
+
+fn show_kept(view: &mut model::Entry, kept: &Kept) {
+    view.kept_answers = Some(kept.answers);
+    view.effect = kept.last.map(|last| last.0);
 }
 
 fn show_step_request(view: &mut model::Entry, request: &StepRequest) {

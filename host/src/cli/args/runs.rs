@@ -1,9 +1,10 @@
 //! The words and flags of `trackway runs`. Declares them and what their help says; does nothing.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Connect;
 use super::control::{self, RunsCancel, RunsPause, RunsRestart, RunsTerminate, Which};
+use crate::api::model;
 
 #[derive(Debug, Subcommand)]
 pub enum Runs {
@@ -40,6 +41,11 @@ pub enum Runs {
                             Without --from-step it gets the same input on what the deployment points to now. With it, the new \
                             run has the same code and keeps every answer that was there before that step was asked for.")]
     Restart(RunsRestart),
+    /// Ask for the next attempt of a step that waits for a person, or for its retry
+    #[command(after_help = "Examples:\n  trackway runs retry @last\n  \
+                            trackway runs retry 01k9 --step 3 --with news-fixed\n  \
+                            trackway runs retry 01k9 --step 3 --effect fail")]
+    Retry(RunsRetry),
 }
 
 #[derive(Debug, Args)]
@@ -67,4 +73,45 @@ pub struct OneRun {
     pub run: String,
     #[command(flatten)]
     pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsRetry {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Number of the step; every step that waits for a person if left out
+    #[arg(long, value_name = "N")]
+    pub step: Option<u32>,
+    /// Make the attempts from here on with the current code of this deployment
+    #[arg(long, value_name = "DEPLOYMENT")]
+    pub with: Option<String>,
+    /// What to do about effects of which nobody knows whether they were carried out; repeat if left out
+    #[arg(long, value_enum, value_name = "WORD")]
+    pub effect: Option<EffectWord>,
+    /// The effect's answer, with --effect answer: for HTTP {"status": .., "headers": [], "body": ".."}
+    #[arg(long, value_name = "JSON", required_if_eq("effect", "answer"))]
+    pub answer: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EffectWord {
+    /// Ask again, under the same idempotency key
+    Repeat,
+    /// Give the function a failure with code AMBIGUOUS
+    Fail,
+    /// Give the function --answer
+    Answer,
+}
+
+impl From<EffectWord> for model::EffectWord {
+    fn from(word: EffectWord) -> model::EffectWord {
+        match word {
+            EffectWord::Repeat => model::EffectWord::Repeat,
+            EffectWord::Fail => model::EffectWord::Fail,
+            EffectWord::Answer => model::EffectWord::Answer,
+        }
+    }
 }

@@ -247,6 +247,7 @@ fn line(row: &Row, lead: &str, origin: Timestamp, look: Look) -> String {
         RowStatus::Failed => ("✗", Paint::red),
         RowStatus::Running => ("●", Paint::cyan),
         RowStatus::Retrying => ("↻", Paint::yellow),
+        RowStatus::Parked => ("?", Paint::yellow),
         RowStatus::Queued => ("○", Paint::cyan),
         RowStatus::Cancelled | RowStatus::Forgotten | RowStatus::Aborted => ("–", Paint::yellow),
     };
@@ -299,13 +300,21 @@ fn notes(row: &Row) -> Vec<String> {
                 notes.push("cut off by a crash, perhaps sent twice".to_owned());
             }
         }
-        What::Attempt { resumed, .. } if !resumed.is_empty() => match resumed.len() {
-            1 => notes.push("went on after a crash".to_owned()),
-            count => notes.push(format!("went on after {count} crashes")),
-        },
+        What::Attempt { resumed, continues, with, progress, .. } => {
+            notes.extend(with.as_ref().map(|with| format!("with {}", clean(with))));
+            notes.extend(continues.map(|attempt| format!("went on after attempt {attempt}")));
+            match resumed.len() {
+                0 => {}
+                1 => notes.push("went on after a crash".to_owned()),
+                count => notes.push(format!("went on after {count} crashes")),
+            }
+            // What it has come to says more, once it is over.
+            let progress = progress.as_ref().filter(|_| !row.status.has_ended());
+            notes.extend(progress.map(|progress| format!("at {}", shown(progress))));
+        }
         What::Cancel { reason } | What::Pause { reason } => notes.push(clean(reason)),
         What::Run { run, .. } => notes.extend(run.map(|run| run.to_string())),
-        What::Attempt { .. } | What::Call { .. } | What::Sleep { .. } => {}
+        What::Call { .. } | What::Sleep { .. } => {}
     }
     if row.cancel_asked.is_some() {
         notes.push("asked to cancel".to_owned());
@@ -313,6 +322,7 @@ fn notes(row: &Row) -> Vec<String> {
     match (&row.failure, row.status) {
         (Some(failure), _) => notes.push(clean(&failure.to_string())),
         (None, RowStatus::Succeeded) => {}
+        (None, RowStatus::Parked) => notes.push("waits for a person: trackway runs retry".to_owned()),
         (None, status) => notes.push(status.name().to_owned()),
     }
     notes

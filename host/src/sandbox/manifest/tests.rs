@@ -40,7 +40,14 @@ fn every_field_is_read() {
     assert_eq!(function.hosts, ["example.com", "http://127.0.0.1:8080"]);
     assert_eq!(
         function.retry,
-        RetryPolicy { attempts: 7, backoff_ms: 10, factor: 3.0, backoff_max_ms: 100, jitter: 0.0 }
+        RetryPolicy {
+            attempts: 7,
+            backoff_ms: 10,
+            factor: 3.0,
+            backoff_max_ms: 100,
+            jitter: 0.0,
+            ..RetryPolicy::default()
+        }
     );
     assert_eq!(manifest.sdk.expect("there").language, "rust");
 }

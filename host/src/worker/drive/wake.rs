@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trackway_replay::{
-    CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, StepId, Timestamp, Value,
+    CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived, StepId,
+    Timestamp, Value,
 };
 use trackway_storage::{InboxBody, InboxItem, RunKey};
 
 use super::Driver;
-use crate::worker::attempt::{self, OnRecord};
+use crate::worker::attempt::{self, Begin, OnRecord};
 use crate::worker::check;
 use crate::worker::child;
 use crate::worker::run::{Inner, Run, cancelled};
+use crate::worker::unclear;
 
 impl Driver {
     /// Takes up what is open on record, once the workflow has done all that is on record.
@@ -24,37 +26,7 @@ impl Driver {
         inner.taken_up = true;
         let clock = run.now();
         let open: Vec<StepId> = inner.state.steps().keys().copied().collect();
-        for step in open {
-            if let Some(failure) = inner.refused.remove(&step) {
-                inner.answer_failed(clock, step, &failure);
-                continue;
-            }
-            let Some(state) = inner.state.step(step) else { continue };
-            if state.cancel_asked {
-                inner.remove_timer(step);
-                inner.answer_failed(clock, step, &cancelled("the workflow cancelled this step"));
-                continue;
-            }
-            match &state.phase {
-                Phase::Sleeping { due } | Phase::Retrying { next_at: due, .. } => {
-                    let due = *due;
-                    inner.timers.insert((due, step));
-                }
-                Phase::Waiting if !inner.attempts.contains_key(&step) => {
-                    attempt::launch(&run, &mut inner, step, 1, None);
-                }
-                Phase::Attempting(_) if inner.resting.contains_key(&step) => {}
-                Phase::Attempting(on_record) if !inner.attempts.contains_key(&step) => {
-                    let (number, on_record) = (on_record.attempt, OnRecord::of(on_record));
-                    attempt::launch(&run, &mut inner, step, number, Some(on_record));
-                }
-                Phase::Child { run: None } => {
-                    let request = state.request.clone();
-                    child::launch(&run, &mut inner, step, request);
-                }
-                Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. } => {}
-            }
-        }
+        open.into_iter().for_each(|step| take_up_step(&run, &mut inner, clock, step));
         let orphans: Vec<_> = inner.state.orphans().iter().map(|(step, it)| (*step, it.clone())).collect();
         for (step, request) in orphans {
             child::launch(&run, &mut inner, step, request);
@@ -134,6 +106,11 @@ impl Driver {
             let is_inbox_first = |item: &InboxItem| due.is_none_or(|(due, _)| item.arrived <= due);
             if let Some(item) = items.next_if(is_inbox_first) {
                 receive(&mut inner, now, item, &mut ends);
+                let retried = std::mem::take(&mut inner.retried);
+                // At once, also where the clock is behind the journal. Whoever resumes a held run takes them up.
+                if inner.taken_up && !inner.state.is_paused() {
+                    retried.into_iter().for_each(|step| fire(&run, &mut inner, now, step));
+                }
             } else if let Some((due, step)) = due {
                 inner.timers.remove(&(due, step));
                 fire(&run, &mut inner, now.max(due), step);
@@ -144,11 +121,59 @@ impl Driver {
     }
 }
 
+/// Takes an open step in hand that nobody has in hand.
+fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepId) {
+    if let Some(failure) = inner.refused.remove(&step) {
+        inner.answer_failed(clock, step, &failure);
+        return;
+    }
+    let Some(state) = inner.state.step(step) else { return };
+    if state.cancel_asked {
+        inner.remove_timer(step);
+        inner.answer_failed(clock, step, &cancelled("the workflow cancelled this step"));
+        return;
+    }
+    let is_in_hand = inner.attempts.contains_key(&step);
+    match &state.phase {
+        Phase::Sleeping { due } | Phase::Retrying { next_at: due, .. } if !is_in_hand => {
+            let due = *due;
+            inner.timers.insert((due, step));
+        }
+        Phase::Waiting if !is_in_hand => attempt::launch(run, inner, step, 1, Begin::Anew),
+        Phase::Attempting(_) if !is_in_hand && !inner.resting.contains_key(&step) => resume(run, inner, clock, step),
+        Phase::Child { run: None } => {
+            let request = state.request.clone();
+            child::launch(run, inner, step, request);
+        }
+        Phase::Sleeping { .. }
+        | Phase::Retrying { .. }
+        | Phase::Waiting
+        | Phase::Attempting(_)
+        | Phase::Parked(_)
+        | Phase::Child { .. } => {}
+    }
+}
+
+/// Takes up an attempt that is on record, unless a person has to say how.
+fn resume(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepId) {
+    if !unclear::is_settled(run, inner, clock, step) {
+        return;
+    }
+    if let Some(attempt) = inner.attempt_state(step) {
+        let (number, on_record) = (attempt.attempt, OnRecord::of(attempt));
+        attempt::launch(run, inner, step, number, Begin::After(on_record));
+    }
+}
+
 /// The first message that asks to end the run at once.
 pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId, Arc<str>)> {
     items.iter().find_map(|item| match &item.body {
         InboxBody::Terminate { reason } => Some((item.message, check::cut(reason, check::REASON_MAX_BYTES).into())),
-        InboxBody::Cancel { .. } | InboxBody::Pause { .. } | InboxBody::Resume | InboxBody::ChildEnded { .. } => None,
+        InboxBody::Cancel { .. }
+        | InboxBody::Pause { .. }
+        | InboxBody::Resume
+        | InboxBody::ChildEnded { .. }
+        | InboxBody::Retry { .. } => None,
     })
 }
 
@@ -183,6 +208,17 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
             };
             Kind::ChildEnded(ChildEnded { message: item.message, step, run, outcome })
         }
+        InboxBody::Retry { step, with, verdict } => {
+            let phase = inner.state.step(step).map(|state| &state.phase);
+            let waits = matches!(phase, Some(Phase::Retrying { .. } | Phase::Parked(_)));
+            if waits && !inner.attempts.contains_key(&step) {
+                // The timer of a planned attempt gives way to the new one.
+                inner.remove_timer(step);
+                inner.retried.push(step);
+            }
+            // One that comes too late stands in the journal all the same.
+            Kind::RetryReceived(RetryReceived { message: item.message, step, with, verdict })
+        }
     };
     inner.sequence(now, kind);
     let end = inner.end();
@@ -196,15 +232,16 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
 fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
     match inner.state.step(step).map(|state| &state.phase) {
         Some(Phase::Sleeping { .. }) => inner.answer(now, step, Outcome::Succeeded(Value::null())),
+        // A person may have hurried it meanwhile.
+        Some(_) if inner.attempts.contains_key(&step) => {}
         Some(Phase::Retrying { attempt, .. }) => {
             let number = attempt + 1;
-            attempt::launch(run, inner, step, number, None);
+            attempt::launch(run, inner, step, number, Begin::Anew);
         }
-        Some(Phase::Attempting(on_record)) if inner.resting.contains_key(&step) => {
-            let (number, on_record) = (on_record.attempt, OnRecord::of(on_record));
+        Some(Phase::Attempting(_)) => {
             inner.resting.remove(&step);
-            attempt::launch(run, inner, step, number, Some(on_record));
+            resume(run, inner, now, step);
         }
-        Some(Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. }) | None => {}
+        Some(Phase::Waiting | Phase::Parked(_) | Phase::Child { .. }) | None => {}
     }
 }

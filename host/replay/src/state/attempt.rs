@@ -1,0 +1,114 @@
+//! What is on record of an unfinished attempt, and what of a failed one the next one goes on with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{EffectAnswered, EffectAsked, EffectId, EffectVerdict, Kept, Position, Timestamp, Value};
+
+/// What the next attempt recalls of those before it.
+#[derive(Debug)]
+pub struct Carried {
+    /// The attempt that began it, with its time: so its clock and its randomness go on.
+    pub(super) origin: u32,
+    pub(super) started: Timestamp,
+    pub(super) effects: Vec<EffectRecord>,
+}
+
+/// What is on record of an unfinished attempt: enough to resume it.
+#[derive(Debug)]
+pub struct AttemptState {
+    pub attempt: u32,
+    /// The attempt whose randomness it draws: itself, or the first of those that it goes on with.
+    pub origin: u32,
+    /// Of the origin.
+    pub started: Timestamp,
+    pub effects: Vec<EffectRecord>,
+    /// What it was told of those before it, and what it told since.
+    pub given: Option<Value>,
+    pub progress: Option<Value>,
+    /// A person's word on its open effects, until it is resumed.
+    pub verdict: Option<EffectVerdict>,
+    /// Effects without an answer, with their place in `effects`.
+    open: BTreeMap<EffectId, usize>,
+    effects_asked: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct EffectRecord {
+    pub position: Position,
+    pub time: Timestamp,
+    pub kind: EffectKind,
+}
+
+#[derive(Debug, Clone)]
+pub enum EffectKind {
+    Asked(EffectAsked),
+    Answered(EffectAnswered),
+}
+
+impl AttemptState {
+    pub(super) fn new(attempt: u32, carried: Carried, given: Option<Value>) -> AttemptState {
+        let Carried { origin, started, effects } = carried;
+        let mut open = BTreeMap::new();
+        let mut effects_asked = 0;
+        for (place, record) in effects.iter().enumerate() {
+            match &record.kind {
+                EffectKind::Asked(asked) => {
+                    open.insert(asked.effect, place);
+                    effects_asked = asked.effect.0;
+                }
+                EffectKind::Answered(answered) => _ = open.remove(&answered.effect),
+            }
+        }
+        let (progress, verdict) = (None, None);
+        AttemptState { attempt, origin, started, effects, given, progress, verdict, open, effects_asked }
+    }
+
+    pub(super) fn decided(self, verdict: EffectVerdict) -> AttemptState {
+        AttemptState { verdict: Some(verdict), ..self }
+    }
+
+    pub(super) fn carried(self, kept: Kept) -> Carried {
+        let Kept { answers, last } = kept;
+        let mut left = BTreeSet::new();
+        let mut effects = self.effects;
+        effects.retain(|record| match &record.kind {
+            EffectKind::Asked(asked) => {
+                let stays = last.is_none() || asked.proof.deliveries < answers;
+                stays && left.insert(asked.effect)
+            }
+            EffectKind::Answered(answered) => Some(answered.effect) != last && left.contains(&answered.effect),
+        });
+        Carried { origin: self.origin, started: self.started, effects }
+    }
+
+    /// The effects that have no answer on record: forgotten, not over yet, or cut off by a crash.
+    pub fn open_effects(&self) -> impl Iterator<Item = &EffectAsked> {
+        self.open.values().filter_map(|place| match &self.effects.get(*place)?.kind {
+            EffectKind::Asked(asked) => Some(asked),
+            EffectKind::Answered(_) => None,
+        })
+    }
+
+    pub(super) fn effect_asked(&mut self, asked: &EffectAsked, position: Position, time: Timestamp) -> Option<()> {
+        if Some(asked.effect.0) != self.effects_asked.checked_add(1) {
+            return None;
+        }
+        self.effects_asked = asked.effect.0;
+        self.open.insert(asked.effect, self.effects.len());
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Asked(asked.clone()) });
+        Some(())
+    }
+
+    pub(super) fn effect_answered(
+        &mut self,
+        answered: &EffectAnswered,
+        position: Position,
+        time: Timestamp,
+    ) -> Option<()> {
+        self.open.remove(&answered.effect)?;
+        // An answer that a person gave is that of one effect.
+        self.verdict.take_if(|verdict| matches!(verdict, EffectVerdict::Answer(_)));
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Answered(answered.clone()) });
+        Some(())
+    }
+}

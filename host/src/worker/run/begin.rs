@@ -1,0 +1,28 @@
+//! What a run has when a worker takes it in hand. Holds it; does nothing.
+
+use std::sync::Arc;
+use trackway_replay::{FrameId, Machine, Position, RunState, Sequencer, Status};
+use trackway_storage::{RunKey, StartKey};
+
+use crate::effects::Grants;
+use crate::sandbox::Code as GuestCode;
+use crate::worker::Core;
+
+/// What a run begins an activation with.
+pub(in crate::worker) struct Loaded {
+    pub machine: Machine,
+    pub state: RunState,
+    pub sequencer: Sequencer,
+    pub previous: Option<FrameId>,
+    pub start_key: Option<StartKey>,
+    pub head_written: Option<Status>,
+    pub recall_counted: bool,
+    pub durable: Position,
+}
+
+pub(in crate::worker) struct Given {
+    pub key: RunKey,
+    pub core: Arc<Core>,
+    pub code: Arc<GuestCode>,
+    pub grants: Arc<Grants>,
+}
