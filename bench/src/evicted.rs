@@ -1,15 +1,19 @@
 //! What it costs to recall a run again and again: each of its steps comes after an eviction, so the
 //! host goes through all steps before it each time.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use trackway_replay::{Frame, Kind, Position};
+use trackway_storage::{RunKey, Storage};
 
 use crate::host::Host;
 use crate::row;
 
 /// Several lengths show how the cost grows.
 const PARTS: [u32; 3] = [10, 3, 1];
+/// Of a journal at once.
+const READ_MAX_BYTES: usize = 1 << 20;
 
 pub async fn measure(guests: &Path, folder: &Path, evictions: u32) -> Result<()> {
     let host = Host::start(&folder.join("evicted"), Duration::ZERO)?;
@@ -19,7 +23,25 @@ pub async fn measure(guests: &Path, folder: &Path, evictions: u32) -> Result<()>
         let begun = Instant::now();
         let run = host.run(&work, "work", "evicted", format!(r#"{{"n":{steps}}}"#)).await?;
         host.finish(run).await?;
-        row::put("evicted", "trackway", &format!("{steps} evictions"), begun.elapsed().as_secs_f64(), "s");
+        let each = begun.elapsed().as_secs_f64() * 1e3 / f64::from(steps);
+        let claims = claims(&host, run).await?;
+        ensure!(claims > steps, "the run of {steps} sleeps was taken up only {claims} times");
+        row::put("evicted", "trackway", &format!("each of {steps} evictions"), each, "ms");
     }
     Ok(host.worker.drain(Duration::ZERO).await?)
+}
+
+/// How often somebody took the run up.
+async fn claims(host: &Host, run: RunKey) -> Result<u32> {
+    let mut claims = 0;
+    let mut next = Position::FIRST;
+    loop {
+        let frames = host.storage.frames(run, next, READ_MAX_BYTES).await?;
+        let Some(last) = frames.last() else { return Ok(claims) };
+        next = last.position.plus(u64::from(last.entries));
+        for stored in &frames {
+            let frame = Frame::decode(&stored.frame)?;
+            claims += frame.entries.iter().filter(|entry| matches!(entry.kind, Kind::Claimed(_))).count() as u32;
+        }
+    }
 }

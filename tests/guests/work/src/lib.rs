@@ -50,12 +50,13 @@ pub async fn rests(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
     Ok(number)
 }
 
-/// Sleeps for a moment before each step, so that a host that keeps nothing warm recalls the run each time.
+/// Sleeps before each step for longer than a host keeps a run in hand, so that one that keeps nothing warm
+/// recalls it each time.
 #[workflow]
 pub async fn evicted(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
     let mut number = 0;
     for _ in 0..plan.n {
-        ctx.sleep(Duration::from_millis(1)).await?;
+        ctx.sleep(Duration::from_millis(10)).await?;
         number = ctx.step(plus_one, number).await?;
     }
     Ok(number)
