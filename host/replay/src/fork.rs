@@ -75,7 +75,14 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             // Nobody waits for the new run.
             Kind::ChildOf(_) => false,
             Kind::Paused(_) | Kind::Resumed(_) => false,
-            _ => true,
+            Kind::Started(_)
+            | Kind::Claimed(_)
+            | Kind::Asked(_)
+            | Kind::Answered(_)
+            | Kind::Forgotten(_)
+            | Kind::StepCancelAsked(_)
+            | Kind::ChildEnded(_)
+            | Kind::Finished(_) => true,
         };
         if is_kept {
             kept.commands += u64::from(entry.kind.is_command());

@@ -186,7 +186,7 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
             }
         }
     };
-    if !code_of(core, run.key.tenant, component).await?.manifest().workflow(workflow).is_some() {
+    if code_of(core, run.key.tenant, component).await?.manifest().workflow(workflow).is_none() {
         return unknown(format!("deployment `{deployment}` has no workflow `{workflow}`"));
     }
     let tie = if options.detach { Tie::Detached } else { Tie::Awaited };

@@ -349,8 +349,8 @@ async fn unknown_child(ctx: Ctx) -> Result<(), Failure> {
 #[test]
 fn children_run_beside_each_other_and_a_detached_one_is_not_waited_for() {
     let host = Host::new().knows::<doubled>();
-    assert_eq!(host.run::<two_children>(()).unwrap(), 6);
+    assert_eq!(host.run::<two_children>(()).expect("both end"), 6);
     assert_eq!(host.elapsed(), Duration::from_secs(2));
-    let failure = host.run::<unknown_child>(()).unwrap_err();
+    let failure = host.run::<unknown_child>(()).expect_err("nobody knows it");
     assert_eq!(failure.code, "UNKNOWN_WORKFLOW");
 }
