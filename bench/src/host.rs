@@ -76,6 +76,7 @@ impl Host {
             component: of.digest,
             input: input.into(),
             key: None,
+            timeout_ms: None,
         };
         let run = self.worker.start(TENANT, start).await?.run;
         Ok(RunKey { tenant: TENANT, run })

@@ -124,6 +124,10 @@ pub struct Start {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub input: Option<Box<RawValue>>,
+    /// The host ends the run after so many milliseconds, as failed with code `TIMEOUT`. Default: as the
+    /// workflow's manifest says, else never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_timeout_ms: Option<u64>,
 }
 
 /// The answer of `POST /v1/runs`.

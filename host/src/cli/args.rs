@@ -319,6 +319,10 @@ pub struct Run {
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
 
+    /// End the run if it takes longer, as failed with code TIMEOUT; as the workflow says if left out
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub run_timeout: Option<Duration>,
+
     /// Wait no longer than this; the run goes on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "detach")]
     pub timeout: Option<Duration>,

@@ -6,6 +6,7 @@ use trackway_replay::{Digest, RunId, StepId, TenantId};
 
 use super::deployments::{current, join};
 use super::{Host, catalog, checked_key, journal, key_of};
+use crate::sandbox::RUN_TIMEOUT_MS_MAX;
 use crate::worker::{Start, StartAnswer, StartKeyRequest};
 use crate::{Code, Error, Result};
 
@@ -17,6 +18,8 @@ pub struct StartRequest {
     /// JSON text. The workflow gets exactly these bytes; `null` where none was given.
     pub input: Option<Arc<str>>,
     pub idempotency_key: Option<String>,
+    /// The host ends the run after so many milliseconds; as the workflow says if absent.
+    pub run_timeout_ms: Option<u64>,
 }
 
 /// The version of a deployment that a new run is pinned to.
@@ -32,11 +35,18 @@ impl Host {
     /// run that it started, whatever has been deployed since.
     pub async fn start(&self, request: StartRequest) -> Result<StartAnswer> {
         self.refuse_if_stopping()?;
+        if request.run_timeout_ms.is_some_and(|timeout_ms| !(1..=RUN_TIMEOUT_MS_MAX).contains(&timeout_ms)) {
+            let why = format!("a run's timeout is 1 to {RUN_TIMEOUT_MS_MAX} ms");
+            return Err(Error::new(Code::BadRequest, why));
+        }
         let is_given = request.input.is_some();
         let input = request.input.unwrap_or_else(|| Arc::from("null"));
         let key = match &request.idempotency_key {
             Some(key) => {
-                let digest = Digest::of_parts(&[b"start", request.workflow.as_bytes(), input.as_bytes()]);
+                let timeout = request.run_timeout_ms.map(u64::to_le_bytes);
+                let parts: [&[u8]; 3] = [b"start", request.workflow.as_bytes(), input.as_bytes()];
+                let parts: Vec<&[u8]> = parts.into_iter().chain(timeout.as_ref().map(|ms| ms.as_slice())).collect();
+                let digest = Digest::of_parts(&parts);
                 let key = StartKeyRequest { key: Arc::from(checked_key(key)?), request: digest };
                 if let Some(answer) = self.started_before(&key).await? {
                     return Ok(answer);
@@ -51,8 +61,14 @@ impl Host {
             return Err(target.catalog.wants_input(&target.workflow));
         }
         checked?;
-        let start =
-            Start { workflow: target.workflow, deployment: target.deployment, component: target.component, input, key };
+        let start = Start {
+            workflow: target.workflow,
+            deployment: target.deployment,
+            component: target.component,
+            input,
+            key,
+            timeout_ms: request.run_timeout_ms,
+        };
         self.worker.start(TenantId::DEFAULT, start).await
     }
 
@@ -64,7 +80,8 @@ impl Host {
             let head = self.head(run).await?;
             let workflow = format!("{}/{}", head.deployment, head.workflow);
             let input = journal::input(&*self.storage, key_of(run)).await?;
-            return self.start(StartRequest { workflow, input, idempotency_key: key }).await;
+            let request = StartRequest { workflow, input, idempotency_key: key, run_timeout_ms: None };
+            return self.start(request).await;
         };
         self.head(run).await?;
         let key = match &key {

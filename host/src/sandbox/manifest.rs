@@ -14,6 +14,8 @@ const HOSTS_MAX: usize = 100;
 const HOST_BYTES_MAX: usize = 300;
 /// A day, as for waits between attempts.
 const TIMEOUT_MS_MAX: u64 = 86_400_000;
+/// A year, as for the deadline of retries.
+pub const RUN_TIMEOUT_MS_MAX: u64 = 365 * 86_400_000;
 const TIMEOUT_MS_DEFAULT: u64 = 300_000;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkflowEntry {
     pub name: Arc<str>,
+    /// The host ends a run that takes longer.
+    pub run_timeout_ms: Option<u64>,
     pub doc: Option<String>,
     /// JSON Schema.
     pub input: Option<Value>,
@@ -102,8 +106,13 @@ fn read(text: &str) -> Read<Manifest> {
 }
 
 fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
+    let run_timeout_ms = entry.whole("run_timeout_ms")?;
+    if run_timeout_ms.is_some_and(|timeout_ms| !(1..=RUN_TIMEOUT_MS_MAX).contains(&timeout_ms)) {
+        return Err(format!("{} must be 1 to {RUN_TIMEOUT_MS_MAX}", entry.path("run_timeout_ms")));
+    }
     Ok(WorkflowEntry {
         name: entry.name()?,
+        run_timeout_ms,
         doc: entry.text("doc", DOC_BYTES_MAX)?,
         input: entry.schema("input")?,
         output: entry.schema("output")?,

@@ -30,7 +30,7 @@ pub(crate) use compile::confine;
 pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main};
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
 pub use load::{Admitted, Options, Sandbox};
-pub use manifest::{FunctionEntry, Manifest, Sdk, WorkflowEntry};
+pub use manifest::{FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, WorkflowEntry};
 pub use slots::{Pressure, SLOTS_DEFAULT};
 
 use std::sync::Arc;

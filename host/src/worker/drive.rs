@@ -243,7 +243,8 @@ impl Driver {
             lines.map(|due| if inner.sequencer.has_pending() { due.max(inner.pending_since + LINGER) } else { due });
         let fires = inner.taken_up && !inner.state.is_paused();
         let timer = if fires { inner.timers.first().map(|(due, _)| *due) } else { None };
-        [linger, lines, timer, inner.cancel_deadline(), inner.drain_until].into_iter().flatten().min()
+        let ends = [inner.cancel_deadline(), inner.state.deadline(), inner.drain_until];
+        [linger, lines, timer].into_iter().chain(ends).flatten().min()
     }
 
     fn write_if_due(&mut self) {

@@ -434,7 +434,7 @@ impl Inner {
         let timer = self.timers.first().map(|(due, _)| *due);
         let attempt = self.attempts.values().filter_map(|live| live.idle_until).min();
         let grace = self.cancel_deadline();
-        [timer, attempt, grace].into_iter().flatten().min()
+        [timer, attempt, grace, self.state.deadline()].into_iter().flatten().min()
     }
 
     /// When a run that was asked to cancel is ended by the host.

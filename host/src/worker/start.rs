@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use trackway_replay::{
-    Digest, Kind, Limits, Machine, Position, RULES, RunId, Sequencer, Started, TenantId, Timestamp, Value,
+    DeadlineSet, Digest, Kind, Limits, Machine, Position, RULES, RunId, Sequencer, Started, TenantId, Timestamp, Value,
 };
 use trackway_storage::{RunKey, StartKey};
 
@@ -28,6 +28,8 @@ pub struct Start {
     pub component: Digest,
     pub input: Arc<str>,
     pub key: Option<StartKeyRequest>,
+    /// The host ends the run after so many milliseconds; what the workflow's manifest says if absent.
+    pub timeout_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -127,9 +129,14 @@ fn first_frame(core: &Arc<Core>, given: Given, start: Start, now: Timestamp) -> 
         limits: Limits::default(),
         rules: RULES,
     };
+    let timeout_ms = start.timeout_ms.or_else(|| given.code.manifest().workflow(&started.workflow)?.run_timeout_ms);
     let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
     let machine = Machine::new(now, started.limits.fuel);
-    let state = first_state(sequencer.push(now, Kind::Started(Box::new(started))));
+    let mut state = first_state(sequencer.push(now, Kind::Started(Box::new(started))));
+    if let Some(timeout_ms) = timeout_ms {
+        let deadline = Kind::DeadlineSet(DeadlineSet { at: now + Duration::from_millis(timeout_ms) });
+        state.apply(sequencer.push(now, deadline)).expect("a deadline stands right behind the start");
+    }
     let start_key = start.key.map(|wanted| StartKey { key: wanted.key, run: key.run, request: wanted.request });
     let loaded = Loaded {
         machine,

@@ -4,6 +4,7 @@ mod cancel;
 mod children;
 mod control;
 mod crash;
+mod deadline;
 mod ends;
 mod limits;
 mod logs;

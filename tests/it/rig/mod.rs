@@ -357,6 +357,21 @@ impl Rig {
         self.start_keyed(deployment, workflow, input, None).await.expect("the run starts").0
     }
 
+    /// Starts a run that the host ends after so long.
+    pub async fn start_within(&self, timeout: Duration, deployment: &str, workflow: &str, input: &str) -> RunKey {
+        let deployed = self.storage.deployment(TENANT, deployment).await.expect("read").expect("deployed");
+        let start = Start {
+            workflow: workflow.into(),
+            deployment: deployment.into(),
+            component: deployed.versions[0].component,
+            input: input.into(),
+            key: None,
+            timeout_ms: Some(timeout.as_millis() as u64),
+        };
+        let answer = self.worker.start(TENANT, start).await.expect("the run starts");
+        RunKey { tenant: TENANT, run: answer.run }
+    }
+
     pub async fn start_keyed(
         &self,
         deployment: &str,
@@ -371,6 +386,7 @@ impl Rig {
             component: deployed.versions[0].component,
             input: input.into(),
             key: key.map(|key| StartKeyRequest { key: key.into(), request: Digest::of(input.as_bytes()) }),
+            timeout_ms: None,
         };
         let answer = self.worker.start(TENANT, start).await?;
         Ok((RunKey { tenant: TENANT, run: answer.run }, answer.existing))

@@ -1,7 +1,7 @@
 //! When a run has nothing to do for now, or the worker is to let go of it.
 
 use std::time::Duration;
-use trackway_replay::{End as RunEnd, Timestamp};
+use trackway_replay::{End as RunEnd, Failure, Timestamp, code};
 use trackway_storage::Owner;
 
 use super::{Driver, Stop};
@@ -24,6 +24,12 @@ impl Driver {
         if let Some(reason) = overdue {
             tracing::info!(run = %run.key.run, "the run did not end after its cancel; the host ends it");
             return Some(self.finish(RunEnd::Cancelled { reason }, None).await);
+        }
+        let is_late = run.lock().state.deadline().is_some_and(|deadline| deadline <= now);
+        if is_late {
+            let failure =
+                Failure::permanent(code::TIMEOUT, "the run took longer than its timeout, so the host ended it");
+            return Some(self.finish(RunEnd::Failed(failure.to_value()), None).await);
         }
         let (is_drained, due) = {
             let mut inner = run.lock();
