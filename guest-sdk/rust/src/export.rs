@@ -88,6 +88,8 @@ pub trait Workflow: Sized + 'static {
     #[doc(hidden)]
     const ABOUT: About;
     #[doc(hidden)]
+    const RUN_TIMEOUT_MS: Option<u64> = None;
+    #[doc(hidden)]
     fn run(ctx: Ctx, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>>;
 }
 
@@ -260,6 +262,8 @@ pub struct Described {
     #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<Schema>,
     output: Schema,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_timeout_ms: Option<u64>,
     #[serde(flatten)]
     policy: Option<Policy>,
 }
@@ -298,7 +302,7 @@ fn main<I: Value, O: Value, B: Future<Output = Result<O, Failure>>>(
 }
 
 fn describe_workflow<W: Workflow>() -> Described {
-    described::<W::Input, W::Output>(W::NAME, W::ABOUT, None)
+    Described { run_timeout_ms: W::RUN_TIMEOUT_MS, ..described::<W::Input, W::Output>(W::NAME, W::ABOUT, None) }
 }
 
 fn describe_function<F: Function>() -> Described {
@@ -307,7 +311,7 @@ fn describe_function<F: Function>() -> Described {
 
 fn described<I: Value, O: Value>(name: &'static str, about: About, policy: Option<Policy>) -> Described {
     let input = about.takes_input.then(I::input_schema);
-    Described { name, doc: about.doc, input, output: O::output_schema(), policy }
+    Described { name, doc: about.doc, input, output: O::output_schema(), run_timeout_ms: None, policy }
 }
 
 /// A panic is told to the host before it becomes a trap. In a test the usual hook stays.

@@ -24,6 +24,7 @@ pub struct Arguments {
     pub deadline_ms: Option<u64>,
     pub resume: Option<bool>,
     pub exhausted: Option<String>,
+    pub run_timeout_ms: Option<u64>,
     pub ambiguous: Option<String>,
     pub timeout_ms: Option<u64>,
     pub hosts: Vec<LitStr>,
@@ -47,7 +48,7 @@ impl Parse for Pair {
 
 impl Arguments {
     pub fn of_workflow(tokens: TokenStream) -> Result<Arguments> {
-        read(tokens, "workflow", &["name"])
+        read(tokens, "workflow", &["name", "run_timeout"])
     }
 
     pub fn of_function(tokens: TokenStream) -> Result<Arguments> {
@@ -68,6 +69,11 @@ impl Arguments {
             "name",
         ];
         read(tokens, "function", &keys)
+    }
+
+    /// The constant `RUN_TIMEOUT_MS`.
+    pub fn to_run_timeout(&self) -> TokenStream {
+        option(self.run_timeout_ms)
     }
 
     /// The constant `POLICY`.
@@ -129,6 +135,7 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             "timeout" => arguments.timeout_ms = Some(timeout_ms(&value)?),
             "factor" => arguments.factor = Some(number(&value, "factor", 1.0, 10.0)?),
             "jitter" => arguments.jitter = Some(number(&value, "jitter", 0.0, 1.0)?),
+            "run_timeout" => arguments.run_timeout_ms = Some(timeout_ms(&value)?),
             "growth" => arguments.growth = Some(word(&value, "growth", &["exponential", "linear", "fixed"])?),
             "except" => arguments.except = codes(&value)?,
             "deadline" => arguments.deadline_ms = Some(timeout_ms(&value)?),

@@ -41,6 +41,7 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
     let about = about(&function, &parameters);
     let visibility = &function.vis;
     let check = check_context(context, quote!(::trackway_sdk::Ctx));
+    let run_timeout = arguments.to_run_timeout();
     Ok(quote! {
         #function
 
@@ -56,6 +57,7 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
                 type Output = #output;
                 const NAME: &'static str = #export_name;
                 const ABOUT: ::trackway_sdk::__private::About = #about;
+                const RUN_TIMEOUT_MS: ::core::option::Option<u64> = #run_timeout;
                 async fn run(
                     ctx: ::trackway_sdk::Ctx,
                     input: Self::Input,

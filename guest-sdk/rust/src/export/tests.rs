@@ -34,7 +34,7 @@ async fn count(_ctx: FnCtx, page: Page) -> Result<usize, Failure> {
 fn nothing() {}
 
 /// Looks around.
-#[workflow(name = "look-around")]
+#[workflow(name = "look-around", run_timeout = "2h")]
 async fn look(_ctx: Ctx, pages: Vec<Page>) -> Result<usize, Failure> {
     Ok(pages.len())
 }
@@ -56,6 +56,7 @@ fn names_docs_and_policies_reach_the_manifest() {
     let manifest = manifest();
     assert_eq!(manifest["contract"], "0.1");
     assert_eq!(manifest["sdk"]["language"], "rust");
+    assert_eq!(manifest["workflows"][0]["run_timeout_ms"], 7_200_000);
     let function = &manifest["functions"][0];
     assert_eq!(function["name"], "count");
     assert_eq!(function["doc"], "Counts the words\nof a page.\n\nAnd its links.");
