@@ -261,3 +261,36 @@ async fn a_finished_run_replays_identical_and_other_code_diverges() {
     let unknown = server.post(&path, &format!(r#"{{"component":"{}"}}"#, "ab".repeat(32))).await;
     assert_eq!(unknown.problem(), (404, "TW0209".to_owned()));
 }
+
+#[tokio::test]
+async fn a_terminated_run_has_ended_when_it_is_answered_and_nothing_is_left_to_try_again() {
+    let server = Server::start().await;
+    server.deploy("main", nap(3_600_000, "1")).await;
+    let run = server.begin(r#"{"workflow":"nap"}"#).await;
+    let retry = format!("/v1/runs/{run}/retry");
+    assert_eq!(server.post(&retry, "").await.problem(), (409, "TW0315".to_owned()));
+    assert_eq!(server.post(&retry, r#"{"step": 9}"#).await.problem(), (409, "TW0315".to_owned()));
+    assert_eq!(server.post(&retry, r#"{"effect": "answer"}"#).await.problem(), (400, "TW0604".to_owned()));
+    let path = format!("/v1/runs/{run}/terminate");
+    let key = [("idempotency-key", "t1")];
+    let ended = server.ask("POST", &path, &key, br#"{"reason":"it loops"}"#).await;
+    assert_eq!(ended.status, 202, "{}", ended.text());
+    let ended: Value = ended.json();
+    assert_eq!(
+        (&ended["status"], &ended["code"], &ended["message"]),
+        (&json!("cancelled"), &json!("TERMINATED"), &json!("it loops"))
+    );
+    assert_eq!(server.ask("POST", &path, &key, br#"{"reason":"it loops"}"#).await.status, 202, "asked again");
+    assert_eq!(server.post(&path, "").await.problem(), (409, "TW0308".to_owned()));
+    assert_eq!(server.post(&retry, "").await.problem(), (409, "TW0308".to_owned()));
+}
+
+#[tokio::test]
+async fn a_run_with_a_timeout_fails_at_its_deadline() {
+    let server = Server::start().await;
+    server.deploy("main", nap(3_600_000, "1")).await;
+    let run: Value = server.post("/v1/runs?wait=60", r#"{"workflow":"nap","run_timeout_ms":50}"#).await.json();
+    assert_eq!((&run["run"]["status"], &run["run"]["code"]), (&json!("failed"), &json!("TIMEOUT")), "{run}");
+    let zero = server.post("/v1/runs", r#"{"workflow":"nap","run_timeout_ms":0}"#).await;
+    assert_eq!(zero.problem(), (400, "TW0604".to_owned()));
+}
