@@ -90,6 +90,12 @@ codes! {
     AmbiguousWorkflow = "TW0312", "workflow in several deployments";
     /// A host pattern of a grant that cannot be read.
     BadGrant = "TW0313", "bad host pattern";
+    /// The workflow declares its signals, and that is none of them.
+    NoSuchSignal = "TW0314", "no such signal";
+    /// The run asked no question there.
+    NoSuchQuestion = "TW0317", "no such question";
+    /// Somebody answered before, or the time was over.
+    QuestionSettled = "TW0316", "question settled already";
     /// The run has no such step, or cannot go on from there.
     CannotRestart = "TW0320", "cannot be restarted from there";
     /// No step of the run waits for a person or for its next attempt.

@@ -9,9 +9,11 @@ mod check;
 mod deployments;
 mod folder;
 mod journal;
+mod questions;
 mod restore;
 mod retry;
 mod schema;
+mod signal;
 mod start;
 mod views;
 
@@ -20,8 +22,10 @@ pub use backup::{Backup, read_backup};
 pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
 pub use deployments::{Pointer, Uploaded, record_of};
+pub use questions::{AnswerRequest, Question};
 pub use restore::restore;
 pub use retry::RetryRequest;
+pub use signal::SignalRequest;
 pub use start::StartRequest;
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 
@@ -204,10 +208,17 @@ impl Host {
             None => MessageId(self.random_number()),
         };
         let item = InboxItem { message, arrived: self.clock.now(), body };
+        self.deliver(run, item, key.is_some()).await
+    }
+
+    /// Brings something into the inbox of a run. What was `sent_before` may have been read already by a
+    /// run that has ended since.
+    async fn deliver(&self, run: RunId, item: InboxItem, sent_before: bool) -> Result<()> {
+        let message = item.message;
         match self.storage.send(key_of(run), item).await? {
             Sent::Delivered => Ok(()),
             Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
-            Sent::Ended(_) if key.is_some() && journal::has_message(&*self.storage, key_of(run), message).await? => {
+            Sent::Ended(_) if sent_before && journal::has_message(&*self.storage, key_of(run), message).await? => {
                 Ok(())
             }
             Sent::Ended(status) => {

@@ -133,6 +133,9 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Run { .. }
         | What::Sleep { .. }
         | What::Attempt { .. }
+        | What::Receive { .. }
+        | What::Question { .. }
+        | What::Signal { .. }
         | What::Cancel { .. }
         | What::Pause { .. } => None,
     };

@@ -17,12 +17,14 @@ pub(crate) trait Port {
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Completion, EffectPort, Host, StepPort, call, http, start_run, with_host};
+pub(crate) use native::{
+    Completion, EffectPort, Host, StepPort, ask_person, call, http, receive, start_run, with_host,
+};
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{Completion, EffectPort, StepPort, call, http, start_run};
+pub(crate) use wasm::{Completion, EffectPort, StepPort, ask_person, call, http, receive, start_run};
 
 #[cfg(target_arch = "wasm32")]
 mod wasm {
@@ -49,6 +51,14 @@ mod wasm {
 
     pub(crate) fn start_run(workflow: &str, input: &str, options: &str, at: &str) -> u32 {
         step::start_run(workflow, input, options, Some(at))
+    }
+
+    pub(crate) fn receive(signal: &str, options: &str, at: &str) -> u32 {
+        step::receive(signal, options, Some(at))
+    }
+
+    pub(crate) fn ask_person(form: &str, options: &str, at: &str) -> u32 {
+        step::ask_person(form, options, Some(at))
     }
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::log::Log;
 use crate::runtime::Runtime;
-use crate::{Call, Child, Function, Leftover, Operation, Scope, Value, Workflow, operation, scope};
+use crate::{Call, Child, Form, Function, Leftover, Operation, Scope, Value, Workflow, operation, scope};
 
 /// No call of the contract's `random` may ask for more.
 const RANDOM_MAX_BYTES: usize = 65_536;
@@ -166,6 +166,65 @@ impl Ctx {
     /// Why the run was cancelled, once that has reached the workflow.
     pub fn cancelled(&self) -> Option<String> {
         Runtime::current().cancelled().map(|reason| reason.to_string())
+    }
+
+    /// Waits for a signal of that name: something that a person, a program or another run sends to this
+    /// one. One that came before counts; each is taken once, in the order in which they came. One that is
+    /// dropped or cancelled before it has its signal takes none, so none is lost.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[value]
+    /// struct Payment {
+    ///     amount: u32,
+    /// }
+    ///
+    /// #[workflow(signals(paid: Payment))]
+    /// async fn order(ctx: Ctx, price: u32) -> Result<String, Failure> {
+    ///     let mut missing = price;
+    ///     while missing > 0 {
+    ///         select! {
+    ///             payment = ctx.signal::<Payment>("paid") => missing = missing.saturating_sub(payment?.amount),
+    ///             _ = ctx.sleep(Duration::from_secs(14 * 86_400)) => return Ok("not paid in time".into()),
+    ///         }
+    ///     }
+    ///     Ok("paid".into())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `BAD_INPUT` if the payload is no `T`; `CANCELLED` if the run was cancelled meanwhile.
+    #[track_caller]
+    pub fn signal<T: Value>(&self, name: impl Into<String>) -> Operation<T> {
+        operation::receive(name.into(), Location::caller())
+    }
+
+    /// Asks a person, and waits for the answer at no cost. The answer has a field for each of the form's.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[value]
+    /// struct Decision {
+    ///     approve: bool,
+    ///     why: Option<String>,
+    /// }
+    ///
+    /// #[workflow]
+    /// async fn expense(ctx: Ctx, amount: u32) -> Result<bool, Failure> {
+    ///     let form = Form::new(format!("Pay {amount}?")).approval("approve").text("why").optional();
+    ///     let decision: Decision = ctx.ask(form).await?;
+    ///     Ok(decision.approve)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `EXPIRED` after the form's timeout; `BAD_REQUEST` if the form is none; `BAD_INPUT` if the answer is no
+    /// `T`; `CANCELLED` if the run was cancelled meanwhile.
+    #[track_caller]
+    pub fn ask<T: Value>(&self, form: Form) -> Operation<T> {
+        operation::ask_person(form.to_text(), Location::caller())
     }
 
     /// The id of the run.

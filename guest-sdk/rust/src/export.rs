@@ -90,6 +90,10 @@ pub trait Workflow: Sized + 'static {
     #[doc(hidden)]
     const RUN_TIMEOUT_MS: Option<u64> = None;
     #[doc(hidden)]
+    fn signals() -> Vec<Declared> {
+        Vec::new()
+    }
+    #[doc(hidden)]
     fn run(ctx: Ctx, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>>;
 }
 
@@ -264,8 +268,24 @@ pub struct Described {
     output: Schema,
     #[serde(skip_serializing_if = "Option::is_none")]
     run_timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signals: Vec<Declared>,
     #[serde(flatten)]
     policy: Option<Policy>,
+}
+
+/// Something that a workflow takes from outside.
+#[doc(hidden)]
+#[derive(Serialize)]
+pub struct Declared {
+    name: &'static str,
+    schema: Schema,
+}
+
+impl Declared {
+    pub fn signal<T: Value>(name: &'static str) -> Declared {
+        Declared { name, schema: T::input_schema() }
+    }
 }
 
 impl Item {
@@ -302,7 +322,11 @@ fn main<I: Value, O: Value, B: Future<Output = Result<O, Failure>>>(
 }
 
 fn describe_workflow<W: Workflow>() -> Described {
-    Described { run_timeout_ms: W::RUN_TIMEOUT_MS, ..described::<W::Input, W::Output>(W::NAME, W::ABOUT, None) }
+    Described {
+        run_timeout_ms: W::RUN_TIMEOUT_MS,
+        signals: W::signals(),
+        ..described::<W::Input, W::Output>(W::NAME, W::ABOUT, None)
+    }
 }
 
 fn describe_function<F: Function>() -> Described {
@@ -311,7 +335,8 @@ fn describe_function<F: Function>() -> Described {
 
 fn described<I: Value, O: Value>(name: &'static str, about: About, policy: Option<Policy>) -> Described {
     let input = about.takes_input.then(I::input_schema);
-    Described { name, doc: about.doc, input, output: O::output_schema(), run_timeout_ms: None, policy }
+    let (run_timeout_ms, signals) = (None, Vec::new());
+    Described { name, doc: about.doc, input, output: O::output_schema(), run_timeout_ms, signals, policy }
 }
 
 /// A panic is told to the host before it becomes a trap. In a test the usual hook stays.

@@ -13,6 +13,11 @@ pub(crate) fn read_output<T: Value>(text: &str) -> Result<T, Failure> {
     T::read(text).map_err(|error| wrong(code::BAD_OUTPUT, explain("output", text, &error)))
 }
 
+/// What somebody else sent.
+pub(crate) fn read_payload<T: Value>(text: &str) -> Result<T, Failure> {
+    T::read(text).map_err(|error| wrong(code::BAD_INPUT, explain("payload", text, &error)))
+}
+
 /// Reads what is no value of the author's; what is wrong with it is told with `root` as the name of the whole.
 pub(crate) fn read<T: DeserializeOwned>(text: &str, root: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| explain(root, text, &error))

@@ -35,16 +35,27 @@
 #[cfg(test)]
 extern crate self as trackway_sdk;
 
+/// The snippets of the guide are run as they stand.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/signals.md")]
+    mod signals {}
+    #[doc = include_str!("../../../docs/guide/questions.md")]
+    mod questions {}
+}
+
 #[doc(hidden)]
 pub mod bindings;
 mod child;
 mod ctx;
 mod export;
 mod failure;
+mod form;
 pub mod http;
 mod join;
 mod json;
 mod log;
+mod mail;
 mod operation;
 mod retry;
 mod runtime;
@@ -57,6 +68,7 @@ pub use child::Child;
 pub use ctx::{Ctx, FnCtx};
 pub use export::{Call, Function, Value, Workflow};
 pub use failure::{Failure, code};
+pub use form::Form;
 pub use join::{Steps, join_all, join_all_limit, race, try_join_all, try_join_all_limit};
 pub use log::Log;
 pub use operation::Operation;
@@ -71,7 +83,7 @@ pub use {schemars, serde, serde_json};
 pub mod prelude {
     pub use crate::export;
     pub use crate::http;
-    pub use crate::{Ambiguous, Ctx, Failure, FnCtx, Leftover, Retry, Saga, Scope, Steps};
+    pub use crate::{Ambiguous, Ctx, Failure, FnCtx, Form, Leftover, Retry, Saga, Scope, Steps};
     pub use crate::{function, join, select, try_join, value, workflow};
     pub use crate::{join_all, join_all_limit, race, shield, timeout, try_join_all, try_join_all_limit};
     pub use std::time::Duration;
@@ -82,5 +94,5 @@ pub mod prelude {
 pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::bindings;
-    pub use crate::export::{About, Export, Item, Outcome, Policy, Tries, call, describe, run};
+    pub use crate::export::{About, Declared, Export, Item, Outcome, Policy, Tries, call, describe, run};
 }

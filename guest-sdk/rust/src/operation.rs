@@ -11,11 +11,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::failure::{Failure, code, place};
+use crate::mail::Returned;
 use crate::retry::{Ambiguous, Retry, millis};
 use crate::runtime::{Answer, Runtime};
 use crate::{Value, bindings, json};
 
-/// A step, a sleep or an HTTP request: something that the host does and journals.
+/// A step, a sleep, a signal or an HTTP request: something that the host does and journals.
 ///
 /// It starts when it is first awaited (or by [`start`](Operation::start)). Await several at once
 /// with [`join!`](crate::join), [`join_all`](crate::join_all), [`select!`](crate::select) or
@@ -43,6 +44,8 @@ enum State {
     Unasked(Request),
     Refused(Failure),
     Open(Rc<Runtime>, u32),
+    /// A signal that somebody else gave back.
+    Returned(Rc<Runtime>, Returned),
     Taken,
 }
 
@@ -58,6 +61,12 @@ pub(crate) enum Request {
         workflow: String,
         input: String,
         options: RunOptions,
+    },
+    Receive {
+        signal: String,
+    },
+    AskPerson {
+        form: String,
     },
     /// `send` is handed in, so that a component which sends nothing imports no effects.
     Http {
@@ -168,7 +177,7 @@ impl<T> Operation<T> {
         match &self.state {
             State::Open(runtime, id) => runtime.port().cancel(*id),
             State::Unasked(_) => self.state = State::Refused(Failure::cancelled("cancelled before it was started")),
-            State::Refused(_) | State::Taken => {}
+            State::Returned(..) | State::Refused(_) | State::Taken => {}
         }
     }
 
@@ -176,7 +185,7 @@ impl<T> Operation<T> {
     pub(crate) fn run_options(&mut self) -> Option<&mut RunOptions> {
         match &mut self.state {
             State::Unasked(Request::Run { options, .. }) => Some(options),
-            State::Unasked(_) | State::Refused(_) | State::Open(..) | State::Taken => None,
+            State::Unasked(_) | State::Refused(_) | State::Open(..) | State::Returned(..) | State::Taken => None,
         }
     }
 
@@ -200,6 +209,13 @@ impl<T> Operation<T> {
             self.state = State::Refused(Failure::cancelled(&reason));
             return;
         }
+        if let Request::Receive { signal } = request
+            && let Some(returned) = runtime.returned(signal)
+        {
+            waker.wake_by_ref();
+            self.state = State::Returned(runtime, returned);
+            return;
+        }
         let at = place(self.at);
         let mut options = Options {
             label: self.label.as_deref(),
@@ -216,6 +232,8 @@ impl<T> Operation<T> {
                 let options = if options == "{}" { "" } else { &options };
                 bindings::start_run(workflow, input, options, &at)
             }
+            Request::Receive { signal } => bindings::receive(signal, &options.to_text(), &at),
+            Request::AskPerson { form } => bindings::ask_person(form, &options.to_text(), &at),
             Request::Http { send, request, timeout_ms, idempotency_key } => {
                 options.timeout_ms = *timeout_ms;
                 options.idempotency_key = idempotency_key.as_deref();
@@ -223,6 +241,9 @@ impl<T> Operation<T> {
             }
         };
         runtime.opened(id, waker.clone());
+        if let Request::Receive { signal } = request {
+            runtime.opened_mail(id, signal);
+        }
         self.state = State::Open(runtime, id);
     }
 }
@@ -236,6 +257,7 @@ impl<T> Future for Operation<T> {
                 self.ask(context.waker());
                 match std::mem::replace(&mut self.state, State::Taken) {
                     State::Refused(failure) => Poll::Ready(Err(failure)),
+                    State::Returned(_, returned) => Poll::Ready((self.decode)(&returned.body)),
                     asked @ (State::Open(..) | State::Unasked(_) | State::Taken) => {
                         self.state = asked;
                         Poll::Pending
@@ -251,9 +273,13 @@ impl<T> Future for Operation<T> {
                     Answer::Cancelled(reason) => Err(Failure::cancelled(&reason)),
                 })
             }
+            State::Returned(..) => match std::mem::replace(&mut self.state, State::Taken) {
+                State::Returned(_, returned) => Poll::Ready((self.decode)(&returned.body)),
+                State::Unasked(_) | State::Open(..) | State::Refused(_) | State::Taken => Poll::Pending,
+            },
             State::Refused(_) => match std::mem::replace(&mut self.state, State::Taken) {
                 State::Refused(failure) => Poll::Ready(Err(failure)),
-                State::Unasked(_) | State::Open(..) | State::Taken => Poll::Pending,
+                State::Unasked(_) | State::Open(..) | State::Returned(..) | State::Taken => Poll::Pending,
             },
             State::Taken => panic!("an operation was awaited again after it had ended"),
         }
@@ -270,8 +296,10 @@ fn explained(mut failure: Failure) -> Failure {
 
 impl<T> Drop for Operation<T> {
     fn drop(&mut self) {
-        if let State::Open(runtime, id) = &self.state {
-            runtime.forget(*id);
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Open(runtime, id) => runtime.forget(id),
+            State::Returned(runtime, returned) => runtime.give_back(returned),
+            State::Unasked(_) | State::Refused(_) | State::Taken => {}
         }
     }
 }
@@ -282,6 +310,7 @@ impl<T> fmt::Debug for Operation<T> {
             State::Unasked(_) => ("unasked", None),
             State::Refused(_) => ("refused", None),
             State::Open(_, id) => ("open", Some(id)),
+            State::Returned(..) => ("answered", None),
             State::Taken => ("ended", None),
         };
         f.debug_struct("Operation").field("state", &what).field("id", &id).field("at", &place(self.at)).finish()
@@ -310,6 +339,14 @@ pub(crate) fn run<I: Value, O: Value>(workflow: &str, input: &I, at: &'static Lo
     let workflow = workflow.to_owned();
     let request = request.map(|input| Request::Run { workflow, input, options: RunOptions::default() });
     Operation::new(request, json::read_output, at)
+}
+
+pub(crate) fn receive<T: Value>(signal: String, at: &'static Location<'static>) -> Operation<T> {
+    Operation::new(Ok(Request::Receive { signal }), json::read_payload, at)
+}
+
+pub(crate) fn ask_person<T: Value>(form: String, at: &'static Location<'static>) -> Operation<T> {
+    Operation::new(Ok(Request::AskPerson { form }), json::read_payload, at)
 }
 
 pub(crate) fn sleep(duration: Duration, at: &'static Location<'static>) -> Operation<()> {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::Failure;
 use crate::bindings::Port;
 use crate::failure::code;
+use crate::mail::{Mail, Returned};
 
 /// What the operations of one instance share.
 pub(crate) struct Runtime {
@@ -20,6 +21,7 @@ pub(crate) struct Runtime {
     slots: RefCell<BTreeMap<u32, Slot>>,
     /// How many slots wait.
     waiting: Cell<usize>,
+    mail: RefCell<Mail>,
     /// What is polled right now.
     place: Cell<Place>,
     /// The scope around each scope.
@@ -80,6 +82,7 @@ pub(crate) fn block_on<T>(
         port,
         slots: RefCell::default(),
         waiting: Cell::new(0),
+        mail: RefCell::default(),
         place: Cell::default(),
         scopes: RefCell::default(),
         cancelled: RefCell::default(),
@@ -133,6 +136,28 @@ impl Runtime {
         self.waiting.set(self.waiting.get() + 1);
     }
 
+    /// `id` waits for a signal of that name.
+    pub(crate) fn opened_mail(&self, id: u32, name: &str) {
+        self.mail.borrow_mut().opened(id, name.to_owned());
+    }
+
+    /// A signal of that name that came before, and that nobody took after all.
+    pub(crate) fn returned(&self, name: &str) -> Option<Returned> {
+        self.mail.borrow_mut().take_returned(name)
+    }
+
+    pub(crate) fn give_back(&self, mut returned: Returned) {
+        loop {
+            let next = self.mail.borrow_mut().pass_on(&mut returned);
+            let Some(id) = next else { break };
+            if let Some(Slot::Answered(Answer::Succeeded(body))) = self.slots.borrow_mut().get_mut(&id) {
+                std::mem::swap(body, &mut returned.body);
+            }
+        }
+        self.mail.borrow_mut().give_back(returned);
+        self.hand_on();
+    }
+
     /// The answer of `id`, or a note of whom to wake for it.
     pub(crate) fn take(&self, id: u32, waker: &Waker) -> Poll<Answer> {
         let mut slots = self.slots.borrow_mut();
@@ -143,7 +168,10 @@ impl Runtime {
                 Poll::Pending
             }
             Some(Slot::Answered(_)) => match slots.remove(&id) {
-                Some(Slot::Answered(answer)) => Poll::Ready(answer),
+                Some(Slot::Answered(answer)) => {
+                    self.mail.borrow_mut().taken(id);
+                    Poll::Ready(answer)
+                }
                 Some(Slot::Waiting(..)) | None => Poll::Pending,
             },
             None => Poll::Pending,
@@ -153,9 +181,28 @@ impl Runtime {
     /// Nobody will ever look at `id` again.
     pub(crate) fn forget(&self, id: u32) {
         let slot = self.slots.borrow_mut().remove(&id);
-        if let Some(Slot::Waiting(..)) = slot {
-            self.waiting.set(self.waiting.get() - 1);
+        let had = match slot {
+            Some(Slot::Waiting(..)) => {
+                self.waiting.set(self.waiting.get() - 1);
+                self.port.forget(id);
+                None
+            }
+            Some(Slot::Answered(Answer::Succeeded(body))) => Some(body),
+            Some(Slot::Answered(Answer::Failed(_) | Answer::Cancelled(_))) | None => None,
+        };
+        let returned = self.mail.borrow_mut().dropped(id, had);
+        if let Some(returned) = returned {
+            self.give_back(returned);
+        }
+    }
+
+    fn hand_on(&self) {
+        let next = self.mail.borrow_mut().next_returned();
+        if let Some((id, returned)) = next {
+            // It has its signal from here, so it must not take another one from the host.
             self.port.forget(id);
+            self.mail.borrow_mut().answered_with(id, &returned);
+            self.answer(id, Answer::Succeeded(returned.body));
         }
     }
 
@@ -172,6 +219,7 @@ impl Runtime {
     }
 
     fn answer(&self, id: u32, answer: Answer) {
+        self.mail.borrow_mut().answered(id);
         let waker = {
             let mut slots = self.slots.borrow_mut();
             match slots.get_mut(&id) {

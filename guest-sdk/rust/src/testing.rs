@@ -9,7 +9,7 @@ use std::time::Duration;
 
 mod tried;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::bindings::{Completion, Host as Imports, Port, with_host};
@@ -83,9 +83,17 @@ struct Shared {
     cancel_after: Option<u32>,
     now_ms: Cell<u64>,
     random: Cell<u64>,
+    /// What is sent to the run, and when; in this order.
+    signals: RefCell<Vec<Signal>>,
     requests: Cell<u32>,
     calls: RefCell<Vec<String>>,
     lines: RefCell<Vec<String>>,
+}
+
+struct Signal {
+    at_ms: u64,
+    name: String,
+    payload: String,
 }
 
 /// A request that a function sent.
@@ -143,6 +151,7 @@ impl Host {
                 cancel_after: None,
                 now_ms: Cell::new(BEGIN_MS),
                 random: Cell::new(1),
+                signals: RefCell::default(),
                 requests: Cell::new(0),
                 calls: RefCell::default(),
                 lines: RefCell::default(),
@@ -164,6 +173,24 @@ impl Host {
     /// Cancels the run after so many answers to the workflow.
     pub fn cancel_after(self, deliveries: u32) -> Host {
         self.with(|shared| shared.cancel_after = Some(deliveries))
+    }
+
+    /// Sends a signal to the run, before it begins.
+    pub fn signal(self, name: &str, payload: &impl Serialize) -> Host {
+        self.signal_after(Duration::ZERO, name, payload)
+    }
+
+    /// Sends a signal to the run after so much virtual time.
+    pub fn signal_after(self, after: Duration, name: &str, payload: &impl Serialize) -> Host {
+        let at_ms = BEGIN_MS.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        let payload = serde_json::to_string(payload).expect("the payload can be written as JSON");
+        self.shared.signals.borrow_mut().push(Signal { at_ms, name: name.to_owned(), payload });
+        self
+    }
+
+    /// Answers the question with that title when it is asked, or so much virtual time after the run began.
+    pub fn answer_after(self, after: Duration, title: &str, answer: &impl Serialize) -> Host {
+        self.signal_after(after, &question(title), answer)
     }
 
     /// Configuration comes first: nobody shares it yet.
@@ -237,6 +264,8 @@ struct Inbox {
     ids: u32,
     deliveries: u32,
     open: BTreeSet<u32>,
+    /// What each id waits for.
+    receives: BTreeMap<u32, String>,
     /// Answers that are there already.
     ready: VecDeque<Completion>,
     /// By when they are due, then by id.
@@ -276,6 +305,50 @@ impl Instance {
         let instance = Instance::new(self.shared.clone(), None);
         (with_host(instance, || (known.main)(input, &context)), Some(known))
     }
+}
+
+impl Instance {
+    /// What comes next by the clock; a signal before a timer of the same moment.
+    fn signal_or_timer(&self, inbox: &mut Inbox) -> Completion {
+        let mut signals = self.shared.signals.borrow_mut();
+        let timer = inbox.timers.first_key_value().map(|((due_ms, _), _)| *due_ms);
+        let mut first: Option<(u64, usize, u32)> = None;
+        for (place, signal) in signals.iter().enumerate() {
+            let taker = inbox.receives.iter().find(|(_, wanted)| **wanted == signal.name);
+            if let Some((id, _)) = taker
+                && timer.is_none_or(|due_ms| signal.at_ms <= due_ms)
+                && first.is_none_or(|(at_ms, ..)| signal.at_ms < at_ms)
+            {
+                first = Some((signal.at_ms, place, *id));
+            }
+        }
+        let (at_ms, completion) = match first {
+            Some((at_ms, place, id)) => {
+                inbox.receives.remove(&id);
+                // Of a question that has a deadline.
+                inbox.timers.retain(|(_, timer), _| *timer != id);
+                let body = signals.remove(place).payload;
+                (at_ms, Completion { kind: "succeeded".into(), id, body })
+            }
+            None => match inbox.timers.pop_first() {
+                Some(((due_ms, id), completion)) => {
+                    inbox.receives.remove(&id);
+                    (due_ms, completion)
+                }
+                None => panic!(
+                    "the workflow waits for signals that this test does not send: {:?}; see `Host::signal`",
+                    inbox.receives.values().collect::<Vec<_>>()
+                ),
+            },
+        };
+        self.shared.now_ms.set(at_ms.max(self.shared.now_ms.get()));
+        completion
+    }
+}
+
+/// Among signals; no signal is called so.
+fn question(title: &str) -> String {
+    format!("? {title}")
 }
 
 impl Imports for Instance {
@@ -318,6 +391,27 @@ impl Imports for Instance {
         }
     }
 
+    fn receive(&self, signal: &str, _options: &str, _at: &str) -> u32 {
+        let mut inbox = self.inbox.borrow_mut();
+        inbox.ids += 1;
+        let id = inbox.ids;
+        inbox.open.insert(id);
+        inbox.receives.insert(id, signal.to_owned());
+        id
+    }
+
+    fn ask_person(&self, form: &str, options: &str, at: &str) -> u32 {
+        let form: serde_json::Value = serde_json::from_str(form).unwrap_or_default();
+        let id = self.receive(&question(form["title"].as_str().unwrap_or_default()), options, at);
+        if let Some(timeout_ms) = form["timeout_ms"].as_u64() {
+            let body = Failure::permanent("EXPIRED", "nobody answered in time").to_text();
+            let due_ms = self.shared.now_ms.get().saturating_add(timeout_ms);
+            let expired = Completion { kind: "failed".into(), id, body };
+            self.inbox.borrow_mut().timers.insert((due_ms, id), expired);
+        }
+        id
+    }
+
     fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {
         self.shared.requests.set(self.shared.requests.get() + 1);
         let outcome = match (serde_json::from_str::<HttpRequest>(request), &self.shared.http) {
@@ -346,11 +440,10 @@ impl Port for Instance {
         if self.cancel_after.is_some_and(|deliveries| inbox.deliveries == deliveries + 1) {
             return Completion { kind: "cancel".into(), id: 0, body: json!({ "reason": "by the test" }).to_string() };
         }
-        let completion = inbox.ready.pop_front().unwrap_or_else(|| {
-            let ((due_ms, _), completion) = inbox.timers.pop_first().expect("what is open is ready or a timer");
-            self.shared.now_ms.set(due_ms.max(self.shared.now_ms.get()));
-            completion
-        });
+        let completion = match inbox.ready.pop_front() {
+            Some(completion) => completion,
+            None => self.signal_or_timer(&mut inbox),
+        };
         inbox.open.remove(&completion.id);
         completion
     }
@@ -358,6 +451,7 @@ impl Port for Instance {
     fn forget(&self, id: u32) {
         let mut inbox = self.inbox.borrow_mut();
         inbox.open.remove(&id);
+        inbox.receives.remove(&id);
         inbox.ready.retain(|completion| completion.id != id);
         inbox.timers.retain(|(_, timer), _| *timer != id);
     }
@@ -367,6 +461,8 @@ impl Port for Instance {
         let timer = inbox.timers.keys().find(|(_, timer)| *timer == id).copied();
         if let Some(timer) = timer {
             inbox.timers.remove(&timer);
+        }
+        if timer.is_some() || inbox.receives.remove(&id).is_some() {
             let body = Failure::cancelled("cancelled by the workflow").to_text();
             inbox.ready.push_back(Completion { kind: "failed".into(), id, body });
         }

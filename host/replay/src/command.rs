@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, StepCancelAsked, StepRequest};
+use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, StepCancelAsked, StepRequest, Topic};
 
 /// What a command does, in short: enough to tell one from another in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Act {
     Http,
     Sleep { duration_ms: u64 },
     StartRun { workflow: Arc<str> },
+    Receive { signal: Arc<str> },
+    AskPerson,
     Forget { id: u32 },
     Cancel { id: u32 },
 }
@@ -25,6 +27,22 @@ pub struct Command {
     pub at: Option<Arc<str>>,
 }
 
+impl Act {
+    /// What it waits for, if it waits for something that is sent.
+    pub(crate) fn topic(&self) -> Option<Topic> {
+        match self {
+            Act::Receive { signal } => Some(Topic::Signal(signal.clone())),
+            Act::Call { .. }
+            | Act::Http
+            | Act::Sleep { .. }
+            | Act::StartRun { .. }
+            | Act::AskPerson
+            | Act::Forget { .. }
+            | Act::Cancel { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -32,6 +50,8 @@ impl fmt::Display for Act {
             Act::Http => f.write_str("http"),
             Act::Sleep { duration_ms } => write!(f, "sleep {duration_ms} ms"),
             Act::StartRun { workflow } => write!(f, "start-run `{workflow}`"),
+            Act::Receive { signal } => write!(f, "receive `{signal}`"),
+            Act::AskPerson => f.write_str("ask a person"),
             Act::Forget { id } => write!(f, "forget {id}"),
             Act::Cancel { id } => write!(f, "cancel {id}"),
         }
@@ -44,6 +64,8 @@ impl From<&Asked> for Command {
             StepRequest::Call { function, .. } => Act::Call { function: function.clone() },
             StepRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
             StepRequest::StartRun { workflow, .. } => Act::StartRun { workflow: workflow.clone() },
+            StepRequest::Receive { signal, .. } => Act::Receive { signal: signal.clone() },
+            StepRequest::AskPerson { .. } => Act::AskPerson,
         };
         Command { act, digest: asked.proof.digest, at: asked.at.clone() }
     }

@@ -59,6 +59,10 @@ pub enum Kind {
     Progressed(Progressed),
     /// When the run is ended by the host, right after its start.
     DeadlineSet(DeadlineSet),
+    /// A signal, copied from the inbox.
+    Signalled(Signalled),
+    /// A question has its answer from outside, or its time is over.
+    Settled(Settled),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -328,6 +332,26 @@ pub struct Cut {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signalled {
+    pub message: MessageId,
+    pub name: Arc<str>,
+    pub payload: Value,
+    /// The run that sent it, if a run did.
+    pub from: Option<RunId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Of the question.
+    pub step: StepId,
+    /// The request that settled it; absent where its time was over.
+    pub request: Option<MessageId>,
+    pub outcome: Outcome,
+    /// Who answered, as far as they said.
+    pub by: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
     /// How the guest came to its end; absent when the host ended it from outside.
@@ -386,6 +410,8 @@ impl Kind {
             Kind::RetryReceived(_) => "RetryReceived",
             Kind::Progressed(_) => "Progressed",
             Kind::DeadlineSet(_) => "DeadlineSet",
+            Kind::Signalled(_) => "Signalled",
+            Kind::Settled(_) => "Settled",
         }
     }
 
@@ -402,7 +428,8 @@ impl Kind {
             Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
             Kind::EffectAnswered(EffectAnswered { outcome, .. })
             | Kind::Answered(Answered { outcome, .. })
-            | Kind::ChildEnded(ChildEnded { outcome, .. }) => match outcome {
+            | Kind::ChildEnded(ChildEnded { outcome, .. })
+            | Kind::Settled(Settled { outcome, .. }) => match outcome {
                 Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
             },
             Kind::Failed(failed) => vec![&failed.failure],
@@ -410,8 +437,10 @@ impl Kind {
             Kind::Parked(parked) => vec![&parked.failure],
             Kind::Progressed(progressed) => vec![&progressed.progress],
             Kind::RetryReceived(RetryReceived { verdict: Some(EffectVerdict::Answer(value)), .. }) => vec![value],
+            Kind::Signalled(signalled) => vec![&signalled.payload],
+            Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. }) => vec![form],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
-            Kind::Asked(Asked { request: StepRequest::Sleep { .. }, .. })
+            Kind::Asked(Asked { request: StepRequest::Sleep { .. } | StepRequest::Receive { .. }, .. })
             | Kind::EffectAsked(EffectAsked { request: EffectRequest::Sleep { .. }, .. })
             | Kind::Finished(Finished { end: End::Cancelled { .. } | End::Terminated { .. }, .. })
             | Kind::Claimed(_)
@@ -444,6 +473,8 @@ impl Kind {
             | Kind::Answered(_)
             | Kind::CancelReceived(_)
             | Kind::Finished(_)
+            | Kind::Signalled(_)
+            | Kind::Settled(_)
             | Kind::Paused(_)
             | Kind::Resumed(_)
             | Kind::Forked(_)

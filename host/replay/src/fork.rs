@@ -47,6 +47,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
         .iter()
         .filter_map(|entry| match &entry.kind {
             Kind::Answered(answered) => Some(answered.step),
+            Kind::Settled(settled) => Some(settled.step),
             Kind::Forgotten(forgotten) => Some(forgotten.step),
             Kind::ChildEnded(ended) => Some(ended.step),
             _ => None,
@@ -82,6 +83,8 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             | Kind::Forgotten(_)
             | Kind::StepCancelAsked(_)
             | Kind::ChildEnded(_)
+            | Kind::Signalled(_)
+            | Kind::Settled(_)
             | Kind::Finished(_) => true,
         };
         if is_kept {

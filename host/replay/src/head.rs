@@ -33,6 +33,10 @@ pub enum Waiting {
     Retry,
     /// For the end of a run that it started.
     Child,
+    /// For a signal.
+    Signal,
+    /// For a person to answer a question.
+    Person,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

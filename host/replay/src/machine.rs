@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::divergence::{describe, describe_proof};
+use crate::mail::{Mail, Taken};
 use crate::{
     Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Fingerprint, Finished, Kind, Outcome, Position,
-    Proof, Timestamp,
+    Proof, Timestamp, Topic, Value,
 };
 
 #[cfg(test)]
@@ -111,6 +112,8 @@ pub struct Machine {
     open: BTreeMap<u32, Option<Position>>,
     /// The answers of open ids, by their place in the journal.
     deliverable: BTreeMap<Position, (u32, Timestamp, Outcome)>,
+    /// Signals, and the open ids that wait for one.
+    mail: Mail,
     cancel: Cancel,
     /// Ids whose `forget` is on record and not yet done.
     will_be_forgotten: BTreeSet<u32>,
@@ -144,6 +147,7 @@ impl Machine {
             early: BTreeMap::new(),
             open: BTreeMap::new(),
             deliverable: BTreeMap::new(),
+            mail: Mail::default(),
             cancel: Cancel::NotReceived,
             will_be_forgotten: BTreeSet::new(),
             ids: 0,
@@ -169,6 +173,12 @@ impl Machine {
             Kind::Answered(answered) => self.answered(position, time, answered.step.0, answered.outcome.clone()),
             Kind::ChildEnded(ended) => self.answered(position, time, ended.step.0, ended.outcome.clone()),
             Kind::CancelReceived(cancel) => self.cancel_received(position, time, cancel.reason.clone()),
+            Kind::Settled(settled) => self.answered(position, time, settled.step.0, settled.outcome.clone()),
+            Kind::Signalled(_) => {
+                if let Some((topic, body)) = Topic::of_entry(&entry.kind) {
+                    self.mail_arrived(topic, position, time, body.clone());
+                }
+            }
             Kind::Finished(Finished { end, fingerprint: Some(fingerprint), .. }) => {
                 // What a guest had used when it trapped is counted only up to the engine's last look,
                 // so it does not bound how far a replay has to go to trap there again.
@@ -219,8 +229,16 @@ impl Machine {
         self.end = Some(RecordedEnd { fingerprint, trapped, fuel_rule });
     }
 
+    /// Something that was sent to the run stands in the journal: on record, or just sequenced.
+    pub fn mail_arrived(&mut self, topic: Topic, position: Position, time: Timestamp, body: Value) {
+        self.mail.arrived(topic, position, time, body);
+    }
+
     /// An answer stands in the journal: on record, or just sequenced. The first one of an id counts.
+    /// An id that waits for mail is answered only together with a command of the guest (refused, or
+    /// cancelled), and takes none from then on.
     pub fn answered(&mut self, position: Position, time: Timestamp, id: u32, outcome: Outcome) {
+        self.mail.close(id);
         if id > self.ids {
             self.early.entry(id).or_insert(Arrived { position, time, outcome });
         } else if let Some(answer @ None) = self.open.get_mut(&id) {
@@ -240,11 +258,17 @@ impl Machine {
     pub fn ask(&mut self, command: Command, fuel: u64) -> Decision {
         let id = self.ids.saturating_add(1);
         let held = self.hold_against_record(&command, Some(id), fuel);
+        let topic = command.act.topic();
         if let Held::Diverged(divergence) = held {
             return Decision::Diverged(divergence);
         }
         self.ids = id;
         let arrived = self.early.remove(&id);
+        if arrived.is_none()
+            && let Some(topic) = topic
+        {
+            self.mail.open(id, topic);
+        }
         let is_settled = arrived.is_some() || self.will_be_forgotten.contains(&id);
         self.open.insert(id, arrived.as_ref().map(|arrived| arrived.position));
         if let Some(Arrived { position, time, outcome }) = arrived {
@@ -275,8 +299,16 @@ impl Machine {
             Held::Same => Decision::Recall { id },
             Held::Diverged(divergence) => return Decision::Diverged(divergence),
         };
-        if command.act == (Act::Forget { id }) {
-            self.close(id);
+        match command.act {
+            Act::Forget { .. } => self.close(id),
+            // From here on it is completed by the answer that says so, and by nothing else.
+            Act::Cancel { .. } => self.mail.close(id),
+            Act::Call { .. }
+            | Act::Http
+            | Act::Sleep { .. }
+            | Act::StartRun { .. }
+            | Act::Receive { .. }
+            | Act::AskPerson => {}
         }
         decision
     }
@@ -284,6 +316,7 @@ impl Machine {
     /// Closes an id without a command: an effect's `forget`, which its function repeats by itself.
     pub fn close(&mut self, id: u32) {
         self.will_be_forgotten.remove(&id);
+        self.mail.close(id);
         if let Some(Some(position)) = self.open.remove(&id) {
             self.deliverable.remove(&position);
         }
@@ -297,7 +330,9 @@ impl Machine {
         if let Some(divergence) = self.too_many_deliveries() {
             return Next::Diverged(divergence);
         }
-        let first = self.deliverable.first_key_value().map(|(position, _)| *position);
+        let answer = self.deliverable.first_key_value().map(|(position, _)| *position);
+        let mail = self.mail.first();
+        let first = [answer, mail].into_iter().flatten().min();
         if let Cancel::Waiting { position, time, reason } = &self.cancel
             && first.is_none_or(|first| *position < first)
         {
@@ -305,6 +340,14 @@ impl Machine {
             self.cancel = Cancel::Delivered;
             self.delivered(time);
             return Next::Deliver(Completion::Cancel { reason });
+        }
+        if mail.is_some()
+            && mail == first
+            && let Some(Taken { id, time, body }) = self.mail.take_first()
+        {
+            self.open.remove(&id);
+            self.delivered(time);
+            return Next::Deliver(Completion::Answer { id, outcome: Outcome::Succeeded(body) });
         }
         if let Some((_, (id, time, outcome))) = self.deliverable.pop_first() {
             self.open.remove(&id);
@@ -401,6 +444,7 @@ impl Machine {
     pub fn would_wait(&self) -> bool {
         !self.open.is_empty()
             && self.deliverable.is_empty()
+            && self.mail.first().is_none()
             && !matches!(self.cancel, Cancel::Waiting { .. })
             && self.recorded.is_empty()
             && self.end.is_none()
@@ -476,7 +520,12 @@ impl Machine {
     fn divergence(&self, recorded: &Recorded) -> Divergence {
         let id = match recorded.command.act {
             Act::Forget { id } | Act::Cancel { id } => id,
-            Act::Call { .. } | Act::Http | Act::Sleep { .. } | Act::StartRun { .. } => self.ids.saturating_add(1),
+            Act::Call { .. }
+            | Act::Http
+            | Act::Sleep { .. }
+            | Act::StartRun { .. }
+            | Act::Receive { .. }
+            | Act::AskPerson => self.ids.saturating_add(1),
         };
         Divergence {
             id: Some(id),

@@ -23,6 +23,16 @@ pub enum StepRequest {
         input: Value,
         options: Arc<str>,
     },
+    /// Waits for a signal of that name.
+    Receive {
+        signal: Arc<str>,
+        options: Arc<str>,
+    },
+    /// A question to a person.
+    AskPerson {
+        form: Value,
+        options: Arc<str>,
+    },
 }
 
 /// What a function asks for.
@@ -47,6 +57,14 @@ pub fn digest_of_http(request: &str, options: &str) -> Digest {
 
 pub fn digest_of_sleep(duration_ms: u64, options: &str) -> Digest {
     Digest::of_parts(&[b"sleep", &duration_ms.to_le_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_receive(signal: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"receive", signal.as_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_ask_person(form: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"ask-person", form.as_bytes(), options.as_bytes()])
 }
 
 pub fn digest_of_forget(id: u32) -> Digest {

@@ -124,6 +124,8 @@ fn size_max(kind: &Kind) -> usize {
                 StepRequest::Call { function, input, options } => function.len() + inline(input) + options.len(),
                 StepRequest::Sleep { options, .. } => options.len(),
                 StepRequest::StartRun { workflow, input, options } => workflow.len() + inline(input) + options.len(),
+                StepRequest::Receive { signal, options } => signal.len() + options.len(),
+                StepRequest::AskPerson { form, options } => inline(form) + options.len(),
             };
             request + text(&asked.at)
         }
@@ -159,6 +161,8 @@ fn size_max(kind: &Kind) -> usize {
             };
             end + MESSAGE_ID_MAX_BYTES * finished.unread.len()
         }
+        Kind::Settled(settled) => outcome(&settled.outcome) + text(&settled.by),
+        Kind::Signalled(signalled) => signalled.name.len() + inline(&signalled.payload),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::head;
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptStarted, ChildOf, Digest, EffectVerdict, End,
-    Entry, FORMAT, Forked, FuelRule, Head, Kept, Kind, Outcome, Park, Position, RetryReceived, RunId, RunRandom, Spent,
-    Started, Status, StepId, StepRequest, Timestamp, Value, Waiting, With,
+    Entry, FORMAT, Forked, Form, FuelRule, Head, Kept, Kind, MessageId, Outcome, Park, Position, RetryReceived, RunId,
+    RunRandom, Spent, Started, Status, StepId, StepRequest, Timestamp, Topic, Value, Waiting, With,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -34,10 +34,13 @@ pub enum BadJournal {
 }
 
 mod attempt;
+mod post;
 #[cfg(test)]
 mod tests;
 
 pub use attempt::{AttemptState, Carried, EffectKind, EffectRecord};
+
+use self::post::{Mailed, Post};
 
 #[derive(Debug)]
 pub struct RunState {
@@ -46,6 +49,7 @@ pub struct RunState {
     claims: Vec<Claim>,
     /// Asked for, not answered and not forgotten.
     steps: BTreeMap<StepId, StepState>,
+    mail: Post,
     asked: u32,
     tally: Tally,
     cancel: Option<CancelState>,
@@ -69,6 +73,8 @@ struct Tally {
     retrying: usize,
     children: usize,
     parked: usize,
+    receiving: usize,
+    asking: usize,
     dues: BTreeSet<(Timestamp, StepId)>,
 }
 
@@ -124,6 +130,10 @@ pub enum Phase {
     Parked(Box<ParkedState>),
     /// A run that is to be started, or was and goes on.
     Child { run: Option<RunId> },
+    /// Waits for something that is sent.
+    Receiving,
+    /// Waits for a person; `due` is when it is too late.
+    Asking { due: Option<Timestamp> },
 }
 
 #[derive(Debug)]
@@ -150,6 +160,7 @@ impl RunState {
             started_at: first.time,
             claims: Vec::new(),
             steps: BTreeMap::new(),
+            mail: Post::default(),
             asked: 0,
             tally: Tally::default(),
             cancel: None,
@@ -237,16 +248,19 @@ impl RunState {
             }
             Kind::Answered(answered) => {
                 self.leave_orphan(answered.step, |step| step.cancel_asked);
+                self.give_back(answered.step);
                 self.close(answered.step).ok_or_else(unexpected)?;
             }
             // The answer may stand in the journal already, and not have reached the guest.
             Kind::Forgotten(forgotten) => {
                 self.was_asked(forgotten.step).ok_or_else(unexpected)?;
                 self.leave_orphan(forgotten.step, |_| true);
+                self.give_back(forgotten.step);
                 self.close(forgotten.step);
             }
             Kind::StepCancelAsked(asked) => {
                 self.was_asked(asked.step).ok_or_else(unexpected)?;
+                self.give_back(asked.step);
                 if let Some(step) = self.steps.get_mut(&asked.step) {
                     step.cancel_asked = true;
                 }
@@ -303,6 +317,17 @@ impl RunState {
                 }
             }
             Kind::Finished(finished) => self.end = Some(finished.end.clone()),
+            Kind::Signalled(signalled) => {
+                if !self.mail.messages.insert(signalled.message) {
+                    return Err(unexpected());
+                }
+                self.mail_arrived(Topic::Signal(signalled.name.clone()));
+            }
+            Kind::Settled(settled) => {
+                let phase = self.steps.get(&settled.step).map(|step| &step.phase);
+                phase.filter(|phase| matches!(phase, Phase::Asking { .. })).ok_or_else(unexpected)?;
+                self.close(settled.step);
+            }
         }
         self.last = (entry.position, entry.time);
         self.epoch = entry.epoch;
@@ -385,12 +410,24 @@ impl RunState {
         &self.claims
     }
 
+    /// By what rule the fuel of an entry is compared: exactly, if the same engine and code counted it.
+    pub fn fuel_rule(&self, position: Position, engine: &str, component: Digest) -> FuelRule {
+        let after = self.claims.partition_point(|claim| claim.from <= position);
+        let claim = after.checked_sub(1).and_then(|last| self.claims.get(last));
+        claim.map_or(FuelRule::Loose, |claim| claim.fuel_rule(engine, component))
+    }
+
     pub fn steps(&self) -> &BTreeMap<StepId, StepState> {
         &self.steps
     }
 
     pub fn step(&self, step: StepId) -> Option<&StepState> {
         self.steps.get(&step)
+    }
+
+    /// The item of the inbox was copied into the journal before.
+    pub fn has_message(&self, message: MessageId) -> bool {
+        self.mail.messages.contains(&message)
     }
 
     /// Steps asked for so far.
@@ -449,7 +486,7 @@ impl RunState {
             None if self.claims.is_empty() || self.fork_lacks() > 0 => Status::Queued,
             None if self.pause.is_some() => Status::Paused,
             None if self.steps.is_empty() || self.tally.idle() < self.steps.len() => Status::Running,
-            None if self.tally.retrying + self.tally.parked + self.tally.children > 0 => Status::Waiting,
+            None if self.tally.idle() > self.tally.sleeping => Status::Waiting,
             None => Status::Sleeping,
         }
     }
@@ -476,7 +513,9 @@ impl RunState {
             | Phase::Waiting
             | Phase::Retrying { .. }
             | Phase::Parked(_)
-            | Phase::Child { .. } => None,
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. } => None,
         }
     }
 
@@ -486,7 +525,12 @@ impl RunState {
         let attempts = match &state.phase {
             Phase::Retrying { attempt, .. } => *attempt,
             Phase::Parked(parked) => parked.attempt(),
-            Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. } => return,
+            Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Attempting(_)
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. } => return,
         };
         state.budget = Spent { attempts, since: time };
         if retry.with.is_some() {
@@ -501,7 +545,12 @@ impl RunState {
                     Phase::Attempting(state.decided(verdict.unwrap_or(EffectVerdict::Repeat)))
                 }
             },
-            other @ (Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. }) => other,
+            other @ (Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Attempting(_)
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. }) => other,
         });
     }
 
@@ -520,8 +569,17 @@ impl RunState {
                 Phase::Sleeping { due: asked.now + Duration::from_millis(*duration_ms) }
             }
             StepRequest::StartRun { .. } => Phase::Child { run: None },
+            StepRequest::Receive { .. } => Phase::Receiving,
+            StepRequest::AskPerson { form, .. } => {
+                Phase::Asking { due: timeout_of(form).map(|timeout| asked.now + timeout) }
+            }
         };
         self.asked = asked.step.0;
+        if let Some(topic) = Topic::of_request(&asked.request)
+            && self.mail.asked(asked.step, topic) == Mailed::Taken
+        {
+            return Some(());
+        }
         let step = StepState {
             request: asked.request.clone(),
             asked: time,
@@ -541,7 +599,12 @@ impl RunState {
         let before = match &state.phase {
             Phase::Waiting => 0,
             Phase::Retrying { attempt, .. } => *attempt,
-            Phase::Sleeping { .. } | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } => return None,
+            Phase::Sleeping { .. }
+            | Phase::Attempting(_)
+            | Phase::Parked(_)
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. } => return None,
         };
         let number = begun.attempt;
         if Some(number) != before.checked_add(1) {
@@ -557,7 +620,9 @@ impl RunState {
                 | Phase::Waiting
                 | Phase::Attempting(_)
                 | Phase::Parked(_)
-                | Phase::Child { .. } => fresh(),
+                | Phase::Child { .. }
+                | Phase::Receiving
+                | Phase::Asking { .. } => fresh(),
             };
             Phase::Attempting(AttemptState::new(number, carried, given))
         });
@@ -585,6 +650,32 @@ impl RunState {
         }
     }
 
+    fn mail_arrived(&mut self, topic: Topic) {
+        if let Some(taker) = self.mail.arrived(topic) {
+            self.close(taker);
+        }
+    }
+
+    /// A step that waits for mail takes none any more; what it was going to get is another's.
+    fn give_back(&mut self, step: StepId) {
+        let Some(topic) = self.mail.give_up(step) else { return };
+        let Topic::Signal(signal) = &topic;
+        let request = StepRequest::Receive { signal: signal.clone(), options: "".into() };
+        let asked = self.last.1;
+        let state = StepState {
+            request,
+            asked,
+            phase: Phase::Receiving,
+            cancel_asked: false,
+            budget: Spent { attempts: 0, since: asked },
+            with: None,
+            progress: None,
+        };
+        self.tally.enter(step, &state.phase);
+        self.steps.insert(step, state);
+        self.mail_arrived(topic);
+    }
+
     fn close(&mut self, step: StepId) -> Option<()> {
         let state = self.steps.remove(&step)?;
         self.tally.leave(step, &state.phase);
@@ -595,12 +686,18 @@ impl RunState {
 impl Tally {
     /// Steps that only wait for their timer or for a person.
     fn idle(&self) -> usize {
-        self.sleeping + self.retrying + self.parked + self.children
+        self.sleeping + self.retrying + self.parked + self.children + self.receiving + self.asking
     }
 
-    /// What comes by itself is named before what others have to do.
+    /// For what, if only for something. A person is named first: nobody else may know that it waits.
     fn waiting(&self) -> Waiting {
-        if self.retrying + self.parked > 0 { Waiting::Retry } else { Waiting::Child }
+        let waits = [
+            (self.asking, Waiting::Person),
+            (self.receiving, Waiting::Signal),
+            (self.retrying + self.parked, Waiting::Retry),
+            (self.children, Waiting::Child),
+        ];
+        waits.into_iter().find_map(|(count, waiting)| (count > 0).then_some(waiting)).unwrap_or(Waiting::Retry)
     }
 
     fn enter(&mut self, step: StepId, phase: &Phase) {
@@ -609,6 +706,8 @@ impl Tally {
         self.retrying += usize::from(matches!(phase, Phase::Retrying { .. }));
         self.children += usize::from(matches!(phase, Phase::Child { run: Some(_) }));
         self.parked += usize::from(matches!(phase, Phase::Parked(_)));
+        self.receiving += usize::from(matches!(phase, Phase::Receiving));
+        self.asking += usize::from(matches!(phase, Phase::Asking { .. }));
     }
 
     fn leave(&mut self, step: StepId, phase: &Phase) {
@@ -619,6 +718,8 @@ impl Tally {
         self.retrying -= usize::from(matches!(phase, Phase::Retrying { .. }));
         self.children -= usize::from(matches!(phase, Phase::Child { run: Some(_) }));
         self.parked -= usize::from(matches!(phase, Phase::Parked(_)));
+        self.receiving -= usize::from(matches!(phase, Phase::Receiving));
+        self.asking -= usize::from(matches!(phase, Phase::Asking { .. }));
     }
 }
 
@@ -635,7 +736,8 @@ impl Phase {
         match self {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
-            Phase::Waiting | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } => None,
+            Phase::Asking { due } => *due,
+            Phase::Waiting | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving => None,
         }
     }
 
@@ -647,7 +749,9 @@ impl Phase {
             | Phase::Waiting
             | Phase::Retrying { .. }
             | Phase::Parked(_)
-            | Phase::Child { .. } => None,
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. } => None,
         }
     }
 }
@@ -659,6 +763,12 @@ impl ParkedState {
             ParkedState::Unclear(state) => state.attempt,
         }
     }
+}
+
+/// After how long a question is too late. A form that was refused is not one.
+fn timeout_of(form: &Value) -> Option<Duration> {
+    let Value::Inline(text) = form else { return None };
+    Form::read(text).ok()?.timeout_ms.map(Duration::from_millis)
 }
 
 impl StepState {

@@ -6,8 +6,8 @@ use crate::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
     EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Limits, MessageId,
-    Outcome, Park, Paused, Position, Progressed, Proof, RULES, Resumed, RetryReceived, RunId, Started, StepCancelAsked,
-    StepId, StepRequest, Timestamp, Value, With, code,
+    Outcome, Park, Paused, Position, Progressed, Proof, RULES, Resumed, RetryReceived, RunId, Settled, Signalled,
+    Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -53,6 +53,27 @@ pub fn call(step: u32) -> Kind {
 /// From 1 s on.
 pub fn sleep(step: u32, duration_ms: u64) -> Kind {
     asked(step, StepRequest::Sleep { duration_ms, options: "".into() })
+}
+
+/// From 1 s on.
+pub fn question(step: u32, timeout_ms: u64) -> Kind {
+    let form = Value::inline(format!(r#"{{"title":"Pay?","timeout_ms":{timeout_ms}}}"#));
+    asked(step, StepRequest::AskPerson { form, options: "".into() })
+}
+
+pub fn settled(step: u32) -> Kind {
+    let outcome = Outcome::Succeeded(Value::inline("{}"));
+    Kind::Settled(Settled { step: StepId(step), request: Some(MessageId(5)), outcome, by: Some("ann".into()) })
+}
+
+pub fn receive(step: u32, signal: &str) -> Kind {
+    asked(step, StepRequest::Receive { signal: signal.into(), options: "".into() })
+}
+
+/// Brings its own number.
+pub fn signalled(message: u128, name: &str) -> Kind {
+    let payload = Value::inline(message.to_string());
+    Kind::Signalled(Signalled { message: MessageId(message), name: name.into(), payload, from: None })
 }
 
 pub fn asked(step: u32, request: StepRequest) -> Kind {
@@ -175,6 +196,10 @@ pub fn every_kind() -> Vec<Entry> {
         forgotten(2),
         step_cancel(3),
         cancel(),
+        signalled(1, "paid"),
+        receive(5, "paid"),
+        question(6, 1_000),
+        settled(6),
         attempt(1, 2),
         progressed(1, 2, "0.5"),
         failed_keeping(1, 2, 2_000, Kept { answers: 0, last: None }),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::{Digest, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
 
 mod fold;
+mod mail;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -166,6 +167,23 @@ pub enum What {
         progress: Option<Shown>,
     },
     Http(Http),
+    /// Waits for a signal; its output is what the signal brought.
+    Receive {
+        signal: Arc<str>,
+        /// The run that sent it, if a run did.
+        from: Option<RunId>,
+    },
+    /// A question to a person; its input is the form, its output the answer.
+    Question {
+        title: String,
+        /// Who answered, as far as they said.
+        by: Option<Arc<str>>,
+    },
+    /// A signal that no step has taken.
+    Signal {
+        name: Arc<str>,
+        from: Option<RunId>,
+    },
     /// The run was asked to cancel.
     Cancel {
         reason: Arc<str>,
@@ -212,6 +230,8 @@ pub enum RowStatus {
     /// Asked for, not begun.
     Queued,
     Running,
+    /// For something that somebody else does.
+    Waiting,
     /// An attempt failed; the next one has not begun.
     Retrying,
     /// It waits for a person to say how it goes on.
@@ -293,9 +313,14 @@ impl Trace {
         for row in &self.rows {
             let began_before = before(row.positions.first().copied());
             match (&row.what, &row.parent) {
-                (What::Call { .. } | What::Sleep { .. } | What::Run { .. }, None) if before(row.closed) => {
-                    recalled.steps.push(row);
-                }
+                (
+                    What::Call { .. }
+                    | What::Sleep { .. }
+                    | What::Run { .. }
+                    | What::Receive { .. }
+                    | What::Question { .. },
+                    None,
+                ) if before(row.closed) => recalled.steps.push(row),
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
                 (What::Http(_) | What::Sleep { .. }, Some(_)) if attempt_goes_on && before(row.closed) => {
                     recalled.effects.push(row);
@@ -305,7 +330,10 @@ impl Trace {
                     What::Call { .. }
                     | What::Sleep { .. }
                     | What::Run { .. }
+                    | What::Receive { .. }
+                    | What::Question { .. }
                     | What::Http(_)
+                    | What::Signal { .. }
                     | What::Cancel { .. }
                     | What::Pause { .. },
                     _,
@@ -343,6 +371,9 @@ impl Row {
                 let method = http.method.as_deref().unwrap_or("HTTP");
                 format!("{method} {}", http.url.as_deref().unwrap_or("(request beside the journal)"))
             }
+            What::Receive { signal, .. } => format!("signal {signal}"),
+            What::Question { title, .. } => format!("question: {title}"),
+            What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
             What::Pause { .. } => "pause".to_owned(),
         }
@@ -354,6 +385,7 @@ impl RowStatus {
         match self {
             RowStatus::Queued => "queued",
             RowStatus::Running => "running",
+            RowStatus::Waiting => "waiting",
             RowStatus::Retrying => "retrying",
             RowStatus::Parked => "parked",
             RowStatus::Succeeded => "succeeded",
@@ -365,7 +397,10 @@ impl RowStatus {
     }
 
     pub fn has_ended(self) -> bool {
-        !matches!(self, RowStatus::Queued | RowStatus::Running | RowStatus::Retrying | RowStatus::Parked)
+        !matches!(
+            self,
+            RowStatus::Queued | RowStatus::Running | RowStatus::Waiting | RowStatus::Retrying | RowStatus::Parked
+        )
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -82,6 +83,16 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8], not_json: Code) -> Answer<T> {
         let code = if error.is_data() { Code::BadRequest } else { not_json };
         Refusal::new(code, format!("the body cannot be read: {error}"))
     })
+}
+
+/// A body that is one JSON value, as it came; `null` where there is none.
+pub fn value(bytes: &[u8]) -> Answer<Arc<str>> {
+    if bytes.is_empty() {
+        return Ok(Arc::from("null"));
+    }
+    let text = std::str::from_utf8(bytes);
+    text.map(Arc::from)
+        .map_err(|error| Refusal::new(Code::InputNotJson, format!("the body is not UTF-8 text: {error}")))
 }
 
 /// As [`json`], where no body at all means the default.

@@ -1,9 +1,10 @@
-//! The run that a path names: by its id, the beginning of one, or `@last`. It reads its head and
-//! nothing else.
+//! What a path names: the run, by its id, the beginning of one, or `@last`; and what is asked of it. It
+//! reads the run's head and nothing else.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use trackway_replay::Head;
+use std::collections::BTreeMap;
+use trackway_replay::{Head, StepId};
 
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -16,8 +17,38 @@ impl FromRequestParts<Api> for Found {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Found> {
-        let id = Path::<String>::from_request_parts(parts, api).await;
-        let Path(id) = id.map_err(|rejection| Refusal::new(Code::BadRequest, rejection.body_text()))?;
+        let id = parameter(parts, api, "id").await?;
         Ok(Found(api.host.find(&id).await?))
     }
+}
+
+/// What `{name}` of the path stands for.
+pub struct Name(pub String);
+
+impl FromRequestParts<Api> for Name {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Name> {
+        parameter(parts, api, "name").await.map(Name)
+    }
+}
+
+/// What `{step}` of the path stands for.
+pub struct Step(pub StepId);
+
+impl FromRequestParts<Api> for Step {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Step> {
+        let text = parameter(parts, api, "step").await?;
+        let number =
+            text.parse().map_err(|_| Refusal::new(Code::BadRequest, format!("`{text}` is no number of a step")))?;
+        Ok(Step(StepId(number)))
+    }
+}
+
+async fn parameter(parts: &mut Parts, api: &Api, name: &str) -> Answer<String> {
+    let parameters = Path::<BTreeMap<String, String>>::from_request_parts(parts, api).await;
+    let Path(mut parameters) = parameters.map_err(|rejection| Refusal::new(Code::BadRequest, rejection.body_text()))?;
+    parameters.remove(name).ok_or_else(|| Refusal::new(Code::Internal, format!("the path has no `{name}`")))
 }

@@ -15,8 +15,10 @@ mod deployments;
 mod events;
 mod health;
 mod journal;
+mod questions;
 mod replay;
 mod runs;
+mod signals;
 mod store;
 
 mod body;

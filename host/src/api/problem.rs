@@ -106,12 +106,17 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::BadGrant => StatusCode::UNPROCESSABLE_ENTITY,
         Code::InputNotJson | Code::BadRequest => StatusCode::BAD_REQUEST,
         Code::UploadTooLarge | Code::InputTooLarge | Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::NoSuchComponent | Code::NoSuchDeployment | Code::NoSuchWorkflow | Code::NoSuchRun | Code::NoSuchPath => {
-            StatusCode::NOT_FOUND
-        }
+        Code::NoSuchComponent
+        | Code::NoSuchDeployment
+        | Code::NoSuchWorkflow
+        | Code::NoSuchRun
+        | Code::NoSuchSignal
+        | Code::NoSuchQuestion
+        | Code::NoSuchPath => StatusCode::NOT_FOUND,
         Code::AmbiguousRun
         | Code::AmbiguousWorkflow
         | Code::RunEnded
+        | Code::QuestionSettled
         | Code::CannotRestart
         | Code::NothingToRetry
         | Code::KeyConflict

@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Refusal;
-use super::{Keys, components, control, deployments, events, health, journal, replay, runs, store};
+use super::{Keys, components, control, deployments, events, health, journal, questions, replay, runs, signals, store};
 use crate::Code;
 use crate::host::Host;
 
@@ -87,6 +87,10 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(control::resume))
         .routes(routes!(control::restart))
         .routes(routes!(runs::retry))
+        .routes(routes!(signals::send))
+        .routes(routes!(questions::list))
+        .routes(routes!(questions::get))
+        .routes(routes!(questions::answer))
         .routes(routes!(runs::trace))
         .routes(routes!(runs::logs))
         .routes(routes!(events::events))

@@ -5,6 +5,7 @@ mod deployments;
 mod events;
 mod refusals;
 mod runs;
+mod signals;
 mod support;
 mod uploads;
 

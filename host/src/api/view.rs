@@ -3,7 +3,7 @@
 
 mod entry;
 
-pub use entry::entry;
+pub use entry::{entry, message};
 
 use serde_json::value::RawValue;
 use trackway_replay::{Digest, Head, Status};

@@ -10,9 +10,11 @@ pub mod control;
 use super::duration::parse_duration;
 use super::output::Format;
 
+mod questions;
 mod runs;
 
-pub use runs::{OneRun, Runs, RunsLs, RunsRetry};
+pub use questions::{OneQuestion, Questions, QuestionsAnswer};
+pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -87,7 +89,13 @@ pub enum Command {
                             Exit codes: 0 it succeeded, 3 it failed or was cancelled, 6 --timeout passed (the run goes on).")]
     Run(Run),
 
-    /// List, describe, retry, end, pause and restart runs
+    /// What runs wait for a person to answer
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Questions {
+        #[command(subcommand)]
+        command: Questions,
+    },
+    /// List, describe, retry, end, pause and restart runs, and send them signals
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Runs {
         #[command(subcommand)]

@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::time::Duration;
 use trackway_replay::{Digest, RunId};
@@ -180,6 +181,27 @@ impl Client {
         self.post(&["runs", &run.to_string(), "retry"], retry).await
     }
 
+    /// Sending twice under one key sends once, so a broken connection is tried once more.
+    pub async fn signal(&self, run: RunId, name: &str, payload: Option<&RawValue>, key: &str) -> Result<model::Sent> {
+        let path = ["runs", &run.to_string(), "signals", name];
+        self.post_once(&path, payload, key).await
+    }
+
+    pub async fn questions(&self) -> Result<model::Questions> {
+        self.get(&["questions"]).await
+    }
+
+    pub async fn question(&self, run: RunId, step: u32) -> Result<model::Question> {
+        self.get(&["questions", &run.to_string(), &step.to_string()]).await
+    }
+
+    pub async fn answer(&self, run: RunId, step: u32, answer: &model::Answer, key: &str) -> Result<model::Question> {
+        let path = ["questions", &run.to_string(), &step.to_string(), "answer"];
+        let answer = serde_json::value::to_raw_value(answer)
+            .map_err(|error| Error::new(Code::Internal, format!("cannot write a request: {error}")))?;
+        self.post_once(&path, Some(&answer), key).await
+    }
+
     pub async fn trace(&self, run: RunId) -> Result<model::Trace> {
         self.get(&["runs", &run.to_string(), "trace"]).await
     }
@@ -214,6 +236,21 @@ impl Client {
 
     async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
         self.read(json(self.request(Method::POST, path)?, body)?).await
+    }
+
+    /// Under an idempotency key.
+    async fn post_once<T: DeserializeOwned>(&self, path: &[&str], body: Option<&RawValue>, key: &str) -> Result<T> {
+        let request = || {
+            let request = self.request(Method::POST, path)?.header("idempotency-key", key);
+            Ok::<_, Error>(match body {
+                Some(body) => json(request, &body)?,
+                None => request,
+            })
+        };
+        match self.read(request()?).await {
+            Err(error) if error.code == Code::Unreachable => self.read(request()?).await,
+            answer => answer,
+        }
     }
 
     fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder> {

@@ -22,6 +22,7 @@ mod json;
 mod output;
 mod package;
 mod progress;
+mod questions;
 #[cfg(test)]
 mod reference;
 mod render;
@@ -126,6 +127,7 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         Command::Runs { command } | Command::Inspect { command: Inspect::Runs { command } } => {
             runs::runs(command, context).await
         }
+        Command::Questions { command } => questions::questions(command, context).await,
         Command::Trace(args) => runs::trace(args.run, args.view, args.connect, context).await,
         Command::Inspect { command: Inspect::Trace { run, view, connect } } => {
             runs::trace(run, view, connect, context).await

@@ -140,7 +140,7 @@ fn gave_up(run: &model::Run) -> Stop {
 }
 
 /// The JSON that was typed, that stands in `@FILE`, or that comes through standard input for `-`.
-fn read_input(input: &str, output: &Output) -> Result<Box<RawValue>> {
+pub(super) fn read_input(input: &str, output: &Output) -> Result<Box<RawValue>> {
     let (text, place) = match input.strip_prefix('@') {
         _ if input == "-" => {
             if std::io::IsTerminal::is_terminal(&std::io::stdin()) {

@@ -12,8 +12,9 @@ use super::client::{Client, RunsQuery};
 use super::control::{Act, control};
 use super::exit::{Done, Exit};
 use super::follow::{Follower, until_interrupted};
-use super::output::{Format, Output};
+use super::output::{Format, Output, clean};
 use super::render::{self, trace::Look};
+use super::run::{fresh_key, read_input};
 use super::{Context, args, package};
 
 /// Of longer runs the trace shows the children: it takes long to be made.
@@ -39,6 +40,7 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
         args::Runs::Retry(args) => retry(args, context).await,
+        args::Runs::Signal(args) => signal(args, context).await,
     }
 }
 
@@ -63,6 +65,16 @@ async fn retry(args: args::RunsRetry, context: &Context) -> Done {
     context
         .output
         .one(&retried, &run.id.to_string(), || format!("{} tries step {} again\n", run.id, steps.join(", ")))?;
+    Ok(Exit::Ok)
+}
+
+async fn signal(args: args::RunsSignal, context: &Context) -> Done {
+    let payload = args.input.as_deref().map(|input| read_input(input, &context.output)).transpose()?;
+    let client = context.client(args.connect)?;
+    let run = client.run(&args.run).await?;
+    let key = args.id.map_or_else(fresh_key, Ok)?;
+    let sent = client.signal(run.id, &args.name, payload.as_deref(), &key).await?;
+    context.output.one(&sent, &sent.run.to_string(), || format!("{} got signal {}\n", sent.run, clean(&args.name)))?;
     Ok(Exit::Ok)
 }
 

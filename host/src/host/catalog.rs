@@ -3,7 +3,7 @@
 
 use jsonschema::{PatternOptions, Validator};
 use serde::de::IgnoredAny;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,8 +37,16 @@ const SLOW_CHECKS_MAX: usize = 2;
 
 /// The workflows of one component.
 pub struct Catalog {
-    workflows: BTreeMap<Arc<str>, Option<Wanted>>,
+    /// With the signals that each declares.
+    workflows: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// What each takes, by what it is for: the input by the workflow, the rest by [`signal_of`].
+    wanted: BTreeMap<Arc<str>, Wanted>,
     slow: Arc<Semaphore>,
+}
+
+/// What a signal's payload is called where it is checked and in messages. No workflow is called so.
+pub fn signal_of(workflow: &str, signal: &str) -> Arc<str> {
+    Arc::from(format!("{workflow}, signal {signal}"))
 }
 
 /// What a workflow takes.
@@ -56,19 +64,31 @@ impl Catalog {
     /// A schema that cannot be used is [`Code::BadManifest`].
     pub fn of(manifest: &Manifest) -> Result<Catalog> {
         let mut workflows = BTreeMap::new();
+        let mut wanted = BTreeMap::new();
+        let mut want = |place: &Arc<str>, schema: &Option<serde_json::Value>| {
+            if let Some(schema) = schema {
+                wanted.insert(Arc::clone(place), Wanted::of(place, schema)?);
+            }
+            Ok::<_, Error>(())
+        };
         for entry in &manifest.workflows {
-            let wanted = entry.input.as_ref().map(|schema| {
-                schema::refuse_too_many_references(&entry.name, schema)?;
-                let validator = compile(schema).map_err(|error| {
-                    let why = format!("the input schema of workflow `{}` cannot be used: {error}", entry.name);
-                    Error::new(Code::BadManifest, why).hint("a schema may refer to its own parts only")
-                })?;
-                let (words, shape) = (in_words(schema), Shape::of(schema));
-                Ok::<_, Error>(Wanted { validator, schema: schema.to_string(), words, shape })
-            });
-            workflows.insert(Arc::clone(&entry.name), wanted.transpose()?);
+            want(&entry.name, &entry.input)?;
+            entry.signals.iter().try_for_each(|signal| want(&signal_of(&entry.name, &signal.name), &signal.schema))?;
+            let signals = entry.signals.iter().map(|signal| Arc::clone(&signal.name)).collect();
+            workflows.insert(Arc::clone(&entry.name), signals);
         }
-        Ok(Catalog { workflows, slow: Arc::new(Semaphore::new(SLOW_CHECKS_MAX)) })
+        Ok(Catalog { workflows, wanted, slow: Arc::new(Semaphore::new(SLOW_CHECKS_MAX)) })
+    }
+
+    /// A workflow that declares its signals takes no others; one that declares none takes any.
+    pub fn check_signal_name(&self, workflow: &str, signal: &str) -> Result<()> {
+        let Some(signals) = self.workflows.get(workflow) else { return Ok(()) };
+        if signals.is_empty() || signals.contains(signal) {
+            return Ok(());
+        }
+        let names = signals.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let why = format!("`{workflow}` takes no signal `{signal}`");
+        Err(Error::new(Code::NoSuchSignal, why).hint(format!("it takes: {names}")))
     }
 
     pub fn has(&self, workflow: &str) -> bool {
@@ -82,7 +102,7 @@ impl Catalog {
     /// Whether `input` is JSON and what the workflow takes.
     fn check(&self, workflow: &str, input: &str) -> Result<()> {
         let not_json = |error: serde_json::Error| not_json(workflow, &error.to_string());
-        let Some(Some(Wanted { validator, .. })) = self.workflows.get(workflow) else {
+        let Some(Wanted { validator, .. }) = self.wanted.get(workflow) else {
             return serde_json::from_str::<IgnoredAny>(input).map(drop).map_err(not_json);
         };
         let value: serde_json::Value = serde_json::from_str(input).map_err(not_json)?;
@@ -91,20 +111,32 @@ impl Catalog {
 
     /// The same in a process of its own.
     fn check_apart(&self, program: &Path, workflow: &str, input: &str) -> Result<()> {
-        match self.workflows.get(workflow) {
-            Some(Some(wanted)) => fits(workflow, apart::check(program, workflow, &wanted.schema, input)?),
-            Some(None) | None => self.check(workflow, input),
+        match self.wanted.get(workflow) {
+            Some(wanted) => fits(workflow, apart::check(program, workflow, &wanted.schema, input)?),
+            None => self.check(workflow, input),
         }
     }
 
     /// For a start that brought no input, where the workflow cannot do without.
     pub fn wants_input(&self, workflow: &str) -> Error {
-        let words = self.workflows.get(workflow).and_then(|wanted| Some(wanted.as_ref()?.words.as_str()));
+        let words = self.wanted.get(workflow).map(|wanted| wanted.words.as_str());
         let why = format!("no input was given, and `{workflow}` takes {}", words.unwrap_or("one"));
         Error::new(Code::InputBreaksSchema, why).hint(format!(
             "trackway run {workflow} -i JSON    # or -i @FILE, or -i - for standard input\n\
              trackway check -o json    # shows the schema: `input` of the workflow"
         ))
+    }
+}
+
+impl Wanted {
+    fn of(place: &str, schema: &serde_json::Value) -> Result<Wanted> {
+        schema::refuse_too_many_references(place, schema)?;
+        let validator = compile(schema).map_err(|error| {
+            let why = format!("the input schema of workflow `{place}` cannot be used: {error}");
+            Error::new(Code::BadManifest, why).hint("a schema may refer to its own parts only")
+        })?;
+        let (words, shape) = (in_words(schema), Shape::of(schema));
+        Ok(Wanted { validator, schema: schema.to_string(), words, shape })
     }
 }
 
@@ -177,7 +209,7 @@ pub(super) fn takes_too_long(workflow: &str) -> Error {
     Error::new(Code::InputBreaksSchema, why).hint("its schema may refer to itself too often")
 }
 
-/// Checks an input against what a workflow takes, off the async threads where it is large, and in a
+/// Checks a value against what a workflow takes: its input, or what [`signal_of`] names. Off the async threads where it is large, and in a
 /// process of `program` where nobody can say how long it takes.
 pub async fn check_input(
     catalog: &Arc<Catalog>,
@@ -189,11 +221,11 @@ pub async fn check_input(
         let why = format!("the input has {} bytes; {} are allowed", input.len(), Value::MAX_BYTES);
         return Err(Error::new(Code::InputTooLarge, why).hint("put large data elsewhere and pass its address"));
     }
-    let work = match catalog.workflows.get(workflow) {
-        Some(Some(Wanted { shape: Some(shape), .. })) => shape.work(input.len()),
-        Some(Some(Wanted { shape: None, .. })) => u64::MAX,
+    let work = match catalog.wanted.get(workflow) {
+        Some(Wanted { shape: Some(shape), .. }) => shape.work(input.len()),
+        Some(Wanted { shape: None, .. }) => u64::MAX,
         // It is read, and no more.
-        Some(None) | None => 0,
+        None => 0,
     };
     if input.len() <= CHECK_INLINE_MAX_BYTES && work <= WORK_INLINE_MAX {
         return catalog.check(workflow, input);

@@ -89,9 +89,14 @@ fn wanted(state: &RunState, run: RunId, step: Option<StepId>) -> Result<Vec<Step
         None => Ok(parked().collect()),
         Some(step) => match state.step(step).map(|state| &state.phase) {
             Some(Phase::Parked(_) | Phase::Retrying { .. }) => Ok(vec![step]),
-            Some(Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Child { .. }) => {
-                nothing(format!("step {step} of run {run} is neither parked nor between two attempts"))
-            }
+            Some(
+                Phase::Sleeping { .. }
+                | Phase::Waiting
+                | Phase::Attempting(_)
+                | Phase::Child { .. }
+                | Phase::Receiving
+                | Phase::Asking { .. },
+            ) => nothing(format!("step {step} of run {run} is neither parked nor between two attempts")),
             None => nothing(format!("run {run} has no open step {step}")),
         },
     }

@@ -50,10 +50,14 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
     if role == Some(Role::Workflow) {
         link_call(&mut step)?;
         link_start_run(&mut step)?;
+        link_named(&mut step, "receive", |signal, options, at| Command::Receive { signal, options, at })?;
+        link_named(&mut step, "ask-person", |form, options, at| Command::AskPerson { form, options, at })?;
         link_shared(&mut step)?;
     } else {
         refuse_call(&mut step, "call")?;
         refuse_call(&mut step, "start-run")?;
+        refuse_named(&mut step, "receive")?;
+        refuse_named(&mut step, "ask-person")?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;
@@ -104,20 +108,27 @@ fn link_start_run(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
-fn link_http(interface: &mut Instance<'_>) -> Result<()> {
+type Make = for<'a> fn(&'a str, &'a str, Option<&'a str>) -> Command<'a>;
+
+/// What takes one text beside its options.
+fn link_named(interface: &mut Instance<'_>, name: &str, make: Make) -> Result<()> {
     type Parameters = (WasmStr, WasmStr, Option<WasmStr>);
-    interface.func_wrap_async("http", |mut cx: Cx<'_>, (request, options, at): Parameters| {
+    interface.func_wrap_async(name, move |mut cx: Cx<'_>, (named, options, at): Parameters| {
         Box::new(async move {
             let id = command(&mut cx, |store, give| {
-                let (request, options) = (request.to_str(&store)?, options.to_str(&store)?);
+                let (named, options) = (named.to_str(&store)?, options.to_str(&store)?);
                 let at = text(at.as_ref(), &store)?;
-                give(Command::Http { request: &request, options: &options, at: at.as_deref() });
+                give(make(&named, &options, at.as_deref()));
                 Ok(())
             })?;
             room(&mut cx).await?;
             Ok((id,))
         })
     })
+}
+
+fn link_http(interface: &mut Instance<'_>) -> Result<()> {
+    link_named(interface, "http", |request, options, at| Command::Http { request, options, at })
 }
 
 /// What both interfaces have.
@@ -187,6 +198,12 @@ fn link_panicked(interface: &mut Instance<'_>) -> Result<()> {
 fn refuse_call(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
     type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
     interface.func_wrap(name, move |cx: Cx<'_>, (_, _, _, at): Parameters| -> Result<(u32,)> {
+        Err(not_linked(&cx, Interface::Step, name, at.as_ref()))
+    })
+}
+
+fn refuse_named(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
+    interface.func_wrap(name, move |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
         Err(not_linked(&cx, Interface::Step, name, at.as_ref()))
     })
 }

@@ -37,6 +37,16 @@ pub struct WorkflowEntry {
     pub input: Option<Value>,
     /// JSON Schema.
     pub output: Option<Value>,
+    /// What may be sent to it. If it names any, it takes no others.
+    pub signals: Vec<SignalEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignalEntry {
+    pub name: Arc<str>,
+    pub doc: Option<String>,
+    /// JSON Schema of the payload.
+    pub schema: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -110,13 +120,20 @@ fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
     if run_timeout_ms.is_some_and(|timeout_ms| !(1..=RUN_TIMEOUT_MS_MAX).contains(&timeout_ms)) {
         return Err(format!("{} must be 1 to {RUN_TIMEOUT_MS_MAX}", entry.path("run_timeout_ms")));
     }
+    let signals = entry.entries("signals", signal)?;
+    unique(&entry.place("signals"), signals.iter().map(|signal| &signal.name))?;
     Ok(WorkflowEntry {
+        signals,
         name: entry.name()?,
         run_timeout_ms,
         doc: entry.text("doc", DOC_BYTES_MAX)?,
         input: entry.schema("input")?,
         output: entry.schema("output")?,
     })
+}
+
+fn signal(entry: &Fields<'_>) -> Read<SignalEntry> {
+    Ok(SignalEntry { name: entry.name()?, doc: entry.text("doc", DOC_BYTES_MAX)?, schema: entry.schema("schema")? })
 }
 
 fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {

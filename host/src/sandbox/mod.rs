@@ -30,7 +30,7 @@ pub(crate) use compile::confine;
 pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main};
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
 pub use load::{Admitted, Options, Sandbox};
-pub use manifest::{FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, WorkflowEntry};
+pub use manifest::{FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, SignalEntry, WorkflowEntry};
 pub use slots::{Pressure, SLOTS_DEFAULT};
 
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub enum Command<'a> {
     Http { request: &'a str, options: &'a str, at: Option<&'a str> },
     Sleep { duration_ms: u64, options: &'a str, at: Option<&'a str> },
     StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
+    Receive { signal: &'a str, options: &'a str, at: Option<&'a str> },
+    AskPerson { form: &'a str, options: &'a str, at: Option<&'a str> },
     Forget { id: u32 },
     Cancel { id: u32 },
 }

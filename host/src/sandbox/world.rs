@@ -15,6 +15,8 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("call", "func(function: string, input: string, options: string, at: option<string>) -> u32"),
     ("sleep", SLEEP),
     ("start-run", "func(workflow: string, input: string, options: string, at: option<string>) -> u32"),
+    ("receive", "func(signal: string, options: string, at: option<string>) -> u32"),
+    ("ask-person", "func(form: string, options: string, at: option<string>) -> u32"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

@@ -17,7 +17,7 @@ use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
 use super::load::grants_of;
 use super::places::{Place, Wanted};
-use super::run::{Inner, LiveAttempt, Run, cancelled, fuel_rule};
+use super::run::{Inner, LiveAttempt, Run, cancelled};
 use super::settle::{Ending, settle};
 use crate::effects::{Grants, HttpCall};
 use crate::sandbox::{Code, End, Ended, GuestCall, Role};
@@ -116,7 +116,10 @@ impl Making {
             }
             let Some((function, input)) = inner.state.step(step).and_then(|state| match &state.request {
                 StepRequest::Call { function, input, .. } => Some((function.clone(), input.clone())),
-                StepRequest::Sleep { .. } | StepRequest::StartRun { .. } => None,
+                StepRequest::Sleep { .. }
+                | StepRequest::StartRun { .. }
+                | StepRequest::Receive { .. }
+                | StepRequest::AskPerson { .. } => None,
             }) else {
                 return Err(Trouble::Gone);
             };
@@ -287,7 +290,7 @@ fn recalling(run: &Run, inner: &Inner, on_record: &OnRecord, number: u32, compon
             EffectKind::Asked(asked) => asked.attempt == number,
             EffectKind::Answered(answered) => answered.attempt == number,
         };
-        let rule = if own { fuel_rule(&inner.state, record.position, engine, component) } else { FuelRule::Loose };
+        let rule = if own { inner.state.fuel_rule(record.position, engine, component) } else { FuelRule::Loose };
         machine.recall_effect(record, rule);
     }
     machine

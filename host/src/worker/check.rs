@@ -100,6 +100,17 @@ pub(super) fn is_key(key: &str) -> bool {
     (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
+/// What `what` may be called: as in a manifest.
+pub(crate) fn name(what: &str, name: &str) -> Result<(), Failure> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if (1..=NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(fits) {
+        return Ok(());
+    }
+    let shown = cut(name, NAME_MAX_BYTES);
+    let message = format!("{what} cannot be called `{shown}`: a name is 1 to {NAME_MAX_BYTES} of `A-Z a-z 0-9 _ - .`");
+    Err(Failure::permanent(code::BAD_REQUEST, message))
+}
+
 /// A value that crosses. `code` says on which side it is wrong.
 pub(super) fn value(text: &str, limits: &Limits, code: &str) -> Result<(), Failure> {
     if text.len() > limits.value_bytes as usize {

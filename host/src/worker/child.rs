@@ -66,7 +66,10 @@ impl RunOptions {
     fn of(request: &StepRequest) -> RunOptions {
         match request {
             StepRequest::StartRun { options, .. } => RunOptions::parse(options).unwrap_or_default(),
-            StepRequest::Call { .. } | StepRequest::Sleep { .. } => RunOptions::default(),
+            StepRequest::Call { .. }
+            | StepRequest::Sleep { .. }
+            | StepRequest::Receive { .. }
+            | StepRequest::AskPerson { .. } => RunOptions::default(),
         }
     }
 
@@ -281,7 +284,9 @@ impl Inner {
             | Phase::Waiting
             | Phase::Attempting(_)
             | Phase::Retrying { .. }
-            | Phase::Parked(_) => None,
+            | Phase::Parked(_)
+            | Phase::Receiving
+            | Phase::Asking { .. } => None,
         }
     }
 
@@ -303,9 +308,13 @@ pub(super) fn waited_for(state: &RunState) -> Vec<(StepId, Option<RunId>)> {
     let orphans = state.orphans().iter().map(|(step, request)| (*step, None, request));
     let open = state.steps().iter().filter_map(|(step, open)| match open.phase {
         Phase::Child { run } => Some((*step, run, &open.request)),
-        Phase::Sleeping { .. } | Phase::Waiting | Phase::Attempting(_) | Phase::Retrying { .. } | Phase::Parked(_) => {
-            None
-        }
+        Phase::Sleeping { .. }
+        | Phase::Waiting
+        | Phase::Attempting(_)
+        | Phase::Retrying { .. }
+        | Phase::Parked(_)
+        | Phase::Receiving
+        | Phase::Asking { .. } => None,
     });
     let wanted = orphans.chain(open).filter(|(.., request)| RunOptions::of(request).goes_down());
     wanted.map(|(step, run, _)| (step, run)).collect()

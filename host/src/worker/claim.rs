@@ -80,11 +80,14 @@ async fn claim(core: &Arc<Core>) -> crate::Result<Claimed> {
 pub(super) fn take(core: &Arc<Core>, key: RunKey) {
     match core.registry.claimed(key) {
         Found::Driven => {}
-        // Something is in its inbox; if it is to end, that can be done as it is.
+        // Something is in its inbox; if it is to end, that can be done as it is. Anything else waits there
+        // until the run is looked after.
         Found::Held => {
             let core = core.clone();
             core.spawner.clone().spawn(Box::pin(async move {
-                load::end_if_asked(&core, key, load::Recallable::No).await;
+                if !load::end_if_asked(&core, key, load::Recallable::No).await {
+                    load::leave_held(&core, key).await;
+                }
             }));
         }
         Found::Warm(active) => {

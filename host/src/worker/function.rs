@@ -274,7 +274,9 @@ impl GuestHost for FunctionHost {
                 0
             }
             // The sandbox links none of these in this role.
-            Command::Call { .. } | Command::StartRun { .. } => return Err(Stop),
+            Command::Call { .. } | Command::StartRun { .. } | Command::Receive { .. } | Command::AskPerson { .. } => {
+                return Err(Stop);
+            }
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

@@ -17,7 +17,7 @@ use super::claim;
 use super::code::code_of;
 use super::drive::{self, Active, stuck_head, terminate_in};
 use super::fork;
-use super::run::{Given, Loaded, Run, fuel_rule, sequencer_after};
+use super::run::{Given, Loaded, Run, sequencer_after};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
@@ -73,7 +73,7 @@ pub(super) fn machine_of(state: &RunState, entries: &[Entry], engine: &str) -> M
 pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str, component: Digest) -> Machine {
     let mut machine = Machine::new(state.started_at(), state.started().limits.fuel);
     for entry in entries {
-        machine.recall(entry, fuel_rule(state, entry.position, engine, component));
+        machine.recall(entry, state.fuel_rule(entry.position, engine, component));
     }
     machine
 }
@@ -181,7 +181,9 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         | InboxBody::Pause { .. }
         | InboxBody::Resume
         | InboxBody::ChildEnded { .. }
-        | InboxBody::Retry { .. } => None,
+        | InboxBody::Retry { .. }
+        | InboxBody::Signal { .. }
+        | InboxBody::Answer { .. } => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);
@@ -241,6 +243,18 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         Written::UpTo(_) => Ok(true),
         Written::Fenced | Written::KeyTaken(_) | Written::GaveUp | Written::Lines(_) => Ok(false),
         Written::Refused(error) => Err(error.into()),
+    }
+}
+
+/// Gives a run that is stuck here, and was claimed for something in its inbox, back as it was.
+pub(super) async fn leave_held(core: &Arc<Core>, key: RunKey) {
+    let parked = match core.storage.head(key).await {
+        Ok(Some(head)) if !head.status.has_ended() => core.storage.park(key, None, Some(head)).await,
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = parked {
+        tracing::warn!(run = %key.run, %error, "the stuck run cannot be given back");
     }
 }
 

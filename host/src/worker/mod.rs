@@ -12,6 +12,7 @@
 //! Everything it needs is handed to it, so one test drives it on one thread with virtual time. It
 //! never names the engine, the store or the network.
 
+mod asking;
 mod attempt;
 mod check;
 mod child;
@@ -45,11 +46,16 @@ use trackway_storage::{RunKey, Storage, StorageError};
 
 use crate::effects::{Clock, Effects, Randomness};
 use crate::sandbox::Sandbox;
-use crate::{Error, Result};
+use crate::{Code, Error, Result};
 
 pub(crate) use child::end_item;
 pub use start::{Start, StartAnswer, StartKeyRequest};
 pub use verify::{EndCheck, ReplayReport};
+
+/// Whether something may be called so, as a guest may call it.
+pub fn checked_name(what: &str, name: &str) -> Result<()> {
+    check::name(what, name).map_err(|failure| Error::new(Code::BadRequest, failure.message))
+}
 
 /// Starts a task, on whatever runs tasks.
 pub trait Spawner: Send + Sync + 'static {

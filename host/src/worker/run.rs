@@ -9,9 +9,9 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, FrameId, FuelRule,
-    Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status, StepId,
-    Timestamp, Value, code,
+    AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, FrameId, Kind,
+    Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp,
+    Topic, Value, code,
 };
 use trackway_storage::{InboxItem, LogKey, LogLine, RunKey, StartKey};
 
@@ -295,6 +295,16 @@ impl Inner {
                 self.machine.cancel_received(position, time, cancel.reason.clone());
                 self.wake_guest();
             }
+            Kind::Settled(settled) => {
+                self.machine.answered(position, time, settled.step.0, settled.outcome.clone());
+                self.wake_guest();
+            }
+            Kind::Signalled(_) => {
+                if let Some((topic, body)) = Topic::of_entry(&entry.kind) {
+                    self.machine.mail_arrived(topic, position, time, body.clone());
+                }
+                self.wake_guest();
+            }
             Kind::Failed(AttemptFailed { next_at, step, .. })
             | Kind::FailedKeeping(AttemptFailedKeeping { next_at, step, .. }) => {
                 self.timers.insert((*next_at, *step));
@@ -399,7 +409,9 @@ impl Inner {
             | Phase::Waiting
             | Phase::Retrying { .. }
             | Phase::Parked(_)
-            | Phase::Child { .. } => None,
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. } => None,
         }
     }
 
@@ -457,14 +469,6 @@ impl Inner {
         }
         self.log(log_line(key, time, place, [level, message, fields]))
     }
-}
-
-/// By what rule an entry's fuel is compared: exactly, if the same engine and code counted it.
-pub(super) fn fuel_rule(state: &RunState, position: Position, engine: &str, component: Digest) -> FuelRule {
-    let claims = state.claims();
-    let after = claims.partition_point(|claim| claim.from <= position);
-    let claim = after.checked_sub(1).and_then(|last| claims.get(last));
-    claim.map_or(FuelRule::Loose, |claim| claim.fuel_rule(engine, component))
 }
 
 pub(super) fn cancelled(message: &str) -> Failure {

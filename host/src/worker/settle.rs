@@ -73,7 +73,10 @@ fn policy_of(inner: &Inner, code: &Code, step: StepId) -> Option<RetryPolicy> {
         StepRequest::Call { function, options, .. } => {
             Some(CallOptions::of(options).policy(&code.manifest().function(function)?.retry))
         }
-        StepRequest::Sleep { .. } | StepRequest::StartRun { .. } => None,
+        StepRequest::Sleep { .. }
+        | StepRequest::StartRun { .. }
+        | StepRequest::Receive { .. }
+        | StepRequest::AskPerson { .. } => None,
     }
 }
 

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use trackway_replay::{
     Act, Command as Produced, Compared, Completion, Decision, Digest, Divergence, End as RunEnd, Entry, Failure,
-    Finished, Kind, Limits, Machine, Next, Outcome, RunRandom, RunState, Value, code, digest_of_call, digest_of_cancel,
-    digest_of_forget, digest_of_sleep, digest_of_start_run,
+    Finished, Kind, Limits, Machine, Next, Outcome, RunRandom, RunState, Value, code, digest_of_cancel,
+    digest_of_forget,
 };
 use trackway_storage::RunKey;
 
 use self::end::{CodeIs, GuestEnd, agree, describe, describe_recorded};
-use super::check;
+use super::asking::Commanded;
 use super::code::code_of;
 use super::load::{Journal, machine_of_code, read_journal};
 use super::run::read_payload;
@@ -212,41 +212,25 @@ impl Inner {
 impl GuestHost for ReplayHost {
     fn command(&mut self, command: Command<'_>, fuel: u64) -> Result<Reply, Stop> {
         let mut inner = self.shared.lock();
-        let starts_something =
-            matches!(command, Command::Call { .. } | Command::Sleep { .. } | Command::StartRun { .. });
+        let commanded = Commanded::of(command);
+        let starts_something = matches!(commanded, Commanded::Ask(_));
         if starts_something && let Some(failure) = over_limit(&inner.machine, &self.shared.limits) {
             return Err(inner.stop(Why::GuestFailed(failure)));
         }
-        let place = |at: Option<&str>| at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
-        let decision = match command {
-            Command::Call { function, input, options, at } => {
-                let act = Act::Call { function: check::cut(function, check::NAME_MAX_BYTES).into() };
-                let digest = digest_of_call(function, input, options);
-                inner.machine.ask(Produced { act, digest, at: place(at) }, fuel)
-            }
-            Command::Sleep { duration_ms, options, at } => {
-                let act = Act::Sleep { duration_ms };
-                let digest = digest_of_sleep(duration_ms, options);
-                inner.machine.ask(Produced { act, digest, at: place(at) }, fuel)
-            }
-            Command::StartRun { workflow, input, options, at } => {
-                let act = Act::StartRun { workflow: check::cut(workflow, check::NAME_MAX_BYTES).into() };
-                let digest = digest_of_start_run(workflow, input, options);
-                inner.machine.ask(Produced { act, digest, at: place(at) }, fuel)
-            }
-            Command::Forget { id } => {
+        let decision = match commanded {
+            Commanded::Ask(asking) => inner.machine.ask(asking.produced(), fuel),
+            Commanded::Forget { id } => {
                 let command = Produced { act: Act::Forget { id }, digest: digest_of_forget(id), at: None };
                 inner.machine.about(id, command, fuel)
             }
-            Command::Cancel { id } => {
+            Commanded::Cancel { id } => {
                 let command = Produced { act: Act::Cancel { id }, digest: digest_of_cancel(id), at: None };
                 inner.machine.about(id, command, fuel)
             }
-            Command::Http { .. } => return Err(inner.stop(Why::EndOfRecord)),
+            Commanded::NotOurs => return Err(inner.stop(Why::EndOfRecord)),
         };
-        let is_about = matches!(command, Command::Forget { .. } | Command::Cancel { .. });
         let id = inner.take(decision)?;
-        Ok(Reply { id: if is_about { 0 } else { id }, fuel: Some(inner.machine.allowance(fuel)) })
+        Ok(Reply { id: if starts_something { id } else { 0 }, fuel: Some(inner.machine.allowance(fuel)) })
     }
 
     fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Stop>> {

@@ -4,16 +4,14 @@
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use trackway_replay::{
-    Act, Asked, Command as Produced, Completion, Decision, Digest, Failure, Forgotten, Kind, Limits, Machine, Next,
-    Outcome, Proof, StepCancelAsked, StepId, StepRequest, Value, code, digest_of_call, digest_of_cancel,
-    digest_of_forget, digest_of_sleep, digest_of_start_run,
+    Act, Asked, Command as Produced, Completion, Decision, Failure, Forgotten, Kind, Limits, Machine, Next, Outcome,
+    Proof, StepCancelAsked, StepId, StepRequest, StepState, Value, code, digest_of_cancel, digest_of_forget,
 };
 
+use super::asking::{Asking, Commanded};
 use super::attempt::{self, Begin};
-use super::check;
-use super::child::{self, RunOptions};
+use super::child;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
@@ -33,7 +31,7 @@ impl WorkflowHost {
             inner.stop = Some(Stopping::GuestFailed(failure));
             return Err(Stop);
         }
-        let command = Produced { act: request.act(), digest: request.digest(), at: request.at() };
+        let command = request.produced();
         let at = command.at.clone();
         let open = inner.machine.open_count();
         match inner.machine.ask(command, fuel) {
@@ -42,14 +40,14 @@ impl WorkflowHost {
                 Ok(id)
             }
             Decision::Resume { id } => {
-                if let Some(failure) = request.refusal(&self.run, open) {
+                if let Some(failure) = self.refusal(&request, open) {
                     inner.refused.insert(StepId(id), failure);
                 }
                 self.catch_up(inner);
                 Ok(id)
             }
             Decision::Perform { id, proof } => {
-                let refusal = request.refusal(&self.run, open);
+                let refusal = self.refusal(&request, open);
                 self.perform(inner, StepId(id), request, proof, at, refusal);
                 Ok(id)
             }
@@ -69,41 +67,28 @@ impl WorkflowHost {
     ) {
         let clock = self.run.now();
         let now = inner.machine.now();
-        let refused = refusal.is_some();
-        let request = match request {
-            Asking::Call { function, input, options, .. } => StepRequest::Call {
-                function: check::cut(function, check::NAME_MAX_BYTES).into(),
-                // What was refused need not be JSON, and may be larger than anything that is kept.
-                input: if refused { Value::null() } else { inner.value(input, Value::INLINE_MAX_BYTES) },
-                options: kept_options(options, refused),
-            },
-            Asking::Sleep { duration_ms, options, .. } => {
-                StepRequest::Sleep { duration_ms, options: kept_options(options, refused) }
-            }
-            Asking::StartRun { workflow, input, options, .. } => StepRequest::StartRun {
-                workflow: check::cut(workflow, check::NAME_MAX_BYTES).into(),
-                input: if refused { Value::null() } else { inner.value(input, Value::INLINE_MAX_BYTES) },
-                options: kept_options(options, refused),
-            },
-        };
-        let due = match &request {
-            StepRequest::Sleep { duration_ms, .. } => Some(now + Duration::from_millis(*duration_ms)),
-            StepRequest::Call { .. } | StepRequest::StartRun { .. } => None,
-        };
+        let request = request.request(inner, refusal.is_some());
+        let is_call = matches!(request, StepRequest::Call { .. });
         let to_start = matches!(request, StepRequest::StartRun { .. }).then(|| request.clone());
         inner.sequence(clock, Kind::Asked(Asked { step, request, proof, now, at }));
-        match (refusal, due) {
-            (Some(failure), _) => inner.answer_failed(clock, step, &failure),
-            (None, Some(due)) => {
-                inner.timers.insert((due, step));
-            }
+        if let Some(failure) = refusal {
+            inner.answer_failed(clock, step, &failure);
+        } else if is_call {
             // Whoever resumes the run begins it.
-            (None, None) if inner.state.is_paused() => {}
-            (None, None) => match to_start {
-                Some(request) => child::launch(&self.run, inner, step, request),
-                None => attempt::launch(&self.run, inner, step, 1, Begin::Anew),
-            },
+            if !inner.state.is_paused() {
+                attempt::launch(&self.run, inner, step, 1, Begin::Anew);
+            }
+        } else if let Some(request) = to_start {
+            if !inner.state.is_paused() {
+                child::launch(&self.run, inner, step, request);
+            }
+        } else if let Some(due) = inner.state.step(step).and_then(StepState::due) {
+            inner.timers.insert((due, step));
         }
+    }
+
+    fn refusal(&self, request: &Asking<'_>, open: usize) -> Option<Failure> {
+        request.refusal(&self.run.started.limits, self.run.code.manifest(), open)
     }
 
     /// Once the record is used up, what it left open is the driver's to take up.
@@ -127,14 +112,14 @@ impl WorkflowHost {
         };
         let step = StepId(id);
         let clock = self.run.now();
-        let is_open = inner.state.step(step).is_some();
         inner.remove_timer(step);
         let child = inner.child_to_cancel(step);
         if is_forget {
             inner.sequence(clock, Kind::Forgotten(Forgotten { step, proof }));
         } else {
             inner.sequence(clock, Kind::StepCancelAsked(StepCancelAsked { step, proof }));
-            if is_open {
+            // One that waits for a signal is open again by this, whatever came for it.
+            if inner.state.step(step).is_some() {
                 inner.answer_failed(clock, step, &cancelled("the workflow cancelled this step"));
             }
         }
@@ -161,71 +146,6 @@ fn diverged(inner: &mut Inner, divergence: Box<trackway_replay::Divergence>) -> 
     Stop
 }
 
-fn kept_options(options: &str, refused: bool) -> Arc<str> {
-    if refused { "".into() } else { options.into() }
-}
-
-/// What a workflow asks for, as it gives it.
-#[derive(Clone, Copy)]
-enum Asking<'a> {
-    Call { function: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
-    Sleep { duration_ms: u64, options: &'a str, at: Option<&'a str> },
-    StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
-}
-
-impl Asking<'_> {
-    fn act(&self) -> Act {
-        match *self {
-            Asking::Call { function, .. } => Act::Call { function: check::cut(function, check::NAME_MAX_BYTES).into() },
-            Asking::Sleep { duration_ms, .. } => Act::Sleep { duration_ms },
-            Asking::StartRun { workflow, .. } => {
-                Act::StartRun { workflow: check::cut(workflow, check::NAME_MAX_BYTES).into() }
-            }
-        }
-    }
-
-    fn digest(&self) -> Digest {
-        match *self {
-            Asking::Call { function, input, options, .. } => digest_of_call(function, input, options),
-            Asking::Sleep { duration_ms, options, .. } => digest_of_sleep(duration_ms, options),
-            Asking::StartRun { workflow, input, options, .. } => digest_of_start_run(workflow, input, options),
-        }
-    }
-
-    fn at(&self) -> Option<Arc<str>> {
-        let (Asking::Call { at, .. } | Asking::Sleep { at, .. } | Asking::StartRun { at, .. }) = self;
-        at.map(|at| check::cut(at, check::AT_MAX_BYTES).into())
-    }
-
-    /// Why this cannot be done, if it cannot: the journaled answer of its id.
-    fn refusal(&self, run: &Run, open: usize) -> Option<Failure> {
-        let limits = &run.started.limits;
-        if open >= limits.steps_open as usize {
-            let message = format!("{open} operations are open; the limit is {}", limits.steps_open);
-            return Some(Failure::permanent(code::TOO_MANY, message));
-        }
-        match *self {
-            Asking::Call { function, input, options, .. } => {
-                let Some(entry) = run.code.manifest().function(function) else {
-                    let message =
-                        format!("the component has no function `{}`", check::cut(function, check::NAME_MAX_BYTES));
-                    return Some(Failure::permanent(code::UNKNOWN_FUNCTION, message));
-                };
-                let checked = check::call_options(options, entry);
-                checked.and_then(|()| check::value(input, limits, code::BAD_INPUT)).err()
-            }
-            Asking::Sleep { options, .. } => check::options(options).err(),
-            Asking::StartRun { workflow, .. } if workflow.len() > check::NAME_MAX_BYTES => {
-                let shown = check::cut(workflow, check::NAME_MAX_BYTES);
-                Some(Failure::permanent(code::UNKNOWN_WORKFLOW, format!("there is no workflow `{shown}...`")))
-            }
-            Asking::StartRun { input, options, .. } => {
-                RunOptions::parse(options).and_then(|_| check::value(input, limits, code::BAD_INPUT)).err()
-            }
-        }
-    }
-}
-
 impl GuestHost for WorkflowHost {
     fn command(&mut self, command: Command<'_>, fuel: u64) -> Result<Reply, Stop> {
         let run = self.run.clone();
@@ -233,26 +153,17 @@ impl GuestHost for WorkflowHost {
         if inner.stop.is_some() || inner.ending {
             return Err(Stop);
         }
-        let id = match command {
-            Command::Call { function, input, options, at } => {
-                self.ask(&mut inner, Asking::Call { function, input, options, at }, fuel)?
-            }
-            Command::Sleep { duration_ms, options, at } => {
-                self.ask(&mut inner, Asking::Sleep { duration_ms, options, at }, fuel)?
-            }
-            Command::StartRun { workflow, input, options, at } => {
-                self.ask(&mut inner, Asking::StartRun { workflow, input, options, at }, fuel)?
-            }
-            Command::Forget { id } => {
+        let id = match Commanded::of(command) {
+            Commanded::Ask(asking) => self.ask(&mut inner, asking, fuel)?,
+            Commanded::Forget { id } => {
                 self.about(&mut inner, id, Act::Forget { id }, fuel)?;
                 0
             }
-            Command::Cancel { id } => {
+            Commanded::Cancel { id } => {
                 self.about(&mut inner, id, Act::Cancel { id }, fuel)?;
                 0
             }
-            // The sandbox links no `http` in this role.
-            Command::Http { .. } => return Err(Stop),
+            Commanded::NotOurs => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(inner.machine.allowance(fuel)) })
     }

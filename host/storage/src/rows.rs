@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, EffectVerdict, MessageId, RunId, StepId, Timestamp, With};
+use trackway_replay::{Digest, EffectVerdict, MessageId, RunId, StepId, Timestamp, Value, With};
 
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,19 @@ pub enum InboxBody {
         step: StepId,
         with: Option<With>,
         verdict: Option<EffectVerdict>,
+    },
+    /// `from`: the run that sent it, if a run did. A large payload was put before.
+    Signal {
+        name: Arc<str>,
+        payload: Value,
+        from: Option<RunId>,
+    },
+    /// The answer to a question of the run; `request` names who asked for it to be taken.
+    Answer {
+        step: StepId,
+        request: MessageId,
+        answer: Value,
+        by: Option<Arc<str>>,
     },
 }
 

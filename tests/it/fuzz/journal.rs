@@ -7,8 +7,8 @@ use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, ChildEnded, ChildOf, ChildStarted,
     Claimed, Command, Cut, Decision, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch,
     Failure, Fingerprint, Finished, Forgotten, Forked, Frame, FuelRule, Kind, Limits, Machine, MessageId, Next,
-    Outcome, Paused, Phase, Position, Proof, RULES, Resumed, RunId, RunState, Sequencer, Started, StepCancelAsked,
-    StepId, StepRequest, Tie, Timestamp, Value, digest_of_call, outcome_of, trace,
+    Outcome, Paused, Phase, Position, Proof, RULES, Resumed, RunId, RunState, Sequencer, Signalled, Started,
+    StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, digest_of_call, outcome_of, trace,
 };
 
 use super::mutate;
@@ -265,10 +265,13 @@ fn kind(dice: &mut Dice) -> Kind {
     let effect = EffectId(dice.within(1..=2) as u32);
     let now = Timestamp(dice.within(0..=9) * 1_000_000);
     let at: Option<Arc<str>> = dice.chance(30).then(|| "src/lib.rs:1".into());
-    match dice.within(0..=25) {
+    match dice.within(0..=27) {
         0 => claimed(dice),
         1..=4 => {
-            let request = if dice.chance(70) {
+            let signal = || ["s", "t"][step.0 as usize % 2].into();
+            let request = if dice.chance(20) {
+                StepRequest::Receive { signal: signal(), options: "".into() }
+            } else if dice.chance(70) {
                 StepRequest::Call { function: "f".into(), input: value(dice), options: "".into() }
             } else if dice.chance(50) {
                 StepRequest::StartRun { workflow: "w".into(), input: value(dice), options: "{\"detach\":true}".into() }
@@ -293,6 +296,11 @@ fn kind(dice: &mut Dice) -> Kind {
         14 | 15 => Kind::Answered(Answered { step, outcome: outcome(dice) }),
         16 => Kind::Forgotten(Forgotten { step, proof: proof(dice) }),
         17 => Kind::StepCancelAsked(StepCancelAsked { step, proof: proof(dice) }),
+        26 | 27 => {
+            let (message, name) =
+                (MessageId(u128::from(dice.within(1..=NUMBERS))), ["s", "t"][step.0 as usize % 2].into());
+            Kind::Signalled(Signalled { message, name, payload: value(dice), from: None })
+        }
         18 => Kind::CancelReceived(CancelReceived { message: MessageId(7), reason: "enough".into() }),
         19 => Kind::Paused(Paused { message: MessageId(9), reason: "look".into() }),
         20 => Kind::Resumed(Resumed { message: MessageId(10) }),

@@ -581,6 +581,18 @@ impl Rig {
         self.storage.send(run, item).await.expect("sent")
     }
 
+    /// Sends a signal under a message id of its own choice.
+    pub async fn signal(&self, run: RunKey, message: u128, name: &str, payload: &str) -> Sent {
+        let payload = Value::inline(payload);
+        self.send_as(run, message, InboxBody::Signal { name: name.into(), payload, from: None }).await
+    }
+
+    pub async fn send_as(&self, run: RunKey, message: u128, body: InboxBody) -> Sent {
+        let arrived = trackway::effects::Clock::now(&SystemClock::new());
+        let item = InboxItem { message: MessageId(message), arrived, body };
+        self.storage.send(run, item).await.expect("sent")
+    }
+
     /// Replays the run and expects it to be identical in everything, its end included.
     pub async fn replays(&self, run: RunKey) {
         let report = self.worker.replay(run, None).await.expect("the replay runs");
@@ -623,6 +635,7 @@ fn payloads_of(kind: &Kind) -> Vec<Digest> {
             vec![input]
         }
         Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
+        Kind::Signalled(signalled) => vec![&signalled.payload],
         Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Succeeded(value), .. })
         | Kind::Answered(Answered { outcome: Outcome::Succeeded(value), .. })
         | Kind::ChildEnded(ChildEnded { outcome: Outcome::Succeeded(value), .. })
@@ -654,6 +667,8 @@ pub fn short(kind: &Kind) -> String {
         Kind::Answered(answered) => format!("Answered {}", answered.step),
         Kind::Forgotten(forgotten) => format!("Forgotten {}", forgotten.step),
         Kind::StepCancelAsked(asked) => format!("StepCancelAsked {}", asked.step),
+        Kind::Signalled(signalled) => format!("Signalled {}", signalled.name),
+        Kind::Settled(settled) => format!("Settled {}", settled.step),
         Kind::Started(_)
         | Kind::Claimed(_)
         | Kind::CancelReceived(_)

@@ -33,6 +33,7 @@ impl Journal {
     pub fn place_of_message(&self, message: MessageId) -> Option<Position> {
         let names_it = |entry: &&Entry| match &entry.kind {
             Kind::CancelReceived(cancel) => cancel.message == message,
+            Kind::Signalled(signalled) => signalled.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,
         };
@@ -77,10 +78,12 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         Kind::EffectAnswered(answered) => of_outcome(&answered.outcome),
         Kind::Answered(answered) => of_outcome(&answered.outcome),
         Kind::ChildEnded(ended) => of_outcome(&ended.outcome),
+        Kind::Settled(settled) => of_outcome(&settled.outcome),
         Kind::Failed(failed) => Some(&failed.failure),
         Kind::FailedKeeping(failed) => Some(&failed.failure),
         Kind::Parked(parked) => Some(&parked.failure),
         Kind::Progressed(progressed) => Some(&progressed.progress),
+        Kind::Signalled(signalled) => Some(&signalled.payload),
         Kind::Finished(finished) => match &finished.end {
             End::Succeeded(value) | End::Failed(value) => Some(value),
             End::Cancelled { .. } | End::Terminated { .. } => None,
@@ -169,6 +172,7 @@ fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
             Kind::Failed(failed) => Once::Failed(failed.step, failed.attempt),
             Kind::Answered(answered) => Once::Answered(answered.step),
             Kind::CancelReceived(cancel) => Once::Message(cancel.message),
+            Kind::Signalled(signalled) => Once::Message(signalled.message),
             _ => continue,
         };
         if !stood.insert(once) {

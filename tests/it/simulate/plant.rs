@@ -248,11 +248,13 @@ fn step_of(kind: &Kind) -> Option<StepId> {
         Kind::RetryReceived(retry) => Some(retry.step),
         Kind::Progressed(progressed) => Some(progressed.step),
         Kind::Answered(answered) => Some(answered.step),
+        Kind::Settled(settled) => Some(settled.step),
         Kind::Forgotten(forgotten) => Some(forgotten.step),
         Kind::StepCancelAsked(asked) => Some(asked.step),
         Kind::Started(_)
         | Kind::Claimed(_)
         | Kind::CancelReceived(_)
+        | Kind::Signalled(_)
         | Kind::Finished(_)
         | Kind::Paused(_)
         | Kind::Resumed(_)

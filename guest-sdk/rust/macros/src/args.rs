@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, ExprArray, Ident, Lit, LitStr, Result, Token, UnOp};
+use syn::{Error, Expr, ExprArray, Ident, Lit, LitStr, Result, Token, Type, UnOp};
 
 /// The first try included, the contract allows 20.
 const RETRIES_MAX: u32 = 19;
@@ -28,27 +28,63 @@ pub struct Arguments {
     pub ambiguous: Option<String>,
     pub timeout_ms: Option<u64>,
     pub hosts: Vec<LitStr>,
+    /// What a workflow says that it takes.
+    pub signals: Vec<Signal>,
+}
+
+pub struct Signal {
+    pub name: LitStr,
+    pub payload: Type,
+}
+
+enum Given {
+    Value(Expr),
+    Signals(Vec<Signal>),
 }
 
 struct Pair {
     key: Ident,
-    value: Expr,
+    given: Given,
 }
 
 impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> Result<Pair> {
         let key: Ident = input.parse()?;
+        if key == "signals" {
+            let hint = "signals and what they bring stand in brackets, as in `signals(paid: Payment, nudge: ())`";
+            if !input.peek(syn::token::Paren) {
+                return Err(Error::new(key.span(), hint));
+            }
+            let list;
+            syn::parenthesized!(list in input);
+            let signals = Punctuated::<Signal, Token![,]>::parse_terminated(&list)?;
+            return Ok(Pair { key, given: Given::Signals(signals.into_iter().collect()) });
+        }
         if !input.peek(Token![=]) {
             return Err(Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`")));
         }
         input.parse::<Token![=]>()?;
-        Ok(Pair { key, value: input.parse()? })
+        Ok(Pair { key, given: Given::Value(input.parse()?) })
+    }
+}
+
+impl Parse for Signal {
+    fn parse(input: ParseStream<'_>) -> Result<Signal> {
+        let name = if input.peek(LitStr) {
+            input.parse::<LitStr>()?
+        } else {
+            let name: Ident = input.parse()?;
+            LitStr::new(&name.to_string(), name.span())
+        };
+        checked_name(&name).map_err(|hint| Error::new(name.span(), hint))?;
+        input.parse::<Token![:]>()?;
+        Ok(Signal { name, payload: input.parse()? })
     }
 }
 
 impl Arguments {
     pub fn of_workflow(tokens: TokenStream) -> Result<Arguments> {
-        read(tokens, "workflow", &["name", "run_timeout"])
+        read(tokens, "workflow", &["name", "run_timeout", "signals"])
     }
 
     pub fn of_function(tokens: TokenStream) -> Result<Arguments> {
@@ -118,7 +154,7 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
     let pairs = syn::parse::Parser::parse2(Punctuated::<Pair, Token![,]>::parse_terminated, tokens)?;
     let mut arguments = Arguments::default();
     let mut seen: Vec<String> = Vec::new();
-    for Pair { key, value } in pairs {
+    for Pair { key, given } in pairs {
         let name = key.to_string();
         if seen.contains(&name) {
             return Err(Error::new(key.span(), format!("`{name}` is given twice")));
@@ -127,6 +163,14 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             let known = keys.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
             return Err(Error::new(key.span(), format!("#[{attribute}] has no key `{name}`; it knows {known}")));
         }
+        let value = match given {
+            Given::Value(value) => value,
+            Given::Signals(signals) => {
+                arguments.signals = signals;
+                seen.push(name);
+                continue;
+            }
+        };
         match name.as_str() {
             "name" => arguments.name = Some(export_name(&value)?),
             "retries" => arguments.retries = Some(retries(&value)?),
@@ -167,11 +211,17 @@ fn text(value: &Expr, hint: &str) -> Result<LitStr> {
 }
 
 fn export_name(value: &Expr) -> Result<LitStr> {
-    let hint = "a name is 1 to 128 of `A-Z a-z 0-9 _ - .`, as in `name = \"fetch-article\"`";
-    let name = text(value, hint)?;
+    let name = text(value, NAME_HINT)?;
+    checked_name(&name).map_err(|hint| Error::new_spanned(value, hint))?;
+    Ok(name)
+}
+
+const NAME_HINT: &str = "a name is 1 to 128 of `A-Z a-z 0-9 _ - .`, as in `name = \"fetch-article\"`";
+
+fn checked_name(name: &LitStr) -> std::result::Result<(), &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let fits = (1..=NAME_MAX_BYTES).contains(&name.value().len()) && name.value().bytes().all(allowed);
-    if fits { Ok(name) } else { Err(Error::new_spanned(value, hint)) }
+    if fits { Ok(()) } else { Err(NAME_HINT) }
 }
 
 fn retries(value: &Expr) -> Result<u32> {

@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, Expr, FnArg, ItemFn, Lit, LitStr, Meta, PatType, Result, ReturnType, Type};
 
-use crate::args::Arguments;
+use crate::args::{Arguments, Signal};
 
 const WORKFLOW_SHAPE: &str = "a workflow looks like `async fn name(ctx: Ctx, input: Input) -> Result<Output, Failure>`; \
                               `input` may be left out";
@@ -42,6 +42,7 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
     let visibility = &function.vis;
     let check = check_context(context, quote!(::trackway_sdk::Ctx));
     let run_timeout = arguments.to_run_timeout();
+    let signals = signals_of(&arguments);
     Ok(quote! {
         #function
 
@@ -58,6 +59,7 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
                 const NAME: &'static str = #export_name;
                 const ABOUT: ::trackway_sdk::__private::About = #about;
                 const RUN_TIMEOUT_MS: ::core::option::Option<u64> = #run_timeout;
+                #signals
                 async fn run(
                     ctx: ::trackway_sdk::Ctx,
                     input: Self::Input,
@@ -127,6 +129,21 @@ pub fn function(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
             }
         };
     })
+}
+
+/// Nothing, where none is declared.
+fn signals_of(arguments: &Arguments) -> TokenStream {
+    if arguments.signals.is_empty() {
+        return TokenStream::new();
+    }
+    let declared = arguments.signals.iter().map(|Signal { name, payload }| {
+        quote_spanned!(payload.span()=> ::trackway_sdk::__private::Declared::signal::<#payload>(#name))
+    });
+    quote! {
+        fn signals() -> ::std::vec::Vec<::trackway_sdk::__private::Declared> {
+            ::std::vec![#(#declared),*]
+        }
+    }
 }
 
 fn parse(item: TokenStream, attribute: &str, shape: &str) -> Result<ItemFn> {

@@ -11,7 +11,8 @@ use proc_macro::TokenStream;
 /// Makes an async function a workflow: `async fn name(ctx: Ctx, input: T) -> Result<O, Failure>`.
 ///
 /// `input` may be left out; `T` and `O` are [values](trackway_sdk::Value). The doc comment reaches
-/// the manifest. One key: `name = "other-name"`.
+/// the manifest. Two keys, both may be left out: `name = "other-name"`, and `signals(paid: Payment, nudge: ())`, which
+/// says what signals it takes: then others are refused, and payloads are checked when they are sent.
 #[proc_macro_attribute]
 pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
     item::workflow(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()

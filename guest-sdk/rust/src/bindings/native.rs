@@ -16,6 +16,8 @@ pub(crate) struct Completion {
 /// What answers the imports in a test. Roles are not told apart.
 pub(crate) trait Host: Port {
     fn call(&self, function: &str, input: &str, options: &str, at: &str) -> u32;
+    fn receive(&self, signal: &str, options: &str, at: &str) -> u32;
+    fn ask_person(&self, form: &str, options: &str, at: &str) -> u32;
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
 }
@@ -47,6 +49,14 @@ pub(crate) fn call(function: &str, input: &str, options: &str, at: &str) -> u32 
 
 pub(crate) fn start_run(workflow: &str, input: &str, options: &str, at: &str) -> u32 {
     host().start_run(workflow, input, options, at)
+}
+
+pub(crate) fn receive(signal: &str, options: &str, at: &str) -> u32 {
+    host().receive(signal, options, at)
+}
+
+pub(crate) fn ask_person(form: &str, options: &str, at: &str) -> u32 {
+    host().ask_person(form, options, at)
 }
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -354,3 +354,77 @@ fn children_run_beside_each_other_and_a_detached_one_is_not_waited_for() {
     let failure = host.run::<unknown_child>(()).expect_err("nobody knows it");
     assert_eq!(failure.code, "UNKNOWN_WORKFLOW");
 }
+
+#[workflow(signals(paid: u32, "ship-it": ()))]
+async fn order(ctx: Ctx, price: u32) -> Result<String, Failure> {
+    let mut missing = price;
+    while missing > 0 {
+        select! {
+            paid = ctx.signal::<u32>("paid") => missing = missing.saturating_sub(paid?),
+            _ = ctx.sleep(Duration::from_secs(60)) => return Ok(format!("{missing} missing")),
+        }
+    }
+    ctx.signal::<()>("ship-it").label("ready").await?;
+    Ok("shipped".into())
+}
+
+#[test]
+fn signals_come_when_the_test_says_so_and_wait_until_they_are_wanted() {
+    let paid =
+        || Host::new().signal("ship-it", &()).signal("paid", &3).signal_after(Duration::from_secs(10), "paid", &4);
+    assert_eq!(paid().run::<order>(7).expect("it ends well"), "shipped");
+    assert_eq!(paid().run::<order>(8).expect("it ends well"), "1 missing");
+    let host = paid();
+    host.run::<order>(7).expect("it ends well");
+    assert_eq!(host.elapsed(), Duration::from_secs(10));
+    let failure = Host::new().signal("paid", &"much").run::<order>(8).expect_err("it fails");
+    assert_eq!(failure.code, "BAD_INPUT");
+}
+
+#[workflow]
+async fn gives_up_a_signal(ctx: Ctx) -> Result<Vec<u32>, Failure> {
+    let mut cancelled = ctx.signal::<u32>("a").start();
+    let dropped = ctx.signal::<u32>("a").start();
+    let kept = ctx.signal::<u32>("a").start();
+    cancelled.cancel();
+    drop(dropped);
+    assert!(cancelled.await.expect_err("it fails").is_cancelled());
+    Ok(vec![kept.await?, ctx.signal("a").await?])
+}
+
+#[test]
+fn a_signal_that_is_given_up_is_not_lost() {
+    assert_eq!(Host::new().signal("a", &1).signal("a", &2).run::<gives_up_a_signal>(()).expect("it ends well"), [1, 2]);
+}
+
+#[workflow]
+async fn drops_what_it_has(ctx: Ctx) -> Result<Vec<u32>, Failure> {
+    let (first, second) = (ctx.signal::<u32>("a").start(), ctx.signal::<u32>("a").start());
+    let waiting = ctx.signal::<u32>("a").start();
+    ctx.sleep(Duration::from_secs(1)).await?;
+    drop((first, second));
+    Ok(vec![waiting.await?, ctx.signal("a").await?, ctx.signal("a").await?])
+}
+
+#[test]
+fn a_signal_that_came_to_what_is_dropped_goes_to_the_next() {
+    let host = Host::new().signal("a", &1).signal("a", &2).signal_after(Duration::from_secs(5), "a", &3);
+    assert_eq!(host.run::<drops_what_it_has>(()).expect("it ends well"), [1, 2, 3]);
+}
+
+#[workflow]
+async fn drops_the_first(ctx: Ctx) -> Result<Vec<u32>, Failure> {
+    let first = ctx.signal::<u32>("a").start();
+    let others = [ctx.signal::<u32>("a").start(), ctx.signal::<u32>("a").start()];
+    ctx.sleep(Duration::from_secs(1)).await?;
+    drop(first);
+    let mut numbers = try_join_all(others).await?;
+    numbers.push(ctx.signal("a").await?);
+    Ok(numbers)
+}
+
+#[test]
+fn what_is_dropped_does_not_change_the_order_of_signals() {
+    let host = Host::new().signal("a", &1).signal("a", &2).signal("a", &3);
+    assert_eq!(host.run::<drops_the_first>(()).expect("it ends well"), [1, 2, 3]);
+}

@@ -171,6 +171,8 @@ fn a_kind_is_known_by_its_place() {
         "RetryReceived",
         "Progressed",
         "DeadlineSet",
+        "Signalled",
+        "Settled",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

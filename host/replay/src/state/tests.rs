@@ -2,7 +2,7 @@
 
 use crate::testing::*;
 use crate::{
-    BadJournal, Digest, EffectId, EffectKind, EffectVerdict, End, Entry, Epoch, FuelRule, Kept, Kind, Park,
+    BadJournal, Digest, EffectId, EffectKind, EffectVerdict, End, Entry, Epoch, FuelRule, Kept, Kind, MessageId, Park,
     ParkedState, Phase, Position, RULES, RunState, Spent, Status, StepId, Timestamp, Value, Waiting, code,
 };
 
@@ -391,4 +391,47 @@ fn the_next_attempt_is_given_the_last_progress_of_those_before() {
 fn a_deadline_stands_right_behind_the_start_or_nowhere() {
     assert_eq!(state([started(), deadline(9_000), claimed()]).deadline(), Some(Timestamp::from_millis(9_000)));
     check_refused([started(), claimed(), deadline(9_000)]);
+}
+
+fn waits_for(kinds: Vec<Kind>) -> (Status, Option<Waiting>) {
+    let head = RunState::of(&journal(kinds)).expect("a journal").head();
+    (head.status, head.waiting)
+}
+
+#[test]
+fn a_run_waits_for_a_signal_until_it_is_there() {
+    let waiting = (Status::Waiting, Some(Waiting::Signal));
+    let running = (Status::Running, None);
+    let begun = || vec![started(), claimed()];
+    let with = |more: Vec<Kind>| waits_for([begun(), more].concat());
+    assert_eq!(with(vec![receive(1, "a")]), waiting);
+    assert_eq!(with(vec![receive(1, "a"), sleep(2, 250)]), waiting);
+    assert_eq!(with(vec![receive(1, "a"), signalled(1, "b")]), waiting);
+    assert_eq!(with(vec![receive(1, "a"), signalled(1, "a")]), running);
+    assert_eq!(with(vec![signalled(1, "a"), receive(1, "a")]), running);
+    assert_eq!(with(vec![receive(1, "a"), signalled(1, "a"), sleep(2, 250)]), (Status::Sleeping, None));
+    assert_eq!(with(vec![receive(1, "a"), receive(2, "a"), signalled(1, "a")]), waiting);
+}
+
+#[test]
+fn a_signal_that_a_step_did_not_take_goes_to_the_next_one() {
+    let waiting = (Status::Waiting, Some(Waiting::Signal));
+    let running = (Status::Running, None);
+    let with = |more: Vec<Kind>| waits_for([vec![started(), claimed()], more].concat());
+    let one_of_two = || vec![receive(1, "a"), receive(2, "a"), signalled(1, "a")];
+    assert_eq!(with([one_of_two(), vec![forgotten(1)]].concat()), running, "the second one has it now");
+    assert_eq!(with([one_of_two(), vec![forgotten(1), forgotten(2), receive(3, "a")]].concat()), running);
+    assert_eq!(with([one_of_two(), vec![forgotten(2), receive(3, "a")]].concat()), waiting);
+    let cancelled = vec![receive(1, "a"), signalled(1, "a"), step_cancel(1), answered(1)];
+    assert_eq!(with(cancelled.clone()), running);
+    assert_eq!(with([cancelled, vec![receive(2, "a"), receive(3, "a")]].concat()), waiting, "only one has it");
+}
+
+#[test]
+fn a_message_is_copied_once() {
+    let twice = journal([started(), claimed(), signalled(1, "a"), signalled(1, "b")]);
+    let Err(error) = RunState::of(&twice) else { panic!("it was copied twice") };
+    assert_eq!(error, BadJournal::Unexpected { kind: "Signalled", at: Position(3) });
+    let once = RunState::of(&twice[..3]).expect("a journal");
+    assert!(once.has_message(MessageId(1)) && !once.has_message(MessageId(2)));
 }

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::mail::{Item, Sorting};
 use super::read::{label, micros, read_answer, read_request, sleep};
 use super::{
     Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What,
 };
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, Claimed, Digest, EffectAsked, EffectId, EffectRequest,
-    End, Entry, Failure, Finished, Kept, Kind, Outcome, Park, Position, RetryReceived, Started, Status, StepId,
-    StepRequest, Timestamp, Value, code,
+    End, Entry, Failure, Finished, Form, Kept, Kind, Outcome, Park, Position, RetryReceived, Signalled, Started,
+    Status, StepId, StepRequest, Timestamp, Topic, Value, code,
 };
 
 pub fn fold(entries: &[Entry], payloads: &Payloads) -> Trace {
@@ -54,6 +55,9 @@ struct Fold<'a> {
     steps_ended: u32,
     cancel: Option<Row>,
     pauses: Vec<Row>,
+    mail: Sorting,
+    /// Rows of what was sent and not taken.
+    unclaimed: Vec<Row>,
     activations: Vec<Activation>,
     unplaced: Vec<Position>,
 }
@@ -76,9 +80,9 @@ struct Attempt {
 
 /// Where and when an entry stands.
 #[derive(Clone, Copy)]
-struct Place {
-    position: Position,
-    time: Timestamp,
+pub(super) struct Place {
+    pub position: Position,
+    pub time: Timestamp,
 }
 
 impl<'a> Fold<'a> {
@@ -91,6 +95,8 @@ impl<'a> Fold<'a> {
             steps_ended: 0,
             cancel: None,
             pauses: Vec::new(),
+            mail: Sorting::default(),
+            unclaimed: Vec::new(),
             activations: Vec::new(),
             unplaced: Vec::new(),
         }
@@ -136,6 +142,7 @@ impl<'a> Fold<'a> {
                 Some(())
             }
             Kind::Answered(answered) => {
+                self.mail.gave_up(answered.step);
                 let step = self.steps.get_mut(&answered.step)?;
                 step.row.answer(place, &answered.outcome)?;
                 if let Some(attempt) = step.attempts.values_mut().next_back().filter(|attempt| attempt.row.is_open()) {
@@ -144,11 +151,13 @@ impl<'a> Fold<'a> {
                 self.step_ended(answered.step, place, RowStatus::Aborted)
             }
             Kind::Forgotten(forgotten) => {
+                self.mail.gave_up(forgotten.step);
                 let row = &mut self.steps.get_mut(&forgotten.step)?.row;
                 row.end(place, RowStatus::Forgotten)?;
                 self.step_ended(forgotten.step, place, RowStatus::Aborted)
             }
             Kind::StepCancelAsked(asked) => {
+                self.mail.gave_up(asked.step);
                 let row = &mut self.steps.get_mut(&asked.step)?.row;
                 row.cancel_asked.get_or_insert(place.time);
                 row.positions.push(place.position);
@@ -213,6 +222,15 @@ impl<'a> Fold<'a> {
                 run.started = forked.at;
                 Some(())
             }
+            Kind::Signalled(signalled) => self.signalled(place, signalled),
+            Kind::Settled(settled) => {
+                let row = &mut self.steps.get_mut(&settled.step)?.row;
+                row.answer(place, &settled.outcome)?;
+                if let What::Question { by, .. } = &mut row.what {
+                    by.clone_from(&settled.by);
+                }
+                self.step_ended(settled.step, place, RowStatus::Aborted)
+            }
         }
     }
 
@@ -247,7 +265,7 @@ impl<'a> Fold<'a> {
             claimed: entry.time,
             position: entry.position,
             restart: self.activations.last().is_some_and(|last| last.epoch != entry.epoch),
-            steps_recalled: self.steps_ended,
+            steps_recalled: self.steps_ended + self.mail.taken(),
             effects_recalled: 0,
             effects_open: 0,
         };
@@ -265,6 +283,9 @@ impl<'a> Fold<'a> {
                         | What::Call { .. }
                         | What::Run { .. }
                         | What::Attempt { .. }
+                        | What::Receive { .. }
+                        | What::Question { .. }
+                        | What::Signal { .. }
                         | What::Cancel { .. }
                         | What::Pause { .. } => {}
                     }
@@ -291,6 +312,16 @@ impl<'a> Fold<'a> {
                 let what = What::Run { workflow: workflow.clone(), run: None, deployment: None };
                 (what, options, Some(Shown::of(input)), RowStatus::Queued)
             }
+            StepRequest::Receive { signal, options } => {
+                (What::Receive { signal: signal.clone(), from: None }, options, None, RowStatus::Waiting)
+            }
+            StepRequest::AskPerson { form, options } => {
+                let title = match form {
+                    Value::Inline(text) => Form::read(text).map(|form| form.title).unwrap_or_default(),
+                    Value::Stored { .. } => String::new(),
+                };
+                (What::Question { title, by: None }, options, Some(Shown::of(form)), RowStatus::Waiting)
+            }
         };
         let mut row = Row::new(asked.step.to_string(), None, what, place);
         row.label = label(options);
@@ -299,6 +330,9 @@ impl<'a> Fold<'a> {
         row.status = status;
         self.steps.insert(asked.step, Step { row, attempts: BTreeMap::new(), kept: None, with: None });
         self.open.insert(asked.step);
+        if let Some(topic) = Topic::of_request(&asked.request) {
+            self.mail.asked(asked.step, topic);
+        }
         Some(())
     }
 
@@ -433,9 +467,42 @@ impl<'a> Fold<'a> {
         Some(())
     }
 
+    fn signalled(&mut self, place: Place, signalled: &Signalled) -> Option<()> {
+        let Place { position, time } = place;
+        let item = Item { position, time, body: signalled.payload.clone(), from: signalled.from };
+        self.mail.arrived(Topic::Signal(signalled.name.clone()), item);
+        Some(())
+    }
+
+    /// Ends the rows of steps that have their mail, and begins those of what is left over.
+    fn deliver_mail(&mut self) {
+        let (taken, left) = self.mail.sort();
+        self.unclaimed.extend(left);
+        for (step, item) in taken {
+            let Some(row) = self.steps.get_mut(&step).map(|step| &mut step.row).filter(|row| row.is_open()) else {
+                continue;
+            };
+            if let What::Receive { from, .. } = &mut row.what {
+                *from = item.from;
+            }
+            // One that was there before it was wanted is taken when it is asked for.
+            let first = row.positions.first().copied().unwrap_or(item.position);
+            let place = Place { position: item.position.max(first), time: item.time.max(row.started) };
+            row.output = Some(Shown::of(&item.body));
+            row.close(place, RowStatus::Succeeded);
+            if item.position > first {
+                row.positions.push(item.position);
+            }
+            self.open.remove(&step);
+            self.steps_ended += 1;
+        }
+    }
+
     fn finished(&mut self, place: Place, finished: &Finished) -> Option<()> {
         let run = self.run.as_mut().filter(|run| run.finished.is_none())?;
         run.finished = Some(place.time);
+        self.deliver_mail();
+        let run = self.run.as_mut()?;
         let (status, left) = match &finished.end {
             End::Succeeded(output) => {
                 run.output = Some(Shown::of(output));
@@ -496,6 +563,7 @@ impl<'a> Fold<'a> {
     }
 
     fn into_trace(mut self, entries: &[Entry]) -> Trace {
+        self.deliver_mail();
         let status = self.open_status();
         if let Some(run) = &mut self.run {
             let last = entries.last().map_or(run.started, |entry| entry.time);
@@ -511,7 +579,7 @@ impl<'a> Fold<'a> {
         };
         let mut rows = Vec::new();
         // What others did to the run stands where it came in the order of what was asked for.
-        let mut others: Vec<Row> = self.pauses.into_iter().chain(self.cancel).collect();
+        let mut others: Vec<Row> = self.pauses.into_iter().chain(self.cancel).chain(self.unclaimed).collect();
         others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {
             while let Some(other) = others.pop_if(|other| other.positions < step.row.positions) {
@@ -544,7 +612,7 @@ impl<'a> Fold<'a> {
         for step in self.open.iter().filter_map(|step| self.steps.get(step)) {
             let this = match (&step.row.what, step.row.status) {
                 (What::Sleep { .. }, _) => Status::Sleeping,
-                (_, RowStatus::Retrying | RowStatus::Parked) => Status::Waiting,
+                (_, RowStatus::Retrying | RowStatus::Parked | RowStatus::Waiting) => Status::Waiting,
                 (What::Run { run: Some(_), .. }, _) => Status::Waiting,
                 _ => return Status::Running,
             };
@@ -595,7 +663,7 @@ impl Attempt {
 }
 
 impl Row {
-    fn new(id: String, parent: Option<String>, what: What, place: Place) -> Row {
+    pub(super) fn new(id: String, parent: Option<String>, what: What, place: Place) -> Row {
         Row {
             id,
             parent,

@@ -14,7 +14,9 @@ impl Totals {
             RowStatus::Failed => &mut self.steps_failed,
             RowStatus::Cancelled | RowStatus::Aborted => &mut self.steps_cancelled,
             RowStatus::Forgotten => &mut self.steps_forgotten,
-            RowStatus::Queued | RowStatus::Running | RowStatus::Retrying | RowStatus::Parked => &mut self.steps_open,
+            RowStatus::Queued | RowStatus::Running | RowStatus::Waiting | RowStatus::Retrying | RowStatus::Parked => {
+                &mut self.steps_open
+            }
         };
         *counter += 1;
     }

@@ -14,8 +14,8 @@ use trackway_replay::{
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked,
     EffectId, EffectRequest, EffectVerdict, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten,
     Forked, Frame, Kept, Kind, Limits, MessageId, Outcome, Park, Paused, Position, Progressed, Proof, Resumed,
-    RetryReceived, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value,
-    With, code,
+    RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, Tie,
+    Timestamp, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -108,7 +108,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 24, "{names:?}");
+    assert_eq!(names.len(), 26, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -119,6 +119,8 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("restarted-and-held", frames(restarted_and_held())),
         ("child-and-parent", frames(child_and_parent())),
         ("parked", frames(parked())),
+        ("signals", frames(signals())),
+        ("questions", frames(questions())),
     ]
 }
 
@@ -299,6 +301,51 @@ fn restarted_and_held() -> Vec<Kind> {
         claimed("worker-1"),
         Kind::Paused(Paused { message: MessageId(7), reason: "look at it".into() }),
         Kind::Resumed(Resumed { message: MessageId(8) }),
+    ]
+}
+
+/// One that is answered, and one that is not in time.
+fn questions() -> Vec<Kind> {
+    let form =
+        Value::inline("{\"title\":\"Pay?\",\"fields\":[{\"name\":\"ok\",\"kind\":\"approval\"}],\"timeout_ms\":60000}");
+    let question = |step| asked(step, StepRequest::AskPerson { form: form.clone(), options: "".into() }, 0);
+    let settled = |step, request, outcome, by: Option<&str>| {
+        Kind::Settled(Settled { step: StepId(step), request, outcome, by: by.map(Into::into) })
+    };
+    let expired = Failure::permanent(code::EXPIRED, "nobody answered in time").to_value();
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        question(1),
+        question(2),
+        settled(1, Some(MessageId(5)), Outcome::Succeeded(Value::inline("{\"ok\":true}")), Some("ann")),
+        settled(2, None, Outcome::Failed(expired), None),
+    ]
+}
+
+/// A signal before and one after it is waited for, and one that nobody takes.
+fn signals() -> Vec<Kind> {
+    let signal = |message: u128, name: &str, payload: Value, from: Option<RunId>| {
+        Kind::Signalled(Signalled { message: MessageId(message), name: name.into(), payload, from })
+    };
+    let receive = |step: u32, name: &str| {
+        asked(step, StepRequest::Receive { signal: name.into(), options: "{\"label\":\"é\"}".into() }, step - 1)
+    };
+    let sender = RunId(0x0197_6543_2100_0000_0000_0000_0000_0002);
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        signal(1, "paid", Value::inline("{\"amount\": 12}"), None),
+        receive(1, "paid"),
+        receive(2, "shipped"),
+        claimed("worker-2"),
+        signal(2, "paid", Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 }, Some(sender)),
+        signal(u128::MAX, "shipped", Value::inline("null"), Some(sender)),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("2")),
+            fingerprint: Some(Fingerprint { commands: 2, deliveries: 2, fuel: 4_321 }),
+            unread: vec![MessageId(3)],
+        }),
     ]
 }
 

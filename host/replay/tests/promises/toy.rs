@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use trackway_replay::{
     Act, Asked, AttemptResumed, Claimed, Command, Compared, Completion, Decision, Digest, Divergence, End, Entry,
     Epoch, Failure, Finished, Forgotten, Frame, Kind, Limits, Machine, Next, Outcome, Phase, Position, Proof, RULES,
-    Random, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, code,
-    digest_of_call, digest_of_cancel, digest_of_forget, digest_of_sleep,
+    Random, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, StepState, Timestamp, Topic,
+    Value, code, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_receive, digest_of_sleep,
 };
 
 use crate::world::World;
@@ -22,6 +22,7 @@ pub enum Op {
     Compute(u64),
     Call(u8),
     Sleep(u64),
+    Receive(u8),
     Next,
     /// About one of the ids so far, or one that was never given out.
     Forget(u32),
@@ -36,6 +37,7 @@ pub fn programs() -> impl Strategy<Value = Vec<Op>> {
         3 => (1_u64..200).prop_map(Op::Compute),
         6 => (0_u8..5).prop_map(Op::Call),
         3 => (0_u64..3_000).prop_map(Op::Sleep),
+        4 => (0_u8..3).prop_map(Op::Receive),
         6 => Just(Op::Next),
         2 => any::<u32>().prop_map(Op::Forget),
         2 => any::<u32>().prop_map(Op::Cancel),
@@ -194,7 +196,9 @@ impl<'a> Host<'a> {
                 | Phase::Waiting
                 | Phase::Retrying { .. }
                 | Phase::Parked(_)
-                | Phase::Child { .. } => None,
+                | Phase::Child { .. }
+                | Phase::Receiving
+                | Phase::Asking { .. } => None,
             })
             .collect();
         for (step, attempt) in attempts {
@@ -214,6 +218,7 @@ impl<'a> Host<'a> {
                     Op::Compute(fuel) => self.burn(*fuel)?,
                     Op::Call(function) => self.call(*function)?,
                     Op::Sleep(duration_ms) => self.sleep(*duration_ms)?,
+                    Op::Receive(name) => self.receive(*name)?,
                     Op::Next => _ = self.next()?,
                     Op::Forget(pick) => self.about(1 + pick % (self.machine.ids() + 1), true)?,
                     Op::Cancel(pick) => self.about(1 + pick % (self.machine.ids() + 1), false)?,
@@ -306,6 +311,16 @@ impl<'a> Host<'a> {
         self.after_command(Vec::new())
     }
 
+    fn receive(&mut self, name: u8) -> Result<(), Stop> {
+        let other = if self.before_command()? { "-other" } else { "" };
+        let signal: Arc<str> = format!("s{name}{other}").into();
+        let digest = digest_of_receive(&signal, "");
+        let command = Command { act: Act::Receive { signal: signal.clone() }, digest, at: None };
+        let id = self.ask(command, StepRequest::Receive { signal: signal.clone(), options: "".into() })?;
+        self.world.received(id, &signal);
+        self.after_command(Vec::new())
+    }
+
     fn ask(&mut self, command: Command, request: StepRequest) -> Result<u32, Stop> {
         let at = command.at.clone();
         let was_on_record = !self.machine.has_caught_up();
@@ -376,6 +391,11 @@ impl<'a> Host<'a> {
         self.happens(told);
         let told = self.world.goes_on(false);
         self.happens(told);
+        if self.setup.record.is_empty() && self.state.end().is_none() {
+            let waits = |step: &&StepState| matches!(step.phase, Phase::Receiving) && !step.cancel_asked;
+            let waiting = self.state.steps().values().filter(waits).count();
+            assert_eq!(waiting, self.world.receives_unmet(), "the state knows how many wait for a signal");
+        }
         Ok(())
     }
 
@@ -388,25 +408,29 @@ impl<'a> Host<'a> {
             self.saw.push(Saw::NothingOpen);
             return Ok(false);
         }
-        if self.world.queue.is_empty() && self.machine.would_wait() {
+        if self.world.first().is_none() && self.machine.would_wait() {
             assert_eq!(self.machine.deliver(), Next::Wait);
         }
         let told = self.world.goes_on(true);
         self.happens(told);
         self.flush();
+        let before = self.machine.now();
         let completion = match self.machine.deliver() {
             Next::Deliver(completion) => completion,
             Next::Diverged(divergence) => return Err(Stop::Diverged(divergence)),
             other => panic!("{other:?}, though the world told {:?}", self.world.queue),
         };
-        let told = self.world.queue.remove(0);
-        assert_eq!(completion, told.completion, "the earliest in the journal that can be delivered");
+        let (place, wanted) = self.world.first().expect("something is there to be delivered");
+        let told = self.world.queue.remove(place);
+        assert_eq!(completion, wanted, "the earliest in the journal that can be delivered");
         match &completion {
             Completion::Answer { id, .. } => self.world.delivered(*id),
             Completion::Cancel { .. } => self.world.cancel_delivered(),
         }
-        assert_eq!(self.machine.now(), told.time, "the guest's time is that of its last delivery");
-        self.saw.push(Saw::Delivered { completion, now: told.time });
+        // A signal may have waited for long.
+        let now = told.time.max(before);
+        assert_eq!(self.machine.now(), now, "the guest's time is that of its last delivery, and never goes back");
+        self.saw.push(Saw::Delivered { completion, now });
         self.fuel = 0;
         self.fuel_limit = self.machine.allowance(0);
         Ok(true)
@@ -441,6 +465,10 @@ impl<'a> Host<'a> {
                 // A worker that hears the same answer again, later and otherwise.
                 let other = Outcome::Failed(Value::inline("\"a second answer\""));
                 self.machine.answered(position.plus(1_000_000), time, id, other);
+            }
+            Kind::Signalled(_) => {
+                let (topic, body) = Topic::of_entry(&entry.kind).expect("a signal is sent");
+                self.machine.mail_arrived(topic, entry.position, entry.time, body.clone());
             }
             Kind::CancelReceived(cancel) => {
                 self.machine.cancel_received(entry.position, entry.time, cancel.reason.clone());
@@ -481,6 +509,9 @@ fn started() -> Kind {
 
 /// The same for an entry and for its repetition after a crash.
 fn name(kind: &Kind) -> String {
+    if let Kind::Signalled(signalled) = kind {
+        return format!("Signalled {}", signalled.message);
+    }
     let place = match kind {
         Kind::AttemptStarted(begun) => (begun.step, begun.attempt, 0),
         Kind::EffectAsked(asked) => (asked.step, asked.attempt, asked.effect.0),

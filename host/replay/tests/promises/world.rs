@@ -2,15 +2,23 @@
 //! depends only on its seed and on what the guest did and got, never on what is on record; so it
 //! does the same to a run that goes on after a crash.
 
+use std::collections::BTreeMap;
+
 use trackway_replay::{
     Answered, AttemptFailed, AttemptStarted, CancelReceived, Completion, Digest, EffectAnswered, EffectAsked, EffectId,
-    EffectRequest, Failure, Kind, MessageId, Outcome, Proof, StepId, Timestamp, Value, code,
+    EffectRequest, Failure, Kind, MessageId, Outcome, Proof, Signalled, StepId, Timestamp, Value, code,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    pub completion: Completion,
+    pub what: What,
     pub time: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    Completion(Completion),
+    Signal { name: String, payload: Value },
 }
 
 pub struct World {
@@ -25,11 +33,15 @@ pub struct World {
     pub open: Vec<u32>,
     /// Told and not delivered, in order.
     pub queue: Vec<Told>,
+    /// Of those that are open: what each waits for, unless it was asked to cancel.
+    receives: BTreeMap<u32, String>,
+    signals: u64,
 }
 
 impl World {
     pub fn new(seed: u64, cancel_at: Option<u32>, clock: Timestamp) -> World {
-        World { seed, draws: 0, points: 0, cancel_at, clock, scripts: Vec::new(), open: Vec::new(), queue: Vec::new() }
+        let (scripts, open, queue, receives) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+        World { seed, draws: 0, points: 0, cancel_at, clock, scripts, open, queue, receives, signals: 0 }
     }
 
     pub fn called(&mut self, id: u32, function: &str) {
@@ -59,6 +71,35 @@ impl World {
         self.open.push(id);
     }
 
+    pub fn received(&mut self, id: u32, name: &str) {
+        self.receives.insert(id, name.to_owned());
+        self.open.push(id);
+    }
+
+    /// The earliest that can be delivered, and what the guest gets of it.
+    pub fn first(&self) -> Option<(usize, Completion)> {
+        self.queue.iter().enumerate().find_map(|(place, told)| match &told.what {
+            What::Completion(completion) => Some((place, completion.clone())),
+            What::Signal { name, payload } => {
+                let (id, _) = self.receives.iter().find(|(_, wanted)| *wanted == name)?;
+                Some((place, Completion::Answer { id: *id, outcome: Outcome::Succeeded(payload.clone()) }))
+            }
+        })
+    }
+
+    /// How many ids wait for a signal that was not told yet.
+    pub fn receives_unmet(&self) -> usize {
+        let mut unmet: Vec<&String> = self.receives.values().collect();
+        for told in &self.queue {
+            if let What::Signal { name, .. } = &told.what
+                && let Some(place) = unmet.iter().position(|wanted| *wanted == name)
+            {
+                unmet.remove(place);
+            }
+        }
+        unmet.len()
+    }
+
     pub fn forgotten(&mut self, id: u32) {
         self.scripts.retain(|(known, _)| *known != id);
         self.delivered(id);
@@ -66,15 +107,18 @@ impl World {
 
     pub fn delivered(&mut self, id: u32) {
         self.open.retain(|known| *known != id);
-        self.queue.retain(|told| !matches!(told.completion, Completion::Answer { id: known, .. } if known == id));
+        self.receives.remove(&id);
+        let is_its =
+            |told: &Told| matches!(told.what, What::Completion(Completion::Answer { id: known, .. }) if known == id);
+        self.queue.retain(|told| !is_its(told));
     }
 
     pub fn cancel_delivered(&mut self) {
-        self.queue.retain(|told| !matches!(told.completion, Completion::Cancel { .. }));
+        self.queue.retain(|told| !matches!(told.what, What::Completion(Completion::Cancel { .. })));
     }
 
     pub fn asked_to_cancel(&mut self, id: u32) -> Vec<(Timestamp, Kind)> {
-        if !self.scripts.iter().any(|(known, _)| *known == id) {
+        if self.receives.remove(&id).is_none() && !self.scripts.iter().any(|(known, _)| *known == id) {
             return Vec::new();
         }
         self.scripts.retain(|(known, _)| *known != id);
@@ -92,8 +136,20 @@ impl World {
             happened.push(self.tell(Kind::CancelReceived(cancel)));
         }
         let mut wanted = self.draw(4);
-        while !self.scripts.is_empty() && (wanted > 0 || (must && self.queue.is_empty())) {
+        if self.draw(6) == 0 {
+            let name = format!("s{}", self.draw(3));
+            happened.push(self.signal(&name));
+        }
+        while wanted > 0 || (must && self.first().is_none()) {
             wanted = wanted.saturating_sub(1);
+            if self.scripts.is_empty() {
+                let Some(name) = self.receives.values().next().cloned().filter(|_| must && self.first().is_none())
+                else {
+                    break;
+                };
+                happened.push(self.signal(&name));
+                break;
+            }
             let place = self.draw(self.scripts.len() as u64) as usize;
             let kind = self.scripts[place].1.remove(0);
             if self.scripts[place].1.is_empty() {
@@ -104,16 +160,28 @@ impl World {
         happened
     }
 
+    fn signal(&mut self, name: &str) -> (Timestamp, Kind) {
+        self.signals += 1;
+        let message = MessageId(u128::from(self.signals) << 64);
+        let payload = Value::inline(self.signals.to_string());
+        self.tell(Kind::Signalled(Signalled { message, name: name.into(), payload, from: None }))
+    }
+
     fn tell(&mut self, kind: Kind) -> (Timestamp, Kind) {
         self.clock = self.clock + std::time::Duration::from_micros(1 + self.draw(5_000));
-        let completion = match &kind {
+        let what = match &kind {
             Kind::Answered(answered) => {
-                Some(Completion::Answer { id: answered.step.0, outcome: answered.outcome.clone() })
+                Some(What::Completion(Completion::Answer { id: answered.step.0, outcome: answered.outcome.clone() }))
             }
-            Kind::CancelReceived(cancel) => Some(Completion::Cancel { reason: cancel.reason.clone() }),
+            Kind::CancelReceived(cancel) => {
+                Some(What::Completion(Completion::Cancel { reason: cancel.reason.clone() }))
+            }
+            Kind::Signalled(signalled) => {
+                Some(What::Signal { name: signalled.name.to_string(), payload: signalled.payload.clone() })
+            }
             _ => None,
         };
-        self.queue.extend(completion.map(|completion| Told { completion, time: self.clock }));
+        self.queue.extend(what.map(|what| Told { what, time: self.clock }));
         (self.clock, kind)
     }
 

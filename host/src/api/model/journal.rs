@@ -36,7 +36,8 @@ macro_rules! entry {
             /// `Started`, `Claimed`, `Asked`, `AttemptStarted`, `AttemptResumed`, `EffectAsked`,
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
-            /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed` or `DeadlineSet`.
+            /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
+            /// `Signalled` or `Settled`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +51,7 @@ macro_rules! entry {
 entry! {
     #[schema(value_type = Option<String>)]
     run: RunId,
-    /// The run that this one was started by or restarted from.
+    /// The run that this one was started by or restarted from, or that sent the signal.
     #[schema(value_type = Option<String>)]
     from: RunId,
     /// The run that a step started.
@@ -67,7 +68,7 @@ entry! {
     step: u32,
     attempt: u32,
     effect: u32,
-    /// What was asked for: `call`, `sleep`, `start-run` or `http`.
+    /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person` or `http`.
     operation: String,
     function: String,
     /// Of a run or a call.
@@ -121,6 +122,19 @@ entry! {
     fuel: u64,
     /// Commands in all.
     commands: u64,
+    /// Of a signal.
+    name: String,
+    /// What a signal brought.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    payload: Box<RawValue>,
+    payload_stored: Stored,
+    /// Of a question.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    form: Box<RawValue>,
+    /// Who answered it.
+    by: String,
     /// Of an inbox item, 32 hexadecimal digits.
     message: String,
     /// Inbox items that nobody read.

@@ -243,3 +243,14 @@ pub fn fail() -> Vec<u8> {
         format!("(call $fail {})", texts.put(failure))
     })
 }
+
+/// `wait` gives back what signal `go` brings, which must be a number.
+pub fn wait() -> Vec<u8> {
+    let manifest =
+        r#"{"contract":"0.1","workflows":[{"name":"wait","signals":[{"name":"go","schema":{"type":"integer"}}]}]}"#;
+    guest(manifest, |texts| {
+        let receive = format!("(drop (call $receive {} (i32.const 0) (i32.const 0) {NO_AT}))", texts.put("go"));
+        let body = "(i32.load (i32.const 76)) (i32.load (i32.const 80))";
+        format!("{receive} (call $next (i32.const 64)) (call $return {body})")
+    })
+}

@@ -130,6 +130,18 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.step = Some(forked.step.0);
             view.commands = forked.cuts.last().map(|cut| cut.commands);
         }
+        Kind::Settled(settled) => {
+            view.step = Some(settled.step.0);
+            view.message = settled.request.map(message);
+            view.by = settled.by.as_deref().map(str::to_owned);
+            show_outcome(&mut view, &settled.outcome);
+        }
+        Kind::Signalled(signalled) => {
+            view.message = Some(message(signalled.message));
+            view.name = Some(signalled.name.to_string());
+            view.from = signalled.from;
+            show_value(&signalled.payload, &mut view.payload, &mut view.payload_stored);
+        }
     }
     view
 }
@@ -171,6 +183,16 @@ fn show_step_request(view: &mut model::Entry, request: &StepRequest) {
             view.operation = Some("start-run".to_owned());
             view.workflow = Some(workflow.to_string());
             show_value(input, &mut view.input, &mut view.input_stored);
+            options
+        }
+        StepRequest::Receive { signal, options } => {
+            view.operation = Some("receive".to_owned());
+            view.name = Some(signal.to_string());
+            options
+        }
+        StepRequest::AskPerson { form, options } => {
+            view.operation = Some("ask-person".to_owned());
+            show_value(form, &mut view.form, &mut view.input_stored);
             options
         }
     };
@@ -261,6 +283,6 @@ fn show_value(
 }
 
 /// Too large for a JSON number.
-fn message(id: MessageId) -> String {
+pub fn message(id: MessageId) -> String {
     format!("{:032x}", id.0)
 }

@@ -46,6 +46,10 @@ pub enum Runs {
                             trackway runs retry 01k9 --step 3 --with news-fixed\n  \
                             trackway runs retry 01k9 --step 3 --effect fail")]
     Retry(RunsRetry),
+    /// Send a signal to a run; it stays until the run takes it
+    #[command(after_help = "Examples:\n  trackway runs signal @last approved -i '{\"by\": \"Ann\"}'\n  \
+                            trackway runs signal 01k9 paid -i @payment.json --id payment-77")]
+    Signal(RunsSignal),
 }
 
 #[derive(Debug, Args)]
@@ -114,4 +118,21 @@ impl From<EffectWord> for model::EffectWord {
             EffectWord::Answer => model::EffectWord::Answer,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct RunsSignal {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Name of the signal
+    pub name: String,
+    /// What it brings: JSON, @FILE, or - for standard input; `null` if left out
+    #[arg(short, long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub input: Option<String>,
+    /// Sending twice under one id sends once; a fresh one if left out
+    #[arg(long, value_name = "KEY")]
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
 }

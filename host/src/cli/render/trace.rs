@@ -194,7 +194,7 @@ fn branch(
     origin: Timestamp,
     look: Look,
 ) {
-    let is_step = place.lead.is_empty() && !matches!(row.what, What::Cancel { .. } | What::Pause { .. });
+    let is_step = place.lead.is_empty() && row.step().is_some();
     let number = if is_step { format!("{} ", row.id) } else { String::new() };
     text.push_str(&line(row, &format!("{}{number}", place.lead), origin, look));
     let below = children.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
@@ -246,6 +246,7 @@ fn line(row: &Row, lead: &str, origin: Timestamp, look: Look) -> String {
         RowStatus::Succeeded => ("✓", Paint::green),
         RowStatus::Failed => ("✗", Paint::red),
         RowStatus::Running => ("●", Paint::cyan),
+        RowStatus::Waiting => ("…", Paint::cyan),
         RowStatus::Retrying => ("↻", Paint::yellow),
         RowStatus::Parked => ("?", Paint::yellow),
         RowStatus::Queued => ("○", Paint::cyan),
@@ -282,6 +283,9 @@ fn title(row: &Row) -> String {
         | What::Run { .. }
         | What::Attempt { .. }
         | What::Http(_)
+        | What::Receive { .. }
+        | What::Question { .. }
+        | What::Signal { .. }
         | What::Cancel { .. }
         | What::Pause { .. } => row.title(),
     }
@@ -314,7 +318,15 @@ fn notes(row: &Row) -> Vec<String> {
         }
         What::Cancel { reason } | What::Pause { reason } => notes.push(clean(reason)),
         What::Run { run, .. } => notes.extend(run.map(|run| run.to_string())),
-        What::Call { .. } | What::Sleep { .. } => {}
+        What::Receive { from: Some(run), .. } | What::Signal { from: Some(run), .. } => {
+            notes.push(format!("from run {run}"));
+        }
+        What::Question { by: Some(by), .. } => notes.push(format!("by {}", clean(by))),
+        What::Question { by: None, .. }
+        | What::Call { .. }
+        | What::Sleep { .. }
+        | What::Receive { .. }
+        | What::Signal { .. } => {}
     }
     if row.cancel_asked.is_some() {
         notes.push("asked to cancel".to_owned());

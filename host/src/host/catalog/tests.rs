@@ -101,3 +101,27 @@ async fn a_check_without_an_end_costs_its_own_start_and_no_more() {
         assert!(error.to_string().contains("takes more than it may"), "{error}");
     }
 }
+
+#[test]
+fn a_workflow_that_declares_its_signals_takes_no_others() {
+    let declared = r#"{"name":"w","signals":[{"name":"paid","schema":{"type":"integer"}},{"name":"nudge"}]}"#;
+    let catalog = catalog(declared).expect("the schema is usable");
+    let error = catalog.check_signal_name("w", "payed").expect_err("it is not declared");
+    assert_eq!(error.code, Code::NoSuchSignal);
+    assert_eq!(error.hint.as_deref(), Some("it takes: `nudge`, `paid`"));
+    let check = |name: &str, payload: &str| {
+        catalog.check_signal_name("w", name).expect("it is declared");
+        catalog.check(&signal_of("w", name), payload)
+    };
+    check("paid", "3").expect("it fits");
+    check("nudge", "[null]").expect("it has no schema");
+    assert_eq!(check("nudge", "[").expect_err("not JSON").code, Code::InputNotJson);
+    let error = check("paid", "true").expect_err("no number");
+    assert_eq!(error.code, Code::InputBreaksSchema);
+    assert!(error.message.contains("`w, signal paid`"), "{error}");
+}
+
+#[test]
+fn a_workflow_that_declares_no_signals_takes_any() {
+    catalog(r#"{"name":"w"}"#).expect("it is a workflow").check_signal_name("w", "whatever").expect("any");
+}

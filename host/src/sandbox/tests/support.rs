@@ -33,6 +33,8 @@ pub const MANIFEST: &str = r#"{"contract":"0.1","workflows":[{"name":"w"}],"func
 const STEP_IMPORTS: &str = r#"
   (import "trackway:guest/step@0.1.0" "call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "sleep" (func $sleep (param i64 i32 i32 i32 i32 i32) (result i32)))
+  (import "trackway:guest/step@0.1.0" "receive" (func $receive (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "trackway:guest/step@0.1.0" "ask-person" (func $ask (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "next" (func $next (param i32)))
   (import "trackway:guest/step@0.1.0" "forget" (func $forget (param i32)))
   (import "trackway:guest/step@0.1.0" "cancel" (func $cancel (param i32)))
@@ -209,6 +211,8 @@ impl GuestHost for Scripted {
             Command::StartRun { workflow, input, options, at } => {
                 format!("start-run {workflow} {input} {options} {at:?}")
             }
+            Command::Receive { signal, options, at } => format!("receive {signal} {options} {at:?}"),
+            Command::AskPerson { form, options, at } => format!("ask-person {form} {options} {at:?}"),
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use trackway_replay::{End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Status, Timestamp, Value, code};
-use trackway_storage::Owner;
+use trackway_storage::{InboxBody, InboxItem, Owner};
 
 use super::wake::{Ends, receive};
 use super::{Driver, Stop};
@@ -120,6 +120,10 @@ impl Driver {
         let run = self.active.run.clone();
         let items = run.core.storage.inbox(run.key).await.ok()?;
         let mut inner = run.lock();
+        let is_cancel = |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. });
+        if inner.state.cancel().is_none() && !items.iter().any(is_cancel) {
+            return None;
+        }
         items.into_iter().for_each(|item| receive(&mut inner, run.now(), item, &mut Ends::new()));
         if let Some(reason) = inner.terminate.take() {
             return Some(RunEnd::Terminated { reason });

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trackway_replay::{
-    CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived, StepId,
-    Timestamp, Value,
+    CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived, Settled,
+    Signalled, StepId, Timestamp, Value, code,
 };
 use trackway_storage::{InboxBody, InboxItem, RunKey};
 
@@ -141,6 +141,10 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         }
         Phase::Waiting if !is_in_hand => attempt::launch(run, inner, step, 1, Begin::Anew),
         Phase::Attempting(_) if !is_in_hand && !inner.resting.contains_key(&step) => resume(run, inner, clock, step),
+        Phase::Asking { due } => {
+            let due = *due;
+            inner.timers.extend(due.map(|due| (due, step)));
+        }
         Phase::Child { run: None } => {
             let request = state.request.clone();
             child::launch(run, inner, step, request);
@@ -150,7 +154,8 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         | Phase::Waiting
         | Phase::Attempting(_)
         | Phase::Parked(_)
-        | Phase::Child { .. } => {}
+        | Phase::Child { .. }
+        | Phase::Receiving => {}
     }
 }
 
@@ -173,7 +178,9 @@ pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId,
         | InboxBody::Pause { .. }
         | InboxBody::Resume
         | InboxBody::ChildEnded { .. }
-        | InboxBody::Retry { .. } => None,
+        | InboxBody::Retry { .. }
+        | InboxBody::Signal { .. }
+        | InboxBody::Answer { .. } => None,
     })
 }
 
@@ -182,11 +189,12 @@ pub(super) type Ends = BTreeMap<MessageId, Result<Arc<str>, Failure>>;
 
 pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: &mut Ends) {
     inner.seen.insert(item.message);
+    let message = item.message;
     let was_paused = inner.state.is_paused();
     let kind = match item.body {
         InboxBody::Cancel { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
-            Kind::CancelReceived(CancelReceived { message: item.message, reason })
+            Kind::CancelReceived(CancelReceived { message, reason })
         }
         // The end itself is what the journal says of it, and names the message.
         InboxBody::Terminate { reason } => {
@@ -196,17 +204,16 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
         }
         InboxBody::Pause { reason } => {
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
-            Kind::Paused(Paused { message: item.message, reason })
+            Kind::Paused(Paused { message, reason })
         }
-        InboxBody::Resume => Kind::Resumed(Resumed { message: item.message }),
         InboxBody::ChildEnded { step, run } => {
             // Of a run that is ended as it is, nobody looks at what it waited for.
-            let Some(end) = ends.remove(&item.message) else { return };
+            let Some(end) = ends.remove(&message) else { return };
             let outcome = match end {
                 Ok(output) => Outcome::Succeeded(inner.value(&output, Value::INLINE_MAX_BYTES)),
                 Err(failure) => Outcome::Failed(failure.to_value()),
             };
-            Kind::ChildEnded(ChildEnded { message: item.message, step, run, outcome })
+            Kind::ChildEnded(ChildEnded { message, step, run, outcome })
         }
         InboxBody::Retry { step, with, verdict } => {
             let phase = inner.state.step(step).map(|state| &state.phase);
@@ -217,12 +224,32 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
                 inner.retried.push(step);
             }
             // One that comes too late stands in the journal all the same.
-            Kind::RetryReceived(RetryReceived { message: item.message, step, with, verdict })
+            Kind::RetryReceived(RetryReceived { message, step, with, verdict })
         }
+        // It stands in the journal, and in the inbox only because that was brought back from a backup.
+        InboxBody::Signal { .. } if inner.state.has_message(message) => {
+            let end = inner.end();
+            inner.read.push((end, message));
+            return;
+        }
+        InboxBody::Signal { name, payload, from } => Kind::Signalled(Signalled { message, name, payload, from }),
+        InboxBody::Answer { step, request, answer, by } => match inner.state.step(step).map(|state| &state.phase) {
+            Some(Phase::Asking { .. }) => {
+                inner.remove_timer(step);
+                Kind::Settled(Settled { step, request: Some(request), outcome: Outcome::Succeeded(answer), by })
+            }
+            // Nobody waits for it any more.
+            Some(_) | None => {
+                let end = inner.end();
+                inner.read.push((end, message));
+                return;
+            }
+        },
+        InboxBody::Resume => Kind::Resumed(Resumed { message }),
     };
     inner.sequence(now, kind);
     let end = inner.end();
-    inner.read.push((end, item.message));
+    inner.read.push((end, message));
     if was_paused && !inner.state.is_paused() {
         inner.go_on();
     }
@@ -242,6 +269,10 @@ fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
             inner.resting.remove(&step);
             resume(run, inner, now, step);
         }
-        Some(Phase::Waiting | Phase::Parked(_) | Phase::Child { .. }) | None => {}
+        Some(Phase::Asking { .. }) => {
+            let outcome = Outcome::Failed(Failure::permanent(code::EXPIRED, "nobody answered in time").to_value());
+            inner.sequence(now, Kind::Settled(Settled { step, request: None, outcome, by: None }));
+        }
+        Some(Phase::Waiting | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving) | None => {}
     }
 }

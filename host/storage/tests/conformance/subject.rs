@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use trackway_replay::{Digest, FrameId, Head, MessageId, Position, RunId, Status, TenantId, Timestamp};
+use trackway_replay::{Digest, FrameId, Head, MessageId, Position, RunId, Status, TenantId, Timestamp, Value};
 use trackway_storage::{
     Append, Appended, Claims, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, SledOptions, SledStorage,
     Storage,
@@ -157,11 +157,14 @@ pub fn head(run: RunKey, status: Status) -> Head {
 }
 
 pub fn item(message: u128) -> InboxItem {
-    InboxItem {
-        message: MessageId(message),
-        arrived: at(3),
-        body: InboxBody::Cancel { reason: format!("reason {message}").into() },
-    }
+    let body = match message % 2 {
+        0 => InboxBody::Cancel { reason: format!("reason {message}").into() },
+        _ => {
+            let (name, payload) = (format!("signal {message}").into(), Value::inline(message.to_string()));
+            InboxBody::Signal { name, payload, from: (message == 1).then_some(RunId(message)) }
+        }
+    };
+    InboxItem { message: MessageId(message), arrived: at(3), body }
 }
 
 pub async fn claim(store: &dyn Storage, now: Timestamp) -> Claims {

@@ -1,0 +1,153 @@
+//! What others sent to a run under a name, and which open ids want it. Bound when it is delivered,
+//! never when it is asked for: so nothing is lost to an id that is given up. It never looks at what
+//! else is open.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::{Kind, Position, StepRequest, Timestamp, Value};
+
+#[cfg(test)]
+mod tests;
+
+/// Under what somebody sends, and an id waits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    Signal(Arc<str>),
+}
+
+impl Topic {
+    /// What a request waits for, if it waits for something that is sent.
+    pub fn of_request(request: &StepRequest) -> Option<Topic> {
+        match request {
+            StepRequest::Receive { signal, .. } => Some(Topic::Signal(signal.clone())),
+            StepRequest::Call { .. }
+            | StepRequest::Sleep { .. }
+            | StepRequest::StartRun { .. }
+            | StepRequest::AskPerson { .. } => None,
+        }
+    }
+
+    /// Under what an entry brings something, and what.
+    pub fn of_entry(kind: &Kind) -> Option<(Topic, &Value)> {
+        match kind {
+            Kind::Signalled(signalled) => Some((Topic::Signal(signalled.name.clone()), &signalled.payload)),
+            Kind::Started(_)
+            | Kind::Claimed(_)
+            | Kind::Asked(_)
+            | Kind::AttemptStarted(_)
+            | Kind::AttemptResumed(_)
+            | Kind::EffectAsked(_)
+            | Kind::EffectAnswered(_)
+            | Kind::Failed(_)
+            | Kind::Answered(_)
+            | Kind::Forgotten(_)
+            | Kind::StepCancelAsked(_)
+            | Kind::CancelReceived(_)
+            | Kind::Finished(_)
+            | Kind::Paused(_)
+            | Kind::Resumed(_)
+            | Kind::Forked(_)
+            | Kind::ChildOf(_)
+            | Kind::ChildStarted(_)
+            | Kind::ChildEnded(_)
+            | Kind::FailedKeeping(_)
+            | Kind::Parked(_)
+            | Kind::RetryReceived(_)
+            | Kind::Progressed(_)
+            | Kind::DeadlineSet(_)
+            | Kind::Settled(_) => None,
+        }
+    }
+}
+
+/// The mail of a machine: items in journal order, and the open ids that wait for them.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    boxes: BTreeMap<Topic, Mailbox>,
+    /// What each open id waits for.
+    wanted: BTreeMap<u32, Topic>,
+    /// The first item of each box that an open id wants, by its place in the journal.
+    deliverable: BTreeMap<Position, Topic>,
+}
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    items: VecDeque<Item>,
+    takers: BTreeSet<u32>,
+}
+
+#[derive(Debug)]
+struct Item {
+    position: Position,
+    time: Timestamp,
+    body: Value,
+}
+
+/// An item that has found its taker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub id: u32,
+    pub time: Timestamp,
+    pub body: Value,
+}
+
+impl Mail {
+    /// Items come in the order of the journal.
+    pub fn arrived(&mut self, topic: Topic, position: Position, time: Timestamp, body: Value) {
+        self.boxes.entry(topic.clone()).or_default().items.push_back(Item { position, time, body });
+        self.settle(&topic);
+    }
+
+    pub fn open(&mut self, id: u32, topic: Topic) {
+        self.boxes.entry(topic.clone()).or_default().takers.insert(id);
+        self.wanted.insert(id, topic.clone());
+        self.settle(&topic);
+    }
+
+    /// The id takes nothing any more.
+    pub fn close(&mut self, id: u32) {
+        let Some(topic) = self.wanted.remove(&id) else { return };
+        let is_empty = self.boxes.get_mut(&topic).is_some_and(|mailbox| {
+            mailbox.takers.remove(&id);
+            if mailbox.takers.is_empty()
+                && let Some(item) = mailbox.items.front()
+            {
+                self.deliverable.remove(&item.position);
+            }
+            mailbox.takers.is_empty() && mailbox.items.is_empty()
+        });
+        if is_empty {
+            self.boxes.remove(&topic);
+        }
+    }
+
+    /// Where the earliest item stands that an open id wants.
+    pub fn first(&self) -> Option<Position> {
+        self.deliverable.first_key_value().map(|(position, _)| *position)
+    }
+
+    /// Gives that item to the lowest id that wants it.
+    pub fn take_first(&mut self) -> Option<Taken> {
+        let (_, topic) = self.deliverable.pop_first()?;
+        let mailbox = self.boxes.get_mut(&topic)?;
+        let item = mailbox.items.pop_front()?;
+        let id = mailbox.takers.pop_first()?;
+        self.wanted.remove(&id);
+        if mailbox.takers.is_empty() && mailbox.items.is_empty() {
+            self.boxes.remove(&topic);
+        } else {
+            self.settle(&topic);
+        }
+        Some(Taken { id, time: item.time, body: item.body })
+    }
+
+    fn settle(&mut self, topic: &Topic) {
+        if let Some(mailbox) = self.boxes.get(topic)
+            && !mailbox.takers.is_empty()
+            && let Some(item) = mailbox.items.front()
+        {
+            self.deliverable.insert(item.position, topic.clone());
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The words and flags of `trackway questions`. Declares them and what their help says; does nothing.
+
+use clap::{Args, Subcommand};
+
+use super::Connect;
+
+#[derive(Debug, Subcommand)]
+pub enum Questions {
+    /// List what runs wait for a person to answer
+    #[command(after_help = "Examples:\n  trackway questions ls\n  trackway questions ls -o json")]
+    Ls {
+        #[command(flatten)]
+        connect: Connect,
+    },
+    /// Show one question with its form
+    #[command(after_help = "Examples:\n  trackway questions show @last 3")]
+    Show(OneQuestion),
+    /// Answer a question, once
+    #[command(after_help = "Examples:\n  trackway questions answer 01k9 3 -i '{\"approve\": true}' --by ann")]
+    Answer(QuestionsAnswer),
+}
+
+#[derive(Debug, Args)]
+pub struct OneQuestion {
+    /// Id of the run that asks, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Number of the step
+    pub step: u32,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct QuestionsAnswer {
+    #[command(flatten)]
+    pub which: OneQuestion,
+    /// A value for each field of the form: JSON, @FILE, or - for standard input
+    #[arg(short, long, value_name = "JSON|@FILE|-")]
+    pub input: String,
+    /// Who answers; shown in the trace
+    #[arg(long)]
+    pub by: Option<String>,
+    /// Answering twice under one key answers once; a fresh key if left out
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}

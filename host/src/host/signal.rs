@@ -1,0 +1,59 @@
+//! Sending a signal to a run: whether it may be sent, and that it is durable before anybody is told so.
+//! Who takes it is the run's own.
+
+use std::sync::Arc;
+use trackway_replay::{Digest, MessageId, RunId, Value};
+use trackway_storage::{InboxBody, InboxItem};
+
+use super::catalog;
+use super::{Host, checked_key, key_of, message_of, views};
+use crate::Result;
+use crate::worker::checked_name;
+
+#[derive(Debug, Clone)]
+pub struct SignalRequest {
+    pub run: RunId,
+    pub name: Arc<str>,
+    /// JSON text. Whoever takes it gets exactly these bytes.
+    pub payload: Arc<str>,
+    pub idempotency_key: Option<String>,
+}
+
+impl Host {
+    /// Sends a signal. Durable when it answers. With the same key it is sent once only, and answered
+    /// in the same way also when the run has ended since.
+    pub async fn signal(&self, request: SignalRequest) -> Result<MessageId> {
+        let SignalRequest { run, name, payload, idempotency_key } = request;
+        checked_name("a signal", &name)?;
+        let head = self.storage.head(key_of(run)).await?.ok_or_else(|| views::no_such_run(&run.to_string()))?;
+        let catalog = self.catalog(head.component).await?;
+        catalog.check_signal_name(&head.workflow, &name)?;
+        let place = catalog::signal_of(&head.workflow, &name);
+        catalog::check_input(&catalog, &place, &payload, self.sandbox.program()).await?;
+        let message = match &idempotency_key {
+            Some(key) => message_of("signal", run, checked_key(key)?),
+            None => MessageId(self.random_number()),
+        };
+        let payload = match head.status.has_ended() {
+            // Refused below, unless it was sent before.
+            true => Value::null(),
+            false => self.brought(run, payload).await?,
+        };
+        let body = InboxBody::Signal { name, payload, from: None };
+        let item = InboxItem { message, arrived: self.clock.now(), body };
+        self.deliver(run, item, idempotency_key.is_some()).await?;
+        Ok(message)
+    }
+
+    /// A value on its way into an inbox. A large one is put beside the journal before, where it stays
+    /// as long as the run.
+    async fn brought(&self, run: RunId, text: Arc<str>) -> Result<Value> {
+        if text.len() <= Value::INLINE_MAX_BYTES {
+            return Ok(Value::Inline(text));
+        }
+        let (digest, size_bytes) = (Digest::of(text.as_bytes()), text.len() as u64);
+        let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
+        self.storage.put_payload(key_of(run), digest, bytes).await?;
+        Ok(Value::Stored { digest, size_bytes })
+    }
+}

@@ -1,0 +1,143 @@
+//! What a workflow asks for, as it gives it: by what a replay recognises it, why it is refused, and how
+//! it stands in the journal. It must look at nothing but the request and what the run began with.
+
+use std::sync::Arc;
+use trackway_replay::{
+    Act, Command as Produced, Digest, Failure, Form, Limits, StepRequest, Value, code, digest_of_ask_person,
+    digest_of_call, digest_of_receive, digest_of_sleep, digest_of_start_run,
+};
+
+use super::check;
+use super::child::RunOptions;
+use super::run::Inner;
+use crate::sandbox::{Command, Manifest};
+
+#[derive(Clone, Copy)]
+pub(super) enum Asking<'a> {
+    Call { function: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
+    Sleep { duration_ms: u64, options: &'a str, at: Option<&'a str> },
+    StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
+    Receive { signal: &'a str, options: &'a str, at: Option<&'a str> },
+    AskPerson { form: &'a str, options: &'a str, at: Option<&'a str> },
+}
+
+/// What a workflow commands.
+pub(super) enum Commanded<'a> {
+    Ask(Asking<'a>),
+    Forget {
+        id: u32,
+    },
+    Cancel {
+        id: u32,
+    },
+    /// The sandbox links it in the other role only.
+    NotOurs,
+}
+
+impl<'a> Commanded<'a> {
+    pub fn of(command: Command<'a>) -> Commanded<'a> {
+        Commanded::Ask(match command {
+            Command::Call { function, input, options, at } => Asking::Call { function, input, options, at },
+            Command::Sleep { duration_ms, options, at } => Asking::Sleep { duration_ms, options, at },
+            Command::StartRun { workflow, input, options, at } => Asking::StartRun { workflow, input, options, at },
+            Command::Receive { signal, options, at } => Asking::Receive { signal, options, at },
+            Command::AskPerson { form, options, at } => Asking::AskPerson { form, options, at },
+            Command::Forget { id } => return Commanded::Forget { id },
+            Command::Cancel { id } => return Commanded::Cancel { id },
+            Command::Http { .. } => return Commanded::NotOurs,
+        })
+    }
+}
+
+impl Asking<'_> {
+    /// As it is held against the record.
+    pub fn produced(&self) -> Produced {
+        let name = |name| Arc::from(check::cut(name, check::NAME_MAX_BYTES));
+        let act = match *self {
+            Asking::Call { function, .. } => Act::Call { function: name(function) },
+            Asking::Sleep { duration_ms, .. } => Act::Sleep { duration_ms },
+            Asking::StartRun { workflow, .. } => Act::StartRun { workflow: name(workflow) },
+            Asking::Receive { signal, .. } => Act::Receive { signal: name(signal) },
+            Asking::AskPerson { .. } => Act::AskPerson,
+        };
+        let (Asking::Call { at, .. }
+        | Asking::Sleep { at, .. }
+        | Asking::StartRun { at, .. }
+        | Asking::Receive { at, .. }
+        | Asking::AskPerson { at, .. }) = self;
+        let at = at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
+        Produced { act, digest: self.digest(), at }
+    }
+
+    fn digest(&self) -> Digest {
+        match *self {
+            Asking::Call { function, input, options, .. } => digest_of_call(function, input, options),
+            Asking::Sleep { duration_ms, options, .. } => digest_of_sleep(duration_ms, options),
+            Asking::StartRun { workflow, input, options, .. } => digest_of_start_run(workflow, input, options),
+            Asking::Receive { signal, options, .. } => digest_of_receive(signal, options),
+            Asking::AskPerson { form, options, .. } => digest_of_ask_person(form, options),
+        }
+    }
+
+    /// Why this cannot be done, if it cannot: the journaled answer of its id. `open`: how many
+    /// operations are open.
+    pub fn refusal(&self, limits: &Limits, manifest: &Manifest, open: usize) -> Option<Failure> {
+        if open >= limits.steps_open as usize {
+            let message = format!("{open} operations are open; the limit is {}", limits.steps_open);
+            return Some(Failure::permanent(code::TOO_MANY, message));
+        }
+        match *self {
+            Asking::Call { function, input, options, .. } => {
+                let Some(entry) = manifest.function(function) else {
+                    let message =
+                        format!("the component has no function `{}`", check::cut(function, check::NAME_MAX_BYTES));
+                    return Some(Failure::permanent(code::UNKNOWN_FUNCTION, message));
+                };
+                let checked = check::call_options(options, entry);
+                checked.and_then(|()| check::value(input, limits, code::BAD_INPUT)).err()
+            }
+            Asking::Sleep { options, .. } => check::options(options).err(),
+            Asking::StartRun { workflow, .. } if workflow.len() > check::NAME_MAX_BYTES => {
+                let shown = check::cut(workflow, check::NAME_MAX_BYTES);
+                Some(Failure::permanent(code::UNKNOWN_WORKFLOW, format!("there is no workflow `{shown}...`")))
+            }
+            Asking::StartRun { input, options, .. } => {
+                RunOptions::parse(options).and_then(|_| check::value(input, limits, code::BAD_INPUT)).err()
+            }
+            Asking::Receive { signal, options, .. } => {
+                check::name("a signal", signal).and_then(|()| check::options(options)).err()
+            }
+            Asking::AskPerson { form, options, .. } => match Form::read(form) {
+                Ok(_) => check::options(options).err(),
+                Err(why) => Some(Failure::permanent(code::BAD_REQUEST, why)),
+            },
+        }
+    }
+
+    /// As it stands in the journal.
+    pub fn request(&self, inner: &mut Inner, is_refused: bool) -> StepRequest {
+        let name = |name| Arc::from(check::cut(name, check::NAME_MAX_BYTES));
+        let kept = |options: &str| Arc::from(if is_refused { "" } else { options });
+        match *self {
+            Asking::Call { function, input, options, .. } => StepRequest::Call {
+                function: name(function),
+                // What was refused need not be JSON, and may be larger than anything that is kept.
+                input: if is_refused { Value::null() } else { inner.value(input, Value::INLINE_MAX_BYTES) },
+                options: kept(options),
+            },
+            Asking::Sleep { duration_ms, options, .. } => StepRequest::Sleep { duration_ms, options: kept(options) },
+            Asking::StartRun { workflow, input, options, .. } => StepRequest::StartRun {
+                workflow: name(workflow),
+                input: if is_refused { Value::null() } else { inner.value(input, Value::INLINE_MAX_BYTES) },
+                options: kept(options),
+            },
+            Asking::Receive { signal, options, .. } => {
+                StepRequest::Receive { signal: name(signal), options: kept(options) }
+            }
+            Asking::AskPerson { form, options, .. } => StepRequest::AskPerson {
+                form: if is_refused { Value::null() } else { inner.value(form, Value::INLINE_MAX_BYTES) },
+                options: kept(options),
+            },
+        }
+    }
+}
