@@ -143,7 +143,7 @@ pub enum ParkedState {
         carried: Option<Box<Carried>>,
     },
     /// Broken off, with effects of which nobody knows whether they were carried out.
-    Unclear(AttemptState),
+    Unclear(Box<AttemptState>),
 }
 
 impl RunState {
@@ -227,7 +227,7 @@ impl RunState {
                 let attempt = *attempt;
                 self.set_phase(*step, |before| {
                     Phase::Parked(Box::new(match (park, before) {
-                        (Park::Unclear(_), Phase::Attempting(state)) => ParkedState::Unclear(state),
+                        (Park::Unclear(_), Phase::Attempting(state)) => ParkedState::Unclear(Box::new(state)),
                         (Park::ExhaustedKeeping(kept), before) => {
                             ParkedState::Exhausted { attempt, carried: before.carried(*kept) }
                         }
@@ -542,7 +542,7 @@ impl RunState {
             Phase::Parked(parked) => match *parked {
                 ParkedState::Exhausted { attempt, carried } => Phase::Retrying { attempt, next_at: time, carried },
                 ParkedState::Unclear(state) => {
-                    Phase::Attempting(state.decided(verdict.unwrap_or(EffectVerdict::Repeat)))
+                    Phase::Attempting((*state).decided(verdict.unwrap_or(EffectVerdict::Repeat)))
                 }
             },
             other @ (Phase::Sleeping { .. }
