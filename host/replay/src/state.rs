@@ -1,14 +1,14 @@
 //! What a run is up to, folded from its entries: its open steps, its status, its head.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::head;
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptStarted, ChildOf, Digest, EffectVerdict, End,
-    Entry, FORMAT, Forked, Form, FuelRule, Head, Kept, Kind, MessageId, Outcome, Park, Position, RetryReceived, RunId,
-    RunRandom, Spent, Started, Status, StepId, StepRequest, Timestamp, Topic, Value, Waiting, With,
+    Entry, FORMAT, Forked, FuelRule, Head, Kind, MessageId, Outcome, Park, Position, RetryReceived, RunId, RunRandom,
+    Spent, Started, Status, StepId, StepRequest, Timestamp, Topic, Value, With,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -35,12 +35,14 @@ pub enum BadJournal {
 
 mod attempt;
 mod post;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use attempt::{AttemptState, Carried, EffectKind, EffectRecord};
 
 use self::post::{Mailed, Post};
+use self::tally::{Tally, timeout_of};
 
 #[derive(Debug)]
 pub struct RunState {
@@ -64,18 +66,6 @@ pub struct RunState {
     epoch: crate::Epoch,
     status: Status,
     changed: Timestamp,
-}
-
-/// How many open steps stand where, and their timers: status and due time follow without a walk.
-#[derive(Debug, Default)]
-struct Tally {
-    sleeping: usize,
-    retrying: usize,
-    children: usize,
-    parked: usize,
-    receiving: usize,
-    asking: usize,
-    dues: BTreeSet<(Timestamp, StepId)>,
 }
 
 #[derive(Debug, Clone)]
@@ -683,92 +673,12 @@ impl RunState {
     }
 }
 
-impl Tally {
-    /// Steps that only wait for their timer or for a person.
-    fn idle(&self) -> usize {
-        self.sleeping + self.retrying + self.parked + self.children + self.receiving + self.asking
-    }
-
-    /// For what, if only for something. A person is named first: nobody else may know that it waits.
-    fn waiting(&self) -> Waiting {
-        let waits = [
-            (self.asking, Waiting::Person),
-            (self.receiving, Waiting::Signal),
-            (self.retrying + self.parked, Waiting::Retry),
-            (self.children, Waiting::Child),
-        ];
-        waits.into_iter().find_map(|(count, waiting)| (count > 0).then_some(waiting)).unwrap_or(Waiting::Retry)
-    }
-
-    fn enter(&mut self, step: StepId, phase: &Phase) {
-        self.dues.extend(phase.due().map(|due| (due, step)));
-        self.sleeping += usize::from(matches!(phase, Phase::Sleeping { .. }));
-        self.retrying += usize::from(matches!(phase, Phase::Retrying { .. }));
-        self.children += usize::from(matches!(phase, Phase::Child { run: Some(_) }));
-        self.parked += usize::from(matches!(phase, Phase::Parked(_)));
-        self.receiving += usize::from(matches!(phase, Phase::Receiving));
-        self.asking += usize::from(matches!(phase, Phase::Asking { .. }));
-    }
-
-    fn leave(&mut self, step: StepId, phase: &Phase) {
-        if let Some(due) = phase.due() {
-            self.dues.remove(&(due, step));
-        }
-        self.sleeping -= usize::from(matches!(phase, Phase::Sleeping { .. }));
-        self.retrying -= usize::from(matches!(phase, Phase::Retrying { .. }));
-        self.children -= usize::from(matches!(phase, Phase::Child { run: Some(_) }));
-        self.parked -= usize::from(matches!(phase, Phase::Parked(_)));
-        self.receiving -= usize::from(matches!(phase, Phase::Receiving));
-        self.asking -= usize::from(matches!(phase, Phase::Asking { .. }));
-    }
-}
-
 impl Claim {
     /// How far the fuel of entries that were written under this claim binds a guest that runs on
     /// this engine and code.
     pub fn fuel_rule(&self, engine: &str, component: Digest) -> FuelRule {
         if *self.engine == *engine && self.component == component { FuelRule::Exact } else { FuelRule::Loose }
     }
-}
-
-impl Phase {
-    fn due(&self) -> Option<Timestamp> {
-        match self {
-            Phase::Sleeping { due } => Some(*due),
-            Phase::Retrying { next_at, .. } => Some(*next_at),
-            Phase::Asking { due } => *due,
-            Phase::Waiting | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving => None,
-        }
-    }
-
-    /// What of an attempt the next one recalls.
-    fn carried(self, kept: Kept) -> Option<Box<Carried>> {
-        match self {
-            Phase::Attempting(attempt) => Some(Box::new(attempt.carried(kept))),
-            Phase::Sleeping { .. }
-            | Phase::Waiting
-            | Phase::Retrying { .. }
-            | Phase::Parked(_)
-            | Phase::Child { .. }
-            | Phase::Receiving
-            | Phase::Asking { .. } => None,
-        }
-    }
-}
-
-impl ParkedState {
-    pub fn attempt(&self) -> u32 {
-        match self {
-            ParkedState::Exhausted { attempt, .. } => *attempt,
-            ParkedState::Unclear(state) => state.attempt,
-        }
-    }
-}
-
-/// After how long a question is too late. A form that was refused is not one.
-fn timeout_of(form: &Value) -> Option<Duration> {
-    let Value::Inline(text) = form else { return None };
-    Form::read(text).ok()?.timeout_ms.map(Duration::from_millis)
 }
 
 impl StepState {

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::mail::{Item, Sorting};
+use super::mail::Sorting;
 use super::read::{label, micros, read_answer, read_request, sleep};
 use super::{
     Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What,
 };
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, Claimed, Digest, EffectAsked, EffectId, EffectRequest,
-    End, Entry, Failure, Finished, Form, Kept, Kind, Outcome, Park, Position, RetryReceived, Signalled, Started,
-    Status, StepId, StepRequest, Timestamp, Topic, Value, code,
+    End, Entry, Failure, Finished, Form, Kept, Kind, Outcome, Park, Position, RetryReceived, Started, Status, StepId,
+    StepRequest, Timestamp, Topic, Value, code,
 };
 
 pub fn fold(entries: &[Entry], payloads: &Payloads) -> Trace {
@@ -46,24 +46,24 @@ pub fn payloads_wanted(entries: &[Entry]) -> Vec<Digest> {
     wanted.into_iter().collect()
 }
 
-struct Fold<'a> {
+pub(super) struct Fold<'a> {
     payloads: &'a Payloads,
     run: Option<RunHeader>,
-    steps: BTreeMap<StepId, Step>,
+    pub(super) steps: BTreeMap<StepId, Step>,
     /// Steps without an end, so that a claim looks at no other.
-    open: BTreeSet<StepId>,
-    steps_ended: u32,
+    pub(super) open: BTreeSet<StepId>,
+    pub(super) steps_ended: u32,
     cancel: Option<Row>,
     pauses: Vec<Row>,
-    mail: Sorting,
+    pub(super) mail: Sorting,
     /// Rows of what was sent and not taken.
-    unclaimed: Vec<Row>,
+    pub(super) unclaimed: Vec<Row>,
     activations: Vec<Activation>,
     unplaced: Vec<Position>,
 }
 
-struct Step {
-    row: Row,
+pub(super) struct Step {
+    pub(super) row: Row,
     attempts: BTreeMap<u32, Attempt>,
     /// What the next attempt goes on with.
     kept: Option<Kept>,
@@ -467,37 +467,6 @@ impl<'a> Fold<'a> {
         Some(())
     }
 
-    fn signalled(&mut self, place: Place, signalled: &Signalled) -> Option<()> {
-        let Place { position, time } = place;
-        let item = Item { position, time, body: signalled.payload.clone(), from: signalled.from };
-        self.mail.arrived(Topic::Signal(signalled.name.clone()), item);
-        Some(())
-    }
-
-    /// Ends the rows of steps that have their mail, and begins those of what is left over.
-    fn deliver_mail(&mut self) {
-        let (taken, left) = self.mail.sort();
-        self.unclaimed.extend(left);
-        for (step, item) in taken {
-            let Some(row) = self.steps.get_mut(&step).map(|step| &mut step.row).filter(|row| row.is_open()) else {
-                continue;
-            };
-            if let What::Receive { from, .. } = &mut row.what {
-                *from = item.from;
-            }
-            // One that was there before it was wanted is taken when it is asked for.
-            let first = row.positions.first().copied().unwrap_or(item.position);
-            let place = Place { position: item.position.max(first), time: item.time.max(row.started) };
-            row.output = Some(Shown::of(&item.body));
-            row.close(place, RowStatus::Succeeded);
-            if item.position > first {
-                row.positions.push(item.position);
-            }
-            self.open.remove(&step);
-            self.steps_ended += 1;
-        }
-    }
-
     fn finished(&mut self, place: Place, finished: &Finished) -> Option<()> {
         let run = self.run.as_mut().filter(|run| run.finished.is_none())?;
         run.finished = Some(place.time);
@@ -684,7 +653,7 @@ impl Row {
         }
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.closed.is_none()
     }
 
@@ -718,7 +687,7 @@ impl Row {
     }
 
     /// Ends the row, if it is open, because something else ended.
-    fn close(&mut self, place: Place, status: RowStatus) {
+    pub(super) fn close(&mut self, place: Place, status: RowStatus) {
         if self.is_open() {
             self.status = status;
             self.ended = Some(place.time);

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fold::{Fold, Place};
 use super::{Row, RowStatus, Shown, What};
-use crate::{Position, RunId, StepId, Timestamp, Topic, Value};
+use crate::{Position, RunId, Signalled, StepId, Timestamp, Topic, Value};
 
 #[cfg(test)]
 mod tests;
@@ -72,9 +73,42 @@ fn row_of(topic: &Topic, item: &Item) -> Row {
     let what = match topic {
         Topic::Signal(name) => What::Signal { name: name.clone(), from: item.from },
     };
-    let place = super::fold::Place { position: item.position, time: item.time };
+    let place = Place { position: item.position, time: item.time };
     let mut row = Row::new(format!("signal-{}", item.position), None, what, place);
     row.status = RowStatus::Queued;
     row.output = Some(Shown::of(&item.body));
     row
+}
+
+impl Fold<'_> {
+    pub(super) fn signalled(&mut self, place: Place, signalled: &Signalled) -> Option<()> {
+        let Place { position, time } = place;
+        let item = Item { position, time, body: signalled.payload.clone(), from: signalled.from };
+        self.mail.arrived(Topic::Signal(signalled.name.clone()), item);
+        Some(())
+    }
+
+    /// Ends the rows of steps that have their mail, and begins those of what is left over.
+    pub(super) fn deliver_mail(&mut self) {
+        let (taken, left) = self.mail.sort();
+        self.unclaimed.extend(left);
+        for (step, item) in taken {
+            let Some(row) = self.steps.get_mut(&step).map(|step| &mut step.row).filter(|row| row.is_open()) else {
+                continue;
+            };
+            if let What::Receive { from, .. } = &mut row.what {
+                *from = item.from;
+            }
+            // One that was there before it was wanted is taken when it is asked for.
+            let first = row.positions.first().copied().unwrap_or(item.position);
+            let place = Place { position: item.position.max(first), time: item.time.max(row.started) };
+            row.output = Some(Shown::of(&item.body));
+            row.close(place, RowStatus::Succeeded);
+            if item.position > first {
+                row.positions.push(item.position);
+            }
+            self.open.remove(&step);
+            self.steps_ended += 1;
+        }
+    }
 }
