@@ -80,7 +80,7 @@ pub struct Failure {
     pub details: Option<serde_json::Value>,
     /// The source place, as `src/lib.rs:41`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
+    pub at: Option<Box<str>>,
 }
 
 fn yes() -> bool {
@@ -158,12 +158,12 @@ impl Failure {
 }
 
 /// A source place as the contract writes it.
-pub(crate) fn place(location: &Location<'_>) -> String {
+pub(crate) fn place(location: &Location<'_>) -> Box<str> {
     let mut text = String::with_capacity(location.file().len() + 6);
     text.push_str(location.file());
     text.push(':');
     text.push_str(&location.line().to_string());
-    text
+    text.into()
 }
 
 /// The host takes a failure with any other code for plain text, and its code would be lost.

@@ -35,10 +35,12 @@ pub struct Saga {
     stack: RefCell<Vec<Entry>>,
 }
 
+type Undo = Box<dyn FnOnce(&Ctx) -> Pin<Box<dyn Future<Output = Result<(), Failure>>>>>;
+
 struct Entry {
     /// Name of the function that undoes it.
     name: &'static str,
-    undo: Box<dyn FnOnce(&Ctx) -> Pin<Box<dyn Future<Output = Result<(), Failure>>>>>,
+    undo: Undo,
 }
 
 /// A step of a saga; awaited as it is, it has nothing to undo.

@@ -44,9 +44,14 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
     }
 }
 
-/// What the steps of a run started.
+/// What the steps of a run started, as far as its journal can be read: a run that is stuck is described
+/// without it.
 async fn children(client: &Client, run: &model::Run) -> Result<Vec<(String, RunId)>> {
-    let trace = client.trace(run.id).await?.trace;
+    let trace = match client.trace(run.id).await {
+        Ok(traced) => traced.trace,
+        Err(error) if matches!(error.code, Code::DataDamaged | Code::JournalUnreadable) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
     let child = |row: &Row| match &row.what {
         What::Run { run, .. } => run.map(|run| (row.id.clone(), run)),
         _ => None,

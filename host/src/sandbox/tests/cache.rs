@@ -51,7 +51,7 @@ async fn a_cache_that_cannot_be_written_names_its_folder_once() {
         std::fs::remove_dir_all(entry.path()).expect("it is ours");
     }
     let (digest, bytes) = guest();
-    let error = place.sandbox.load(digest, &bytes).await.err().expect("there is nowhere to put it");
+    let error = place.sandbox.load(digest, &bytes).await.expect_err("there is nowhere to put it");
     assert_eq!(error.message.matches(&folder.display().to_string()).count(), 1, "{error}");
 }
 

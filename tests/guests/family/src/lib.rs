@@ -122,6 +122,21 @@ fn plus_one(n: u64) -> u64 {
 }
 
 export!(
-    parent, add, deep, fails, no_luck, detaches, detaches_once, abandons, ends_first, drops, waits, cleans_up, nap, large,
-    echo, draws, plus_one,
+    parent,
+    add,
+    deep,
+    fails,
+    no_luck,
+    detaches,
+    detaches_once,
+    abandons,
+    ends_first,
+    drops,
+    waits,
+    cleans_up,
+    nap,
+    large,
+    echo,
+    draws,
+    plus_one,
 );

@@ -73,9 +73,7 @@ pub async fn pays(ctx: Ctx, job: Job) -> Result<String, Failure> {
         _ => Ambiguous::Repeat,
     };
     let url = job.url.clone();
-    let paid = ctx
-        .saga(async |saga| saga.step(pay, job).ambiguous(policy).undo_with(take_back, url).await)
-        .await;
+    let paid = ctx.saga(async |saga| saga.step(pay, job).ambiguous(policy).undo_with(take_back, url).await).await;
     Ok(paid.map_or_else(|failure| failure.code, |number| number.to_string()))
 }
 
