@@ -415,6 +415,53 @@ impl Kind {
         }
     }
 
+    /// The step that it tells of, if it tells of one.
+    pub fn step(&self) -> Option<StepId> {
+        match self {
+            Kind::Asked(asked) => Some(asked.step),
+            Kind::AttemptStarted(begun) => Some(begun.step),
+            Kind::AttemptResumed(resumed) => Some(resumed.step),
+            Kind::EffectAsked(asked) => Some(asked.step),
+            Kind::EffectAnswered(answered) => Some(answered.step),
+            Kind::Failed(failed) => Some(failed.step),
+            Kind::FailedKeeping(failed) => Some(failed.step),
+            Kind::Parked(parked) => Some(parked.step),
+            Kind::RetryReceived(retry) => Some(retry.step),
+            Kind::Progressed(progressed) => Some(progressed.step),
+            Kind::Answered(answered) => Some(answered.step),
+            Kind::Settled(settled) => Some(settled.step),
+            Kind::Forgotten(forgotten) => Some(forgotten.step),
+            Kind::StepCancelAsked(asked) => Some(asked.step),
+            Kind::ChildStarted(started) => Some(started.step),
+            Kind::ChildEnded(ended) => Some(ended.step),
+            Kind::Started(_)
+            | Kind::Claimed(_)
+            | Kind::CancelReceived(_)
+            | Kind::Signalled(_)
+            | Kind::Finished(_)
+            | Kind::Paused(_)
+            | Kind::Resumed(_)
+            | Kind::Forked(_)
+            | Kind::ChildOf(_)
+            | Kind::DeadlineSet(_) => None,
+        }
+    }
+
+    /// The attempt of that step.
+    pub fn attempt(&self) -> Option<u32> {
+        match self {
+            Kind::AttemptStarted(begun) => Some(begun.attempt),
+            Kind::AttemptResumed(resumed) => Some(resumed.attempt),
+            Kind::EffectAsked(asked) => Some(asked.attempt),
+            Kind::EffectAnswered(answered) => Some(answered.attempt),
+            Kind::Failed(failed) => Some(failed.attempt),
+            Kind::FailedKeeping(failed) => Some(failed.attempt),
+            Kind::Parked(parked) => Some(parked.attempt),
+            Kind::Progressed(progressed) => Some(progressed.attempt),
+            _ => None,
+        }
+    }
+
     /// The values in it that may stand beside the journal.
     pub fn values(&self) -> Vec<&Value> {
         match self {
@@ -461,31 +508,6 @@ impl Kind {
 
     /// Something that a workflow did: it has a proof and counts as one of its commands.
     pub fn is_command(&self) -> bool {
-        match self {
-            Kind::Asked(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_) => true,
-            Kind::Started(_)
-            | Kind::Claimed(_)
-            | Kind::AttemptStarted(_)
-            | Kind::AttemptResumed(_)
-            | Kind::EffectAsked(_)
-            | Kind::EffectAnswered(_)
-            | Kind::Failed(_)
-            | Kind::Answered(_)
-            | Kind::CancelReceived(_)
-            | Kind::Finished(_)
-            | Kind::Signalled(_)
-            | Kind::Settled(_)
-            | Kind::Paused(_)
-            | Kind::Resumed(_)
-            | Kind::Forked(_)
-            | Kind::ChildOf(_)
-            | Kind::ChildStarted(_)
-            | Kind::ChildEnded(_)
-            | Kind::FailedKeeping(_)
-            | Kind::Parked(_)
-            | Kind::RetryReceived(_)
-            | Kind::Progressed(_)
-            | Kind::DeadlineSet(_) => false,
-        }
+        matches!(self, Kind::Asked(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_))
     }
 }

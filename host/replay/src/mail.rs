@@ -32,31 +32,7 @@ impl Topic {
     pub fn of_entry(kind: &Kind) -> Option<(Topic, &Value)> {
         match kind {
             Kind::Signalled(signalled) => Some((Topic::Signal(signalled.name.clone()), &signalled.payload)),
-            Kind::Started(_)
-            | Kind::Claimed(_)
-            | Kind::Asked(_)
-            | Kind::AttemptStarted(_)
-            | Kind::AttemptResumed(_)
-            | Kind::EffectAsked(_)
-            | Kind::EffectAnswered(_)
-            | Kind::Failed(_)
-            | Kind::Answered(_)
-            | Kind::Forgotten(_)
-            | Kind::StepCancelAsked(_)
-            | Kind::CancelReceived(_)
-            | Kind::Finished(_)
-            | Kind::Paused(_)
-            | Kind::Resumed(_)
-            | Kind::Forked(_)
-            | Kind::ChildOf(_)
-            | Kind::ChildStarted(_)
-            | Kind::ChildEnded(_)
-            | Kind::FailedKeeping(_)
-            | Kind::Parked(_)
-            | Kind::RetryReceived(_)
-            | Kind::Progressed(_)
-            | Kind::DeadlineSet(_)
-            | Kind::Settled(_) => None,
+            _ => None,
         }
     }
 }

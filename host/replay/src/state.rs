@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::head;
 use crate::{
-    Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptStarted, ChildOf, Digest, EffectVerdict, End,
-    Entry, FORMAT, Forked, FuelRule, Head, Kind, MessageId, Outcome, Park, Position, RetryReceived, RunId, RunRandom,
-    Spent, Started, Status, StepId, StepRequest, Timestamp, Topic, Value, With,
+    AttemptFailed, AttemptFailedKeeping, AttemptParked, ChildOf, Digest, End, Entry, FORMAT, Forked, FuelRule, Head,
+    Kind, MessageId, Outcome, Park, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp, Topic,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -35,14 +33,16 @@ pub enum BadJournal {
 
 mod attempt;
 mod post;
+mod steps;
 mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use attempt::{AttemptState, Carried, EffectKind, EffectRecord};
+pub use steps::{ParkedState, Phase, StepState};
 
-use self::post::{Mailed, Post};
-use self::tally::{Tally, timeout_of};
+use self::post::Post;
+use self::tally::Tally;
 
 #[derive(Debug)]
 pub struct RunState {
@@ -87,53 +87,6 @@ pub struct CancelState {
 pub struct PauseState {
     pub since: Timestamp,
     pub reason: Arc<str>,
-}
-
-/// An open step.
-#[derive(Debug)]
-pub struct StepState {
-    pub request: StepRequest,
-    pub asked: Timestamp,
-    pub phase: Phase,
-    /// The workflow asked to cancel it.
-    pub cancel_asked: bool,
-    /// Attempts before the last time that a person asked for another one, and when that was; at first
-    /// none, and when the step was asked for.
-    pub budget: Spent,
-    /// The code of its attempts, where it is not the run's own.
-    pub with: Option<With>,
-    /// The last progress of attempts that are over.
-    pub progress: Option<Value>,
-}
-
-#[derive(Debug)]
-pub enum Phase {
-    /// A sleep.
-    Sleeping { due: Timestamp },
-    /// A call before its first attempt.
-    Waiting,
-    /// An attempt began and has not ended.
-    Attempting(AttemptState),
-    /// The last attempt failed; the next one starts at `next_at`.
-    Retrying { attempt: u32, next_at: Timestamp, carried: Option<Box<Carried>> },
-    /// A person says how it goes on.
-    Parked(Box<ParkedState>),
-    /// A run that is to be started, or was and goes on.
-    Child { run: Option<RunId> },
-    /// Waits for something that is sent.
-    Receiving,
-    /// Waits for a person; `due` is when it is too late.
-    Asking { due: Option<Timestamp> },
-}
-
-#[derive(Debug)]
-pub enum ParkedState {
-    Exhausted {
-        attempt: u32,
-        carried: Option<Box<Carried>>,
-    },
-    /// Broken off, with effects of which nobody knows whether they were carried out.
-    Unclear(Box<AttemptState>),
 }
 
 impl RunState {
@@ -494,183 +447,6 @@ impl RunState {
         }
         Ok(())
     }
-
-    fn attempt_mut(&mut self, step: StepId, attempt: u32) -> Option<&mut AttemptState> {
-        match &mut self.steps.get_mut(&step)?.phase {
-            Phase::Attempting(state) if state.attempt == attempt => Some(state),
-            Phase::Attempting(_)
-            | Phase::Sleeping { .. }
-            | Phase::Waiting
-            | Phase::Retrying { .. }
-            | Phase::Parked(_)
-            | Phase::Child { .. }
-            | Phase::Receiving
-            | Phase::Asking { .. } => None,
-        }
-    }
-
-    /// What a person asks for is on record also where it comes too late.
-    fn retry(&mut self, retry: &RetryReceived, time: Timestamp) {
-        let Some(state) = self.steps.get_mut(&retry.step) else { return };
-        let attempts = match &state.phase {
-            Phase::Retrying { attempt, .. } => *attempt,
-            Phase::Parked(parked) => parked.attempt(),
-            Phase::Sleeping { .. }
-            | Phase::Waiting
-            | Phase::Attempting(_)
-            | Phase::Child { .. }
-            | Phase::Receiving
-            | Phase::Asking { .. } => return,
-        };
-        state.budget = Spent { attempts, since: time };
-        if retry.with.is_some() {
-            state.with.clone_from(&retry.with);
-        }
-        let verdict = retry.verdict.clone();
-        self.set_phase(retry.step, |before| match before {
-            Phase::Retrying { attempt, carried, .. } => Phase::Retrying { attempt, next_at: time, carried },
-            Phase::Parked(parked) => match *parked {
-                ParkedState::Exhausted { attempt, carried } => Phase::Retrying { attempt, next_at: time, carried },
-                ParkedState::Unclear(state) => {
-                    Phase::Attempting((*state).decided(verdict.unwrap_or(EffectVerdict::Repeat)))
-                }
-            },
-            other @ (Phase::Sleeping { .. }
-            | Phase::Waiting
-            | Phase::Attempting(_)
-            | Phase::Child { .. }
-            | Phase::Receiving
-            | Phase::Asking { .. }) => other,
-        });
-    }
-
-    fn was_asked(&self, step: StepId) -> Option<()> {
-        (1..=self.asked).contains(&step.0).then_some(())
-    }
-
-    fn begin_step(&mut self, asked: &Asked, time: Timestamp) -> Option<()> {
-        // Without a claim nobody could tell by what rule its fuel is compared.
-        if self.claims.is_empty() || Some(asked.step.0) != self.asked.checked_add(1) {
-            return None;
-        }
-        let phase = match &asked.request {
-            StepRequest::Call { .. } => Phase::Waiting,
-            StepRequest::Sleep { duration_ms, .. } => {
-                Phase::Sleeping { due: asked.now + Duration::from_millis(*duration_ms) }
-            }
-            StepRequest::StartRun { .. } => Phase::Child { run: None },
-            StepRequest::Receive { .. } => Phase::Receiving,
-            StepRequest::AskPerson { form, .. } => {
-                Phase::Asking { due: timeout_of(form).map(|timeout| asked.now + timeout) }
-            }
-        };
-        self.asked = asked.step.0;
-        if let Some(topic) = Topic::of_request(&asked.request)
-            && self.mail.asked(asked.step, topic) == Mailed::Taken
-        {
-            return Some(());
-        }
-        let step = StepState {
-            request: asked.request.clone(),
-            asked: time,
-            phase,
-            cancel_asked: false,
-            budget: Spent { attempts: 0, since: time },
-            with: None,
-            progress: None,
-        };
-        self.tally.enter(asked.step, &step.phase);
-        self.steps.insert(asked.step, step);
-        Some(())
-    }
-
-    fn begin_attempt(&mut self, begun: &AttemptStarted, time: Timestamp) -> Option<()> {
-        let state = self.steps.get(&begun.step)?;
-        let before = match &state.phase {
-            Phase::Waiting => 0,
-            Phase::Retrying { attempt, .. } => *attempt,
-            Phase::Sleeping { .. }
-            | Phase::Attempting(_)
-            | Phase::Parked(_)
-            | Phase::Child { .. }
-            | Phase::Receiving
-            | Phase::Asking { .. } => return None,
-        };
-        let number = begun.attempt;
-        if Some(number) != before.checked_add(1) {
-            return None;
-        }
-        let given = state.progress.clone();
-        self.set_phase(begun.step, |before| {
-            let fresh = || Carried { origin: number, started: time, effects: Vec::new() };
-            let carried = match before {
-                Phase::Retrying { carried: Some(carried), .. } => *carried,
-                Phase::Retrying { carried: None, .. }
-                | Phase::Sleeping { .. }
-                | Phase::Waiting
-                | Phase::Attempting(_)
-                | Phase::Parked(_)
-                | Phase::Child { .. }
-                | Phase::Receiving
-                | Phase::Asking { .. } => fresh(),
-            };
-            Phase::Attempting(AttemptState::new(number, carried, given))
-        });
-        Some(())
-    }
-
-    fn set_phase(&mut self, step: StepId, next: impl FnOnce(Phase) -> Phase) {
-        if let Some(state) = self.steps.get_mut(&step) {
-            self.tally.leave(step, &state.phase);
-            let before = std::mem::replace(&mut state.phase, Phase::Waiting);
-            if let Phase::Attempting(attempt) = &before {
-                state.progress = attempt.progress.clone().or(state.progress.take());
-            }
-            state.phase = next(before);
-            self.tally.enter(step, &state.phase);
-        }
-    }
-
-    /// A step is about to be closed while its run is being started.
-    fn leave_orphan(&mut self, step: StepId, closes: impl FnOnce(&StepState) -> bool) {
-        let is_starting = |state: &&StepState| matches!(state.phase, Phase::Child { run: None });
-        let orphan = self.steps.get(&step).filter(is_starting).filter(|state| closes(state));
-        if let Some(request) = orphan.map(|state| state.request.clone()) {
-            self.orphans.insert(step, request);
-        }
-    }
-
-    fn mail_arrived(&mut self, topic: Topic) {
-        if let Some(taker) = self.mail.arrived(topic) {
-            self.close(taker);
-        }
-    }
-
-    /// A step that waits for mail takes none any more; what it was going to get is another's.
-    fn give_back(&mut self, step: StepId) {
-        let Some(topic) = self.mail.give_up(step) else { return };
-        let Topic::Signal(signal) = &topic;
-        let request = StepRequest::Receive { signal: signal.clone(), options: "".into() };
-        let asked = self.last.1;
-        let state = StepState {
-            request,
-            asked,
-            phase: Phase::Receiving,
-            cancel_asked: false,
-            budget: Spent { attempts: 0, since: asked },
-            with: None,
-            progress: None,
-        };
-        self.tally.enter(step, &state.phase);
-        self.steps.insert(step, state);
-        self.mail_arrived(topic);
-    }
-
-    fn close(&mut self, step: StepId) -> Option<()> {
-        let state = self.steps.remove(&step)?;
-        self.tally.leave(step, &state.phase);
-        Some(())
-    }
 }
 
 impl Claim {
@@ -678,13 +454,6 @@ impl Claim {
     /// this engine and code.
     pub fn fuel_rule(&self, engine: &str, component: Digest) -> FuelRule {
         if *self.engine == *engine && self.component == component { FuelRule::Exact } else { FuelRule::Loose }
-    }
-}
-
-impl StepState {
-    /// When something happens to it by itself.
-    pub fn due(&self) -> Option<Timestamp> {
-        self.phase.due()
     }
 }
 

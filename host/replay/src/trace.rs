@@ -12,6 +12,7 @@ use crate::{Digest, Entry, Epoch, Failure, Position, RunId, Status, StepId, Time
 mod fold;
 mod mail;
 mod read;
+mod row;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,7 @@
 //! what is wrong. It never holds more than the limit in memory.
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -95,12 +95,6 @@ pub fn value(bytes: &[u8]) -> Answer<Arc<str>> {
         .map_err(|error| Refusal::new(Code::InputNotJson, format!("the body is not UTF-8 text: {error}")))
 }
 
-/// As [`json`], where no body at all means the default.
-pub async fn small_json<T: DeserializeOwned + Default>(headers: &HeaderMap, body: Body) -> Answer<T> {
-    let bytes = read(headers, body, Limit::SMALL).await?;
-    if bytes.is_empty() { Ok(T::default()) } else { json(&bytes, Code::BadRequest) }
-}
-
 /// The header under which a request may be sent again without being done again.
 pub fn idempotency_key(headers: &HeaderMap) -> Answer<Option<String>> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
@@ -119,5 +113,23 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Params<
             Ok(Query(params)) => Ok(Params(params)),
             Err(rejection) => Err(Error::new(Code::BadRequest, rejection.body_text()).into()),
         }
+    }
+}
+
+/// A request of a few fields and its idempotency key. No body at all means the default.
+pub struct Asked<T> {
+    pub key: Option<String>,
+    pub body: T,
+}
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Answer<Asked<T>> {
+        let (parts, body) = request.into_parts();
+        let key = idempotency_key(&parts.headers)?;
+        let bytes = read(&parts.headers, body, Limit::SMALL).await?;
+        let body = if bytes.is_empty() { T::default() } else { json(&bytes, Code::BadRequest)? };
+        Ok(Asked { key, body })
     }
 }

@@ -1,17 +1,15 @@
 //! What people do to runs beside starting and ending them: holding them, and starting them anew.
 
-use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{AppendHeaders, IntoResponse};
+use axum::response::IntoResponse;
 use trackway_replay::StepId;
 
-use super::body;
+use super::body::Asked;
 use super::found::Found;
 use super::model::{Pause, Problem, Restart, Resume, Run, Started};
 use super::problem::Answer;
 use super::routes::Api;
+use super::runs::{Accepted, accepted, started};
 use super::view;
 
 /// Holds a run: it begins nothing and gets nothing until it is resumed or cancelled. What is under way
@@ -33,13 +31,10 @@ use super::view;
 pub async fn pause(
     State(api): State<Api>,
     Found(head): Found,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer<(StatusCode, Json<Run>)> {
-    let key = body::idempotency_key(&headers)?;
-    let asked: Pause = body::small_json(&headers, content).await?;
+    Asked { key, body: asked }: Asked<Pause>,
+) -> Answer<Accepted> {
     api.host.pause(head.run, &asked.reason, key.as_deref()).await?;
-    Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
+    accepted(&api, head.run).await
 }
 
 /// Lets a held run go on where it was.
@@ -60,13 +55,10 @@ pub async fn pause(
 pub async fn resume(
     State(api): State<Api>,
     Found(head): Found,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer<(StatusCode, Json<Run>)> {
-    let key = body::idempotency_key(&headers)?;
-    let Resume {} = body::small_json(&headers, content).await?;
+    Asked { key, body: Resume {} }: Asked<Resume>,
+) -> Answer<Accepted> {
     api.host.resume(head.run, key.as_deref()).await?;
-    Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
+    accepted(&api, head.run).await
 }
 
 /// Starts a run anew, or from one of its steps; the run itself stays as it is. Answers when the new
@@ -89,14 +81,9 @@ pub async fn resume(
 pub async fn restart(
     State(api): State<Api>,
     Found(head): Found,
-    headers: HeaderMap,
-    content: Body,
+    Asked { key, body: asked }: Asked<Restart>,
 ) -> Answer<impl IntoResponse> {
-    let key = body::idempotency_key(&headers)?;
-    let asked: Restart = body::small_json(&headers, content).await?;
     let answer = api.host.restart(head.run, asked.from_step.map(StepId), key).await?;
     let run = view::run(&api.host.head(answer.run).await?);
-    let status = if answer.existing { StatusCode::OK } else { StatusCode::CREATED };
-    let location = AppendHeaders([(header::LOCATION, format!("/v1/runs/{}", answer.run))]);
-    Ok((status, location, Json(Started { existing: answer.existing, run })))
+    Ok(started(answer.existing, run))
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
-use super::body::{self, Limit};
+use super::body::{self, Asked, Limit};
 use super::model::{Deploy, Deployment, DeploymentList, Problem, Promote, Rollback};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -78,10 +78,8 @@ pub async fn deploy(
 pub async fn promote(
     State(api): State<Api>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    content: Body,
+    Asked { body: asked, .. }: Asked<Promote>,
 ) -> Answer<Json<Deployment>> {
-    let asked: Promote = body::small_json(&headers, content).await?;
     let pointer = match (asked.component, asked.from) {
         (Some(component), None) => Pointer::Component(component),
         (None, Some(from)) => Pointer::Deployment(from),
@@ -106,10 +104,8 @@ pub async fn promote(
 pub async fn rollback(
     State(api): State<Api>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    content: Body,
+    Asked { body: asked, .. }: Asked<Rollback>,
 ) -> Answer<Json<Deployment>> {
-    let asked: Rollback = body::small_json(&headers, content).await?;
     let deployment = api.host.rollback(&name, asked.version).await?;
     Ok(Json(view::deployment(&api.host, &deployment).await))
 }

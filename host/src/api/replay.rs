@@ -1,11 +1,9 @@
 //! Replaying a run for whoever asks.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 
-use super::body;
+use super::body::Asked;
 use super::found::Found;
 use super::model::{Problem, Replay, ReplayReport};
 use super::problem::{Answer, Refusal};
@@ -31,12 +29,10 @@ use crate::Code;
 pub async fn replay(
     State(api): State<Api>,
     Found(head): Found,
-    headers: HeaderMap,
-    content: Body,
+    Asked { body: asked, .. }: Asked<Replay>,
 ) -> Answer<Json<ReplayReport>> {
     let permit = api.replays.try_acquire();
     let _permit = permit.map_err(|_| Refusal::new(Code::Overloaded, "other replays are going on").hint("try again"))?;
-    let asked: Replay = body::small_json(&headers, content).await?;
     let report = api.host.replay(head.run, asked.component).await?;
     Ok(Json(view::replay(&head, asked.component, report)))
 }

@@ -12,7 +12,7 @@ use trackway_replay::{EffectVerdict, Head, RunId, StepId, Value};
 use trackway_storage::RunQuery;
 use utoipa::IntoParams;
 
-use super::body::{self, Limit, Params};
+use super::body::{self, Asked, Limit, Params};
 use super::found::Found;
 use super::model::{Cancel, EffectWord, LogPage, Problem, Retried, Retry, Run, RunPage, Start, Started, Trace};
 use super::problem::{Answer, Refusal};
@@ -82,9 +82,21 @@ pub async fn start(
         }
         None => view::run(&api.host.head(answer.run).await?),
     };
-    let status = if answer.existing { StatusCode::OK } else { StatusCode::CREATED };
-    let location = AppendHeaders([(header::LOCATION, format!("/v1/runs/{}", answer.run))]);
-    Ok((status, location, Json(Started { existing: answer.existing, run })))
+    Ok(started(answer.existing, run))
+}
+
+/// What starting answers: whether the run was there before, where it is, and what it is.
+pub(super) fn started(existing: bool, run: Run) -> impl IntoResponse {
+    let status = if existing { StatusCode::OK } else { StatusCode::CREATED };
+    let location = AppendHeaders([(header::LOCATION, format!("/v1/runs/{}", run.id))]);
+    (status, location, Json(Started { existing, run }))
+}
+
+/// What is asked of a run is durable and happens soon; the run is answered as it is.
+pub(super) type Accepted = (StatusCode, Json<Run>);
+
+pub(super) async fn accepted(api: &Api, run: RunId) -> Answer<Accepted> {
+    Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(run).await?))))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -199,13 +211,10 @@ fn patience(seconds: f64) -> Answer<Duration> {
 pub async fn cancel(
     State(api): State<Api>,
     Found(head): Found,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer<(StatusCode, Json<Run>)> {
-    let key = body::idempotency_key(&headers)?;
-    let asked: Cancel = body::small_json(&headers, content).await?;
+    Asked { key, body: asked }: Asked<Cancel>,
+) -> Answer<Accepted> {
     api.host.cancel(head.run, &asked.reason, key.as_deref()).await?;
-    Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
+    accepted(&api, head.run).await
 }
 
 /// Asks for the next attempt of steps that wait for a person, or for their retry.
@@ -227,11 +236,8 @@ pub async fn cancel(
 pub async fn retry(
     State(api): State<Api>,
     Found(head): Found,
-    headers: HeaderMap,
-    content: Body,
+    Asked { key, body: asked }: Asked<Retry>,
 ) -> Answer<(StatusCode, Json<Retried>)> {
-    let key = body::idempotency_key(&headers)?;
-    let asked: Retry = body::small_json(&headers, content).await?;
     let verdict = match (asked.effect, asked.answer) {
         (Some(EffectWord::Answer), Some(answer)) => Some(EffectVerdict::Answer(Value::inline(answer.get()))),
         (Some(EffectWord::Repeat), None) => Some(EffectVerdict::Repeat),
@@ -270,13 +276,10 @@ pub async fn retry(
 pub async fn terminate(
     State(api): State<Api>,
     Found(head): Found,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer<(StatusCode, Json<Run>)> {
-    let key = body::idempotency_key(&headers)?;
-    let asked: Cancel = body::small_json(&headers, content).await?;
+    Asked { key, body: asked }: Asked<Cancel>,
+) -> Answer<Accepted> {
     api.host.terminate(head.run, &asked.reason, key.as_deref()).await?;
-    Ok((StatusCode::ACCEPTED, Json(view::run(&api.host.head(head.run).await?))))
+    accepted(&api, head.run).await
 }
 
 /// The trace of what is durable by now.

@@ -651,35 +651,19 @@ fn payloads_of(kind: &Kind) -> Vec<Digest> {
 
 /// An entry in a word or two.
 pub fn short(kind: &Kind) -> String {
+    let name = kind.name();
     match kind {
-        Kind::Asked(asked) => format!("Asked {}", asked.step),
-        Kind::AttemptStarted(begun) => format!("AttemptStarted {}.{}", begun.step, begun.attempt),
-        Kind::AttemptResumed(resumed) => format!("AttemptResumed {}.{}", resumed.step, resumed.attempt),
-        Kind::EffectAsked(asked) => format!("EffectAsked {}.{}.{}", asked.step, asked.attempt, asked.effect),
-        Kind::EffectAnswered(answered) => {
-            format!("EffectAnswered {}.{}.{}", answered.step, answered.attempt, answered.effect)
+        Kind::EffectAsked(EffectAsked { step, attempt, effect, .. })
+        | Kind::EffectAnswered(EffectAnswered { step, attempt, effect, .. }) => {
+            format!("{name} {step}.{attempt}.{effect}")
         }
-        Kind::Failed(failed) => format!("Failed {}.{}", failed.step, failed.attempt),
-        Kind::FailedKeeping(failed) => format!("FailedKeeping {}.{}", failed.step, failed.attempt),
-        Kind::Parked(parked) => format!("Parked {}.{}", parked.step, parked.attempt),
-        Kind::RetryReceived(retry) => format!("RetryReceived {}", retry.step),
-        Kind::Progressed(progressed) => format!("Progressed {}.{}", progressed.step, progressed.attempt),
-        Kind::Answered(answered) => format!("Answered {}", answered.step),
-        Kind::Forgotten(forgotten) => format!("Forgotten {}", forgotten.step),
-        Kind::StepCancelAsked(asked) => format!("StepCancelAsked {}", asked.step),
-        Kind::Signalled(signalled) => format!("Signalled {}", signalled.name),
-        Kind::Settled(settled) => format!("Settled {}", settled.step),
-        Kind::Started(_)
-        | Kind::Claimed(_)
-        | Kind::CancelReceived(_)
-        | Kind::Finished(_)
-        | Kind::Paused(_)
-        | Kind::Resumed(_)
-        | Kind::Forked(_)
-        | Kind::ChildOf(_)
-        | Kind::ChildStarted(_)
-        | Kind::ChildEnded(_)
-        | Kind::DeadlineSet(_) => kind.name().to_owned(),
+        Kind::Signalled(signalled) => format!("{name} {}", signalled.name),
+        Kind::ChildStarted(_) | Kind::ChildEnded(_) => name.to_owned(),
+        _ => match (kind.step(), kind.attempt()) {
+            (Some(step), Some(attempt)) => format!("{name} {step}.{attempt}"),
+            (Some(step), None) => format!("{name} {step}"),
+            (None, _) => name.to_owned(),
+        },
     }
 }
 

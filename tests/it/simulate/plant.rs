@@ -226,42 +226,11 @@ fn swap_answers(append: &mut Append) {
         .collect();
     let could_swap = |pair: &&[(usize, StepId)]| {
         let [(one, _), (other, step)] = **pair else { return false };
-        frame.entries[one + 1..other].iter().all(|entry| step_of(&entry.kind) != Some(step))
+        frame.entries[one + 1..other].iter().all(|entry| entry.kind.step() != Some(step))
     };
     let Some([(one, _), (other, _)]) = answers.windows(2).find(could_swap) else { return };
     let (one, other) = (*one, *other);
     let kind = frame.entries[one].kind.clone();
     frame.entries[one].kind = std::mem::replace(&mut frame.entries[other].kind, kind);
     append.frame = Frame::encode(&frame.entries).into();
-}
-
-fn step_of(kind: &Kind) -> Option<StepId> {
-    match kind {
-        Kind::Asked(asked) => Some(asked.step),
-        Kind::AttemptStarted(begun) => Some(begun.step),
-        Kind::AttemptResumed(resumed) => Some(resumed.step),
-        Kind::EffectAsked(asked) => Some(asked.step),
-        Kind::EffectAnswered(answered) => Some(answered.step),
-        Kind::Failed(failed) => Some(failed.step),
-        Kind::FailedKeeping(failed) => Some(failed.step),
-        Kind::Parked(parked) => Some(parked.step),
-        Kind::RetryReceived(retry) => Some(retry.step),
-        Kind::Progressed(progressed) => Some(progressed.step),
-        Kind::Answered(answered) => Some(answered.step),
-        Kind::Settled(settled) => Some(settled.step),
-        Kind::Forgotten(forgotten) => Some(forgotten.step),
-        Kind::StepCancelAsked(asked) => Some(asked.step),
-        Kind::Started(_)
-        | Kind::Claimed(_)
-        | Kind::CancelReceived(_)
-        | Kind::Signalled(_)
-        | Kind::Finished(_)
-        | Kind::Paused(_)
-        | Kind::Resumed(_)
-        | Kind::Forked(_)
-        | Kind::ChildOf(_)
-        | Kind::ChildStarted(_)
-        | Kind::ChildEnded(_)
-        | Kind::DeadlineSet(_) => None,
-    }
 }

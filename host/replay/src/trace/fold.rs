@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::mail::Sorting;
-use super::read::{label, micros, read_answer, read_request, sleep};
-use super::{
-    Activation, ForkedFrom, Http, Payloads, Resumed, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What,
-};
+use super::read::{label, micros, read_answer, sleep};
+use super::row::Place;
+use super::{Activation, ForkedFrom, Payloads, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What};
 use crate::{
-    Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, Claimed, Digest, EffectAsked, EffectId, EffectRequest,
-    End, Entry, Failure, Finished, Form, Kept, Kind, Outcome, Park, Position, RetryReceived, Started, Status, StepId,
-    StepRequest, Timestamp, Topic, Value, code,
+    Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Digest, EffectAsked, EffectRequest, End, Entry, Failure,
+    Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Topic, Value,
 };
+
+mod attempts;
+
+use attempts::Step;
 
 pub fn fold(entries: &[Entry], payloads: &Payloads) -> Trace {
     let mut fold = Fold::new(payloads);
@@ -62,29 +64,6 @@ pub(super) struct Fold<'a> {
     unplaced: Vec<Position>,
 }
 
-pub(super) struct Step {
-    pub(super) row: Row,
-    attempts: BTreeMap<u32, Attempt>,
-    /// What the next attempt goes on with.
-    kept: Option<Kept>,
-    /// The deployment whose code the next attempts run.
-    with: Option<Arc<str>>,
-}
-
-struct Attempt {
-    row: Row,
-    effects: BTreeMap<EffectId, Row>,
-    /// How many answers the function had got when it asked for each.
-    asked_after: BTreeMap<EffectId, u32>,
-}
-
-/// Where and when an entry stands.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub position: Position,
-    pub time: Timestamp,
-}
-
 impl<'a> Fold<'a> {
     fn new(payloads: &'a Payloads) -> Fold<'a> {
         Fold {
@@ -126,7 +105,7 @@ impl<'a> Fold<'a> {
             }
             Kind::FailedKeeping(AttemptFailedKeeping { step, attempt, failure, next_at, kept }) => {
                 self.attempt_failed(place, (*step, *attempt), failure, Some(*next_at))?;
-                self.steps.get_mut(step)?.kept = Some(*kept);
+                self.steps.get_mut(step)?.keep(*kept);
                 Some(())
             }
             Kind::Parked(parked) => self.parked(place, parked),
@@ -328,141 +307,10 @@ impl<'a> Fold<'a> {
         row.at = asked.at.clone();
         row.input = input;
         row.status = status;
-        self.steps.insert(asked.step, Step { row, attempts: BTreeMap::new(), kept: None, with: None });
+        self.steps.insert(asked.step, Step::new(row));
         self.open.insert(asked.step);
         if let Some(topic) = Topic::of_request(&asked.request) {
             self.mail.asked(asked.step, topic);
-        }
-        Some(())
-    }
-
-    fn attempt_started(&mut self, place: Place, step: StepId, number: u32) -> Option<()> {
-        let worker = self.worker();
-        let step = self.steps.get_mut(&step).filter(|step| step.row.is_open())?;
-        if step.attempts.contains_key(&number) {
-            return None;
-        }
-        let What::Call { retry_at, .. } = &mut step.row.what else { return None };
-        let ready = retry_at.take().unwrap_or(step.row.started);
-        let waited_us = micros(ready, place.time);
-        step.row.queue_us.get_or_insert(waited_us);
-        step.row.status = RowStatus::Running;
-        let kept = step.kept.take();
-        let continues = kept.map(|_| number - 1);
-        let (resumed, next_at, with) = (Vec::new(), None, step.with.clone());
-        let what = What::Attempt { number, worker, resumed, next_at, continues, with, progress: None };
-        let mut row = Row::new(format!("{}.{number}", step.row.id), Some(step.row.id.clone()), what, place);
-        row.queue_us = Some(waited_us);
-        // A newer attempt means that the one before is over, whatever became of its end.
-        for before in step.attempts.values_mut() {
-            before.abort(place);
-        }
-        let mut attempt = Attempt { row, effects: BTreeMap::new(), asked_after: BTreeMap::new() };
-        if let Some(kept) = kept {
-            step.carry_over(kept, &mut attempt, place);
-        }
-        step.attempts.insert(number, attempt);
-        Some(())
-    }
-
-    fn attempt_resumed(&mut self, place: Place, step: StepId, number: u32) -> Option<()> {
-        let worker = self.worker();
-        let row = &mut self.attempt(step, number)?.row;
-        let What::Attempt { resumed, .. } = &mut row.what else { return None };
-        resumed.push(Resumed { time: place.time, worker, position: place.position });
-        row.positions.push(place.position);
-        Some(())
-    }
-
-    fn effect_asked(&mut self, place: Place, asked: &EffectAsked) -> Option<()> {
-        let payloads = self.payloads;
-        let attempt = self.attempt(asked.step, asked.attempt)?;
-        if attempt.effects.contains_key(&asked.effect) {
-            return None;
-        }
-        let (what, options, input) = match &asked.request {
-            EffectRequest::Http { request, options } => {
-                let mut http = Http { idempotency_key: asked.key.clone(), ..Http::default() };
-                read_request(&mut http, request, payloads);
-                (What::Http(http), options, Some(Shown::of(request)))
-            }
-            EffectRequest::Sleep { duration_ms, options } => (sleep(*duration_ms, asked.now), options, None),
-        };
-        attempt.asked_after.insert(asked.effect, asked.proof.deliveries);
-        let parent = attempt.row.id.clone();
-        let mut row = Row::new(format!("{parent}.{}", asked.effect), Some(parent), what, place);
-        row.label = label(options);
-        row.at = asked.at.clone();
-        row.input = input;
-        attempt.effects.insert(asked.effect, row);
-        Some(())
-    }
-
-    fn attempt_failed(
-        &mut self,
-        place: Place,
-        (step, number): (StepId, u32),
-        failure: &Value,
-        next: Option<Timestamp>,
-    ) -> Option<()> {
-        let step = self.steps.get_mut(&step).filter(|step| step.row.is_open())?;
-        let attempt = step.attempts.get_mut(&number).filter(|attempt| attempt.row.is_open())?;
-        attempt.row.answer(place, &Outcome::Failed(failure.clone()))?;
-        if let What::Attempt { next_at, .. } = &mut attempt.row.what {
-            *next_at = next;
-        }
-        attempt.abort(place);
-        if let What::Call { retry_at, .. } = &mut step.row.what {
-            *retry_at = next;
-        }
-        step.row.status = if next.is_some() { RowStatus::Retrying } else { RowStatus::Parked };
-        Some(())
-    }
-
-    fn parked(&mut self, place: Place, parked: &AttemptParked) -> Option<()> {
-        let kept = match &parked.park {
-            Park::Exhausted => None,
-            Park::ExhaustedKeeping(kept) => Some(*kept),
-            Park::Unclear(effect) => {
-                // The attempt is not over: it goes on when somebody has said how.
-                let step = self.steps.get_mut(&parked.step).filter(|step| step.row.is_open())?;
-                let attempt = step.attempts.get_mut(&parked.attempt).filter(|attempt| attempt.row.is_open())?;
-                attempt.row.status = RowStatus::Parked;
-                attempt.row.positions.push(place.position);
-                if let Some(effect) = attempt.effects.get_mut(effect).filter(|effect| effect.is_open()) {
-                    effect.status = RowStatus::Parked;
-                    effect.positions.push(place.position);
-                }
-                step.row.status = RowStatus::Parked;
-                return Some(());
-            }
-        };
-        self.attempt_failed(place, (parked.step, parked.attempt), &parked.failure, None)?;
-        self.steps.get_mut(&parked.step)?.kept = kept;
-        Some(())
-    }
-
-    /// A person's word. One that came too late changes nothing but stands there.
-    fn retry(&mut self, place: Place, retry: &RetryReceived) -> Option<()> {
-        let step = self.steps.get_mut(&retry.step)?;
-        step.row.positions.push(place.position);
-        if !matches!(step.row.status, RowStatus::Parked | RowStatus::Retrying) {
-            return Some(());
-        }
-        step.with = retry.with.as_ref().map(|with| with.deployment.clone()).or(step.with.take());
-        match step.attempts.values_mut().next_back().filter(|attempt| attempt.row.is_open()) {
-            Some(attempt) => {
-                attempt.row.status = RowStatus::Running;
-                let open = attempt.effects.values_mut().filter(|effect| effect.is_open());
-                open.for_each(|effect| effect.status = RowStatus::Running);
-                step.row.status = RowStatus::Running;
-            }
-            None => {
-                if let What::Call { retry_at, .. } = &mut step.row.what {
-                    *retry_at = Some(place.time);
-                }
-                step.row.status = RowStatus::Retrying;
-            }
         }
         Some(())
     }
@@ -510,11 +358,6 @@ impl<'a> Fold<'a> {
             attempt.abort(place);
         }
         Some(())
-    }
-
-    fn attempt(&mut self, step: StepId, number: u32) -> Option<&mut Attempt> {
-        let attempt = self.steps.get_mut(&step)?.attempts.get_mut(&number)?;
-        attempt.row.is_open().then_some(attempt)
     }
 
     fn is_paused(&self) -> bool {
@@ -591,108 +434,5 @@ impl<'a> Fold<'a> {
             };
         }
         found.unwrap_or(Status::Running)
-    }
-}
-
-impl Step {
-    /// Effects that an attempt before had not got an answer to, or whose answer is asked for again, get
-    /// their answer below the new one.
-    fn carry_over(&self, kept: Kept, to: &mut Attempt, place: Place) {
-        let parent = &to.row.id;
-        for attempt in self.attempts.values().rev() {
-            for (id, row) in &attempt.effects {
-                let asked_after = attempt.asked_after.get(id).copied().unwrap_or(0);
-                let stays = kept.last.is_none() || asked_after < kept.answers;
-                let has_answer = row.output.is_some() || row.failure.is_some();
-                if !stays || to.asked_after.contains_key(id) {
-                    continue;
-                }
-                to.asked_after.insert(*id, asked_after);
-                if has_answer && kept.last != Some(*id) {
-                    continue;
-                }
-                let mut fresh = Row::new(format!("{parent}.{id}"), Some(parent.clone()), row.what.clone(), place);
-                fresh.label.clone_from(&row.label);
-                fresh.at.clone_from(&row.at);
-                fresh.input.clone_from(&row.input);
-                to.effects.insert(*id, fresh);
-            }
-        }
-    }
-}
-
-impl Attempt {
-    /// Effects that are open when their attempt is over get no answer any more.
-    fn abort(&mut self, place: Place) {
-        self.row.close(place, RowStatus::Aborted);
-        for effect in self.effects.values_mut() {
-            effect.close(place, RowStatus::Aborted);
-        }
-    }
-}
-
-impl Row {
-    pub(super) fn new(id: String, parent: Option<String>, what: What, place: Place) -> Row {
-        Row {
-            id,
-            parent,
-            what,
-            status: RowStatus::Running,
-            label: None,
-            at: None,
-            started: place.time,
-            ended: None,
-            queue_us: None,
-            duration_us: None,
-            input: None,
-            output: None,
-            failure: None,
-            cancel_asked: None,
-            positions: vec![place.position],
-            closed: None,
-        }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.closed.is_none()
-    }
-
-    fn answer(&mut self, place: Place, outcome: &Outcome) -> Option<()> {
-        if !self.is_open() {
-            return None;
-        }
-        let status = match outcome {
-            Outcome::Succeeded(value) => {
-                self.output = Some(Shown::of(value));
-                RowStatus::Succeeded
-            }
-            Outcome::Failed(value) => {
-                let failure = Failure::from_value(value);
-                let cancelled = failure.code == code::CANCELLED;
-                self.failure = Some(failure);
-                if cancelled { RowStatus::Cancelled } else { RowStatus::Failed }
-            }
-        };
-        self.end(place, status)
-    }
-
-    /// Ends the row by an entry of its own.
-    fn end(&mut self, place: Place, status: RowStatus) -> Option<()> {
-        if !self.is_open() {
-            return None;
-        }
-        self.positions.push(place.position);
-        self.close(place, status);
-        Some(())
-    }
-
-    /// Ends the row, if it is open, because something else ended.
-    pub(super) fn close(&mut self, place: Place, status: RowStatus) {
-        if self.is_open() {
-            self.status = status;
-            self.ended = Some(place.time);
-            self.duration_us = Some(micros(self.started, place.time));
-            self.closed = Some(place.position);
-        }
     }
 }

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fold::{Fold, Place};
+use super::fold::Fold;
+use super::row::Place;
 use super::{Row, RowStatus, Shown, What};
 use crate::{Position, RunId, Signalled, StepId, Timestamp, Topic, Value};
 
