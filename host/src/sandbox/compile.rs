@@ -26,6 +26,8 @@ const OPEN_FILES_MAX: u64 = 64;
 const EXIT_REFUSED: u8 = 3;
 /// The child could not do its work for reasons of its own.
 const EXIT_BROKEN: u8 = 4;
+/// The child got no memory for what it was to read.
+const EXIT_HUNGRY: u8 = 5;
 
 /// What one compilation may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +157,10 @@ fn in_child(program: &Path, limits: CompileLimits, component: &[u8]) -> Result<V
     match status.code() {
         Some(0) if !code.is_empty() => Ok(code),
         // Threads take address space too.
-        Some(code) if code == i32::from(EXIT_REFUSED) && complaint.contains(NO_THREADS) => {
+        Some(code)
+            if code == i32::from(EXIT_HUNGRY)
+                || (code == i32::from(EXIT_REFUSED) && complaint.contains(NO_THREADS)) =>
+        {
             Err(failed(&at_memory_limit(limits), &last_line(&complaint)).hint(TOO_MUCH))
         }
         Some(code) if code == i32::from(EXIT_REFUSED) => Err(refused(complaint.trim())),
@@ -213,7 +218,9 @@ pub fn compile_child_main() -> ExitCode {
     let mut component = Vec::new();
     if let Err(error) = std::io::stdin().lock().read_to_end(&mut component) {
         eprintln!("no component: {error}");
-        return ExitCode::from(EXIT_BROKEN);
+        // Whether growing a buffer aborts or is an error depends on who grows it.
+        let is_hungry = error.kind() == std::io::ErrorKind::OutOfMemory;
+        return ExitCode::from(if is_hungry { EXIT_HUNGRY } else { EXIT_BROKEN });
     }
     let code = match translate(&component) {
         Ok(code) => code,
