@@ -36,7 +36,8 @@ pub fn open(data: &Path, compiler: Compiler, store: SledOptions, randomness: &dy
         compiler,
         slots: SLOTS_DEFAULT,
         cores,
-        slow_threads: cores,
+        // One processor stays for all others: what computes for long can never hold every one of them.
+        slow_threads: (cores - 1).max(1),
     })?;
     Ok(Opened { storage, sandbox })
 }
