@@ -3,6 +3,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::child::{self, Plant};
@@ -58,14 +60,16 @@ fn an_overflow_of_the_stack_is_found() {
     is_found("ids", Plant::Stack, "overflow");
 }
 
-/// Answers as a server, and dies of a request line that is not UTF-8.
-fn fragile(listener: TcpListener) {
+/// Answers as a server, and dies of a request line that is not UTF-8. It is dead before anybody can see that
+/// it does not answer.
+fn fragile(listener: TcpListener, is_dead: &AtomicBool) {
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { return };
         let mut bytes = [0; 4 << 10];
         let count = stream.read(&mut bytes).unwrap_or(0);
         let line = bytes[..count].split(|byte| *byte == b'\r').next().unwrap_or_default();
         if std::str::from_utf8(line).is_err() {
+            is_dead.store(true, Ordering::Release);
             return;
         }
         // The client may have gone.
@@ -77,8 +81,10 @@ fn fragile(listener: TcpListener) {
 fn a_server_that_dies_of_a_request_is_found() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
-    let server = std::thread::spawn(move || fragile(listener));
-    let alive = move || if server.is_finished() { Err("it is dead".to_owned()) } else { Ok(()) };
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let flag = is_dead.clone();
+    std::thread::spawn(move || fragile(listener, &flag));
+    let alive = move || if is_dead.load(Ordering::Acquire) { Err("it is dead".to_owned()) } else { Ok(()) };
     let mut target = api_at(address, alive);
     let budget = child::Budget { seed: 7, rounds: 2_000, time: Duration::from_secs(120) };
     let report = feed_here("api", &mut target, &budget, Plant::Panic);
