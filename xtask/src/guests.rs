@@ -14,7 +14,8 @@ use crate::tree;
 use toolchain::{Guest, Toolchain};
 
 /// Each a workspace of its own.
-const WORKSPACES: [&str; 4] = ["tests/guests", "examples/hello", "examples/headlines", "examples/checkout"];
+const WORKSPACES: [&str; 5] =
+    ["tests/guests", "examples/hello", "examples/headlines", "examples/checkout", "examples/approval"];
 
 /// Builds all of them, and leaves each module as `NAME.wasm` in the folder of the guests.
 pub fn build() -> Result<()> {

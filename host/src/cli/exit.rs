@@ -53,7 +53,12 @@ impl Exit {
             | Code::InputNotJson
             | Code::InputBreaksSchema
             | Code::InputTooLarge => Exit::Usage,
-            Code::NoSuchComponent | Code::NoSuchDeployment | Code::NoSuchWorkflow | Code::NoSuchRun => Exit::NotFound,
+            Code::NoSuchComponent
+            | Code::NoSuchDeployment
+            | Code::NoSuchWorkflow
+            | Code::NoSuchRun
+            | Code::NoSuchSignal
+            | Code::NoSuchQuestion => Exit::NotFound,
             Code::Unauthorized => Exit::NotAllowed,
             Code::GaveUpWaiting => Exit::GaveUpWaiting,
             Code::Diverged
@@ -61,6 +66,7 @@ impl Exit {
             | Code::DeploymentConflict
             | Code::RunEnded
             | Code::CannotRestart
+            | Code::QuestionSettled
             | Code::NothingToRetry => Exit::Conflict,
             Code::Unreachable | Code::Stopping => Exit::Unreachable,
             // All other codes are told apart by the code, not by the exit code.

@@ -108,6 +108,13 @@ fn the_example_checkout() {
 }
 
 #[test]
+fn the_example_approval() {
+    let input = r#"{"what": "Pay?", "ask": [{"who": "ann", "within_seconds": 60}, {"who": "bob", "within_seconds": 9}],
+        "otherwise": "refused", "hook": "http://world.test/hook"}"#;
+    survives_a_crash_after_every_entry("approval", "approval", input);
+}
+
+#[test]
 fn sequential_steps() {
     survives_a_crash_after_every_entry("parallel", "sequential", "3");
 }

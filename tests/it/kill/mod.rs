@@ -39,13 +39,18 @@ const ORDERS: u64 = 2;
 /// More broken promises say nothing more.
 const BROKEN_MAX: usize = 20;
 /// Short runs of other kinds that begin in each process: workflow, input, output or code.
-const ALONE: [(&str, &str, Result<&str, &str>); 6] = [
+const ALONE: [(&str, &str, Result<&str, &str>); 7] = [
     ("parallel/parallel", "3", Ok("19")),
     ("parallel/fan_out", r#"{"n":20}"#, Ok("2470")),
     ("sleeper/naps", "[5,150,900]", Ok("3")),
     ("effects/succeeds_at", "4", Ok("4")),
     ("effects/fails_for_good", "null", Err("NO_WAY")),
     ("limits/panics", r#""on purpose""#, Err("PANIC")),
+    (
+        "approval/approval",
+        r#"{"what":"?","ask":[{"who":"ann","within_seconds":1},{"who":"bob","within_seconds":1}],"otherwise":"refused"}"#,
+        Ok(r#"{"verdict":"refused","by":null,"why":null}"#),
+    ),
 ];
 /// One write of the slow disk.
 const SLOW_DISK_MILLIS: u64 = 40;
@@ -143,7 +148,7 @@ struct Thinker {
 impl Killing<'_> {
     async fn new<'a>(world: &'a World, folder: &Path, environment: Environment<'a>) -> Killing<'a> {
         let server = Server::start(folder, environment).await;
-        for guest in ["orders", "headlines", "parallel", "sleeper", "effects", "limits"] {
+        for guest in ["orders", "headlines", "parallel", "sleeper", "effects", "limits", "approval"] {
             server.deploy(guest, &[world.origin()]).await;
         }
         let mut killing = Killing {

@@ -1,6 +1,7 @@
 //! What a person types: the real binary in a folder of its own, judged by its exit code and by what
 //! stands on standard output and standard error. It never looks into the process.
 
+mod approval;
 mod bad_input;
 mod busy;
 mod control;
@@ -10,6 +11,8 @@ mod fair;
 mod follow;
 mod newcomer;
 mod outputs;
+mod questions;
+mod retries;
 mod shutdown;
 mod signals;
 mod wire;
