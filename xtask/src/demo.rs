@@ -137,6 +137,7 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Question { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
+        | What::Patch { .. }
         | What::Pause { .. } => None,
     };
     rows.filter_map(url).collect()

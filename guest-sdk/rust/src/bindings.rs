@@ -18,13 +18,13 @@ pub(crate) trait Port {
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
-    Completion, EffectPort, Host, StepPort, ask_person, call, http, receive, start_run, with_host,
+    Completion, EffectPort, Host, StepPort, ask_person, call, http, patched, receive, start_run, with_host,
 };
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{Completion, EffectPort, StepPort, ask_person, call, http, receive, start_run};
+pub(crate) use wasm::{Completion, EffectPort, StepPort, ask_person, call, http, patched, receive, start_run};
 
 #[cfg(target_arch = "wasm32")]
 mod wasm {
@@ -59,6 +59,10 @@ mod wasm {
 
     pub(crate) fn ask_person(form: &str, options: &str, at: &str) -> u32 {
         step::ask_person(form, options, Some(at))
+    }
+
+    pub(crate) fn patched(id: &str) -> bool {
+        step::patched(id)
     }
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use crate::bindings;
 use crate::log::Log;
 use crate::runtime::Runtime;
 use crate::{Call, Child, Form, Function, Leftover, Operation, Scope, Value, Workflow, operation, scope};
@@ -225,6 +226,29 @@ impl Ctx {
     #[track_caller]
     pub fn ask<T: Value>(&self, form: Form) -> Operation<T> {
         operation::ask_person(form.to_text(), Location::caller())
+    }
+
+    /// Lets a workflow change while runs of it go on: true in a run that gets here with this code, false in
+    /// one that was moved to it and had passed this place before. The first answer for an `id` counts for the
+    /// whole run, so one id may stand in several places.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// # #[function] fn charge(order: u32) -> u32 { order }
+    /// # #[function] fn reserve(order: u32) -> u32 { order }
+    /// #[workflow]
+    /// async fn checkout(ctx: Ctx, order: u32) -> Result<(), Failure> {
+    ///     if ctx.patched("reserve-first") {
+    ///         ctx.step(reserve, order).await?;
+    ///     }
+    ///     ctx.step(charge, order).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// `id` is a name: letters, digits, `_`, `-` and `.`, at most 128 bytes; another one fails the run.
+    pub fn patched(&self, id: &str) -> bool {
+        bindings::patched(id)
     }
 
     /// The id of the run.

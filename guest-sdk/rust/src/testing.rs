@@ -7,15 +7,17 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod exchange;
 mod tried;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::bindings::{Completion, Host as Imports, Port, with_host};
 use crate::export::{Main, Policy, workflow_main};
 use crate::failure::{Failure, code};
 use crate::{Call, Function, Value, Workflow, json as values};
+pub use exchange::{HttpRequest, HttpResponse};
 use tried::Tried;
 
 /// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
@@ -81,6 +83,7 @@ struct Shared {
     http: Option<Answering>,
     /// After how many deliveries to the workflow the run is cancelled.
     cancel_after: Option<u32>,
+    before_patches: Vec<String>,
     now_ms: Cell<u64>,
     random: Cell<u64>,
     /// What is sent to the run, and when; in this order.
@@ -96,52 +99,6 @@ struct Signal {
     payload: String,
 }
 
-/// A request that a function sent.
-#[derive(Debug, Clone, Deserialize)]
-#[non_exhaustive]
-pub struct HttpRequest {
-    /// Which one it is of all that this host has seen, from 1.
-    #[serde(default)]
-    pub number: u32,
-    /// As `GET`.
-    pub method: String,
-    /// Where to.
-    pub url: String,
-    /// In the order in which they were added.
-    #[serde(default)]
-    pub headers: Vec<(String, String)>,
-    /// The body, if it is text.
-    #[serde(default)]
-    pub body: Option<String>,
-}
-
-/// What a test answers to it.
-#[derive(Debug, Clone)]
-pub struct HttpResponse {
-    outcome: Result<serde_json::Value, Failure>,
-}
-
-impl HttpResponse {
-    /// An answer with that status and text.
-    pub fn new(status: u16, body: impl Into<String>) -> HttpResponse {
-        let output = json!({ "status": status, "headers": [], "body": body.into(), "tries": [] });
-        HttpResponse { outcome: Ok(output) }
-    }
-
-    /// No answer, as when there is no connection: `HttpResponse::broken("HTTP_CONNECT", "refused")`.
-    pub fn broken(code: &str, message: &str) -> HttpResponse {
-        HttpResponse { outcome: Err(Failure::new(code, message)) }
-    }
-
-    /// Adds a header.
-    pub fn header(mut self, name: &str, value: &str) -> HttpResponse {
-        if let Some(headers) = self.outcome.as_mut().ok().and_then(|output| output["headers"].as_array_mut()) {
-            headers.push(json!([name.to_ascii_lowercase(), value]));
-        }
-        self
-    }
-}
-
 impl Host {
     /// One that answers no HTTP.
     pub fn new() -> Host {
@@ -149,6 +106,7 @@ impl Host {
             shared: Rc::new(Shared {
                 http: None,
                 cancel_after: None,
+                before_patches: Vec::new(),
                 now_ms: Cell::new(BEGIN_MS),
                 random: Cell::new(1),
                 signals: RefCell::default(),
@@ -173,6 +131,11 @@ impl Host {
     /// Cancels the run after so many answers to the workflow.
     pub fn cancel_after(self, deliveries: u32) -> Host {
         self.with(|shared| shared.cancel_after = Some(deliveries))
+    }
+
+    /// As a run that got past that place before the code asked about the patch.
+    pub fn before_patch(self, id: &str) -> Host {
+        self.with(|shared| shared.before_patches.push(id.to_owned()))
     }
 
     /// Sends a signal to the run, before it begins.
@@ -410,6 +373,10 @@ impl Imports for Instance {
             self.inbox.borrow_mut().timers.insert((due_ms, id), expired);
         }
         id
+    }
+
+    fn patched(&self, id: &str) -> bool {
+        !self.shared.before_patches.iter().any(|patch| patch == id)
     }
 
     fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, StepCancelAsked, StepRequest, Topic};
+use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, Patched, StepCancelAsked, StepRequest, Topic};
 
 /// What a command does, in short: enough to tell one from another in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub enum Act {
     AskPerson,
     Forget { id: u32 },
     Cancel { id: u32 },
+    Patched { patch: Arc<str> },
 }
 
 /// A command, as it stands in the journal or as the guest gives it.
@@ -38,7 +39,8 @@ impl Act {
             | Act::StartRun { .. }
             | Act::AskPerson
             | Act::Forget { .. }
-            | Act::Cancel { .. } => None,
+            | Act::Cancel { .. }
+            | Act::Patched { .. } => None,
         }
     }
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Act {
             Act::AskPerson => f.write_str("ask a person"),
             Act::Forget { id } => write!(f, "forget {id}"),
             Act::Cancel { id } => write!(f, "cancel {id}"),
+            Act::Patched { patch } => write!(f, "patched `{patch}`"),
         }
     }
 }
@@ -90,5 +93,11 @@ impl From<&Forgotten> for Command {
 impl From<&StepCancelAsked> for Command {
     fn from(asked: &StepCancelAsked) -> Command {
         Command { act: Act::Cancel { id: asked.step.0 }, digest: asked.proof.digest, at: None }
+    }
+}
+
+impl From<&Patched> for Command {
+    fn from(patched: &Patched) -> Command {
+        Command { act: Act::Patched { patch: patched.id.clone() }, digest: patched.proof.digest, at: None }
     }
 }

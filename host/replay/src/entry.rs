@@ -63,6 +63,8 @@ pub enum Kind {
     Signalled(Signalled),
     /// A question has its answer from outside, or its time is over.
     Settled(Settled),
+    /// The guest asked whether it may do as its newer code does, and may.
+    Patched(Patched),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -351,6 +353,14 @@ pub struct Settled {
     pub by: Option<Arc<str>>,
 }
 
+/// One for each id: from here on the answer is yes. Where it is no, nothing is on record: see
+/// [`crate::Machine::patched`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patched {
+    pub id: Arc<str>,
+    pub proof: Proof,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
@@ -412,6 +422,7 @@ impl Kind {
             Kind::DeadlineSet(_) => "DeadlineSet",
             Kind::Signalled(_) => "Signalled",
             Kind::Settled(_) => "Settled",
+            Kind::Patched(_) => "Patched",
         }
     }
 
@@ -443,7 +454,8 @@ impl Kind {
             | Kind::Resumed(_)
             | Kind::Forked(_)
             | Kind::ChildOf(_)
-            | Kind::DeadlineSet(_) => None,
+            | Kind::DeadlineSet(_)
+            | Kind::Patched(_) => None,
         }
     }
 
@@ -502,12 +514,13 @@ impl Kind {
             | Kind::ChildOf(_)
             | Kind::ChildStarted(_)
             | Kind::RetryReceived(_)
-            | Kind::DeadlineSet(_) => Vec::new(),
+            | Kind::DeadlineSet(_)
+            | Kind::Patched(_) => Vec::new(),
         }
     }
 
     /// Something that a workflow did: it has a proof and counts as one of its commands.
     pub fn is_command(&self) -> bool {
-        matches!(self, Kind::Asked(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_))
+        matches!(self, Kind::Asked(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_) | Kind::Patched(_))
     }
 }

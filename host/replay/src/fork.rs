@@ -85,6 +85,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             | Kind::ChildEnded(_)
             | Kind::Signalled(_)
             | Kind::Settled(_)
+            | Kind::Patched(_)
             | Kind::Finished(_) => true,
         };
         if is_kept {

@@ -35,8 +35,8 @@ pub use divergence::Divergence;
 pub use entry::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, EffectAnswered, EffectAsked,
-    EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Park, Paused, Progressed, Proof,
-    Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked, Tie, With,
+    EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Park, Patched, Paused, Progressed,
+    Proof, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked, Tie, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};
@@ -44,12 +44,12 @@ pub use frame::{FORMAT, Frame, FrameError};
 pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
 pub use limits::Limits;
-pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next};
+pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
 pub use mail::Topic;
 pub use random::{Random, RunRandom, idempotency_key};
 pub use request::{
     EffectRequest, StepRequest, digest_of_ask_person, digest_of_call, digest_of_cancel, digest_of_forget,
-    digest_of_http, digest_of_receive, digest_of_sleep, digest_of_start_run,
+    digest_of_http, digest_of_patched, digest_of_receive, digest_of_sleep, digest_of_start_run,
 };
 pub use retry::{ATTEMPTS_MAX, Ambiguous, Backoff, Exhausted, RetryPatch, RetryPolicy, Spent, Verdict};
 pub use sequencer::{AHEAD_MAX_BYTES, AHEAD_MAX_ENTRIES, LINGER, Sequencer};

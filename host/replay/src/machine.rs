@@ -41,6 +41,21 @@ pub enum Decision {
     Diverged(Box<Divergence>),
 }
 
+/// What to do about a guest that asks whether it may do as its newer code does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PatchDecision {
+    /// It is settled: tell it.
+    Known(bool),
+    /// It may: journal that with this proof.
+    Record(Proof),
+    /// It asks about more than [`PATCHES_MAX`].
+    TooMany,
+    Diverged(Box<Divergence>),
+}
+
+/// Of one run: more would be a mistake, and each is remembered.
+pub const PATCHES_MAX: usize = 1_000;
+
 /// What a guest that asks for a completion gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -117,6 +132,8 @@ pub struct Machine {
     cancel: Cancel,
     /// Ids whose `forget` is on record and not yet done.
     will_be_forgotten: BTreeSet<u32>,
+    /// What the guest was told of each patch that it asked about.
+    patches: BTreeMap<Arc<str>, bool>,
     ids: u32,
     commands: u64,
     deliveries: u32,
@@ -150,6 +167,7 @@ impl Machine {
             mail: Mail::default(),
             cancel: Cancel::NotReceived,
             will_be_forgotten: BTreeSet::new(),
+            patches: BTreeMap::new(),
             ids: 0,
             commands: 0,
             deliveries: 0,
@@ -170,6 +188,7 @@ impl Machine {
             Kind::Asked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
             Kind::Forgotten(forgotten) => self.expect(forgotten.into(), forgotten.proof, fuel_rule),
             Kind::StepCancelAsked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
+            Kind::Patched(patched) => self.expect(patched.into(), patched.proof, fuel_rule),
             Kind::Answered(answered) => self.answered(position, time, answered.step.0, answered.outcome.clone()),
             Kind::ChildEnded(ended) => self.answered(position, time, ended.step.0, ended.outcome.clone()),
             Kind::CancelReceived(cancel) => self.cancel_received(position, time, cancel.reason.clone()),
@@ -308,9 +327,56 @@ impl Machine {
             | Act::Sleep { .. }
             | Act::StartRun { .. }
             | Act::Receive { .. }
+            | Act::Patched { .. }
             | Act::AskPerson => {}
         }
         decision
+    }
+
+    /// The guest asks whether it may do as its newer code does. Yes, if what it does is new, or if it was
+    /// told so on record; no, if other code passed this place without asking: what is on record then is
+    /// what the older code did. Once for each id: the first answer counts for the whole run.
+    pub fn patched(&mut self, command: Command, fuel: u64) -> PatchDecision {
+        let Act::Patched { patch } = &command.act else { return PatchDecision::Known(false) };
+        if let Some(known) = self.patches.get(patch) {
+            return PatchDecision::Known(*known);
+        }
+        if self.patches.len() >= PATCHES_MAX {
+            return PatchDecision::TooMany;
+        }
+        let patch = patch.clone();
+        self.pass_over_patches(Some(&patch));
+        let goes_on = match self.recorded.front() {
+            Some(recorded) => recorded.command.act == command.act,
+            None => self.end.is_none(),
+        };
+        if !goes_on {
+            self.patches.insert(patch, false);
+            return PatchDecision::Known(false);
+        }
+        let held = self.hold_against_record(&command, None, fuel);
+        self.patches.insert(patch, true);
+        match held {
+            Held::New(proof) => PatchDecision::Record(proof),
+            Held::Same => PatchDecision::Known(true),
+            Held::Diverged(divergence) => PatchDecision::Diverged(divergence),
+        }
+    }
+
+    /// Other code need not ask any more about a patch that is on record as there: it does so always.
+    fn pass_over_patches(&mut self, but: Option<&str>) {
+        while let Some(recorded) = self.recorded.pop_front_if(|recorded| {
+            let Act::Patched { patch } = &recorded.command.act else { return false };
+            recorded.fuel_rule == FuelRule::Loose
+                && recorded.proof.deliveries == self.deliveries
+                && but.is_none_or(|but| **patch != *but)
+        }) {
+            if let Act::Patched { patch } = recorded.command.act {
+                self.patches.entry(patch).or_insert(true);
+            }
+            self.compared.without_fuel += 1;
+            self.commands += 1;
+        }
     }
 
     /// Closes an id without a command: an effect's `forget`, which its function repeats by itself.
@@ -327,6 +393,7 @@ impl Machine {
         if self.open.is_empty() {
             return Next::NothingOpen;
         }
+        self.pass_over_patches(None);
         if let Some(divergence) = self.too_many_deliveries() {
             return Next::Diverged(divergence);
         }
@@ -363,6 +430,7 @@ impl Machine {
 
     /// The guest has come to its end. Says how it came there, or how that differs from the record.
     pub fn end(&mut self, fuel: u64) -> Result<Fingerprint, Box<Divergence>> {
+        self.pass_over_patches(None);
         if let Some(recorded) = self.recorded.front() {
             return Err(Box::new(Divergence { produced: "the end".to_owned(), ..self.divergence(recorded) }));
         }
@@ -468,6 +536,9 @@ impl Machine {
 
     fn hold_against_record(&mut self, command: &Command, id: Option<u32>, fuel: u64) -> Held {
         let proof = Proof { digest: command.digest, deliveries: self.deliveries, fuel };
+        if !matches!(command.act, Act::Patched { .. }) {
+            self.pass_over_patches(None);
+        }
         let Some(recorded) = self.recorded.front() else {
             if let Some(end) = &self.end {
                 return Held::Diverged(Box::new(self.divergence_from_end(end).against(id, command, &proof)));
@@ -519,16 +590,17 @@ impl Machine {
 
     fn divergence(&self, recorded: &Recorded) -> Divergence {
         let id = match recorded.command.act {
-            Act::Forget { id } | Act::Cancel { id } => id,
+            Act::Forget { id } | Act::Cancel { id } => Some(id),
             Act::Call { .. }
             | Act::Http
             | Act::Sleep { .. }
             | Act::StartRun { .. }
             | Act::Receive { .. }
-            | Act::AskPerson => self.ids.saturating_add(1),
+            | Act::AskPerson => Some(self.ids.saturating_add(1)),
+            Act::Patched { .. } => None,
         };
         Divergence {
-            id: Some(id),
+            id,
             commands: self.commands,
             recorded: format!("{} {}", recorded.command.act, describe_proof(&recorded.proof)),
             produced: String::new(),

@@ -71,6 +71,10 @@ pub fn digest_of_forget(id: u32) -> Digest {
     Digest::of_parts(&[b"forget", &id.to_le_bytes()])
 }
 
+pub fn digest_of_patched(patch: &str) -> Digest {
+    Digest::of_parts(&[b"patched", patch.as_bytes()])
+}
+
 pub fn digest_of_cancel(id: u32) -> Digest {
     Digest::of_parts(&[b"cancel", &id.to_le_bytes()])
 }

@@ -143,6 +143,9 @@ impl RunState {
                 self.claims.push(claim);
             }
             Kind::Asked(asked) => self.begin_step(asked, entry.time).ok_or_else(unexpected)?,
+            Kind::Patched(_) if self.claims.is_empty() => return Err(unexpected()),
+            // Only its guest is told, from the record of its commands.
+            Kind::Patched(_) => {}
             Kind::AttemptStarted(begun) => self.begin_attempt(begun, entry.time).ok_or_else(unexpected)?,
             Kind::AttemptResumed(resumed) => {
                 self.attempt_mut(resumed.step, resumed.attempt).ok_or_else(unexpected)?.verdict = None;

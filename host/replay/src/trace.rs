@@ -96,7 +96,7 @@ pub struct ForkedFrom {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
-    /// run's cancel, `pause-1` its first pause. The same in every view and as the journal grows.
+    /// run's cancel, `pause-1` its first pause, `patch-1` its first patch. The same in every view and as the journal grows.
     pub id: String,
     /// Id of the row above.
     pub parent: Option<String>,
@@ -188,6 +188,10 @@ pub enum What {
     /// The run was asked to cancel.
     Cancel {
         reason: Arc<str>,
+    },
+    /// The workflow asked whether it may do as its newer code does, and may.
+    Patch {
+        patch: Arc<str>,
     },
     /// Somebody held the run, from the row's start to its end.
     Pause {
@@ -336,6 +340,7 @@ impl Trace {
                     | What::Http(_)
                     | What::Signal { .. }
                     | What::Cancel { .. }
+                    | What::Patch { .. }
                     | What::Pause { .. },
                     _,
                 ) => {}
@@ -376,6 +381,7 @@ impl Row {
             What::Question { title, .. } => format!("question: {title}"),
             What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
+            What::Patch { patch } => format!("patched {patch}"),
             What::Pause { .. } => "pause".to_owned(),
         }
     }

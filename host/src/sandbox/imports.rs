@@ -52,12 +52,14 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         link_start_run(&mut step)?;
         link_named(&mut step, "receive", |signal, options, at| Command::Receive { signal, options, at })?;
         link_named(&mut step, "ask-person", |form, options, at| Command::AskPerson { form, options, at })?;
+        link_patched(&mut step)?;
         link_shared(&mut step)?;
     } else {
         refuse_call(&mut step, "call")?;
         refuse_call(&mut step, "start-run")?;
         refuse_named(&mut step, "receive")?;
         refuse_named(&mut step, "ask-person")?;
+        refuse_patched(&mut step)?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;
@@ -123,6 +125,20 @@ fn link_named(interface: &mut Instance<'_>, name: &str, make: Make) -> Result<()
             })?;
             room(&mut cx).await?;
             Ok((id,))
+        })
+    })
+}
+
+fn link_patched(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap_async("patched", |mut cx: Cx<'_>, (patch,): (WasmStr,)| {
+        Box::new(async move {
+            let answer = command(&mut cx, |store, give| {
+                let patch = patch.to_str(&store)?;
+                give(Command::Patched { patch: &patch });
+                Ok(())
+            })?;
+            room(&mut cx).await?;
+            Ok((answer == 1,))
         })
     })
 }
@@ -205,6 +221,12 @@ fn refuse_call(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
 fn refuse_named(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
     interface.func_wrap(name, move |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
         Err(not_linked(&cx, Interface::Step, name, at.as_ref()))
+    })
+}
+
+fn refuse_patched(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap("patched", |cx: Cx<'_>, (_,): (WasmStr,)| -> Result<(bool,)> {
+        Err(not_linked(&cx, Interface::Step, "patched", None))
     })
 }
 

@@ -55,12 +55,13 @@ pub enum Command<'a> {
     AskPerson { form: &'a str, options: &'a str, at: Option<&'a str> },
     Forget { id: u32 },
     Cancel { id: u32 },
+    Patched { patch: &'a str },
 }
 
 /// The answer to a command. `fuel`: how much the guest may use from here on, where that changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
-    /// 0 for `forget` and `cancel`.
+    /// 0 for `forget` and `cancel`; for `patched` 1 if it is so, else 0.
     pub id: u32,
     pub fuel: Option<u64>,
 }

@@ -17,6 +17,7 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("start-run", "func(workflow: string, input: string, options: string, at: option<string>) -> u32"),
     ("receive", "func(signal: string, options: string, at: option<string>) -> u32"),
     ("ask-person", "func(form: string, options: string, at: option<string>) -> u32"),
+    ("patched", "func(id: string) -> bool"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 use trackway_replay::{
-    Act, Command as Produced, Digest, Failure, Form, Limits, StepRequest, Value, code, digest_of_ask_person,
-    digest_of_call, digest_of_receive, digest_of_sleep, digest_of_start_run,
+    Act, Command as Produced, Digest, Failure, Form, Limits, PATCHES_MAX, StepRequest, Value, code,
+    digest_of_ask_person, digest_of_call, digest_of_patched, digest_of_receive, digest_of_sleep, digest_of_start_run,
 };
 
 use super::check;
@@ -30,6 +30,10 @@ pub(super) enum Commanded<'a> {
     Cancel {
         id: u32,
     },
+    /// May it do as its newer code does?
+    Patched {
+        patch: &'a str,
+    },
     /// The sandbox links it in the other role only.
     NotOurs,
 }
@@ -44,9 +48,20 @@ impl<'a> Commanded<'a> {
             Command::AskPerson { form, options, at } => Asking::AskPerson { form, options, at },
             Command::Forget { id } => return Commanded::Forget { id },
             Command::Cancel { id } => return Commanded::Cancel { id },
+            Command::Patched { patch } => return Commanded::Patched { patch },
             Command::Http { .. } => return Commanded::NotOurs,
         })
     }
+}
+
+/// The question as it is held against the record, or what is wrong with it.
+pub(super) fn patch_produced(patch: &str) -> Result<Produced, Failure> {
+    check::name("a patch", patch)?;
+    Ok(Produced { act: Act::Patched { patch: patch.into() }, digest: digest_of_patched(patch), at: None })
+}
+
+pub(super) fn too_many_patches() -> Failure {
+    Failure::permanent(code::TOO_MANY, format!("the run asked about more than {PATCHES_MAX} patches"))
 }
 
 impl Asking<'_> {

@@ -274,7 +274,11 @@ impl GuestHost for FunctionHost {
                 0
             }
             // The sandbox links none of these in this role.
-            Command::Call { .. } | Command::StartRun { .. } | Command::Receive { .. } | Command::AskPerson { .. } => {
+            Command::Call { .. }
+            | Command::StartRun { .. }
+            | Command::Receive { .. }
+            | Command::AskPerson { .. }
+            | Command::Patched { .. } => {
                 return Err(Stop);
             }
         };

@@ -327,7 +327,8 @@ impl Inner {
             | Kind::Parked(_)
             | Kind::RetryReceived(_)
             | Kind::Progressed(_)
-            | Kind::DeadlineSet(_) => {}
+            | Kind::DeadlineSet(_)
+            | Kind::Patched(_) => {}
         }
         (position, time)
     }

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use trackway_replay::{
     Act, Command as Produced, Compared, Completion, Decision, Digest, Divergence, End as RunEnd, Entry, Failure,
-    Finished, Kind, Limits, Machine, Next, Outcome, RunRandom, RunState, Value, code, digest_of_cancel,
+    Finished, Kind, Limits, Machine, Next, Outcome, PatchDecision, RunRandom, RunState, Value, code, digest_of_cancel,
     digest_of_forget,
 };
 use trackway_storage::RunKey;
 
 use self::end::{CodeIs, GuestEnd, agree, describe, describe_recorded};
-use super::asking::Commanded;
+use super::asking::{Commanded, patch_produced, too_many_patches};
 use super::code::code_of;
 use super::load::{Journal, machine_of_code, read_journal};
 use super::run::read_payload;
@@ -226,6 +226,16 @@ impl GuestHost for ReplayHost {
             Commanded::Cancel { id } => {
                 let command = Produced { act: Act::Cancel { id }, digest: digest_of_cancel(id), at: None };
                 inner.machine.about(id, command, fuel)
+            }
+            Commanded::Patched { patch } => {
+                let produced = patch_produced(patch).map_err(|failure| inner.stop(Why::GuestFailed(failure)))?;
+                let known = match inner.machine.patched(produced, fuel) {
+                    PatchDecision::Known(known) => known,
+                    PatchDecision::Record(_) => return Err(inner.stop(Why::EndOfRecord)),
+                    PatchDecision::TooMany => return Err(inner.stop(Why::GuestFailed(too_many_patches()))),
+                    PatchDecision::Diverged(divergence) => return Err(inner.stop(Why::Diverged(divergence))),
+                };
+                return Ok(Reply { id: u32::from(known), fuel: Some(inner.machine.allowance(fuel)) });
             }
             Commanded::NotOurs => return Err(inner.stop(Why::EndOfRecord)),
         };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use trackway_replay::{
     Act, Asked, Command as Produced, Completion, Decision, Failure, Forgotten, Kind, Limits, Machine, Next, Outcome,
-    Proof, StepCancelAsked, StepId, StepRequest, StepState, Value, code, digest_of_cancel, digest_of_forget,
+    PatchDecision, Patched, Proof, StepCancelAsked, StepId, StepRequest, StepState, Value, code, digest_of_cancel,
+    digest_of_forget,
 };
 
-use super::asking::{Asking, Commanded};
+use super::asking::{Asking, Commanded, patch_produced, too_many_patches};
 use super::attempt::{self, Begin};
 use super::child;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
@@ -28,8 +29,7 @@ impl WorkflowHost {
 
     fn ask(&self, inner: &mut Inner, request: Asking<'_>, fuel: u64) -> Result<u32, Stop> {
         if let Some(failure) = over_limit(&inner.machine, &self.run.started.limits) {
-            inner.stop = Some(Stopping::GuestFailed(failure));
-            return Err(Stop);
+            return Err(fails_with(inner, failure));
         }
         let command = request.produced();
         let at = command.at.clone();
@@ -98,6 +98,22 @@ impl WorkflowHost {
         }
     }
 
+    fn patched(&self, inner: &mut Inner, patch: &str, fuel: u64) -> Result<bool, Stop> {
+        let produced = patch_produced(patch).map_err(|failure| fails_with(inner, failure))?;
+        match inner.machine.patched(produced, fuel) {
+            PatchDecision::Known(known) => {
+                self.catch_up(inner);
+                Ok(known)
+            }
+            PatchDecision::Record(proof) => {
+                inner.sequence(self.run.now(), Kind::Patched(Patched { id: patch.into(), proof }));
+                Ok(true)
+            }
+            PatchDecision::TooMany => Err(fails_with(inner, too_many_patches())),
+            PatchDecision::Diverged(divergence) => Err(diverged(inner, divergence)),
+        }
+    }
+
     fn about(&self, inner: &mut Inner, id: u32, act: Act, fuel: u64) -> Result<(), Stop> {
         let is_forget = matches!(act, Act::Forget { .. });
         let digest = if is_forget { digest_of_forget(id) } else { digest_of_cancel(id) };
@@ -141,6 +157,11 @@ pub(super) fn over_limit(machine: &Machine, limits: &Limits) -> Option<Failure> 
     (machine.ids() >= limits.steps).then(|| Failure::permanent(code::TOO_MANY, message()))
 }
 
+fn fails_with(inner: &mut Inner, failure: Failure) -> Stop {
+    inner.stop = Some(Stopping::GuestFailed(failure));
+    Stop
+}
+
 fn diverged(inner: &mut Inner, divergence: Box<trackway_replay::Divergence>) -> Stop {
     inner.stop = Some(Stopping::Diverged(divergence));
     Stop
@@ -163,6 +184,7 @@ impl GuestHost for WorkflowHost {
                 self.about(&mut inner, id, Act::Cancel { id }, fuel)?;
                 0
             }
+            Commanded::Patched { patch } => u32::from(self.patched(&mut inner, patch, fuel)?),
             Commanded::NotOurs => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(inner.machine.allowance(fuel)) })

@@ -196,3 +196,8 @@ fn a_step_that_waits_for_a_person() {
 fn a_step_that_waits_for_a_person_and_goes_on_with_what_it_had_done() {
     survives_a_crash_after_every_entry("mending", "resumes_parked", r#"{"url": "http://world.test", "until": 3}"#);
 }
+
+#[test]
+fn patches() {
+    survives_a_crash_after_every_entry("moves_next", "order", "3");
+}

@@ -101,7 +101,8 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::ChildOf(_)
         | Kind::ChildStarted(_)
         | Kind::RetryReceived(_)
-        | Kind::DeadlineSet(_) => None,
+        | Kind::DeadlineSet(_)
+        | Kind::Patched(_) => None,
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) trait Host: Port {
     fn call(&self, function: &str, input: &str, options: &str, at: &str) -> u32;
     fn receive(&self, signal: &str, options: &str, at: &str) -> u32;
     fn ask_person(&self, form: &str, options: &str, at: &str) -> u32;
+    fn patched(&self, id: &str) -> bool;
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
 }
@@ -57,6 +58,10 @@ pub(crate) fn receive(signal: &str, options: &str, at: &str) -> u32 {
 
 pub(crate) fn ask_person(form: &str, options: &str, at: &str) -> u32 {
     host().ask_person(form, options, at)
+}
+
+pub(crate) fn patched(id: &str) -> bool {
+    host().patched(id)
 }
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

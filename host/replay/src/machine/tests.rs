@@ -1,10 +1,10 @@
 //! What the machine promises, one situation at a time. Whole runs stand in `tests/promises`.
 
-use super::{Completion, Decision, FUEL_FACTOR, FUEL_SLACK, FuelRule, Machine, Next};
+use super::{Completion, Decision, FUEL_FACTOR, FUEL_SLACK, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
 use crate::testing::*;
 use crate::{
     Act, Command, Digest, EffectKind, EffectRecord, End, Failure, Fingerprint, Kind, Outcome, Position, Proof,
-    Timestamp, Value, code, digest_of_cancel, digest_of_forget, digest_of_http,
+    Timestamp, Value, code, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_patched,
 };
 
 const BUDGET: u64 = 1_000;
@@ -377,4 +377,81 @@ fn an_end_imposed_from_outside_is_nothing_to_compare() {
     });
     machine.recall(&journal([kind])[0], FuelRule::Exact);
     assert!(matches!(machine.ask(named("f"), FUEL), Decision::Perform { .. }));
+}
+
+fn patch(id: &str) -> Command {
+    Command { act: Act::Patched { patch: id.into() }, digest: digest_of_patched(id), at: None }
+}
+
+fn expect_loosely(machine: &mut Machine, command: Command, deliveries: u32) {
+    let proof = Proof { digest: command.digest, deliveries, fuel: FUEL };
+    machine.expect(command, proof, FuelRule::Loose);
+}
+
+#[test]
+fn a_patch_is_there_where_the_run_comes_for_the_first_time_and_is_recorded_once() {
+    let mut machine = machine();
+    assert!(matches!(machine.patched(patch("a"), FUEL), PatchDecision::Record(_)));
+    assert_eq!(machine.patched(patch("a"), FUEL), PatchDecision::Known(true));
+    assert!(matches!(machine.patched(patch("b"), FUEL), PatchDecision::Record(_)));
+    assert_eq!(machine.commands(), 2);
+}
+
+#[test]
+fn a_patch_on_record_is_there_again() {
+    let mut machine = machine();
+    expect(&mut machine, patch("a"), 0);
+    expect(&mut machine, named("f"), 0);
+    assert_eq!(machine.patched(patch("a"), FUEL), PatchDecision::Known(true));
+    assert_eq!(machine.ask(named("f"), FUEL), Decision::Resume { id: 1 });
+    assert!(machine.has_caught_up());
+}
+
+#[test]
+fn a_patch_is_not_there_where_older_code_passed_and_stays_so_for_the_whole_run() {
+    let mut machine = machine();
+    expect_loosely(&mut machine, named("f"), 0);
+    assert_eq!(machine.patched(patch("a"), FUEL), PatchDecision::Known(false));
+    assert_eq!(machine.ask(named("f"), FUEL), Decision::Resume { id: 1 });
+    // Live by now: but the first answer counts. Another patch comes to its place for the first time.
+    assert_eq!(machine.patched(patch("a"), FUEL), PatchDecision::Known(false));
+    assert!(matches!(machine.patched(patch("b"), FUEL), PatchDecision::Record(_)));
+}
+
+#[test]
+fn a_patch_is_not_there_in_a_finished_run_that_never_asked() {
+    let mut machine = machine();
+    machine.expect_end(Fingerprint { commands: 0, deliveries: 0, fuel: FUEL }, false, FuelRule::Loose);
+    assert_eq!(machine.patched(patch("a"), FUEL), PatchDecision::Known(false));
+    assert!(machine.end(FUEL).is_ok());
+}
+
+#[test]
+fn code_that_does_not_ask_any_more_is_as_if_it_had_the_patch() {
+    let mut machine = machine();
+    expect_loosely(&mut machine, patch("a"), 0);
+    expect_loosely(&mut machine, named("f"), 0);
+    expect_loosely(&mut machine, patch("b"), 0);
+    assert_eq!(machine.ask(named("f"), FUEL), Decision::Resume { id: 1 });
+    assert_eq!(machine.deliver(), Next::Wait);
+    assert!(machine.has_caught_up());
+    assert_eq!(machine.commands(), 3, "as many as on record");
+    assert_eq!(machine.patched(patch("b"), FUEL), PatchDecision::Known(true));
+}
+
+#[test]
+fn the_same_code_has_to_ask_again_about_a_patch_on_record() {
+    let mut machine = machine();
+    expect(&mut machine, patch("a"), 0);
+    assert!(matches!(machine.ask(named("f"), FUEL), Decision::Diverged(_)));
+}
+
+#[test]
+fn a_run_asks_about_so_many_patches_only() {
+    let mut machine = machine();
+    for number in 0..PATCHES_MAX {
+        assert!(matches!(machine.patched(patch(&number.to_string()), FUEL), PatchDecision::Record(_)));
+    }
+    assert_eq!(machine.patched(patch("another"), FUEL), PatchDecision::TooMany);
+    assert_eq!(machine.patched(patch("0"), FUEL), PatchDecision::Known(true));
 }

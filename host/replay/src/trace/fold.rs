@@ -57,6 +57,7 @@ pub(super) struct Fold<'a> {
     pub(super) steps_ended: u32,
     cancel: Option<Row>,
     pauses: Vec<Row>,
+    patches: Vec<Row>,
     pub(super) mail: Sorting,
     /// Rows of what was sent and not taken.
     pub(super) unclaimed: Vec<Row>,
@@ -74,6 +75,7 @@ impl<'a> Fold<'a> {
             steps_ended: 0,
             cancel: None,
             pauses: Vec::new(),
+            patches: Vec::new(),
             mail: Sorting::default(),
             unclaimed: Vec::new(),
             activations: Vec::new(),
@@ -165,6 +167,14 @@ impl<'a> Fold<'a> {
             }
             Kind::Resumed(_) => {
                 self.resumed(place);
+                Some(())
+            }
+            Kind::Patched(patched) => {
+                let what = What::Patch { patch: patched.id.clone() };
+                let mut row = Row::new(format!("patch-{}", self.patches.len() + 1), None, what, place);
+                row.end(place, RowStatus::Succeeded);
+                row.positions.dedup();
+                self.patches.push(row);
                 Some(())
             }
             Kind::ChildOf(child_of) => {
@@ -266,6 +276,7 @@ impl<'a> Fold<'a> {
                         | What::Question { .. }
                         | What::Signal { .. }
                         | What::Cancel { .. }
+                        | What::Patch { .. }
                         | What::Pause { .. } => {}
                     }
                 }
@@ -391,7 +402,8 @@ impl<'a> Fold<'a> {
         };
         let mut rows = Vec::new();
         // What others did to the run stands where it came in the order of what was asked for.
-        let mut others: Vec<Row> = self.pauses.into_iter().chain(self.cancel).chain(self.unclaimed).collect();
+        let others = self.pauses.into_iter().chain(self.patches).chain(self.cancel).chain(self.unclaimed);
+        let mut others: Vec<Row> = others.collect();
         others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {
             while let Some(other) = others.pop_if(|other| other.positions < step.row.positions) {

@@ -13,7 +13,7 @@ use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked,
     EffectId, EffectRequest, EffectVerdict, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten,
-    Forked, Frame, Kept, Kind, Limits, MessageId, Outcome, Park, Paused, Position, Progressed, Proof, Resumed,
+    Forked, Frame, Kept, Kind, Limits, MessageId, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Resumed,
     RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, Tie,
     Timestamp, Value, With, code,
 };
@@ -108,7 +108,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 26, "{names:?}");
+    assert_eq!(names.len(), 27, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -116,6 +116,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("every-kind", frames(every_kind())),
         ("extremes", frames(extremes())),
         ("terminated", frames(terminated())),
+        ("patched", frames(patched())),
         ("restarted-and-held", frames(restarted_and_held())),
         ("child-and-parent", frames(child_and_parent())),
         ("parked", frames(parked())),
@@ -263,6 +264,18 @@ fn extremes() -> Vec<Kind> {
             fingerprint: Some(Fingerprint { commands: u64::MAX, deliveries: u32::MAX, fuel: u64::MAX }),
             unread: Vec::new(),
         }),
+    ]
+}
+
+/// One before the first command, one with the longest name.
+fn patched() -> Vec<Kind> {
+    let patched = |id: &str, fuel| Kind::Patched(Patched { id: id.into(), proof: proof(id, 0, fuel) });
+    vec![
+        started(Value::null()),
+        claimed("worker-1"),
+        patched("check-first", 3),
+        call(1, Value::inline("1")),
+        patched(&"p".repeat(128), u64::MAX),
     ]
 }
 

@@ -37,7 +37,7 @@ macro_rules! entry {
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
-            /// `Signalled` or `Settled`.
+            /// `Signalled`, `Settled` or `Patched`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,7 +122,7 @@ entry! {
     fuel: u64,
     /// Commands in all.
     commands: u64,
-    /// Of a signal.
+    /// Of a signal or a patch.
     name: String,
     /// What a signal brought.
     #[serde(deserialize_with = "present")]

@@ -107,6 +107,10 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.message = Some(message(paused.message));
             view.reason = Some(paused.reason.to_string());
         }
+        Kind::Patched(patched) => {
+            view.name = Some(patched.id.to_string());
+            show_proof(&mut view, &patched.proof);
+        }
         Kind::Resumed(resumed) => view.message = Some(message(resumed.message)),
         Kind::ChildOf(child_of) => {
             view.from = Some(child_of.parent);

@@ -287,6 +287,7 @@ fn title(row: &Row) -> String {
         | What::Question { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
+        | What::Patch { .. }
         | What::Pause { .. } => row.title(),
     }
 }
@@ -326,6 +327,7 @@ fn notes(row: &Row) -> Vec<String> {
         | What::Call { .. }
         | What::Sleep { .. }
         | What::Receive { .. }
+        | What::Patch { .. }
         | What::Signal { .. } => {}
     }
     if row.cancel_asked.is_some() {

@@ -215,6 +215,7 @@ impl GuestHost for Scripted {
             Command::AskPerson { form, options, at } => format!("ask-person {form} {options} {at:?}"),
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
+            Command::Patched { patch } => format!("patched {patch}"),
         };
         self.seen().commands.push((told, fuel));
         self.id += 1;
