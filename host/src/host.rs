@@ -22,7 +22,7 @@ pub use backup::{Backup, read_backup};
 pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
 pub use deployments::{Pointer, Uploaded, record_of};
-pub use questions::{AnswerRequest, Question};
+pub use questions::{AnswerRequest, Question, QuestionPage};
 pub use restore::restore;
 pub use retry::RetryRequest;
 pub use signal::SignalRequest;

@@ -142,7 +142,7 @@ impl RunState {
                 let claim = Claim { from: at, engine: claimed.engine.clone(), component: claimed.component };
                 self.claims.push(claim);
             }
-            Kind::Asked(asked) => self.begin_step(asked, entry.time).ok_or_else(unexpected)?,
+            Kind::Asked(asked) => self.begin_step(asked, (at, entry.time)).ok_or_else(unexpected)?,
             Kind::Patched(_) if self.claims.is_empty() => return Err(unexpected()),
             // Only its guest is told, from the record of its commands.
             Kind::Patched(_) => {}
@@ -369,6 +369,26 @@ impl RunState {
 
     pub fn step(&self, step: StepId) -> Option<&StepState> {
         self.steps.get(&step)
+    }
+
+    /// Where the question stands that a step asks, while it waits for an answer.
+    pub fn question(&self, step: StepId) -> Option<Position> {
+        match self.steps.get(&step)?.phase {
+            Phase::Asking { asked, .. } => Some(asked),
+            Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Attempting(_)
+            | Phase::Retrying { .. }
+            | Phase::Parked(_)
+            | Phase::Child { .. }
+            | Phase::Receiving => None,
+        }
+    }
+
+    /// Every open question, with the place of the entry that asks it; none of a run that has ended.
+    pub fn questions(&self) -> impl Iterator<Item = (StepId, Position)> {
+        let open = self.steps.keys().filter(|_| self.end.is_none());
+        open.filter_map(|step| Some((*step, self.question(*step)?)))
     }
 
     /// The item of the inbox was copied into the journal before.

@@ -315,8 +315,11 @@ pub struct Sent {
 /// `GET /v1/questions`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Questions {
-    /// The newest run first.
+    /// The newest run first, and in it the newest question.
     pub questions: Vec<Question>,
+    /// For the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// A question that a run asks a person.

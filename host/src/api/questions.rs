@@ -4,21 +4,47 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use serde::Deserialize;
 use std::sync::Arc;
+use trackway_replay::{RunId, StepId};
+use utoipa::IntoParams;
 
-use super::body::{self, Limit};
+use super::body::{self, Limit, Params};
 use super::found::{Found, Step};
 use super::model::{self, Problem, Questions};
 use super::problem::Answer;
 use super::routes::Api;
+use super::runs::bad_cursor;
 use crate::Code;
 use crate::host::{AnswerRequest, Question};
 
-/// Lists what runs wait for a person to answer.
-#[utoipa::path(get, operation_id = "list_questions", path = "/v1/questions", tag = "questions", responses((status = 200, body = Questions)))]
-pub async fn list(State(api): State<Api>) -> Answer<Json<Questions>> {
-    let questions = api.host.questions().await?;
-    Ok(Json(Questions { questions: questions.iter().map(view).collect() }))
+const QUESTIONS_DEFAULT: usize = 50;
+const QUESTIONS_MAX: usize = 500;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// At most 500; 50 if absent.
+    limit: Option<usize>,
+    /// Of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists what people are asked and have not answered, the newest run first.
+#[utoipa::path(get, operation_id = "list_questions", path = "/v1/questions", tag = "questions", params(ListParams), responses((status = 200, body = Questions)))]
+pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) -> Answer<Json<Questions>> {
+    let before = params.cursor.map(|cursor| place(&cursor).ok_or_else(|| bad_cursor(&cursor))).transpose()?;
+    let limit = params.limit.unwrap_or(QUESTIONS_DEFAULT).clamp(1, QUESTIONS_MAX);
+    let page = api.host.questions(before, limit).await?;
+    let cursor = page.more.map(|(run, step)| format!("{run}.{step}"));
+    Ok(Json(Questions { questions: page.questions.iter().map(view).collect(), cursor }))
+}
+
+/// Where a page ended, from its cursor.
+fn place(cursor: &str) -> Option<(RunId, StepId)> {
+    let (run, step) = cursor.split_once('.')?;
+    Some((run.parse().ok()?, StepId(step.parse().ok()?)))
 }
 
 /// One question, open or not. `id` names the run.

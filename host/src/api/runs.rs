@@ -330,6 +330,6 @@ pub async fn logs(
     Ok(Json(LogPage { lines, cursor }))
 }
 
-fn bad_cursor(cursor: &str) -> Refusal {
+pub(super) fn bad_cursor(cursor: &str) -> Refusal {
     Refusal::new(Code::BadRequest, format!("`{cursor}` is no cursor of this list"))
 }

@@ -13,7 +13,7 @@ use super::output::Format;
 mod questions;
 mod runs;
 
-pub use questions::{OneQuestion, Questions, QuestionsAnswer};
+pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal};
 
 #[derive(Debug, Parser)]

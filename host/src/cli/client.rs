@@ -187,8 +187,10 @@ impl Client {
         self.post_once(&path, payload, key).await
     }
 
-    pub async fn questions(&self) -> Result<model::Questions> {
-        self.get(&["questions"]).await
+    pub async fn questions(&self, limit: usize, cursor: Option<&str>) -> Result<model::Questions> {
+        let pairs = [("limit", Some(limit.to_string())), ("cursor", cursor.map(str::to_owned))];
+        let query: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        self.read(self.request_with(Method::GET, &["questions"], &query)?).await
     }
 
     pub async fn question(&self, run: RunId, step: u32) -> Result<model::Question> {

@@ -4,19 +4,18 @@ use std::fmt::Write as _;
 
 use crate::api::model;
 
-use super::exit::{Done, Exit};
-use super::output::clean;
+use super::exit::{Done, Exit, Stop};
+use super::output::{Format, clean};
 use super::run::{fresh_key, read_input};
 use super::{Context, args, render};
+
+/// What the server gives at once.
+const PAGE_MAX: usize = 100;
 
 pub async fn questions(command: args::Questions, context: &Context) -> Done {
     let output = &context.output;
     match command {
-        args::Questions::Ls { connect } => {
-            let found = context.client(connect)?.questions().await?.questions;
-            let id = |question: &model::Question| format!("{} {}", question.run, question.step);
-            output.many(&found, id, || found.iter().map(line).collect())?;
-        }
+        args::Questions::Ls(args) => list(args, context).await?,
         args::Questions::Show(which) => {
             let client = context.client(which.connect)?;
             let run = client.run(&which.run).await?.id;
@@ -35,6 +34,27 @@ pub async fn questions(command: args::Questions, context: &Context) -> Done {
         }
     }
     Ok(Exit::Ok)
+}
+
+async fn list(args: args::QuestionsLs, context: &Context) -> Result<(), Stop> {
+    let client = context.client(args.connect)?;
+    let (output, limit) = (&context.output, args.limit as usize);
+    let mut found: Vec<model::Question> = Vec::new();
+    let mut cursor = None;
+    let more = loop {
+        let page = client.questions((limit - found.len()).min(PAGE_MAX), cursor.as_deref()).await?;
+        found.extend(page.questions);
+        cursor = page.cursor;
+        if cursor.is_none() || found.len() >= limit {
+            break cursor.is_some();
+        }
+    };
+    let id = |question: &model::Question| format!("{} {}", question.run, question.step);
+    output.many(&found, id, || found.iter().map(line).collect())?;
+    if more && output.format == Format::Text {
+        output.say(&output.talk_paint.dim(&format!("there are more: --limit {}", limit.saturating_mul(5))));
+    }
+    Ok(())
 }
 
 fn line(question: &model::Question) -> String {

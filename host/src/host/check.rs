@@ -217,6 +217,9 @@ impl<'a> Look<'a> {
         };
         if let Some(state) = state {
             look.marks(&state, head.as_ref(), rows.mark);
+            if !state.questions().eq(rows.questions) {
+                look.flaw(None, "the list of open questions does not show what it asks", ADVICE_BUG);
+            }
         }
         Ok(look)
     }

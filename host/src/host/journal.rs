@@ -45,6 +45,15 @@ pub async fn first(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> 
     }
 }
 
+/// The entry at a position, if it is durable.
+pub async fn at(storage: &dyn Storage, run: RunKey, position: Position) -> Result<Option<Entry>> {
+    let frames = storage.frames(run, position, 1).await?;
+    match frames.first() {
+        Some(frame) => Ok(decode(run, frame)?.into_iter().find(|entry| entry.position == position)),
+        None => Ok(None),
+    }
+}
+
 pub async fn last(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> {
     let end = storage.end(run).await?;
     let Some(last) = end.0.checked_sub(1) else { return Ok(None) };

@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 use trackway_replay::{
-    Asked, Entry, Form, Head, Kind, MessageId, Outcome, RunId, RunState, Settled, Status, StepId, StepRequest,
-    Timestamp, Value, Waiting,
+    Asked, Entry, Form, Head, Kind, MessageId, Outcome, RunId, RunState, Settled, StepId, StepRequest, TenantId,
+    Timestamp, Value,
 };
-use trackway_storage::{InboxBody, InboxItem, RunQuery};
+use trackway_storage::{InboxBody, InboxItem, OpenQuestion};
 
 use super::{Host, checked_key, journal, key_of, message_of};
 use crate::{Code, Error, Result};
 
-/// Runs that one look for open questions reads.
-const RUNS_MAX: usize = 200;
 /// A name, not a text.
 const BY_MAX_BYTES: usize = 256;
 
@@ -29,6 +27,14 @@ pub struct Question {
     pub settled: Option<Settled>,
 }
 
+/// Some of the open questions.
+#[derive(Debug, Clone)]
+pub struct QuestionPage {
+    pub questions: Vec<Question>,
+    /// Where the next page begins, if there is one.
+    pub more: Option<(RunId, StepId)>,
+}
+
 #[derive(Debug, Clone)]
 pub struct AnswerRequest {
     pub run: RunId,
@@ -40,15 +46,26 @@ pub struct AnswerRequest {
 }
 
 impl Host {
-    /// The open questions of runs that wait for a person, the newest run first.
-    pub async fn questions(&self) -> Result<Vec<Question>> {
-        let query = RunQuery { status: vec![Status::Waiting], limit: RUNS_MAX, ..RunQuery::default() };
-        let heads = self.list(query).await?;
-        let mut questions = Vec::new();
-        for head in heads.iter().filter(|head| head.waiting == Some(Waiting::Person)) {
-            questions.extend(self.questions_of(head).await?.into_iter().filter(|question| question.settled.is_none()));
+    /// Open questions, the newest run first and in it the newest question, `max` at most. `before`: where
+    /// the page before ended.
+    pub async fn questions(&self, before: Option<(RunId, StepId)>, max: usize) -> Result<QuestionPage> {
+        // One more says whether there is another page.
+        let mut open = self.storage.questions(TenantId::DEFAULT, before, max.saturating_add(1)).await?;
+        let has_more = open.len() > max;
+        open.truncate(max);
+        let more = open.last().filter(|_| has_more).map(|open| (open.run, open.step));
+        let mut questions = Vec::with_capacity(open.len());
+        let mut head: Option<Head> = None;
+        for OpenQuestion { run, step, asked } in open {
+            if head.as_ref().is_none_or(|head| head.run != run) {
+                head = Some(self.head(run).await?);
+            }
+            let Some(head) = &head else { continue };
+            let entry = journal::at(&*self.storage, key_of(run), asked).await?;
+            let question = entry.and_then(|entry| question_in(head, &entry)).filter(|question| question.step == step);
+            questions.extend(question);
         }
-        Ok(questions)
+        Ok(QuestionPage { questions, more })
     }
 
     /// One question, open or not.
@@ -65,11 +82,14 @@ impl Host {
             Some(key) => message_of("answer", run, &format!("{step} {}", checked_key(key)?)),
             None => MessageId(self.random_number()),
         };
+        // From here on the question is not given up: the time below is that of the answer.
+        let _answering = self.worker.answering(key_of(run));
+        let arrived = self.clock.now();
         let question = self.question(run, step).await?;
         if let Some(settled) = &question.settled {
             return same_request(&question, settled.request, request);
         }
-        if question.due.is_some_and(|due| due < self.clock.now()) {
+        if question.due.is_some_and(|due| due < arrived) {
             return Err(too_late(&question));
         }
         question
@@ -84,7 +104,7 @@ impl Host {
         // One message for each question, so that the store takes the first answer and no other.
         let message = message_of("question", run, &step.to_string());
         let body = InboxBody::Answer { step, request, answer: Value::Inline(answer), by };
-        let item = InboxItem { message, arrived: self.clock.now(), body };
+        let item = InboxItem { message, arrived, body };
         self.deliver(run, item, true).await?;
         self.was_taken(&question, message, request).await
     }
@@ -107,28 +127,25 @@ impl Host {
         let mut entries = Vec::new();
         journal::extend(&*self.storage, key_of(head.run), &mut entries).await?;
         let state = RunState::of(&entries).map_err(|why| Error::new(Code::JournalUnreadable, why.to_string()))?;
-        let asked = entries.iter().filter_map(|entry| match &entry.kind {
-            Kind::Asked(Asked {
-                step, request: StepRequest::AskPerson { form: Value::Inline(form), .. }, now, ..
-            }) => {
-                let form = Form::read(form).ok()?;
-                let due = form.timeout_ms.map(|timeout_ms| *now + std::time::Duration::from_millis(timeout_ms));
-                let settled = settled_of(&entries, *step);
-                // Forgotten, or cancelled by the workflow: nobody can answer it any more.
-                (settled.is_some() || state.step(*step).is_some() && state.end().is_none()).then(|| Question {
-                    run: head.run,
-                    workflow: head.workflow.clone(),
-                    step: *step,
-                    form,
-                    asked: entry.time,
-                    due,
-                    settled,
-                })
-            }
-            _ => None,
+        let asked = entries.iter().filter_map(|entry| {
+            let question = question_in(head, entry)?;
+            let settled = settled_of(&entries, question.step);
+            // Forgotten, or cancelled by the workflow: nobody can answer it any more.
+            let is_there = settled.is_some() || state.step(question.step).is_some() && state.end().is_none();
+            is_there.then_some(Question { settled, ..question })
         });
         Ok(asked.collect())
     }
+}
+
+/// The question that an entry asks, if it asks one.
+fn question_in(head: &Head, entry: &Entry) -> Option<Question> {
+    let Kind::Asked(Asked { step, request, now, .. }) = &entry.kind else { return None };
+    let StepRequest::AskPerson { form: Value::Inline(form), .. } = request else { return None };
+    let form = Form::read(form).ok()?;
+    let due = form.timeout_ms.map(|timeout_ms| *now + std::time::Duration::from_millis(timeout_ms));
+    let (run, workflow) = (head.run, head.workflow.clone());
+    Some(Question { run, workflow, step: *step, form, asked: entry.time, due, settled: None })
 }
 
 fn settled_of(entries: &[Entry], step: StepId) -> Option<Settled> {

@@ -167,7 +167,8 @@ impl Restoring {
         // A run that waits for this one was read before it, perhaps while it had not ended yet.
         let ended = self.state.as_ref().filter(|_| owner == Owner::End);
         let send = ended.and_then(|state| end_item(self.key, state, head.changed)).into_iter().collect();
-        let rows = Rows { owner, head: Some(head), logs, send, ..Rows::default() };
+        let asked = self.state.iter().flat_map(RunState::questions).collect();
+        let rows = Rows { owner, head: Some(head), asked, logs, send, ..Rows::default() };
         self.append(storage, append, rows).await
     }
 

@@ -29,6 +29,9 @@ pub(super) use wake::terminate_in;
 /// From the cancel's entry to the moment at which the host ends the run by itself.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(30);
 
+/// About as long as a flush takes, which an answer waits for.
+const ANSWER_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
 /// A run with its instance, driven or warm.
 pub(super) struct Active {
     pub run: Arc<Run>,
@@ -242,9 +245,20 @@ impl Driver {
         let lines =
             lines.map(|due| if inner.sequencer.has_pending() { due.max(inner.pending_since + LINGER) } else { due });
         let fires = inner.taken_up && !inner.state.is_paused();
-        let timer = if fires { inner.timers.first().map(|(due, _)| *due) } else { None };
+        let timer = if fires { self.next_timer(&inner) } else { None };
         let ends = [inner.cancel_deadline(), inner.state.deadline(), inner.drain_until];
         [linger, lines, timer].into_iter().chain(ends).flatten().min()
+    }
+
+    /// Questions whose time is over are looked at again while an answer is on its way.
+    fn next_timer(&self, inner: &Inner) -> Option<Timestamp> {
+        let run = &self.active.run;
+        let (due, step) = *inner.timers.first()?;
+        if inner.state.question(step).is_none() || !run.core.answers.are_under_way(run.key) {
+            return Some(due);
+        }
+        let again = due.max(run.now() + ANSWER_AGAIN_AFTER);
+        Some(inner.first_timer(true).map_or(again, |(other, _)| other.min(again)))
     }
 
     fn write_if_due(&mut self) {

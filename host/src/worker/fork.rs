@@ -112,7 +112,8 @@ pub(super) async fn complete(core: &Core, key: RunKey, mut journal: Journal, sta
             let values: Vec<&Value> = entries.iter().flat_map(|entry| entry.kind.values()).collect();
             let files = payloads_of(core, source, &values).await?;
             let is_last = left.peek().is_none() && !sequencer.has_pending();
-            let rows = Rows { head: is_last.then(|| state.head()), ..Rows::default() };
+            let asked = if is_last { state.questions().collect() } else { Vec::new() };
+            let rows = Rows { head: is_last.then(|| state.head()), asked, ..Rows::default() };
             let previous = Some(journal.last_frame);
             journal.entries.extend(entries.iter().cloned());
             let (frame, outgoing) = outgoing(core, key, previous, entries, files, rows);

@@ -12,6 +12,7 @@
 //! Everything it needs is handed to it, so one test drives it on one thread with virtual time. It
 //! never names the engine, the store or the network.
 
+mod answers;
 mod asking;
 mod attempt;
 mod check;
@@ -119,6 +120,7 @@ pub(crate) struct Core {
     options: Options,
     registry: registry::Registry,
     runs: Arc<Semaphore>,
+    answers: answers::Answers,
     places: Arc<places::Places>,
     /// How many wait for room among the runs in hand.
     room_wanted: AtomicUsize,
@@ -169,6 +171,7 @@ impl Worker {
         let core = Arc::new(Core {
             runs: Arc::new(Semaphore::new(options.runs_max)),
             places: places::Places::new(options.attempts_max),
+            answers: answers::Answers::default(),
             registry: registry::Registry::default(),
             room_wanted: AtomicUsize::new(0),
             drain_until: OnceLock::new(),
@@ -185,6 +188,13 @@ impl Worker {
         });
         core.spawner.spawn(Box::pin(claim::claim_loop(core.clone())));
         Arc::new(Worker { core })
+    }
+
+    /// An answer to a question of the run is on its way until this is dropped. To be taken before the answer
+    /// is given its time: then no question is given up before it is known whether that was in time.
+    pub fn answering(&self, run: RunKey) -> Answering {
+        self.core.answers.begin(run);
+        Answering { core: self.core.clone(), run }
     }
 
     /// Takes no new runs, gives effects in flight `grace` to end, and returns when all that was
@@ -204,6 +214,18 @@ impl Worker {
             Some(why) => Err(not_all_durable(undone.len(), why)),
             None => Ok(()),
         }
+    }
+}
+
+/// See [`Worker::answering`].
+pub struct Answering {
+    core: Arc<Core>,
+    run: RunKey,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.core.answers.end(self.run);
     }
 }
 

@@ -33,8 +33,10 @@ const PAYLOADS_AHEAD_MAX_BYTES: usize = 32 << 20;
 const LOG_LINGER: Duration = Duration::from_millis(200);
 
 mod held;
+mod rows;
 
 pub(super) use held::read_payload;
+pub(super) use rows::Along;
 
 pub(crate) struct Run {
     pub key: RunKey,
@@ -86,6 +88,8 @@ pub(super) struct Inner {
     pub logs: Vec<(Position, LogLine)>,
     pub read: Vec<(Position, MessageId)>,
     pub send: Vec<(Position, RunKey, InboxItem)>,
+    /// Questions that were asked, with the place of their entry, or settled.
+    questions: Vec<(Position, StepId, Option<Position>)>,
     /// Inbox items that were read, by a frame or one to come.
     pub seen: BTreeSet<MessageId>,
     pub knocked: bool,
@@ -140,13 +144,6 @@ pub(super) struct LiveAttempt {
     pub idle_until: Option<Timestamp>,
 }
 
-/// Rows that go with a frame.
-pub(super) struct Along {
-    pub logs: Vec<LogLine>,
-    pub read: Vec<MessageId>,
-    pub send: Vec<(RunKey, InboxItem)>,
-}
-
 /// Values on their way to the store.
 pub(super) type Payloads = Vec<(Digest, Bytes)>;
 
@@ -176,6 +173,7 @@ impl Run {
             logs: Vec::new(),
             read: Vec::new(),
             send: Vec::new(),
+            questions: Vec::new(),
             starting: BTreeSet::new(),
             ending: false,
             seen: BTreeSet::new(),
@@ -277,8 +275,10 @@ impl Inner {
             self.pending_since = clock;
         }
         let entry = self.sequencer.entry(clock, kind);
+        let asked = rows::question_in(&self.state, &entry);
         // First, so that a mistake of ours would cost a panic and never a journal.
         self.state.apply(&entry).expect("what a worker sequences follows the rules of a journal");
+        let asks = rows::question_in(&self.state, &entry);
         let entry = self.sequencer.put(entry);
         let (position, time) = (entry.position, entry.time);
         self.moved_on |= !matches!(entry.kind, Kind::Claimed(_));
@@ -330,6 +330,7 @@ impl Inner {
             | Kind::DeadlineSet(_)
             | Kind::Patched(_) => {}
         }
+        self.note_question(position, asked, asks);
         (position, time)
     }
 
@@ -370,19 +371,6 @@ impl Inner {
     /// When the lines that wait are written, if no frame takes them along before.
     pub fn lines_due(&self) -> Option<Timestamp> {
         self.logs.first().map(|(_, line)| line.time + LOG_LINGER)
-    }
-
-    /// The rows that a frame which ends at `end` brings along.
-    pub fn take_rows(&mut self, end: Position) -> Along {
-        let logs = self.logs.partition_point(|(cause, _)| *cause <= end);
-        let read = self.read.partition_point(|(cause, _)| *cause <= end);
-        let logs = self.logs.drain(..logs).map(|(_, line)| line).collect();
-        let send = self.send.partition_point(|(cause, ..)| *cause <= end);
-        Along {
-            logs,
-            read: self.read.drain(..read).map(|(_, message)| message).collect(),
-            send: self.send.drain(..send).map(|(_, to, item)| (to, item)).collect(),
-        }
     }
 
     /// The instances of the run must wait until storage has caught up.
@@ -440,6 +428,11 @@ impl Inner {
         if let Some(due) = resting.or_else(|| self.state.step(step)?.due()) {
             self.timers.remove(&(due, step));
         }
+    }
+
+    /// The earliest timer; but for those of questions, if they are `held`.
+    pub fn first_timer(&self, held: bool) -> Option<(Timestamp, StepId)> {
+        self.timers.iter().find(|(_, step)| !held || self.state.question(*step).is_none()).copied()
     }
 
     /// The earliest moment at which the run goes on by itself.

@@ -15,11 +15,11 @@ mod watch;
 pub use crate::sled::{Hardening, SledOptions, SledStorage};
 pub use error::{StorageError, StorageErrorKind};
 pub use memory::{Faults, MemoryStorage, Snapshot};
-pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, StartKey, Version};
+pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, OpenQuestion, StartKey, Version};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, StepId, TenantId, Timestamp};
 
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
 
@@ -70,6 +70,10 @@ pub struct Rows {
     /// Items for the inboxes of other runs: they stand with the frame. Nothing is sent to a run that has
     /// ended or is not there; a full inbox takes them all the same, since its run asked for them.
     pub send: Vec<(RunKey, InboxItem)>,
+    /// Questions that wait for an answer from here on, with the place of the entry that asks.
+    pub asked: Vec<(StepId, Position)>,
+    /// Questions that wait for none any more, also of those just named. The end of a run settles all.
+    pub settled: Vec<StepId>,
     /// At position 0 only: the key under which the run was started.
     pub start_key: Option<StartKey>,
     /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.
@@ -142,6 +146,8 @@ pub enum Sent {
 pub struct RunRows {
     /// `None`: the run has ended.
     pub mark: Option<Mark>,
+    /// Open questions, in the order of their steps.
+    pub questions: Vec<(StepId, Position)>,
     /// Each names a row and says what is wrong with it.
     pub flaws: Vec<String>,
 }
@@ -271,6 +277,11 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes lines that no frame brings along, if `last` is the run's last frame: what they tell of
     /// stands then. False if another frame is, or the run has ended.
     fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool>;
+
+    /// Open questions, the newest run first and in it the newest question; `before`: the last one of the
+    /// page before.
+    fn questions(&self, tenant: TenantId, before: Option<(RunId, StepId)>, max: usize)
+    -> Answer<'_, Vec<OpenQuestion>>;
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>>;
 

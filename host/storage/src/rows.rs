@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, EffectVerdict, MessageId, RunId, StepId, Timestamp, Value, With};
+use trackway_replay::{Digest, EffectVerdict, MessageId, Position, RunId, StepId, Timestamp, Value, With};
 
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,15 @@ pub enum InboxBody {
         answer: Value,
         by: Option<Arc<str>>,
     },
+}
+
+/// A question of a run that nobody has answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenQuestion {
+    pub run: RunId,
+    pub step: StepId,
+    /// Of the entry that asks it.
+    pub asked: Position,
 }
 
 /// Where in a run a log line stands: the same place on every replay, so a line is stored once.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{Kind, MessageId, Status, StepId, Value, Waiting};
-use trackway_storage::{InboxBody, RunKey, Sent};
+use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
-use crate::rig::{Rig, in_virtual_time};
+use crate::rig::{Rig, TENANT, in_virtual_time};
 
 async fn asked(workflow: &str, input: &str) -> (Rig, RunKey) {
     let rig = Rig::new().await;
@@ -66,6 +66,71 @@ fn an_approval_just_before_its_deadline_counts_though_the_host_was_down() {
         let rig = Rig::on(storage, Arc::default(), Duration::from_secs(3)).await;
         assert_eq!(rig.output(run).await, "\"ann: true\"");
         rig.replays(run).await;
+    });
+}
+
+#[test]
+fn an_answer_in_time_counts_though_it_became_durable_after_its_deadline() {
+    in_virtual_time(async {
+        for (late_ms, output) in [(0, "\"ann: true\""), (1, "\"nobody\"")] {
+            let (rig, run) = asked("asks", "\"pay\"").await;
+            waits_for_a_person(&rig, run).await;
+            let due = rig.head(run).await.due.expect("the question has a deadline");
+            let answering = rig.worker().answering(run);
+            tokio::time::sleep(Duration::from_secs(65)).await;
+            let (request, by) = (MessageId(77), Some("ann".into()));
+            let answer = Value::inline(r#"{"approve":true}"#);
+            let body = InboxBody::Answer { step: StepId(1), request, answer, by };
+            let arrived = due + Duration::from_millis(late_ms);
+            let item = InboxItem { message: MessageId(1), arrived, body };
+            assert_eq!(rig.storage.send(run, item).await.expect("sent"), Sent::Delivered);
+            drop(answering);
+            assert_eq!(rig.output(run).await, output);
+            rig.replays(run).await;
+        }
+    });
+}
+
+#[test]
+fn a_question_that_is_held_for_an_answer_which_does_not_come_expires() {
+    in_virtual_time(async {
+        let (rig, run) = asked("asks", "\"pay\"").await;
+        let answering = rig.worker().answering(run);
+        tokio::time::sleep(Duration::from_secs(65)).await;
+        assert_eq!(rig.head(run).await.steps, 1, "the second one is not asked yet");
+        drop(answering);
+        assert_eq!(rig.output(run).await, "\"nobody\"");
+        rig.replays(run).await;
+    });
+}
+
+#[test]
+fn open_questions_are_listed_over_crashes_forks_and_ends() {
+    in_virtual_time(async {
+        let (rig, run) = asked("asks_beside", "null").await;
+        let listed = async |rig: &Rig| {
+            let open = rig.storage.questions(TENANT, None, 9).await.expect("read");
+            open.iter().map(|open| (open.run, open.step.0)).collect::<Vec<_>>()
+        };
+        rig.until(run, |head| (head.status, head.steps) == (Status::Running, 3)).await;
+        assert_eq!(listed(&rig).await, [(run.run, 2), (run.run, 1)]);
+        let rig = rig.crash().await;
+        assert_eq!(listed(&rig).await, [(run.run, 2), (run.run, 1)]);
+        answer(&rig, run, 2, r#"{"approve":true}"#).await;
+        while !rig.kinds(run).await.contains(&"Settled 2".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(listed(&rig).await, [(run.run, 1)]);
+        for question in rig.storage.questions(TENANT, None, 9).await.expect("read") {
+            let entries = rig.entries(run).await;
+            assert_eq!(entries[question.asked.0 as usize].kind.step(), Some(question.step));
+        }
+        let fork = rig.worker().fork(run, StepId(3), None).await.expect("forked").run;
+        rig.until(RunKey { run: fork, ..run }, |head| head.steps == 3).await;
+        assert_eq!(listed(&rig).await, [(fork, 2), (fork, 1), (run.run, 1)]);
+        rig.terminate(run).await;
+        rig.ended(run).await;
+        assert_eq!(listed(&rig).await, [(fork, 2), (fork, 1)]);
     });
 }
 

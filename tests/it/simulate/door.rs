@@ -4,10 +4,10 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
 use trackway_storage::{
-    Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, MemoryStorage, RunKey, RunQuery,
-    RunRows, Sent, StartKey, Storage, StorageError, StoredFrame,
+    Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, MemoryStorage, OpenQuestion,
+    RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StoredFrame,
 };
 
 use super::ledger::{Acknowledged, Ledger};
@@ -124,6 +124,15 @@ impl Storage for Door {
 
     fn logs(&self, run: RunKey, after: Option<LogKey>, max: usize) -> Answer<'_, Vec<LogLine>> {
         self.store.logs(run, after, max)
+    }
+
+    fn questions(
+        &self,
+        tenant: TenantId,
+        before: Option<(RunId, StepId)>,
+        max: usize,
+    ) -> Answer<'_, Vec<OpenQuestion>> {
+        self.store.questions(tenant, before, max)
     }
 
     fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {

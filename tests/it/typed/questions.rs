@@ -105,3 +105,36 @@ fn the_same_over_http() {
     assert_eq!((status, code.as_str()), (409, "TW0316"));
     assert_eq!(settled(&server, &id)["output"], "ann: false");
 }
+
+#[test]
+fn questions_of_a_run_that_does_something_else_meanwhile_are_listed_page_by_page() {
+    let server = Server::with_guest("signals", "");
+    let runs: Vec<String> = (0..3).map(|_| asks_two(&server)).collect();
+    runs.iter().for_each(|id| _ = open_question(&server, id));
+    let mut wire = Wire::to(&server);
+    let mut found = Vec::new();
+    let mut path = "questions?limit=2".to_owned();
+    loop {
+        let page = wire.get(&path);
+        let questions = page["questions"].as_array().expect("questions").clone();
+        assert!(questions.len() <= 2, "{page}");
+        found.extend(questions.iter().map(|it| (it["run"].as_str().expect("a run").to_owned(), it["step"].clone())));
+        let Some(cursor) = page["cursor"].as_str() else { break };
+        path = format!("questions?limit=2&cursor={cursor}");
+    }
+    let wanted: Vec<_> = runs.iter().rev().flat_map(|id| [(id.clone(), json!(2)), (id.clone(), json!(1))]).collect();
+    assert_eq!(found, wanted, "the newest first, and each once");
+    assert_eq!(run(&mut server.trackway("questions ls --limit 4 -o id")).expect(0).stdout.lines().count(), 4);
+    run(&mut server.trackway("questions ls --limit 0")).expect(2);
+    assert_eq!(wire.ask("GET", "questions?cursor=x", "", b"").0, 400);
+}
+
+/// A run with two open questions that computes and sleeps meanwhile.
+fn asks_two(server: &Server) -> String {
+    let id = run(&mut server.trackway("run asks_beside --detach -o id")).expect(0).line().to_owned();
+    until(&mut || {
+        let found = run(&mut server.trackway(&format!("runs describe {id}"))).expect(0).json();
+        (found["status"] == "running" && found["steps"] == 3).then_some(found)
+    });
+    id
+}

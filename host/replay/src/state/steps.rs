@@ -6,8 +6,8 @@ use super::post::Mailed;
 use super::tally::timeout_of;
 use super::{AttemptState, Carried, RunState};
 use crate::{
-    Asked, AttemptStarted, EffectVerdict, RetryReceived, RunId, Spent, StepId, StepRequest, Timestamp, Topic, Value,
-    With,
+    Asked, AttemptStarted, EffectVerdict, Position, RetryReceived, RunId, Spent, StepId, StepRequest, Timestamp, Topic,
+    Value, With,
 };
 
 /// An open step.
@@ -43,8 +43,8 @@ pub enum Phase {
     Child { run: Option<RunId> },
     /// Waits for something that is sent.
     Receiving,
-    /// Waits for a person; `due` is when it is too late.
-    Asking { due: Option<Timestamp> },
+    /// Waits for a person, asked by the entry at `asked`; `due` is when it is too late.
+    Asking { asked: Position, due: Option<Timestamp> },
 }
 
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl RunState {
         (1..=self.asked).contains(&step.0).then_some(())
     }
 
-    pub(super) fn begin_step(&mut self, asked: &Asked, time: Timestamp) -> Option<()> {
+    pub(super) fn begin_step(&mut self, asked: &Asked, (at, time): (Position, Timestamp)) -> Option<()> {
         // Without a claim nobody could tell by what rule its fuel is compared.
         if self.claims.is_empty() || Some(asked.step.0) != self.asked.checked_add(1) {
             return None;
@@ -136,7 +136,7 @@ impl RunState {
             StepRequest::StartRun { .. } => Phase::Child { run: None },
             StepRequest::Receive { .. } => Phase::Receiving,
             StepRequest::AskPerson { form, .. } => {
-                Phase::Asking { due: timeout_of(form).map(|timeout| asked.now + timeout) }
+                Phase::Asking { asked: at, due: timeout_of(form).map(|timeout| asked.now + timeout) }
             }
         };
         self.asked = asked.step.0;

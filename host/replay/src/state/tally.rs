@@ -64,7 +64,7 @@ impl Phase {
         match self {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
-            Phase::Asking { due } => *due,
+            Phase::Asking { due, .. } => *due,
             Phase::Waiting | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving => None,
         }
     }

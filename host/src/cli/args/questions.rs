@@ -7,17 +7,23 @@ use super::Connect;
 #[derive(Debug, Subcommand)]
 pub enum Questions {
     /// List what runs wait for a person to answer
-    #[command(after_help = "Examples:\n  trackway questions ls\n  trackway questions ls -o json")]
-    Ls {
-        #[command(flatten)]
-        connect: Connect,
-    },
+    #[command(after_help = "Examples:\n  trackway questions ls\n  trackway questions ls --limit 500 -o json")]
+    Ls(QuestionsLs),
     /// Show one question with its form
     #[command(after_help = "Examples:\n  trackway questions show @last 3")]
     Show(OneQuestion),
     /// Answer a question, once
     #[command(after_help = "Examples:\n  trackway questions answer 01k9 3 -i '{\"approve\": true}' --by ann")]
     Answer(QuestionsAnswer),
+}
+
+#[derive(Debug, Args)]
+pub struct QuestionsLs {
+    /// How many at most, of the newest runs
+    #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 #[derive(Debug, Args)]

@@ -64,12 +64,15 @@ impl Driver {
             if !inner.taken_up && !inner.state.is_paused() {
                 return;
             }
-            let is_due = !inner.state.is_paused() && inner.timers.first().is_some_and(|(due, _)| *due <= now);
+            let is_held = run.core.answers.are_under_way(run.key);
+            let is_due = !inner.state.is_paused() && inner.first_timer(is_held).is_some_and(|(due, _)| due <= now);
             (std::mem::take(&mut inner.knocked), is_due)
         };
         if !knocked && !is_due {
             return;
         }
+        // Asked before the inbox is read: an answer that is not on its way any more is there.
+        let is_held = run.core.answers.are_under_way(run.key);
         // Read anew before each timer, so that what came in time counts as in time.
         let items = match run.core.storage.inbox(run.key).await {
             Ok(items) => items,
@@ -102,7 +105,7 @@ impl Driver {
         let mut items = unseen.into_iter().peekable();
         loop {
             let fires = inner.taken_up && !inner.state.is_paused();
-            let due = inner.timers.first().copied().filter(|(due, _)| fires && *due <= now);
+            let due = inner.first_timer(is_held).filter(|(due, _)| fires && *due <= now);
             let is_inbox_first = |item: &InboxItem| due.is_none_or(|(due, _)| item.arrived <= due);
             if let Some(item) = items.next_if(is_inbox_first) {
                 receive(&mut inner, now, item, &mut ends);
@@ -141,7 +144,7 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         }
         Phase::Waiting if !is_in_hand => attempt::launch(run, inner, step, 1, Begin::Anew),
         Phase::Attempting(_) if !is_in_hand && !inner.resting.contains_key(&step) => resume(run, inner, clock, step),
-        Phase::Asking { due } => {
+        Phase::Asking { due, .. } => {
             let due = *due;
             inner.timers.extend(due.map(|due| (due, step)));
         }
@@ -234,11 +237,11 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
         }
         InboxBody::Signal { name, payload, from } => Kind::Signalled(Signalled { message, name, payload, from }),
         InboxBody::Answer { step, request, answer, by } => match inner.state.step(step).map(|state| &state.phase) {
-            Some(Phase::Asking { .. }) => {
+            Some(Phase::Asking { due, .. }) if due.is_none_or(|due| item.arrived <= due) => {
                 inner.remove_timer(step);
                 Kind::Settled(Settled { step, request: Some(request), outcome: Outcome::Succeeded(answer), by })
             }
-            // Nobody waits for it any more.
+            // Too late, or nobody waits for it any more.
             Some(_) | None => {
                 let end = inner.end();
                 inner.read.push((end, message));

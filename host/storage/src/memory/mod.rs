@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
 
 use self::doors::Doors;
 use self::faults::{Dice, Fate};
@@ -20,8 +20,8 @@ use self::state::State;
 use crate::desk::Desk;
 use crate::watch::Watches;
 use crate::{
-    Answer, Append, Appended, Claims, ComponentRecord, Deployment, INBOX_MAX, InboxItem, LogKey, LogLine, RunKey,
-    RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    Answer, Append, Appended, Claims, ComponentRecord, Deployment, INBOX_MAX, InboxItem, LogKey, LogLine, OpenQuestion,
+    RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// One process's way to the store. Others may have theirs at the same time: see [`MemoryStorage::join`].
@@ -396,6 +396,15 @@ impl Storage for MemoryStorage {
         Box::pin(self.call(Access::Write, move |state, _| Ok(state.log(run, last, lines))))
     }
 
+    fn questions(
+        &self,
+        tenant: TenantId,
+        before: Option<(RunId, StepId)>,
+        max: usize,
+    ) -> Answer<'_, Vec<OpenQuestion>> {
+        self.read(move |state| state.questions(tenant, before, max))
+    }
+
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {
         let key = (tenant, key.into());
         self.read(move |state| state.start_keys.get(&key).cloned())
@@ -464,7 +473,7 @@ impl Storage for MemoryStorage {
     }
 
     fn check_run(&self, run: RunKey) -> Answer<'_, RunRows> {
-        self.read(move |state| RunRows { mark: state.mark(run), flaws: Vec::new() })
+        self.read(move |state| state.rows(run))
     }
 
     fn check_rest(&self, _: TenantId) -> Answer<'_, Vec<String>> {

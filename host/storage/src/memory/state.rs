@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, Status, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, StepId, TenantId, Timestamp};
 
 use super::doors::Doors;
 use super::invalid;
 use crate::{
-    Append, Appended, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, Mark, Owner, RunKey, Sent, StartKey,
-    StorageError, StoredFrame,
+    Append, Appended, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, Mark, OpenQuestion, Owner, RunKey,
+    RunRows, Sent, StartKey, StorageError, StoredFrame,
 };
 
 #[derive(Default, Clone)]
@@ -35,6 +35,7 @@ pub(super) struct Run {
     /// Everything that was ever sent to it.
     messages: BTreeSet<MessageId>,
     pub logs: BTreeMap<LogKey, LogLine>,
+    pub questions: BTreeMap<StepId, Position>,
 }
 
 /// Where a run is after a crash.
@@ -67,6 +68,22 @@ impl State {
             Place::Parked => Some(Mark::Parked { due: run.due }),
             Place::Ended => None,
         }
+    }
+
+    pub fn rows(&self, run: RunKey) -> RunRows {
+        let questions = self.runs.get(&run).into_iter().flat_map(|run| run.questions.clone()).collect();
+        RunRows { mark: self.mark(run), questions, flaws: Vec::new() }
+    }
+
+    pub fn questions(&self, tenant: TenantId, before: Option<(RunId, StepId)>, max: usize) -> Vec<OpenQuestion> {
+        let low = RunKey { tenant, run: RunId(0) };
+        let high = RunKey { tenant, run: RunId(u128::MAX) };
+        let newest_first = self.runs.range(low..=high).rev();
+        let open = newest_first.flat_map(|(key, run)| {
+            let newest_first = run.questions.iter().rev();
+            newest_first.map(|(step, asked)| OpenQuestion { run: key.run, step: *step, asked: *asked })
+        });
+        open.filter(|open| before.is_none_or(|before| (open.run, open.step) < before)).take(max).collect()
     }
 
     /// A process claimed the run.
@@ -136,6 +153,7 @@ impl State {
                 inbox: Vec::new(),
                 messages: BTreeSet::new(),
                 logs: BTreeMap::new(),
+                questions: BTreeMap::new(),
             }
         });
         run.owner = epoch;
@@ -155,6 +173,8 @@ impl State {
         }
         run.inbox.retain(|item| !rows.read.contains(&item.message));
         run.logs.extend(rows.logs.into_iter().map(|line| (line.key, line)));
+        run.questions.extend(rows.asked);
+        run.questions.retain(|step, _| !rows.settled.contains(step));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
         self.place(key, rows.owner, doors);
         for (to, item) in rows.send {
@@ -186,6 +206,7 @@ impl State {
                 run.place = Place::Ended;
                 run.inbox = Vec::new();
                 run.messages = BTreeSet::new();
+                run.questions = BTreeMap::new();
                 doors.end(key);
             }
         }

@@ -43,6 +43,7 @@ impl Draft {
         self.stage_move(run, state.place, to)?;
         if append.rows.owner == Owner::End {
             self.stage_inbox_end(run, &left)?;
+            self.stage_questions_end(run, &append.rows)?;
         }
         for (to, item) in &append.rows.send {
             self.send_along(*to, item)?;
@@ -126,8 +127,26 @@ impl Draft {
         for line in &rows.logs {
             self.stage(&key::log(run, line.key), line)?;
         }
+        for (step, asked) in &rows.asked {
+            self.stage(&key::question(run, *step), asked)?;
+        }
+        for step in &rows.settled {
+            self.remove(&key::question(run, *step));
+        }
         for (digest, bytes) in &rows.payloads {
             self.stage_payload(run, *digest, bytes);
+        }
+        Ok(())
+    }
+
+    /// An ended run asks nothing, not even what its last frame asked.
+    fn stage_questions_end(&mut self, run: RunKey, rows: &Rows) -> Result<(), StorageError> {
+        for (step, _) in &rows.asked {
+            self.remove(&key::question(run, *step));
+        }
+        for key in self.shared.db.scan_prefix(key::of_run(Kind::Question, run)).keys() {
+            let key = key.map_err(|error| self.shared.failed(&error))?;
+            self.remove(&key);
         }
         Ok(())
     }

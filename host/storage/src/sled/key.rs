@@ -1,7 +1,7 @@
 //! Keys in the one tree: a byte for the kind of row, the tenant, and what names the row, all big
 //! endian, so that rows stand in the order in which they are read.
 
-use trackway_replay::{Digest, MessageId, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Digest, MessageId, Position, RunId, StepId, TenantId, Timestamp};
 
 use crate::{LogKey, RunKey};
 
@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Message = b'M',
     /// An open run that nobody owns and that has nothing to do yet.
     Parked = b'P',
+    /// An open question, by its step.
+    Question = b'Q',
     /// Any other open run.
     Ready = b'R',
     Timer = b'T',
@@ -73,6 +75,10 @@ pub(super) fn inbox(run: RunKey, order: u64) -> [u8; RUN_BYTES + 8] {
 
 pub(super) fn message(run: RunKey, message: MessageId) -> [u8; RUN_BYTES + 16] {
     under_run(Kind::Message, run, message.0.to_be_bytes())
+}
+
+pub(super) fn question(run: RunKey, step: StepId) -> [u8; RUN_BYTES + 4] {
+    under_run(Kind::Question, run, step.0.to_be_bytes())
 }
 
 pub(super) fn payload(run: RunKey, digest: Digest) -> [u8; RUN_BYTES + 32] {
@@ -128,6 +134,12 @@ pub(super) fn run_of(key: &[u8]) -> Option<RunKey> {
 /// The number after the run: a position, or the order of an inbox item.
 pub(super) fn number_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*key.get(RUN_BYTES..)?.first_chunk()?))
+}
+
+/// The step after the run, in the key of a question.
+pub(super) fn step_of(key: &[u8]) -> Option<StepId> {
+    let step: [u8; 4] = key.get(RUN_BYTES..)?.try_into().ok()?;
+    Some(StepId(u32::from_be_bytes(step)))
 }
 
 pub(super) fn timer_of(key: &[u8]) -> Option<(Timestamp, RunKey)> {

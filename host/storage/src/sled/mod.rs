@@ -35,14 +35,15 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
 
 use self::committer::{Request, Verb};
 use self::owner::Claimed;
 use self::shared::{Shared, closed};
 use crate::{
-    Answer, Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, PAYLOAD_ROW_MAX_BYTES,
-    RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    Answer, Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, OpenQuestion,
+    PAYLOAD_ROW_MAX_BYTES, RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind,
+    StoredFrame,
 };
 
 /// A store that is dropped waits so long for reads that were given up, so that the folder is free.
@@ -292,6 +293,15 @@ impl Storage for SledStorage {
 
     fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
         self.write(|answer| Verb::Log { run, last, lines, answer })
+    }
+
+    fn questions(
+        &self,
+        tenant: TenantId,
+        before: Option<(RunId, StepId)>,
+        max: usize,
+    ) -> Answer<'_, Vec<OpenQuestion>> {
+        self.read(move |shared| shared.questions(tenant, before, max))
     }
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {

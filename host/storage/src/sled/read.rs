@@ -2,12 +2,12 @@
 
 use ::sled::IVec;
 use std::ops::RangeInclusive;
-use trackway_replay::{Head, Position, RunId, TenantId};
+use trackway_replay::{Head, Position, RunId, StepId, TenantId};
 
 use super::key::{self, Kind};
 use super::row::{Row, damaged, gap};
 use super::shared::Shared;
-use crate::{LogKey, LogLine, RunKey, RunQuery, StartKey, StorageError, StoredFrame};
+use crate::{LogKey, LogLine, OpenQuestion, RunKey, RunQuery, StartKey, StorageError, StoredFrame};
 
 impl Shared {
     /// Stops at the first frame that is not durable yet: the caller must not wait for it.
@@ -166,6 +166,26 @@ impl Shared {
             }
         }
         Ok(lines)
+    }
+
+    pub fn questions(
+        &self,
+        tenant: TenantId,
+        before: Option<(RunId, StepId)>,
+        max: usize,
+    ) -> Result<Vec<OpenQuestion>, StorageError> {
+        let low = key::of_tenant(Kind::Question, tenant);
+        let last = (RunId(u128::MAX), StepId(u32::MAX));
+        let (run, step) = before.unwrap_or(last);
+        let high = key::question(RunKey { tenant, run }, step);
+        let mut questions = Vec::new();
+        for pair in self.db.range(low.as_slice()..high.as_slice()).rev().take(max) {
+            let (key, row) = self.shown(pair)?;
+            let named = key::run_of(&key).zip(key::step_of(&key));
+            let (run, step) = named.ok_or_else(|| damaged(&key, "its key is too short"))?;
+            questions.push(OpenQuestion { run: run.run, step, asked: row.decode(&key)? });
+        }
+        Ok(questions)
     }
 
     pub fn start_key(&self, tenant: TenantId, key: &str) -> Result<Option<StartKey>, StorageError> {

@@ -15,8 +15,17 @@ use super::shared::Shared;
 use crate::{InboxItem, LogLine, Mark, RunKey, RunRows, StartKey, StorageError};
 
 /// Rows that stand under a run.
-const OF_RUNS: [Kind; 8] =
-    [Kind::Frame, Kind::Head, Kind::Inbox, Kind::Log, Kind::Message, Kind::Parked, Kind::Ready, Kind::Payload];
+const OF_RUNS: [Kind; 9] = [
+    Kind::Frame,
+    Kind::Head,
+    Kind::Inbox,
+    Kind::Log,
+    Kind::Message,
+    Kind::Parked,
+    Kind::Question,
+    Kind::Ready,
+    Kind::Payload,
+];
 const OF_OTHERS: [Kind; 6] =
     [Kind::Meta, Kind::Component, Kind::Deployment, Kind::Version, Kind::StartKey, Kind::Timer];
 
@@ -138,10 +147,17 @@ impl Shared {
         if mark.is_none() && !(inbox.is_empty() && messages.is_empty()) {
             flaws.0.push(format!("run {} has ended and still has {} messages", run.run, inbox.len() + messages.len()));
         }
+        let mut questions = Vec::new();
+        for (key, asked) in self.decoded::<Position>(Kind::Question, run, &mut flaws)? {
+            match key::step_of(&key) {
+                Some(step) => questions.push((step, asked)),
+                None => flaws.row(&key, "its key has no step"),
+            }
+        }
         if frames == 0 {
             flaws.0.push(format!("run {} has rows and no journal", run.run));
         }
-        Ok(RunRows { mark, flaws: flaws.0 })
+        Ok(RunRows { mark, questions, flaws: flaws.0 })
     }
 
     /// Checksum, chain and places of all frames; how many there are.

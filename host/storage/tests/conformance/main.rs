@@ -78,6 +78,7 @@ promises! {
         nobody_sends_to_a_run_that_is_not_there_or_has_ended,
         payloads_come_back_as_they_were,
         log_lines_stand_once_in_order,
+        open_questions_are_listed_page_by_page_until_they_are_settled,
         lines_without_a_frame_stand_only_after_the_last_frame_that_is_known,
         components_come_back_with_their_manifest,
         a_deployment_is_changed_only_from_the_revision_it_has,

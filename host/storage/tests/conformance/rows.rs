@@ -1,10 +1,10 @@
 //! Promises about what stands beside the journals.
 
 use bytes::Bytes;
-use trackway_replay::{Digest, FrameId, MessageId, Position, Status, TenantId};
+use trackway_replay::{Digest, FrameId, MessageId, Position, RunId, Status, StepId, TenantId};
 use trackway_storage::{
-    Append, Appended, ComponentRecord, Deployment, INBOX_MAX, LogKey, LogLine, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey,
-    Sent, StartKey, Version,
+    Append, Appended, ComponentRecord, Deployment, INBOX_MAX, LogKey, LogLine, OpenQuestion, Owner,
+    PAYLOAD_ROW_MAX_BYTES, RunKey, Sent, StartKey, Version,
 };
 
 use crate::subject::{Journal, Subject, at, claim, durable, item, run, started};
@@ -251,4 +251,45 @@ pub async fn what_a_frame_sends_to_other_runs_stands_with_it_or_not_at_all(subje
     drop(store);
     let subject = subject.kill();
     assert_eq!(subject.store().inbox(run(1)).await.unwrap(), [item(1), item(3)]);
+}
+
+pub async fn open_questions_are_listed_page_by_page_until_they_are_settled(subject: Subject) {
+    let store = subject.store();
+    let mut journals = Vec::new();
+    for (number, steps) in [(1, vec![1, 300]), (2, vec![]), (3, vec![2, 4])] {
+        let mut journal = started(&*store, number).await;
+        let mut append = journal.next(Owner::Keep);
+        append.rows.asked = steps.iter().map(|step| (StepId(*step), Position(u64::from(*step)))).collect();
+        journal.append(&*store, append).await;
+        journals.push(journal);
+    }
+    drop(store);
+    let subject = subject.kill();
+    let store = subject.store();
+    let question =
+        |run: u128, step: u32| OpenQuestion { run: RunId(run), step: StepId(step), asked: Position(u64::from(step)) };
+    let page = async |before: Option<(u128, u32)>, max| {
+        let before = before.map(|(run, step)| (RunId(run), StepId(step)));
+        store.questions(TENANT, before, max).await.unwrap()
+    };
+    assert_eq!(page(None, 3).await, [question(3, 4), question(3, 2), question(1, 300)]);
+    assert_eq!(page(Some((1, 300)), 3).await, [question(1, 1)]);
+    assert_eq!(page(Some((1, 1)), 3).await, []);
+    assert_eq!(store.questions(TenantId(2), None, 9).await.unwrap(), []);
+    assert_eq!(
+        store.check_run(run(1)).await.unwrap().questions,
+        [(StepId(1), Position(1)), (StepId(300), Position(300))]
+    );
+
+    // One that is asked and settled by one frame was never open.
+    let mut append = journals[2].next(Owner::Keep);
+    append.rows.asked = vec![(StepId(5), Position(5)), (StepId(6), Position(6))];
+    append.rows.settled = vec![StepId(5), StepId(2)];
+    journals[2].append(&*store, append).await;
+    assert_eq!(page(None, 2).await, [question(3, 6), question(3, 4)]);
+    let mut end = journals[2].next(Owner::End);
+    end.rows.asked = vec![(StepId(9), Position(9))];
+    journals[2].append(&*store, end).await;
+    assert_eq!(page(None, 9).await, [question(1, 300), question(1, 1)]);
+    assert_eq!(store.check_run(run(3)).await.unwrap().flaws, Vec::<String>::new());
 }

@@ -112,9 +112,25 @@ pub async fn asks_badly(ctx: Ctx) -> Result<String, Failure> {
     Ok(format!("{} {}", refused.unwrap_or_default(), cancelled.unwrap_or_default()))
 }
 
+/// Asks two people while a function is under way; what both said.
+#[workflow]
+pub async fn asks_beside(ctx: Ctx) -> Result<Vec<bool>, Failure> {
+    let form = |who: &str| Form::new(format!("And {who}?")).approval("approve").text("why").optional().assignee(who);
+    let (ann, bob) = (ctx.ask::<Decision>(form("ann")).start(), ctx.ask::<Decision>(form("bob")).start());
+    let _busy = ctx.step(wait, 80_000).start();
+    let (ann, bob) = try_join!(ann, bob)?;
+    Ok(vec![ann.approve, bob.approve])
+}
+
+/// Takes so many seconds.
+#[function(timeout = "24h")]
+async fn wait(ctx: FnCtx, seconds: u64) -> Result<(), Failure> {
+    ctx.sleep(Duration::from_secs(seconds)).await
+}
+
 #[function]
 fn double(number: u64) -> u64 {
     number * 2
 }
 
-export!(asks, asks_badly, collects, is_late, gives_up, order, ends, measures, double);
+export!(asks, asks_badly, asks_beside, collects, is_late, gives_up, order, ends, measures, double, wait);

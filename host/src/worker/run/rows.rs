@@ -1,0 +1,57 @@
+//! Rows that go with the frame which holds their cause: log lines, items of the inbox that were read, what
+//! is sent to other runs, the questions that are open. It never writes one.
+
+use trackway_replay::{Entry, MessageId, Position, RunState, StepId};
+use trackway_storage::{InboxItem, LogLine, RunKey};
+
+use super::Inner;
+
+/// Rows that go with a frame.
+pub(in crate::worker) struct Along {
+    pub asked: Vec<(StepId, Position)>,
+    pub settled: Vec<StepId>,
+    pub logs: Vec<LogLine>,
+    pub read: Vec<MessageId>,
+    pub send: Vec<(RunKey, InboxItem)>,
+}
+
+/// A question, and the place of the entry that asks it.
+pub(super) type Question = (StepId, Position);
+
+/// The question that the step of an entry asks, while it waits for an answer.
+pub(super) fn question_in(state: &RunState, entry: &Entry) -> Option<Question> {
+    let step = entry.kind.step()?;
+    Some((step, state.question(step)?))
+}
+
+impl Inner {
+    /// Keeps what the entry at `position` changed about a question: `before` and `after` it.
+    pub(super) fn note_question(&mut self, position: Position, before: Option<Question>, after: Option<Question>) {
+        if let Some((step, _)) = after.or(before).filter(|_| before != after) {
+            self.questions.push((position.plus(1), step, after.map(|(_, asked)| asked)));
+        }
+    }
+
+    /// The rows that a frame which ends at `end` brings along.
+    pub fn take_rows(&mut self, end: Position) -> Along {
+        let logs = self.logs.partition_point(|(cause, _)| *cause <= end);
+        let read = self.read.partition_point(|(cause, _)| *cause <= end);
+        let logs = self.logs.drain(..logs).map(|(_, line)| line).collect();
+        let send = self.send.partition_point(|(cause, ..)| *cause <= end);
+        let questions = self.questions.partition_point(|(cause, ..)| *cause <= end);
+        let (mut asked, mut settled) = (Vec::new(), Vec::new());
+        for (_, step, asks) in self.questions.drain(..questions) {
+            match asks {
+                Some(place) => asked.push((step, place)),
+                None => settled.push(step),
+            }
+        }
+        Along {
+            asked,
+            settled,
+            logs,
+            read: self.read.drain(..read).map(|(_, message)| message).collect(),
+            send: self.send.drain(..send).map(|(_, to, item)| (to, item)).collect(),
+        }
+    }
+}
