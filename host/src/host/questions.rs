@@ -2,6 +2,7 @@
 //! run's own; the form says what fits.
 
 use std::sync::Arc;
+use std::time::Duration;
 use trackway_replay::{
     Asked, Entry, Form, Head, Kind, MessageId, Outcome, RunId, RunState, Settled, StepId, StepRequest, TenantId,
     Timestamp, Value,
@@ -11,6 +12,9 @@ use trackway_storage::{InboxBody, InboxItem, OpenQuestion};
 use super::{Host, checked_key, journal, key_of, message_of};
 use crate::{Code, Error, Result};
 
+/// How often a run is looked at for an answer that it has just read, and how long each time at most.
+const LOOKS: usize = 10;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A name, not a text.
 const BY_MAX_BYTES: usize = 256;
 
@@ -112,15 +116,20 @@ impl Host {
     /// Whether the answer in the inbox, or on record, is that of `request`.
     async fn was_taken(&self, question: &Question, message: MessageId, request: MessageId) -> Result<()> {
         let (run, step) = (question.run, question.step);
-        let unread = self.storage.inbox(key_of(run)).await?.into_iter().find(|item| item.message == message);
-        if let Some(InboxItem { body: InboxBody::Answer { request: taken, .. }, .. }) = unread {
-            return same_request(question, Some(taken), request);
+        for _ in 0..LOOKS {
+            let seen = self.storage.end(key_of(run)).await?;
+            let unread = self.storage.inbox(key_of(run)).await?.into_iter().find(|item| item.message == message);
+            if let Some(InboxItem { body: InboxBody::Answer { request: taken, .. }, .. }) = unread {
+                return same_request(question, Some(taken), request);
+            }
+            let now = self.question(run, step).await?;
+            if let Some(settled) = &now.settled {
+                return same_request(&now, settled.request, request);
+            }
+            // It was read, and the frame that says so is about to be durable.
+            let _ = tokio::time::timeout(LOOK_AGAIN, self.storage.grown(key_of(run), seen)).await;
         }
-        match self.question(run, step).await?.settled {
-            Some(settled) => same_request(question, settled.request, request),
-            // Read, and nobody waited for it any more.
-            None => Err(too_late(question)),
-        }
+        Err(too_late(question))
     }
 
     async fn questions_of(&self, head: &Head) -> Result<Vec<Question>> {
@@ -143,7 +152,7 @@ fn question_in(head: &Head, entry: &Entry) -> Option<Question> {
     let Kind::Asked(Asked { step, request, now, .. }) = &entry.kind else { return None };
     let StepRequest::AskPerson { form: Value::Inline(form), .. } = request else { return None };
     let form = Form::read(form).ok()?;
-    let due = form.timeout_ms.map(|timeout_ms| *now + std::time::Duration::from_millis(timeout_ms));
+    let due = form.timeout_ms.map(|timeout_ms| *now + Duration::from_millis(timeout_ms));
     let (run, workflow) = (head.run, head.workflow.clone());
     Some(Question { run, workflow, step: *step, form, asked: entry.time, due, settled: None })
 }
