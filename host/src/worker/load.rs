@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
-    RunState, Sequencer,
+    RunState, Sequencer, Status,
 };
 use trackway_storage::{Append, Deployment, InboxBody, Owner, Rows, RunKey, Storage, Version};
 
@@ -246,10 +246,15 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
     }
 }
 
-/// Gives a run that is stuck here, and was claimed for something in its inbox, back as it was.
+/// Gives a run that is stuck here, and was claimed for something in its inbox, back as it was. One that is
+/// stuck no more was brought on by a worker that had it before and did not know better: it goes on.
 pub(super) async fn leave_held(core: &Arc<Core>, key: RunKey) {
     let parked = match core.storage.head(key).await {
-        Ok(Some(head)) if !head.status.has_ended() => core.storage.park(key, None, Some(head)).await,
+        Ok(Some(head)) if head.status == Status::Stuck => core.storage.park(key, None, Some(head)).await,
+        Ok(Some(head)) if !head.status.has_ended() => {
+            core.registry.gone(key);
+            return give_back(core, key).await;
+        }
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };

@@ -1,17 +1,20 @@
-//! The clients of a simulation: they start runs, cancel them and follow them, and note what they are
-//! told. They go on with the next process when one dies.
+//! The clients of a simulation: they start runs, send to them, hold them, cancel them and follow them, and
+//! note what they are told. They go on with the next process when one dies.
 
+use futures_util::future::join_all;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use trackway::Code;
 use trackway::effects::Clock;
-use trackway::host::StartRequest;
+use trackway::host::{AnswerRequest, StartRequest};
 use trackway::worker::StartAnswer;
-use trackway_replay::{MessageId, Position, RunId, Status, TenantId};
+use trackway_replay::{Kind, MessageId, Position, RunId, Status, StepId, StepRequest, TenantId, Value};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use super::dice::Dice;
 use super::ledger::{Cancelled, Ledger, Promise, Told};
+use super::plan;
 use super::process::Process;
 use super::setup::Wanted;
 use super::token::tokens;
@@ -50,14 +53,21 @@ pub struct Client {
 
 impl Client {
     /// Starts the run, cancels it as it is wanted, and follows it to its end.
-    pub async fn act(mut self) {
+    pub async fn act(self) {
         tokio::time::sleep(self.wanted.after).await;
         let run = self.start().await;
-        let messages: Vec<MessageId> = self.wanted.cancels.iter().map(|_| MessageId(self.dice.next().into())).collect();
-        let cancels =
-            self.wanted.cancels.iter().zip(messages).map(|(after, message)| self.cancel(run, *after, message));
-        let follow = Follow { serving: &self.serving, ledger: &self.ledger, dice: self.dice.clone(), run };
-        tokio::join!(futures_util::future::join_all(cancels), follow.until_it_ends());
+        let mut dice = self.dice.clone();
+        let mut message = || MessageId(dice.next().into());
+        let client = &self;
+        let wanted = &self.wanted;
+        let cancels: Vec<_> = wanted.cancels.iter().map(|after| client.cancel(run, *after, message())).collect();
+        let signals = wanted.signals.iter().map(|(name, after)| client.signal(run, name, *after, message()));
+        let signals: Vec<_> = signals.collect();
+        let pauses = wanted.pauses.iter();
+        let pauses: Vec<_> =
+            pauses.map(|(after, lasting)| client.hold(run, *after, *lasting, [message(), message()])).collect();
+        let follow = Follow { serving: &self.serving, ledger: &self.ledger, dice, run, questions: BTreeSet::new() };
+        tokio::join!(join_all(cancels), join_all(signals), join_all(pauses), follow.until_it_ends());
     }
 
     async fn start(&self) -> RunKey {
@@ -76,7 +86,7 @@ impl Client {
             let process = self.serving.get();
             let times = if self.wanted.is_keyed && self.wanted.is_asked_twice { 2 } else { 1 };
             let asking = (0..times).map(|_| process.ask(PATIENCE, process.host.start(start.clone())));
-            let answers = futures_util::future::join_all(asking).await;
+            let answers = join_all(asking).await;
             let started: Vec<RunId> = answers.into_iter().filter_map(|answer| self.was_told(&tag, answer)).collect();
             if let Some(run) = started.first() {
                 return RunKey { tenant: TenantId::DEFAULT, run: *run };
@@ -114,6 +124,45 @@ impl Client {
         }
     }
 
+    /// Sends until it is told that it arrived, and then once more, as one does who did not hear it.
+    async fn signal(&self, run: RunKey, name: &str, after: Duration, message: MessageId) {
+        tokio::time::sleep(after).await;
+        let payload = Value::inline(plan::payload_of(name).to_string());
+        let body = InboxBody::Signal { name: name.into(), payload, from: None };
+        if self.deliver(run, message, &body).await {
+            self.ledger.lock().signals.push((run, message));
+            self.deliver(run, message, &body).await;
+        }
+    }
+
+    async fn hold(&self, run: RunKey, after: Duration, lasting: Duration, [hold, release]: [MessageId; 2]) {
+        tokio::time::sleep(after).await;
+        if self.deliver(run, hold, &InboxBody::Pause { reason: "not now".into() }).await {
+            tokio::time::sleep(lasting).await;
+            self.deliver(run, release, &InboxBody::Resume).await;
+        }
+    }
+
+    /// Sends until somebody answers; whether it arrived.
+    async fn deliver(&self, run: RunKey, message: MessageId, body: &InboxBody) -> bool {
+        loop {
+            let process = self.serving.get();
+            let item = InboxItem { message, arrived: process.clock.now(), body: body.clone() };
+            let sent = process.ask(PATIENCE, process.door.send(run, item)).await;
+            self.ledger.note(format!("client: {body:?} to {} {}: {sent:?}", run.run, message.0));
+            match sent {
+                Some(Ok(Sent::Delivered)) => return true,
+                Some(Ok(Sent::NoSuchRun)) => {
+                    let what = format!("run {} was acknowledged and is not there to be sent to", run.run);
+                    self.ledger.broken(Promise::Acknowledged, what);
+                    return false;
+                }
+                Some(Ok(Sent::Ended(_))) => return false,
+                Some(Ok(Sent::Full) | Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
+            }
+        }
+    }
+
     async fn cancel(&self, run: RunKey, after: Duration, message: MessageId) {
         tokio::time::sleep(after).await;
         for _ in 0..CANCELS_MAX {
@@ -147,6 +196,8 @@ struct Follow<'a> {
     ledger: &'a Ledger,
     dice: Dice,
     run: RunKey,
+    /// Asked, and not answered by this client.
+    questions: BTreeSet<StepId>,
 }
 
 impl Follow<'_> {
@@ -166,6 +217,7 @@ impl Follow<'_> {
                 }
                 Some(Err(_)) | None => {}
             }
+            self.answer(&process).await;
             if self.dice.chance(LOOKED_AT_PERCENT) {
                 self.look_at(&process).await;
             }
@@ -190,6 +242,24 @@ impl Follow<'_> {
         }
     }
 
+    /// Answers what is asked, each until it is told that this counts.
+    async fn answer(&mut self, process: &Process) {
+        for step in self.questions.clone() {
+            let request = AnswerRequest {
+                run: self.run.run,
+                step,
+                answer: plan::person().to_string().into(),
+                by: None,
+                idempotency_key: Some(format!("answer to {step}")),
+            };
+            let told = process.ask(PATIENCE, process.host.answer(request)).await;
+            self.ledger.note(format!("client: answers {} of {}: {told:?}", step, self.run.run));
+            if let Some(Ok(_)) = told {
+                self.questions.remove(&step);
+            }
+        }
+    }
+
     /// Reads trace and log.
     async fn look_at(&self, process: &Process) {
         if let Some(Ok(growth)) = process.ask(PATIENCE, process.host.trace(self.run.run)).await {
@@ -210,7 +280,17 @@ impl Follow<'_> {
         }
     }
 
-    fn saw(&self, entry: trackway_replay::Entry) {
+    fn saw(&mut self, entry: trackway_replay::Entry) {
+        match &entry.kind {
+            Kind::Asked(asked) if matches!(asked.request, StepRequest::AskPerson { .. }) => {
+                self.questions.insert(asked.step);
+            }
+            // Cancelled or dropped.
+            Kind::Answered(_) | Kind::Forgotten(_) => {
+                entry.kind.step().map(|step| self.questions.remove(&step));
+            }
+            _ => {}
+        }
         let place = (self.run, entry.position);
         let before = self.ledger.lock().seen.get(&place).cloned();
         match before {

@@ -25,8 +25,15 @@ impl Journal {
         input["tag"].as_str().map(str::to_owned)
     }
 
+    /// Or terminated, or one of its children was: by themselves they never fail.
     pub fn was_cancelled(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.kind, Kind::CancelReceived(_)))
+        let is_end = |end: &End| matches!(end, End::Terminated { .. });
+        self.entries.iter().any(|entry| match &entry.kind {
+            Kind::CancelReceived(_) => true,
+            Kind::Finished(finished) => is_end(&finished.end),
+            Kind::ChildEnded(ended) => matches!(ended.outcome, Outcome::Failed(_)),
+            _ => false,
+        })
     }
 
     /// Where an inbox item stands, read or unread.

@@ -73,6 +73,8 @@ pub struct Records {
     /// By the tag of the plan.
     pub starts: BTreeMap<String, Vec<Told>>,
     pub cancels: Vec<Cancelled>,
+    /// Signals of which somebody was told that they arrived.
+    pub signals: Vec<(RunKey, MessageId)>,
     pub frames: Vec<Acknowledged>,
     /// Entries that clients read, by their place.
     pub seen: BTreeMap<(RunKey, Position), Entry>,

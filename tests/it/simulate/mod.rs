@@ -36,7 +36,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 17] = [
+const MET: [&str; 23] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -49,6 +49,12 @@ const MET: [&str; 17] = [
     "Forgotten",
     "StepCancelAsked",
     "CancelReceived",
+    "Signalled",
+    "Settled",
+    "ChildStarted",
+    "ChildEnded",
+    "Paused",
+    "Resumed",
     "Failed",
     "-> 500",
     " None",

@@ -25,6 +25,19 @@ pub enum Act {
     Race(Vec<Act>),
     Drop(Work, Box<Act>),
     Cancel(Work, Box<Act>),
+    Signal(String),
+    Ask(String),
+    Child(Box<Plan>),
+    Within(u64, Box<Act>),
+    Shield(Box<Act>),
+    Saga { works: Vec<Work>, fails: bool },
+}
+
+/// What is drawn with a plan: the dice, and what names its parts.
+struct Drawing<'a> {
+    dice: &'a mut Dice,
+    tag: &'a str,
+    named: u32,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -47,8 +60,16 @@ enum Effect {
 impl Plan {
     pub fn draw(dice: &mut Dice, tag: String) -> Plan {
         let count = dice.within(1..=4);
-        let acts = (0..count).map(|_| Act::draw(dice, 2)).collect();
+        let mut drawing = Drawing { dice, tag: &tag, named: 0 };
+        let acts = (0..count).map(|_| Act::draw(&mut drawing, 2)).collect();
         Plan { acts, stubborn: dice.chance(15), tag }
+    }
+
+    /// The signals that somebody has to send, each once.
+    pub fn signals(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        self.acts.iter().for_each(|act| act.name_signals(&mut names));
+        names
     }
 
     /// Whether what comes of it may depend on what is first.
@@ -63,30 +84,65 @@ impl Plan {
 }
 
 impl Act {
-    fn draw(dice: &mut Dice, depth: u32) -> Act {
-        let several = |dice: &mut Dice, at_least: u64| {
-            let count = dice.within(at_least..=3);
-            (0..count).map(|_| Act::draw(dice, depth - 1)).collect::<Vec<_>>()
+    fn draw(drawing: &mut Drawing, depth: u32) -> Act {
+        let several = |drawing: &mut Drawing, at_least: u64| {
+            let count = drawing.dice.within(at_least..=3);
+            (0..count).map(|_| Act::draw(drawing, depth - 1)).collect::<Vec<_>>()
         };
-        let kind = if depth == 0 { dice.within(0..=5) } else { dice.within(0..=13) };
+        let kind = drawing.dice.within(if depth == 0 { 0..=7 } else { 0..=19 });
         match kind {
-            0..=3 => Act::Step(Work::draw(dice)),
-            4 | 5 => Act::SleepMs(draw_wait_ms(dice)),
-            6 => Act::Turn(several(dice, 1)),
-            7 | 8 => Act::All(several(dice, 2)),
-            9 => Act::Come(several(dice, 2)),
-            10 | 11 => Act::Race(several(dice, 2)),
-            12 => Act::Drop(Work::draw(dice), Box::new(Act::draw(dice, 0))),
-            _ => Act::Cancel(Work::draw(dice), Box::new(Act::draw(dice, 0))),
+            0..=3 => Act::Step(Work::draw(drawing.dice)),
+            4 | 5 => Act::SleepMs(draw_wait_ms(drawing.dice)),
+            6 => Act::Signal(drawing.name("signal")),
+            7 => Act::Ask(drawing.name("question")),
+            8 => Act::Turn(several(drawing, 1)),
+            9 | 10 => Act::All(several(drawing, 2)),
+            11 => Act::Come(several(drawing, 2)),
+            12 | 13 => Act::Race(several(drawing, 2)),
+            14 => Act::Drop(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            15 => Act::Cancel(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            16 => Act::Child(Box::new(Act::draw_child(drawing))),
+            17 => Act::Within(draw_wait_ms(drawing.dice), Box::new(Act::draw(drawing, depth - 1))),
+            18 => Act::Shield(Box::new(Act::draw(drawing, depth - 1))),
+            _ => {
+                let count = drawing.dice.within(1..=3);
+                let works = (0..count).map(|_| Work::draw(drawing.dice)).collect();
+                Act::Saga { works, fails: drawing.dice.chance(50) }
+            }
+        }
+    }
+
+    /// Nobody sends anything to it: whoever starts its parent does not know it.
+    fn draw_child(drawing: &mut Drawing) -> Plan {
+        let count = drawing.dice.within(1..=3);
+        let plain = |drawing: &mut Drawing| match drawing.dice.within(0..=2) {
+            0 => Act::SleepMs(draw_wait_ms(drawing.dice)),
+            _ => Act::Step(Work::draw(drawing.dice)),
+        };
+        let acts = (0..count).map(|_| plain(drawing)).collect();
+        Plan { acts, stubborn: drawing.dice.chance(15), tag: format!("child of {}", drawing.tag) }
+    }
+
+    fn name_signals(&self, names: &mut Vec<String>) {
+        match self {
+            Act::Signal(name) => names.push(name.clone()),
+            Act::Turn(acts) | Act::All(acts) | Act::Come(acts) | Act::Race(acts) => {
+                acts.iter().for_each(|act| act.name_signals(names));
+            }
+            Act::Drop(_, act) | Act::Cancel(_, act) | Act::Within(_, act) | Act::Shield(act) => {
+                act.name_signals(names);
+            }
+            Act::Step(_) | Act::SleepMs(_) | Act::Ask(_) | Act::Child(_) | Act::Saga { .. } => {}
         }
     }
 
     fn is_racing(&self) -> bool {
         match self {
-            Act::Step(_) | Act::SleepMs(_) => false,
+            Act::Step(_) | Act::SleepMs(_) | Act::Signal(_) | Act::Ask(_) | Act::Saga { .. } => false,
             Act::Turn(acts) | Act::All(acts) => acts.iter().any(Act::is_racing),
-            Act::Drop(_, other) => other.is_racing(),
-            Act::Come(_) | Act::Race(_) | Act::Cancel(..) => true,
+            Act::Drop(_, other) | Act::Shield(other) => other.is_racing(),
+            Act::Child(plan) => plan.is_racing(),
+            Act::Come(_) | Act::Race(_) | Act::Cancel(..) | Act::Within(..) => true,
         }
     }
 
@@ -95,10 +151,33 @@ impl Act {
             Act::Step(work) => work.output(),
             Act::SleepMs(_) => json!("slept"),
             Act::Turn(acts) | Act::All(acts) => Json::Array(acts.iter().map(Act::output).collect()),
-            Act::Drop(_, other) => other.output(),
-            Act::Come(_) | Act::Race(_) | Act::Cancel(..) => Json::Null,
+            Act::Drop(_, other) | Act::Shield(other) => other.output(),
+            Act::Signal(name) => payload_of(name),
+            Act::Ask(_) => person(),
+            Act::Child(plan) => plan.output(),
+            Act::Saga { fails: true, .. } => json!("failed NO_SALE"),
+            Act::Saga { works, fails: false } => Json::Array(works.iter().map(Work::output).collect()),
+            Act::Come(_) | Act::Race(_) | Act::Cancel(..) | Act::Within(..) => Json::Null,
         }
     }
+}
+
+impl Drawing<'_> {
+    /// Another name in the same plan.
+    fn name(&mut self, of: &str) -> String {
+        self.named += 1;
+        format!("{of}-{}", self.named)
+    }
+}
+
+/// What a client sends under a name.
+pub fn payload_of(signal: &str) -> Json {
+    json!({ "sent": signal })
+}
+
+/// What a person answers to every question.
+pub fn person() -> Json {
+    json!({ "approve": true })
 }
 
 impl Work {

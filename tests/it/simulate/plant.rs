@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, StepId, Timestamp};
+use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, Resumed, StepId, Timestamp};
 use trackway_storage::{
     Append, Appended, InboxItem, MemoryStorage, Owner, RunKey, Snapshot, Storage, StorageError, StorageErrorKind,
     StoredFrame,
@@ -34,6 +34,8 @@ pub enum Bug {
     UnflushedRead,
     /// A frame takes more out of the inbox than it copied in.
     LostItem,
+    /// A signal is taken out of the inbox, and what the run gets is something else.
+    LostSignal,
     /// An item is seen in the inbox some time after it came.
     TimerBeforeInbox,
     /// A sync that failed counts as done.
@@ -144,6 +146,12 @@ impl Plant {
                 append.rows.read.extend(items.iter().map(|item| item.message));
                 store.append(append).await
             }
+            Bug::LostSignal => {
+                if self.chance(30) {
+                    lose_signal(&mut append);
+                }
+                store.append(append).await
+            }
             Bug::SyncErrorSwallowed => {
                 if self.lock().before_the_lie.is_none() && self.chance(5) {
                     self.lock().before_the_lie = Some(store.snapshot());
@@ -210,6 +218,19 @@ fn behind_the_last(store: &MemoryStorage, append: Append) -> Append {
         entry.position = position.plus(place as u64);
     }
     Append { position, previous: Some(last.id), frame: Frame::encode(&entries).into(), ..append }
+}
+
+/// The first signal in the frame is a word that says nothing.
+fn lose_signal(append: &mut Append) {
+    let Ok(mut frame) = Frame::decode(&append.frame) else { return };
+    let signal = frame.entries.iter_mut().find_map(|entry| match &entry.kind {
+        Kind::Signalled(signalled) => Some((signalled.message, entry)),
+        _ => None,
+    });
+    if let Some((message, entry)) = signal {
+        entry.kind = Kind::Resumed(Resumed { message });
+        append.frame = Frame::encode(&frame.entries).into();
+    }
 }
 
 /// Two answers in the frame change places, where both could have come first; their times stay.

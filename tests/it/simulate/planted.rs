@@ -67,6 +67,11 @@ fn an_inbox_item_that_is_lost_is_found() {
 }
 
 #[test]
+fn a_receive_that_loses_a_signal_is_found() {
+    is_found(Bug::LostSignal, &[Promise::Acknowledged]);
+}
+
+#[test]
 fn a_timer_before_the_inbox_is_found() {
     is_found(Bug::TimerBeforeInbox, &[Promise::InTime]);
 }

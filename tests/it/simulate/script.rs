@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use trackway::effects::Clock;
 use trackway::host::record_of;
 use trackway::worker::Options;
-use trackway_replay::{Digest, TenantId, Timestamp};
-use trackway_storage::{Deployment, Faults, MemoryStorage, Storage, Version};
+use trackway_replay::{Digest, MessageId, Status, TenantId, Timestamp};
+use trackway_storage::{Deployment, Faults, InboxBody, InboxItem, MemoryStorage, Storage, Version};
 
 use super::client::{Client, Serving};
 use super::clock::{BEGINNING, Time};
@@ -22,7 +23,7 @@ use super::world::{Manners, World};
 
 /// Far longer than all that runs wait for, clock jumps included.
 const ENDS_WITHIN: Duration = Duration::from_secs(7 * 86_400);
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A process that was to die after some polls dies after this at the latest.
 const DIES_WITHIN: Duration = Duration::from_millis(500);
 /// So much the clocks of two processes differ.
@@ -104,9 +105,25 @@ impl Stage {
         }
         let process = self.serving.get();
         let all = async {
-            while clients.join_next().await.is_some() {}
-            // Runs of which no client knows have to end as well.
-            while !verdict::all_settled(&process) {
+            // Runs of which no client knows have to end as well, though nobody sends them anything.
+            loop {
+                while clients.try_join_next().is_some() {}
+                if clients.is_empty() && verdict::all_settled(&process) {
+                    break;
+                }
+                for run in verdict::forsaken(self, &process) {
+                    let head = process.door.store.standing_head(run);
+                    if let Some(head) = head.filter(|head| head.status == Status::Stuck)
+                        && !verdict::is_quarantined(self, &head)
+                    {
+                        self.ledger.broken(Promise::Replays, format!("run {} is stuck: {:?}", run.run, head.message));
+                    }
+                    let body = InboxBody::Terminate { reason: "nobody knows of it".into() };
+                    let item = InboxItem { message: MessageId(run.run.0), arrived: process.clock.now(), body };
+                    self.ledger.note(format!("terminate {}", run.run));
+                    // It is asked again if that was lost.
+                    let _ = process.door.send(run, item).await;
+                }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };

@@ -21,6 +21,10 @@ pub struct Wanted {
     pub is_asked_twice: bool,
     /// From the acknowledged start to each cancel.
     pub cancels: Vec<Duration>,
+    /// What is sent to it, and when.
+    pub signals: Vec<(String, Duration)>,
+    /// When it is held, and how long.
+    pub pauses: Vec<(Duration, Duration)>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,7 +87,11 @@ impl Setup {
 
     /// The same runs, and nothing goes wrong.
     pub fn undisturbed(self) -> Setup {
-        let wanted = self.wanted.into_iter().map(|wanted| Wanted { cancels: Vec::new(), ..wanted }).collect();
+        let wanted = self
+            .wanted
+            .into_iter()
+            .map(|wanted| Wanted { cancels: Vec::new(), pauses: Vec::new(), ..wanted })
+            .collect();
         Setup {
             wanted,
             upheavals: Vec::new(),
@@ -102,13 +110,14 @@ impl Setup {
         })
     }
 
-    /// How often a run may have to be recalled at least.
+    /// How often a run may have to be recalled without getting anywhere: by each process, also by the first
+    /// where it was parked and evicted there.
     pub fn recalls_max(&self) -> usize {
         let recalls = self.upheavals.iter().filter(|(_, upheaval)| match upheaval {
             Upheaval::Crash | Upheaval::DieAfter { .. } | Upheaval::Stop { .. } | Upheaval::Overtake { .. } => true,
             Upheaval::Pause { .. } | Upheaval::Jump { .. } => false,
         });
-        1 + recalls.count()
+        2 + recalls.count()
     }
 }
 
@@ -116,8 +125,12 @@ impl Wanted {
     fn draw(dice: &mut Dice, nth: u64) -> Wanted {
         let name = format!("run-{nth}");
         let cancels = if dice.chance(35) { dice.within(1..=2) } else { 0 };
+        let plan = Plan::draw(dice, name.clone());
+        let pauses = if dice.chance(20) { 1 } else { 0 };
         Wanted {
-            plan: Plan::draw(dice, name.clone()),
+            signals: plan.signals().into_iter().map(|name| (name, draw_wait(dice))).collect(),
+            pauses: (0..pauses).map(|_| (draw_wait(dice), draw_wait(dice))).collect(),
+            plan,
             name,
             after: Duration::from_millis(dice.within(0..=60)),
             is_keyed: dice.chance(60),

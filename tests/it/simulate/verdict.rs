@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway::host::is_settled;
 use trackway::worker::EndCheck;
-use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunState, Status, Value};
-use trackway_storage::{LogKey, RunKey, Storage};
+use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunId, RunState, Status, Value};
+use trackway_storage::{InboxBody, InboxItem, LogKey, RunKey, Storage};
 
 use super::journal::{self, Journal};
 use super::ledger::{Promise, Told};
@@ -21,10 +21,41 @@ const IN_TIME_SLACK: Duration = Duration::from_millis(20);
 /// Whether no run goes on by itself any more.
 pub fn all_settled(process: &Process) -> bool {
     let store = &process.door.store;
-    // A stuck run goes on by what comes into its inbox.
-    let is_quiet = |head: &Head, run| head.status.has_ended() || store.standing_inbox(run) == 0;
+    // Only what ends it at once moves a stuck run; the rest waits with it.
+    let ends_it = |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. } | InboxBody::Terminate { .. });
+    let is_quiet = |head: &Head, run| head.status.has_ended() || !store.standing_inbox(run).iter().any(ends_it);
     let is_settled = |run| store.standing_head(run).is_some_and(|head| is_settled(&head) && is_quiet(&head, run));
     store.standing_runs().into_iter().all(is_settled)
+}
+
+/// Runs for which nobody does what they wait for: what only a client can send, of which none was told; or
+/// that somebody looks after a child that is stuck.
+pub fn forsaken(stage: &Stage, process: &Process) -> Vec<RunKey> {
+    let told: BTreeSet<RunId> = {
+        let records = stage.ledger.lock();
+        let started = |told: &Told| match told {
+            Told::Started(run) => Some(*run),
+            Told::RefusedForGood => None,
+        };
+        records.starts.values().flatten().filter_map(started).collect()
+    };
+    let store = &process.door.store;
+    let is_child = |run: &RunKey| {
+        let first = store.standing(*run).into_iter().next();
+        let first = first.and_then(|stored| Frame::decode(&stored.frame).ok());
+        first.is_some_and(|frame| frame.entries.iter().any(|entry| matches!(entry.kind, Kind::ChildOf(_))))
+    };
+    let is_forsaken = |run: &RunKey| match store.standing_head(*run).map(|head| head.status) {
+        Some(Status::Waiting) => !is_child(run),
+        Some(Status::Stuck) => is_child(run),
+        _ => false,
+    };
+    store.standing_runs().into_iter().filter(|run| !told.contains(&run.run)).filter(is_forsaken).collect()
+}
+
+/// Taken up again and again without getting anywhere: that is what the limit is for.
+pub fn is_quarantined(stage: &Stage, head: &Head) -> bool {
+    head.code.as_deref() == Some("TW0502") && stage.setup.recalls_max() > 3
 }
 
 /// Notes what is broken.
@@ -37,7 +68,7 @@ pub async fn give(stage: &Stage, process: &Process) {
         rows_fit(stage, process, journal).await;
         ends(stage, process, journal).await;
     }
-    acknowledged(stage, &journals);
+    acknowledged(stage, process, &journals);
     nothing_leaks(stage, process, &journals).await;
     in_time(stage, &journals);
     same_end(stage, process, &journals).await;
@@ -84,9 +115,7 @@ async fn ends(stage: &Stage, process: &Process, journal: &Journal) {
     let run = journal.run;
     let head = process.door.store.head(run).await.ok().flatten();
     if let Some(head) = head.filter(|head| head.status == Status::Stuck) {
-        // Taken up again and again without getting anywhere: that is what the limit is for.
-        let is_quarantined = head.code.as_deref() == Some("TW0502") && stage.setup.recalls_max() > 3;
-        if !is_quarantined {
+        if !is_quarantined(stage, &head) {
             stage.ledger.broken(Promise::Replays, format!("run {} is stuck: {:?}", run.run, head.message));
         }
     } else if !matches!(journal.entries.last().map(|entry| &entry.kind), Some(Kind::Finished(_))) {
@@ -113,7 +142,7 @@ async fn ends(stage: &Stage, process: &Process, journal: &Journal) {
 }
 
 /// Starts, cancels and frames of which somebody was told that they are durable.
-fn acknowledged(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
+fn acknowledged(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Journal>) {
     let (starts, cancels, frames) = {
         let records = stage.ledger.lock();
         (records.starts.clone(), records.cancels.clone(), records.frames.clone())
@@ -145,6 +174,14 @@ fn acknowledged(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
         let Some(journal) = journals.get(&cancel.run) else { continue };
         if journal.place_of_message(cancel.message).is_none() {
             broken(format!("a cancel of run {} was acknowledged and is not there", cancel.run.run));
+        }
+    }
+    let signals = stage.ledger.lock().signals.clone();
+    for (run, message) in signals {
+        let Some(journal) = journals.get(&run) else { continue };
+        let is_unread = process.door.store.standing_inbox(run).iter().any(|item| item.message == message);
+        if journal.place_of_message(message).is_none() && !is_unread {
+            broken(format!("a signal to run {} was acknowledged and is not there", run.run));
         }
     }
     for frame in frames {

@@ -164,9 +164,9 @@ impl MemoryStorage {
         self.shared.lock().state.runs.get(&run).and_then(|run| run.head.clone())
     }
 
-    /// How many items nobody has read yet.
-    pub fn standing_inbox(&self, run: RunKey) -> usize {
-        self.shared.lock().state.runs.get(&run).map_or(0, |run| run.inbox.len())
+    /// The items that nobody has read yet.
+    pub fn standing_inbox(&self, run: RunKey) -> Vec<InboxItem> {
+        self.shared.lock().state.runs.get(&run).map_or_else(Vec::new, |run| run.inbox.iter().cloned().collect())
     }
 
     /// Every run that stands now.

@@ -38,10 +38,22 @@ pub enum Act {
     Drop(Work, Box<Act>),
     /// Starts the work, does the other, cancels the work and waits for it.
     Cancel(Work, Box<Act>),
+    /// Waits for what is sent under the name.
+    Signal(String),
+    /// Waits for a person to answer.
+    Ask(String),
+    /// Another run of this workflow.
+    Child(Box<Plan>),
+    /// Gives up after so many milliseconds.
+    Within(u64, Box<Act>),
+    /// Also where the run is cancelled meanwhile.
+    Shield(Box<Act>),
+    /// The works one after the other; if it `fails` then, each is undone by a work.
+    Saga { works: Vec<Work>, fails: bool },
 }
 
 #[value]
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Work {
     #[serde(default)]
     pub effects: Vec<Effect>,
@@ -101,15 +113,23 @@ impl Doer {
         }
     }
 
+    /// What came of something else; a failure is nothing to end for, except where the run is cancelled.
+    fn bore(&self, outcome: Result<Json, Failure>) -> Result<Json, Failure> {
+        match outcome {
+            Err(failure) if failure.is_cancelled() && !self.stubborn => Err(failure),
+            Err(failure) => Ok(json!(format!("failed {}", failure.code))),
+            given => given,
+        }
+    }
+
     fn act<'a>(&'a self, act: &'a Act) -> Doing<'a> {
         Box::pin(async move {
             match act {
                 Act::Step(work) => self.took(self.work(work).await, false),
-                Act::SleepMs(sleep_ms) => match self.ctx.sleep(Duration::from_millis(*sleep_ms)).await {
-                    Ok(()) => Ok(json!("slept")),
-                    Err(failure) if self.stubborn => Ok(json!(format!("failed {}", failure.code))),
-                    Err(failure) => Err(failure),
-                },
+                Act::SleepMs(sleep_ms) => {
+                    let slept = self.ctx.sleep(Duration::from_millis(*sleep_ms)).await;
+                    self.bore(slept.map(|()| json!("slept")))
+                }
                 Act::Turn(acts) => {
                     let mut gave = Vec::new();
                     for act in acts {
@@ -147,6 +167,33 @@ impl Doer {
                     let gave = self.act(other).await?;
                     cancelled.cancel();
                     Ok(json!([gave, self.took(cancelled.await, true)?]))
+                }
+                Act::Signal(name) => self.bore(self.ctx.signal::<Json>(name.as_str()).await),
+                Act::Ask(title) => {
+                    let form = Form::new(title.as_str()).approval("approve");
+                    self.bore(self.ctx.ask::<Json>(form).await)
+                }
+                Act::Child(plan) => {
+                    let plan = trackway_sdk::serde_json::to_value(plan)?;
+                    self.bore(self.ctx.child::<chaos>(plan).await)
+                }
+                Act::Within(most_ms, act) => {
+                    let gave = timeout(Duration::from_millis(*most_ms), self.act(act)).await;
+                    self.bore(gave)
+                }
+                Act::Shield(act) => shield(self.act(act)).await,
+                Act::Saga { works, fails } => {
+                    let gave = self.ctx.saga(async |saga| {
+                        let mut gave = Vec::new();
+                        for work in works {
+                            let told = self.told.borrow().clone();
+                            let step = saga.step(work_on, Work { told, ..work.clone() });
+                            let undo = Work { effects: vec![Effect::Post], fails: work.fails, ..Work::default() };
+                            gave.push(self.took(step.undo(work_on, |_| undo).await, false)?);
+                        }
+                        if *fails { Err(Failure::permanent("NO_SALE", "as planned")) } else { Ok(json!(gave)) }
+                    });
+                    self.bore(gave.await)
                 }
             }
         })
