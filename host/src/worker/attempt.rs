@@ -1,29 +1,28 @@
 //! One attempt of one function, in a task of its own: an instance, its effects, its time limit.
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::BTreeMap;
+use futures_util::stream::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
-    AttemptResumed, AttemptStarted, AttemptState, Digest, EffectAnswered, EffectId, EffectKind, EffectRecord, Failure,
-    FuelRule, Kept, Kind, Machine, Outcome, Random, StepId, StepRequest, Timestamp, Value, With, code,
+    AttemptResumed, AttemptStarted, AttemptState, Digest, EffectId, EffectKind, EffectRecord, Failure, FuelRule, Kept,
+    Kind, Machine, Random, StepId, StepRequest, Timestamp, Value, With, code,
 };
 
+use self::effects::Effects;
 use super::check;
 use super::code::code_of;
 use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
 use super::load::grants_of;
 use super::places::{Place, Wanted};
-use super::run::{Inner, LiveAttempt, Run, cancelled};
+use super::run::{Inner, LiveAttempt, Run};
 use super::settle::{Ending, settle};
-use crate::effects::{Grants, HttpCall};
+use crate::effects::Grants;
 use crate::sandbox::{Code, End, Ended, GuestCall, Role};
 
-/// A resume takes a flush and a recall, so giving a place up for less than this would not help anybody.
-const REST_MIN: Duration = Duration::from_millis(20);
+mod effects;
 
 /// What is on record of an attempt that a crash or an eviction interrupted, or that goes on with what
 /// failed ones had done.
@@ -296,147 +295,6 @@ fn recalling(run: &Run, inner: &Inner, on_record: &OnRecord, number: u32, compon
     machine
 }
 
-type Running = BoxFuture<'static, (EffectId, Option<Result<String, Failure>>)>;
-
-/// The effects of an attempt that are under way.
-struct Effects {
-    attempt: Arc<Attempt>,
-    running: FuturesUnordered<Running>,
-    aborts: BTreeMap<EffectId, AbortHandle>,
-    /// Those that are sleeps, with the time they are due at.
-    sleeps: BTreeMap<EffectId, Timestamp>,
-    place: Place,
-    /// While nothing but sleeps is under way.
-    place_wanted: Option<Wanted>,
-}
-
-impl Effects {
-    fn new(attempt: Arc<Attempt>, place: Place) -> Effects {
-        let running = FuturesUnordered::new();
-        let (aborts, sleeps) = (BTreeMap::new(), BTreeMap::new());
-        Effects { attempt, running, aborts, sleeps, place, place_wanted: None }
-    }
-
-    fn take(&mut self, job: Job) {
-        let run = self.attempt.run.clone();
-        match job {
-            Job::Http { effect, request, key, cause } => {
-                let call =
-                    HttpCall { tenant: run.key.tenant, allow: self.attempt.grants.clone(), request: *request, key };
-                self.begin(effect, async move {
-                    run.durable(cause).await.ok()?;
-                    if run.core.is_draining() {
-                        // It was asked for and not begun: the resume begins it.
-                        return std::future::pending().await;
-                    }
-                    let _in_flight = InFlight::new(run.clone());
-                    Some(run.core.effects.http(call).await)
-                });
-            }
-            Job::Sleep { effect, due } => {
-                self.sleeps.insert(effect, due);
-                self.begin(effect, async move {
-                    run.core.clock.sleep_until(due).await;
-                    Some(Ok("null".to_owned()))
-                });
-            }
-            Job::Refuse { effect, failure } => self.begin(effect, async move { Some(Err(failure)) }),
-            Job::Cancel { effect } => {
-                if self.stop(effect) {
-                    let failure = cancelled("the function cancelled this effect");
-                    self.begin(effect, async move { Some(Err(failure)) });
-                }
-            }
-            Job::Forget { effect } => {
-                self.stop(effect);
-            }
-            Job::Idle => {}
-        }
-        self.tell_idle();
-    }
-
-    fn begin(
-        &mut self,
-        effect: EffectId,
-        work: impl Future<Output = Option<Result<String, Failure>>> + Send + 'static,
-    ) {
-        let (abort, registration) = AbortHandle::new_pair();
-        self.aborts.insert(effect, abort);
-        let work = Abortable::new(work, registration);
-        self.running.push(Box::pin(async move { (effect, work.await.ok().flatten()) }));
-    }
-
-    fn stop(&mut self, effect: EffectId) -> bool {
-        self.sleeps.remove(&effect);
-        self.aborts.remove(&effect).map(|abort| abort.abort()).is_some()
-    }
-
-    /// Journals the answer and hands it to the instance, in one go, so that the order is one.
-    fn ended(&mut self, effect: EffectId, outcome: Option<Result<String, Failure>>) -> Result<(), Gone> {
-        let Some(outcome) = outcome else { return Ok(()) };
-        self.aborts.remove(&effect);
-        self.sleeps.remove(&effect);
-        let Attempt { run, step, number, .. } = &*self.attempt;
-        let (position, time, outcome) = {
-            let mut inner = run.lock();
-            if !inner.is_live(*step, *number) {
-                return Err(Gone);
-            }
-            let outcome = match outcome {
-                Ok(body) => Outcome::Succeeded(inner.value(&body, Value::EFFECT_INLINE_MAX_BYTES)),
-                Err(failure) => Outcome::Failed(failure.to_value()),
-            };
-            let answered = EffectAnswered { step: *step, attempt: *number, effect, outcome: outcome.clone() };
-            let (position, time) = inner.sequence(run.now(), Kind::EffectAnswered(answered));
-            run.poke.notify_one();
-            (position, time, outcome)
-        };
-        let mut inner = self.attempt.lock();
-        inner.machine.answered(position, time, effect.0, outcome);
-        if let Some(guest) = inner.guest.take() {
-            guest.wake();
-        }
-        drop(inner);
-        self.tell_idle();
-        Ok(())
-    }
-
-    /// Tells until when nothing can happen here, so that the driver may park the run, or somebody else
-    /// get the place.
-    fn tell_idle(&mut self) {
-        let is_waiting = self.attempt.lock().machine.would_wait();
-        let only_sleeps = self.aborts.len() == self.sleeps.len();
-        let idle_until = self.sleeps.values().min().copied().filter(|_| is_waiting && only_sleeps);
-        let Attempt { run, step, .. } = &*self.attempt;
-        let rests = idle_until.is_some_and(|until| until > run.now() + REST_MIN);
-        match (rests, &self.place_wanted) {
-            (true, None) => self.place_wanted = Some(self.place.rest()),
-            (false, Some(_)) => {
-                self.place_wanted = None;
-                self.place.wake();
-            }
-            (true, Some(_)) | (false, None) => {}
-        }
-        let mut inner = run.lock();
-        if let Some(live) = inner.attempts.get_mut(step)
-            && live.idle_until != idle_until
-        {
-            live.idle_until = idle_until;
-            run.poke.notify_one();
-        }
-    }
-
-    /// The attempt leaves its place to another one. It is resumed when its sleep is over.
-    fn give_place_up(&self) {
-        let Attempt { run, step, number, .. } = &*self.attempt;
-        let mut inner = run.lock();
-        if inner.is_live(*step, *number) {
-            inner.rest(*step);
-            run.poke.notify_one();
-        }
-    }
-}
-
 async fn wanted(place: &mut Option<Wanted>) {
     if let Some(wanted) = place {
         if wanted.await.is_ok() {
@@ -445,21 +303,4 @@ async fn wanted(place: &mut Option<Wanted>) {
         *place = None;
     }
     std::future::pending().await
-}
-
-/// An exchange with the world that a drain waits for.
-struct InFlight(Arc<Run>);
-
-impl InFlight {
-    fn new(run: Arc<Run>) -> InFlight {
-        run.lock().effects_in_flight += 1;
-        InFlight(run)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.lock().effects_in_flight -= 1;
-        self.0.poke.notify_one();
-    }
 }
