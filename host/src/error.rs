@@ -96,6 +96,10 @@ codes! {
     NoSuchQuestion = "TW0317", "no such question";
     /// Somebody answered before, or the time was over.
     QuestionSettled = "TW0316", "question settled already";
+    /// No run made a promise with that token.
+    NoSuchPromise = "TW0331", "no such promise";
+    /// Somebody settled it before, its time was over, or nobody waits for it.
+    PromiseSettled = "TW0332", "promise settled already";
     /// The run has no such step, or cannot go on from there.
     CannotRestart = "TW0320", "cannot be restarted from there";
     /// No step of the run waits for a person or for its next attempt.

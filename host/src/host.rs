@@ -9,6 +9,7 @@ mod check;
 mod deployments;
 mod folder;
 mod journal;
+mod promises;
 mod questions;
 mod restore;
 mod retry;
@@ -22,6 +23,7 @@ pub use backup::{Backup, read_backup};
 pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
 pub use deployments::{Pointer, Uploaded, record_of};
+pub use promises::{Promise, SettleRequest, Settlement, Standing};
 pub use questions::{AnswerRequest, Question, QuestionPage};
 pub use restore::restore;
 pub use retry::RetryRequest;
@@ -51,6 +53,10 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
 const REASON_MAX_BYTES: usize = 1 << 10;
 /// How long a terminate waits to be carried out before it answers. It is carried out in any case.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(2);
+
+/// From the frame that takes something out of an inbox to its flush: an inbox shows at once that it is
+/// gone, a journal only what is durable.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a host on a data folder needs to know.
 pub struct HostOptions {
@@ -267,6 +273,11 @@ fn checked_key(key: &str) -> Result<&str> {
     }
     let why = format!("an idempotency key is 1 to {IDEMPOTENCY_KEY_MAX_BYTES} bytes of printable ASCII");
     Err(Error::new(Code::BadRequest, why))
+}
+
+fn not_known_yet(run: RunId) -> Error {
+    let why = format!("run {run} has read it, and the store does not say yet what came of it");
+    Error::new(Code::GaveUpWaiting, why).hint("ask again: the same request is carried out once")
 }
 
 /// The same item for the same key, so that asking again changes nothing.

@@ -135,6 +135,7 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Attempt { .. }
         | What::Receive { .. }
         | What::Question { .. }
+        | What::Promise { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }

@@ -18,13 +18,16 @@ pub(crate) trait Port {
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
-    Completion, EffectPort, Host, StepPort, ask_person, call, http, patched, receive, start_run, with_host,
+    Completion, EffectPort, Host, StepPort, ask_person, call, http, patched, promise, promise_token, receive,
+    start_run, with_host,
 };
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{Completion, EffectPort, StepPort, ask_person, call, http, patched, receive, start_run};
+pub(crate) use wasm::{
+    Completion, EffectPort, StepPort, ask_person, call, http, patched, promise, promise_token, receive, start_run,
+};
 
 #[cfg(target_arch = "wasm32")]
 mod wasm {
@@ -63,6 +66,14 @@ mod wasm {
 
     pub(crate) fn patched(id: &str) -> bool {
         step::patched(id)
+    }
+
+    pub(crate) fn promise(name: &str, options: &str, at: &str) -> u32 {
+        step::promise(name, options, Some(at))
+    }
+
+    pub(crate) fn promise_token(id: u32) -> String {
+        step::promise_token(id)
     }
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::bindings;
 use crate::log::Log;
 use crate::runtime::Runtime;
-use crate::{Call, Child, Form, Function, Leftover, Operation, Scope, Value, Workflow, operation, scope};
+use crate::{Call, Child, Form, Function, Leftover, Operation, Promise, Scope, Value, Workflow, operation, scope};
 
 /// No call of the contract's `random` may ask for more.
 const RANDOM_MAX_BYTES: usize = 65_536;
@@ -249,6 +249,29 @@ impl Ctx {
     /// `id` is a name: letters, digits, `_`, `-` and `.`, at most 128 bytes; another one fails the run.
     pub fn patched(&self, id: &str) -> bool {
         bindings::patched(id)
+    }
+
+    /// Makes a promise: something that is settled from outside, once, by whoever has its
+    /// [token](Promise::token). Hand that out by a step, then await the promise.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// # #[function] fn send_invoice(pay_with: String) {}
+    /// #[workflow]
+    /// async fn sale(ctx: Ctx) -> Result<u32, Failure> {
+    ///     let mut paid = ctx.promise::<u32>("paid").timeout(Duration::from_secs(14 * 86_400));
+    ///     ctx.step(send_invoice, paid.token()).await?;
+    ///     paid.await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What it is rejected with; `EXPIRED` after its timeout; `BAD_INPUT` if the value is no `T`;
+    /// `BAD_REQUEST` if the name is none; `CANCELLED` if the run was cancelled meanwhile.
+    #[track_caller]
+    pub fn promise<T: Value>(&self, name: impl Into<String>) -> Promise<T> {
+        Promise::new(operation::promise(name.into(), Location::caller()))
     }
 
     /// The id of the run.

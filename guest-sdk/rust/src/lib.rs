@@ -42,6 +42,8 @@ mod guide {
     mod signals {}
     #[doc = include_str!("../../../docs/guide/questions.md")]
     mod questions {}
+    #[doc = include_str!("../../../docs/guide/promises.md")]
+    mod promises {}
 }
 
 #[doc(hidden)]
@@ -57,6 +59,7 @@ mod json;
 mod log;
 mod mail;
 mod operation;
+mod promise;
 mod retry;
 mod runtime;
 mod saga;
@@ -72,6 +75,7 @@ pub use form::Form;
 pub use join::{Steps, join_all, join_all_limit, race, try_join_all, try_join_all_limit};
 pub use log::Log;
 pub use operation::Operation;
+pub use promise::Promise;
 pub use retry::{Ambiguous, Retry};
 pub use saga::{Saga, SagaStep};
 pub use scope::{Leftover, Scope, Task, shield, timeout};

@@ -68,6 +68,10 @@ pub(crate) enum Request {
     AskPerson {
         form: String,
     },
+    Promise {
+        name: String,
+        timeout_ms: Option<u64>,
+    },
     /// `send` is handed in, so that a component which sends nothing imports no effects.
     Http {
         send: Send,
@@ -181,6 +185,22 @@ impl<T> Operation<T> {
         }
     }
 
+    /// Of a promise, before it stands.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        if let State::Unasked(Request::Promise { timeout_ms, .. }) = &mut self.state {
+            *timeout_ms = Some(millis(timeout));
+        }
+    }
+
+    /// Of a promise, which stands from here on.
+    pub(crate) fn token(&mut self) -> String {
+        self.ask(Waker::noop());
+        match &self.state {
+            State::Open(_, id) => bindings::promise_token(*id),
+            State::Unasked(_) | State::Refused(_) | State::Returned(..) | State::Taken => String::new(),
+        }
+    }
+
     /// What is said of the run, before it is asked for.
     pub(crate) fn run_options(&mut self) -> Option<&mut RunOptions> {
         match &mut self.state {
@@ -234,6 +254,10 @@ impl<T> Operation<T> {
             }
             Request::Receive { signal } => bindings::receive(signal, &options.to_text(), &at),
             Request::AskPerson { form } => bindings::ask_person(form, &options.to_text(), &at),
+            Request::Promise { name, timeout_ms } => {
+                options.timeout_ms = *timeout_ms;
+                bindings::promise(name, &options.to_text(), &at)
+            }
             Request::Http { send, request, timeout_ms, idempotency_key } => {
                 options.timeout_ms = *timeout_ms;
                 options.idempotency_key = idempotency_key.as_deref();
@@ -347,6 +371,10 @@ pub(crate) fn receive<T: Value>(signal: String, at: &'static Location<'static>) 
 
 pub(crate) fn ask_person<T: Value>(form: String, at: &'static Location<'static>) -> Operation<T> {
     Operation::new(Ok(Request::AskPerson { form }), json::read_payload, at)
+}
+
+pub(crate) fn promise<T: Value>(name: String, at: &'static Location<'static>) -> Operation<T> {
+    Operation::new(Ok(Request::Promise { name, timeout_ms: None }), json::read_payload, at)
 }
 
 pub(crate) fn sleep(duration: Duration, at: &'static Location<'static>) -> Operation<()> {

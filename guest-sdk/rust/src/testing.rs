@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 mod exchange;
+mod sent;
 mod tried;
 
-use serde::Serialize;
 use serde_json::json;
 
 use crate::bindings::{Completion, Host as Imports, Port, with_host};
@@ -18,6 +18,7 @@ use crate::export::{Main, Policy, workflow_main};
 use crate::failure::{Failure, code};
 use crate::{Call, Function, Value, Workflow, json as values};
 pub use exchange::{HttpRequest, HttpResponse};
+use sent::{Signal, completion, promise, question};
 use tried::Tried;
 
 /// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
@@ -93,12 +94,6 @@ struct Shared {
     lines: RefCell<Vec<String>>,
 }
 
-struct Signal {
-    at_ms: u64,
-    name: String,
-    payload: String,
-}
-
 impl Host {
     /// One that answers no HTTP.
     pub fn new() -> Host {
@@ -136,24 +131,6 @@ impl Host {
     /// As a run that got past that place before the code asked about the patch.
     pub fn before_patch(self, id: &str) -> Host {
         self.with(|shared| shared.before_patches.push(id.to_owned()))
-    }
-
-    /// Sends a signal to the run, before it begins.
-    pub fn signal(self, name: &str, payload: &impl Serialize) -> Host {
-        self.signal_after(Duration::ZERO, name, payload)
-    }
-
-    /// Sends a signal to the run after so much virtual time.
-    pub fn signal_after(self, after: Duration, name: &str, payload: &impl Serialize) -> Host {
-        let at_ms = BEGIN_MS.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        let payload = serde_json::to_string(payload).expect("the payload can be written as JSON");
-        self.shared.signals.borrow_mut().push(Signal { at_ms, name: name.to_owned(), payload });
-        self
-    }
-
-    /// Answers the question with that title when it is asked, or so much virtual time after the run began.
-    pub fn answer_after(self, after: Duration, title: &str, answer: &impl Serialize) -> Host {
-        self.signal_after(after, &question(title), answer)
     }
 
     /// Configuration comes first: nobody shares it yet.
@@ -246,10 +223,7 @@ impl Instance {
         inbox.ids += 1;
         let id = inbox.ids;
         inbox.open.insert(id);
-        let completion = match outcome {
-            Ok(body) => Completion { kind: "succeeded".into(), id, body },
-            Err(body) => Completion { kind: "failed".into(), id, body },
-        };
+        let completion = completion(id, outcome);
         if wait_ms == 0 {
             inbox.ready.push_back(completion);
         } else {
@@ -268,50 +242,6 @@ impl Instance {
         let instance = Instance::new(self.shared.clone(), None);
         (with_host(instance, || (known.main)(input, &context)), Some(known))
     }
-}
-
-impl Instance {
-    /// What comes next by the clock; a signal before a timer of the same moment.
-    fn signal_or_timer(&self, inbox: &mut Inbox) -> Completion {
-        let mut signals = self.shared.signals.borrow_mut();
-        let timer = inbox.timers.first_key_value().map(|((due_ms, _), _)| *due_ms);
-        let mut first: Option<(u64, usize, u32)> = None;
-        for (place, signal) in signals.iter().enumerate() {
-            let taker = inbox.receives.iter().find(|(_, wanted)| **wanted == signal.name);
-            if let Some((id, _)) = taker
-                && timer.is_none_or(|due_ms| signal.at_ms <= due_ms)
-                && first.is_none_or(|(at_ms, ..)| signal.at_ms < at_ms)
-            {
-                first = Some((signal.at_ms, place, *id));
-            }
-        }
-        let (at_ms, completion) = match first {
-            Some((at_ms, place, id)) => {
-                inbox.receives.remove(&id);
-                // Of a question that has a deadline.
-                inbox.timers.retain(|(_, timer), _| *timer != id);
-                let body = signals.remove(place).payload;
-                (at_ms, Completion { kind: "succeeded".into(), id, body })
-            }
-            None => match inbox.timers.pop_first() {
-                Some(((due_ms, id), completion)) => {
-                    inbox.receives.remove(&id);
-                    (due_ms, completion)
-                }
-                None => panic!(
-                    "the workflow waits for signals that this test does not send: {:?}; see `Host::signal`",
-                    inbox.receives.values().collect::<Vec<_>>()
-                ),
-            },
-        };
-        self.shared.now_ms.set(at_ms.max(self.shared.now_ms.get()));
-        completion
-    }
-}
-
-/// Among signals; no signal is called so.
-fn question(title: &str) -> String {
-    format!("? {title}")
 }
 
 impl Imports for Instance {
@@ -366,17 +296,22 @@ impl Imports for Instance {
     fn ask_person(&self, form: &str, options: &str, at: &str) -> u32 {
         let form: serde_json::Value = serde_json::from_str(form).unwrap_or_default();
         let id = self.receive(&question(form["title"].as_str().unwrap_or_default()), options, at);
-        if let Some(timeout_ms) = form["timeout_ms"].as_u64() {
-            let body = Failure::permanent("EXPIRED", "nobody answered in time").to_text();
-            let due_ms = self.shared.now_ms.get().saturating_add(timeout_ms);
-            let expired = Completion { kind: "failed".into(), id, body };
-            self.inbox.borrow_mut().timers.insert((due_ms, id), expired);
-        }
+        self.expires(id, &form, "nobody answered in time");
         id
     }
 
     fn patched(&self, id: &str) -> bool {
         !self.shared.before_patches.iter().any(|patch| patch == id)
+    }
+
+    fn promise(&self, name: &str, options: &str, at: &str) -> u32 {
+        let id = self.receive(&promise(name), "", at);
+        self.expires(id, &serde_json::from_str(options).unwrap_or_default(), "nobody settled the promise in time");
+        id
+    }
+
+    fn promise_token(&self, id: u32) -> String {
+        format!("pr_test_{id}")
     }
 
     fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {

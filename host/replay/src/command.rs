@@ -15,6 +15,7 @@ pub enum Act {
     StartRun { workflow: Arc<str> },
     Receive { signal: Arc<str> },
     AskPerson,
+    Promise { name: Arc<str> },
     Forget { id: u32 },
     Cancel { id: u32 },
     Patched { patch: Arc<str> },
@@ -38,6 +39,7 @@ impl Act {
             | Act::Sleep { .. }
             | Act::StartRun { .. }
             | Act::AskPerson
+            | Act::Promise { .. }
             | Act::Forget { .. }
             | Act::Cancel { .. }
             | Act::Patched { .. } => None,
@@ -54,6 +56,7 @@ impl fmt::Display for Act {
             Act::StartRun { workflow } => write!(f, "start-run `{workflow}`"),
             Act::Receive { signal } => write!(f, "receive `{signal}`"),
             Act::AskPerson => f.write_str("ask a person"),
+            Act::Promise { name } => write!(f, "promise `{name}`"),
             Act::Forget { id } => write!(f, "forget {id}"),
             Act::Cancel { id } => write!(f, "cancel {id}"),
             Act::Patched { patch } => write!(f, "patched `{patch}`"),
@@ -69,6 +72,7 @@ impl From<&Asked> for Command {
             StepRequest::StartRun { workflow, .. } => Act::StartRun { workflow: workflow.clone() },
             StepRequest::Receive { signal, .. } => Act::Receive { signal: signal.clone() },
             StepRequest::AskPerson { .. } => Act::AskPerson,
+            StepRequest::Promise { name, .. } => Act::Promise { name: name.clone() },
         };
         Command { act, digest: asked.proof.digest, at: asked.at.clone() }
     }

@@ -61,7 +61,7 @@ pub enum Kind {
     DeadlineSet(DeadlineSet),
     /// A signal, copied from the inbox.
     Signalled(Signalled),
-    /// A question has its answer from outside, or its time is over.
+    /// A question or a promise has its outcome from outside, or its time is over.
     Settled(Settled),
     /// The guest asked whether it may do as its newer code does, and may.
     Patched(Patched),
@@ -344,7 +344,7 @@ pub struct Signalled {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// Of the question.
+    /// Of the question or the promise.
     pub step: StepId,
     /// The request that settled it; absent where its time was over.
     pub request: Option<MessageId>,
@@ -499,7 +499,10 @@ impl Kind {
             Kind::Signalled(signalled) => vec![&signalled.payload],
             Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. }) => vec![form],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
-            Kind::Asked(Asked { request: StepRequest::Sleep { .. } | StepRequest::Receive { .. }, .. })
+            Kind::Asked(Asked {
+                request: StepRequest::Sleep { .. } | StepRequest::Receive { .. } | StepRequest::Promise { .. },
+                ..
+            })
             | Kind::EffectAsked(EffectAsked { request: EffectRequest::Sleep { .. }, .. })
             | Kind::Finished(Finished { end: End::Cancelled { .. } | End::Terminated { .. }, .. })
             | Kind::Claimed(_)

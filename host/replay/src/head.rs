@@ -37,6 +37,8 @@ pub enum Waiting {
     Signal,
     /// For a person to answer a question.
     Person,
+    /// For somebody to settle a promise.
+    Promise,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

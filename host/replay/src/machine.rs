@@ -328,7 +328,8 @@ impl Machine {
             | Act::StartRun { .. }
             | Act::Receive { .. }
             | Act::Patched { .. }
-            | Act::AskPerson => {}
+            | Act::AskPerson
+            | Act::Promise { .. } => {}
         }
         decision
     }
@@ -596,7 +597,8 @@ impl Machine {
             | Act::Sleep { .. }
             | Act::StartRun { .. }
             | Act::Receive { .. }
-            | Act::AskPerson => Some(self.ids.saturating_add(1)),
+            | Act::AskPerson
+            | Act::Promise { .. } => Some(self.ids.saturating_add(1)),
             Act::Patched { .. } => None,
         };
         Divergence {

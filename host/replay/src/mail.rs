@@ -24,7 +24,8 @@ impl Topic {
             StepRequest::Call { .. }
             | StepRequest::Sleep { .. }
             | StepRequest::StartRun { .. }
-            | StepRequest::AskPerson { .. } => None,
+            | StepRequest::AskPerson { .. }
+            | StepRequest::Promise { .. } => None,
         }
     }
 

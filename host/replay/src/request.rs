@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::{Digest, Value};
+use crate::{Digest, RunId, Value};
 
 /// What a workflow asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,13 @@ pub enum StepRequest {
     /// A question to a person.
     AskPerson {
         form: Value,
+        options: Arc<str>,
+    },
+    /// Something that is settled from outside, by whoever has its token.
+    Promise {
+        name: Arc<str>,
+        /// The run that its token names: another one than its own where a restarted run keeps it.
+        owner: RunId,
         options: Arc<str>,
     },
 }
@@ -65,6 +72,10 @@ pub fn digest_of_receive(signal: &str, options: &str) -> Digest {
 
 pub fn digest_of_ask_person(form: &str, options: &str) -> Digest {
     Digest::of_parts(&[b"ask-person", form.as_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_promise(name: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"promise", name.as_bytes(), options.as_bytes()])
 }
 
 pub fn digest_of_forget(id: u32) -> Digest {

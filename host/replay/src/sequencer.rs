@@ -126,6 +126,7 @@ fn size_max(kind: &Kind) -> usize {
                 StepRequest::StartRun { workflow, input, options } => workflow.len() + inline(input) + options.len(),
                 StepRequest::Receive { signal, options } => signal.len() + options.len(),
                 StepRequest::AskPerson { form, options } => inline(form) + options.len(),
+                StepRequest::Promise { name, options, .. } => name.len() + options.len(),
             };
             request + text(&asked.at)
         }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::head;
 use crate::{
     AttemptFailed, AttemptFailedKeeping, AttemptParked, ChildOf, Digest, End, Entry, FORMAT, Forked, FuelRule, Head,
-    Kind, MessageId, Outcome, Park, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp, Topic,
+    Kind, MessageId, Outcome, Park, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp, Tokens,
+    Topic,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -61,6 +62,7 @@ pub struct RunState {
     /// Steps that are closed and whose run may have been started, or not: nobody wrote it down.
     orphans: BTreeMap<StepId, StepRequest>,
     deadline: Option<Timestamp>,
+    tokens: Tokens,
     end: Option<End>,
     last: (Position, Timestamp),
     epoch: crate::Epoch,
@@ -112,6 +114,7 @@ impl RunState {
             child_of: None,
             orphans: BTreeMap::new(),
             deadline: None,
+            tokens: Tokens::new(started.seed, started.run),
             end: None,
             last: (first.position, first.time),
             epoch: first.epoch,
@@ -271,7 +274,9 @@ impl RunState {
             }
             Kind::Settled(settled) => {
                 let phase = self.steps.get(&settled.step).map(|step| &step.phase);
-                phase.filter(|phase| matches!(phase, Phase::Asking { .. })).ok_or_else(unexpected)?;
+                phase
+                    .filter(|phase| matches!(phase, Phase::Asking { .. } | Phase::Promised { .. }))
+                    .ok_or_else(unexpected)?;
                 self.close(settled.step);
             }
         }
@@ -351,6 +356,11 @@ impl RunState {
         self.deadline
     }
 
+    /// Of the promises that the run makes.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     /// Every claim, in order.
     pub fn claims(&self) -> &[Claim] {
         &self.claims
@@ -381,8 +391,15 @@ impl RunState {
             | Phase::Retrying { .. }
             | Phase::Parked(_)
             | Phase::Child { .. }
-            | Phase::Receiving => None,
+            | Phase::Receiving
+            | Phase::Promised { .. } => None,
         }
+    }
+
+    /// Whether a step waits for what somebody answers or settles from outside, in time or not.
+    pub fn awaits_an_answer(&self, step: StepId) -> bool {
+        let phase = self.steps.get(&step).map(|state| &state.phase);
+        matches!(phase, Some(Phase::Asking { .. } | Phase::Promised { .. }))
     }
 
     /// Every open question, with the place of the entry that asks it; none of a run that has ended.

@@ -66,6 +66,12 @@ pub fn settled(step: u32) -> Kind {
     Kind::Settled(Settled { step: StepId(step), request: Some(MessageId(5)), outcome, by: Some("ann".into()) })
 }
 
+/// From 1 s on.
+pub fn promise(step: u32, timeout_ms: u64) -> Kind {
+    let options = format!(r#"{{"timeout_ms":{timeout_ms}}}"#).into();
+    asked(step, StepRequest::Promise { name: "paid".into(), owner: RunId(1), options })
+}
+
 pub fn receive(step: u32, signal: &str) -> Kind {
     asked(step, StepRequest::Receive { signal: signal.into(), options: "".into() })
 }
@@ -200,6 +206,8 @@ pub fn every_kind() -> Vec<Entry> {
         receive(5, "paid"),
         question(6, 1_000),
         settled(6),
+        promise(7, 1_000),
+        settled(7),
         attempt(1, 2),
         progressed(1, 2, "0.5"),
         failed_keeping(1, 2, 2_000, Kept { answers: 0, last: None }),

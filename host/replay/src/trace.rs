@@ -180,6 +180,12 @@ pub enum What {
         /// Who answered, as far as they said.
         by: Option<Arc<str>>,
     },
+    /// Something that is settled from outside; its output is what it was resolved with.
+    Promise {
+        name: Arc<str>,
+        /// By which it is settled.
+        token: String,
+    },
     /// A signal that no step has taken.
     Signal {
         name: Arc<str>,
@@ -323,7 +329,8 @@ impl Trace {
                     | What::Sleep { .. }
                     | What::Run { .. }
                     | What::Receive { .. }
-                    | What::Question { .. },
+                    | What::Question { .. }
+                    | What::Promise { .. },
                     None,
                 ) if before(row.closed) => recalled.steps.push(row),
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
@@ -337,6 +344,7 @@ impl Trace {
                     | What::Run { .. }
                     | What::Receive { .. }
                     | What::Question { .. }
+                    | What::Promise { .. }
                     | What::Http(_)
                     | What::Signal { .. }
                     | What::Cancel { .. }
@@ -379,6 +387,7 @@ impl Row {
             }
             What::Receive { signal, .. } => format!("signal {signal}"),
             What::Question { title, .. } => format!("question: {title}"),
+            What::Promise { name, .. } => format!("promise {name}"),
             What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
             What::Patch { patch } => format!("patched {patch}"),

@@ -33,6 +33,17 @@ impl FromRequestParts<Api> for Name {
     }
 }
 
+/// What `{token}` of the path stands for.
+pub struct Token(pub String);
+
+impl FromRequestParts<Api> for Token {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Token> {
+        parameter(parts, api, "token").await.map(Token)
+    }
+}
+
 /// What `{step}` of the path stands for.
 pub struct Step(pub StepId);
 

@@ -15,6 +15,7 @@ mod deployments;
 mod events;
 mod health;
 mod journal;
+mod promises;
 mod questions;
 mod replay;
 mod runs;

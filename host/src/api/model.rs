@@ -4,9 +4,11 @@
 
 mod journal;
 mod store;
+mod talk;
 
 pub use journal::{Entry, JournalPage, Stored};
 pub use store::{Flaw, StoreReport};
+pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -222,6 +224,7 @@ enum RunWaiting {
     Child,
     Signal,
     Person,
+    Promise,
 }
 
 /// `GET /v1/runs`
@@ -301,62 +304,6 @@ pub struct Retried {
     /// The steps that are tried again.
     pub steps: Vec<u32>,
     pub run: Run,
-}
-
-/// `POST /v1/runs/{id}/signals/{name}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Sent {
-    #[schema(value_type = String)]
-    pub run: RunId,
-    /// Under which it stands in the journal once the run has read it, 32 hexadecimal digits.
-    pub message: String,
-}
-
-/// `GET /v1/questions`
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Questions {
-    /// The newest run first, and in it the newest question.
-    pub questions: Vec<Question>,
-    /// For the next page; absent on the last one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-}
-
-/// A question that a run asks a person.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Question {
-    #[schema(value_type = String)]
-    pub run: RunId,
-    pub workflow: String,
-    pub step: u32,
-    pub title: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assignee: Option<String>,
-    pub asked_at: Time,
-    /// When it is too late.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due_at: Option<Time>,
-    /// As the workflow gave it.
-    #[schema(value_type = serde_json::Value)]
-    pub form: trackway_replay::Form,
-    /// `answered` or `expired`; absent while it is open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settled: Option<String>,
-    /// Who answered, as far as they said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-}
-
-/// `POST /v1/questions/{id}/{step}/answer`
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Answer {
-    /// An object with a value for each field of the form.
-    #[schema(value_type = serde_json::Value)]
-    pub answer: Box<RawValue>,
-    /// Who answers, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
 }
 
 /// `GET /v1/runs/{id}/trace`

@@ -112,11 +112,13 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchRun
         | Code::NoSuchSignal
         | Code::NoSuchQuestion
+        | Code::NoSuchPromise
         | Code::NoSuchPath => StatusCode::NOT_FOUND,
         Code::AmbiguousRun
         | Code::AmbiguousWorkflow
         | Code::RunEnded
         | Code::QuestionSettled
+        | Code::PromiseSettled
         | Code::CannotRestart
         | Code::NothingToRetry
         | Code::KeyConflict

@@ -16,7 +16,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Refusal;
-use super::{Keys, components, control, deployments, events, health, journal, questions, replay, runs, signals, store};
+use super::{
+    Keys, components, control, deployments, events, health, journal, promises, questions, replay, runs, signals, store,
+};
 use crate::Code;
 use crate::host::Host;
 
@@ -88,6 +90,9 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(control::restart))
         .routes(routes!(runs::retry))
         .routes(routes!(signals::send))
+        .routes(routes!(promises::get))
+        .routes(routes!(promises::resolve))
+        .routes(routes!(promises::reject))
         .routes(routes!(questions::list))
         .routes(routes!(questions::get))
         .routes(routes!(questions::answer))

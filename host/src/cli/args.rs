@@ -10,9 +10,11 @@ pub mod control;
 use super::duration::parse_duration;
 use super::output::Format;
 
+mod promises;
 mod questions;
 mod runs;
 
+pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal};
 
@@ -94,6 +96,11 @@ pub enum Command {
     Questions {
         #[command(subcommand)]
         command: Questions,
+    },
+    /// Settle what workflows wait for, by its token
+    Promises {
+        #[command(subcommand)]
+        command: Promises,
     },
     /// List, describe, retry, end, pause and restart runs, and send them signals
     #[command(subcommand_required = true, arg_required_else_help = true)]

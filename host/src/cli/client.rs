@@ -204,6 +204,20 @@ impl Client {
         self.post_once(&path, Some(&answer), key).await
     }
 
+    pub async fn promise(&self, token: &str) -> Result<model::Promise> {
+        self.get(&["promises", token]).await
+    }
+
+    pub async fn resolve_promise(&self, token: &str, value: Option<&RawValue>, key: &str) -> Result<model::Promise> {
+        self.post_once(&["promises", token, "resolve"], value, key).await
+    }
+
+    pub async fn reject_promise(&self, token: &str, rejection: &model::Rejection, key: &str) -> Result<model::Promise> {
+        let rejection = serde_json::value::to_raw_value(rejection)
+            .map_err(|error| Error::new(Code::Internal, format!("cannot write a request: {error}")))?;
+        self.post_once(&["promises", token, "reject"], Some(&rejection), key).await
+    }
+
     pub async fn trace(&self, run: RunId) -> Result<model::Trace> {
         self.get(&["runs", &run.to_string(), "trace"]).await
     }

@@ -22,6 +22,7 @@ mod json;
 mod output;
 mod package;
 mod progress;
+mod promises;
 mod questions;
 #[cfg(test)]
 mod reference;
@@ -127,6 +128,7 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         Command::Runs { command } | Command::Inspect { command: Inspect::Runs { command } } => {
             runs::runs(command, context).await
         }
+        Command::Promises { command } => promises::promises(command, context).await,
         Command::Questions { command } => questions::questions(command, context).await,
         Command::Trace(args) => runs::trace(args.run, args.view, args.connect, context).await,
         Command::Inspect { command: Inspect::Trace { run, view, connect } } => {

@@ -95,7 +95,8 @@ fn wanted(state: &RunState, run: RunId, step: Option<StepId>) -> Result<Vec<Step
                 | Phase::Attempting(_)
                 | Phase::Child { .. }
                 | Phase::Receiving
-                | Phase::Asking { .. },
+                | Phase::Asking { .. }
+                | Phase::Promised { .. },
             ) => nothing(format!("step {step} of run {run} is neither parked nor between two attempts")),
             None => nothing(format!("run {run} has no open step {step}")),
         },

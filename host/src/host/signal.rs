@@ -47,13 +47,20 @@ impl Host {
 
     /// A value on its way into an inbox. A large one is put beside the journal before, where it stays
     /// as long as the run.
-    async fn brought(&self, run: RunId, text: Arc<str>) -> Result<Value> {
-        if text.len() <= Value::INLINE_MAX_BYTES {
-            return Ok(Value::Inline(text));
+    pub(super) async fn brought(&self, run: RunId, text: Arc<str>) -> Result<Value> {
+        let value = as_value(&text);
+        if let Value::Stored { digest, .. } = value {
+            let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
+            self.storage.put_payload(key_of(run), digest, bytes).await?;
         }
-        let (digest, size_bytes) = (Digest::of(text.as_bytes()), text.len() as u64);
-        let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-        self.storage.put_payload(key_of(run), digest, bytes).await?;
-        Ok(Value::Stored { digest, size_bytes })
+        Ok(value)
     }
+}
+
+/// As an entry holds it.
+pub(super) fn as_value(text: &Arc<str>) -> Value {
+    if text.len() <= Value::INLINE_MAX_BYTES {
+        return Value::Inline(Arc::clone(text));
+    }
+    Value::Stored { digest: Digest::of(text.as_bytes()), size_bytes: text.len() as u64 }
 }

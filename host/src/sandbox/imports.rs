@@ -53,6 +53,10 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         link_named(&mut step, "receive", |signal, options, at| Command::Receive { signal, options, at })?;
         link_named(&mut step, "ask-person", |form, options, at| Command::AskPerson { form, options, at })?;
         link_patched(&mut step)?;
+        link_named(&mut step, "promise", |name, options, at| Command::Promise { name, options, at })?;
+        step.func_wrap("promise-token", |mut cx: Cx<'_>, (id,): (u32,)| {
+            with_host(&mut cx, |host, _, _| Ok((host.promise_token(id),)))
+        })?;
         link_shared(&mut step)?;
     } else {
         refuse_call(&mut step, "call")?;
@@ -60,6 +64,10 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         refuse_named(&mut step, "receive")?;
         refuse_named(&mut step, "ask-person")?;
         refuse_patched(&mut step)?;
+        refuse_named(&mut step, "promise")?;
+        step.func_wrap("promise-token", |cx: Cx<'_>, (_,): (u32,)| -> Result<(String,)> {
+            Err(not_linked(&cx, Interface::Step, "promise-token", None))
+        })?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;

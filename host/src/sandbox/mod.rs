@@ -53,6 +53,7 @@ pub enum Command<'a> {
     StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
     Receive { signal: &'a str, options: &'a str, at: Option<&'a str> },
     AskPerson { form: &'a str, options: &'a str, at: Option<&'a str> },
+    Promise { name: &'a str, options: &'a str, at: Option<&'a str> },
     Forget { id: u32 },
     Cancel { id: u32 },
     Patched { patch: &'a str },
@@ -92,6 +93,11 @@ pub trait GuestHost: Send + 'static {
 
     /// Ready with the next delivery; pending parks the guest. Polled again after a wake.
     fn poll_next(&mut self, cx: &mut Context<'_>, fuel: u64) -> Poll<Result<Delivery, Stop>>;
+
+    /// Who has it settles the promise of that id. Only of a workflow; of an id that is none it opens nothing.
+    fn promise_token(&mut self, _id: u32) -> String {
+        String::new()
+    }
 
     fn now_ms(&mut self) -> u64;
 

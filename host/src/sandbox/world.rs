@@ -18,6 +18,8 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("receive", "func(signal: string, options: string, at: option<string>) -> u32"),
     ("ask-person", "func(form: string, options: string, at: option<string>) -> u32"),
     ("patched", "func(id: string) -> bool"),
+    ("promise", "func(name: string, options: string, at: option<string>) -> u32"),
+    ("promise-token", "func(id: u32) -> string"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use trackway_replay::{
     Act, Command as Produced, Digest, Failure, Form, Limits, PATCHES_MAX, StepRequest, Value, code,
-    digest_of_ask_person, digest_of_call, digest_of_patched, digest_of_receive, digest_of_sleep, digest_of_start_run,
+    digest_of_ask_person, digest_of_call, digest_of_patched, digest_of_promise, digest_of_receive, digest_of_sleep,
+    digest_of_start_run,
 };
 
 use super::check;
@@ -19,6 +20,7 @@ pub(super) enum Asking<'a> {
     StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
     Receive { signal: &'a str, options: &'a str, at: Option<&'a str> },
     AskPerson { form: &'a str, options: &'a str, at: Option<&'a str> },
+    Promise { name: &'a str, options: &'a str, at: Option<&'a str> },
 }
 
 /// What a workflow commands.
@@ -46,6 +48,7 @@ impl<'a> Commanded<'a> {
             Command::StartRun { workflow, input, options, at } => Asking::StartRun { workflow, input, options, at },
             Command::Receive { signal, options, at } => Asking::Receive { signal, options, at },
             Command::AskPerson { form, options, at } => Asking::AskPerson { form, options, at },
+            Command::Promise { name, options, at } => Asking::Promise { name, options, at },
             Command::Forget { id } => return Commanded::Forget { id },
             Command::Cancel { id } => return Commanded::Cancel { id },
             Command::Patched { patch } => return Commanded::Patched { patch },
@@ -74,12 +77,14 @@ impl Asking<'_> {
             Asking::StartRun { workflow, .. } => Act::StartRun { workflow: name(workflow) },
             Asking::Receive { signal, .. } => Act::Receive { signal: name(signal) },
             Asking::AskPerson { .. } => Act::AskPerson,
+            Asking::Promise { name: promise, .. } => Act::Promise { name: name(promise) },
         };
         let (Asking::Call { at, .. }
         | Asking::Sleep { at, .. }
         | Asking::StartRun { at, .. }
         | Asking::Receive { at, .. }
-        | Asking::AskPerson { at, .. }) = self;
+        | Asking::AskPerson { at, .. }
+        | Asking::Promise { at, .. }) = self;
         let at = at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
         Produced { act, digest: self.digest(), at }
     }
@@ -91,6 +96,7 @@ impl Asking<'_> {
             Asking::StartRun { workflow, input, options, .. } => digest_of_start_run(workflow, input, options),
             Asking::Receive { signal, options, .. } => digest_of_receive(signal, options),
             Asking::AskPerson { form, options, .. } => digest_of_ask_person(form, options),
+            Asking::Promise { name, options, .. } => digest_of_promise(name, options),
         }
     }
 
@@ -126,6 +132,9 @@ impl Asking<'_> {
                 Ok(_) => check::options(options).err(),
                 Err(why) => Some(Failure::permanent(code::BAD_REQUEST, why)),
             },
+            Asking::Promise { name, options, .. } => {
+                check::name("a promise", name).and_then(|()| check::promise_options(options)).err()
+            }
         }
     }
 
@@ -153,6 +162,9 @@ impl Asking<'_> {
                 form: if is_refused { Value::null() } else { inner.value(form, Value::INLINE_MAX_BYTES) },
                 options: kept(options),
             },
+            Asking::Promise { name: promise, options, .. } => {
+                StepRequest::Promise { name: name(promise), owner: inner.state.started().run, options: kept(options) }
+            }
         }
     }
 }

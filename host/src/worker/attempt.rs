@@ -118,7 +118,8 @@ impl Making {
                 StepRequest::Sleep { .. }
                 | StepRequest::StartRun { .. }
                 | StepRequest::Receive { .. }
-                | StepRequest::AskPerson { .. } => None,
+                | StepRequest::AskPerson { .. }
+                | StepRequest::Promise { .. } => None,
             }) else {
                 return Err(Trouble::Gone);
             };

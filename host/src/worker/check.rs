@@ -55,6 +55,20 @@ pub(super) fn options(text: &str) -> Result<(), Failure> {
     label(options.label.as_deref())
 }
 
+/// The options of `promise`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PromiseOptions {
+    label: Option<String>,
+    #[serde(rename = "timeout_ms")]
+    _timeout_ms: Option<u64>,
+}
+
+pub(super) fn promise_options(text: &str) -> Result<(), Failure> {
+    let options: PromiseOptions = read_or_none(text)?;
+    label(options.label.as_deref())
+}
+
 /// The options of a call of `function`.
 pub(super) fn call_options(text: &str, function: &FunctionEntry) -> Result<(), Failure> {
     let options: CallOptions = read_or_none(text)?;

@@ -69,7 +69,8 @@ impl RunOptions {
             StepRequest::Call { .. }
             | StepRequest::Sleep { .. }
             | StepRequest::Receive { .. }
-            | StepRequest::AskPerson { .. } => RunOptions::default(),
+            | StepRequest::AskPerson { .. }
+            | StepRequest::Promise { .. } => RunOptions::default(),
         }
     }
 
@@ -286,7 +287,8 @@ impl Inner {
             | Phase::Retrying { .. }
             | Phase::Parked(_)
             | Phase::Receiving
-            | Phase::Asking { .. } => None,
+            | Phase::Asking { .. }
+            | Phase::Promised { .. } => None,
         }
     }
 
@@ -314,7 +316,8 @@ pub(super) fn waited_for(state: &RunState) -> Vec<(StepId, Option<RunId>)> {
         | Phase::Retrying { .. }
         | Phase::Parked(_)
         | Phase::Receiving
-        | Phase::Asking { .. } => None,
+        | Phase::Asking { .. }
+        | Phase::Promised { .. } => None,
     });
     let wanted = orphans.chain(open).filter(|(.., request)| RunOptions::of(request).goes_down());
     wanted.map(|(step, run, _)| (step, run)).collect()

@@ -250,11 +250,11 @@ impl Driver {
         [linger, lines, timer].into_iter().chain(ends).flatten().min()
     }
 
-    /// Questions whose time is over are looked at again while an answer is on its way.
+    /// Questions and promises whose time is over are looked at again while an answer is on its way.
     fn next_timer(&self, inner: &Inner) -> Option<Timestamp> {
         let run = &self.active.run;
         let (due, step) = *inner.timers.first()?;
-        if inner.state.question(step).is_none() || !run.core.answers.are_under_way(run.key) {
+        if !inner.state.awaits_an_answer(step) || !run.core.answers.are_under_way(run.key) {
             return Some(due);
         }
         let again = due.max(run.now() + ANSWER_AGAIN_AFTER);

@@ -278,9 +278,8 @@ impl GuestHost for FunctionHost {
             | Command::StartRun { .. }
             | Command::Receive { .. }
             | Command::AskPerson { .. }
-            | Command::Patched { .. } => {
-                return Err(Stop);
-            }
+            | Command::Promise { .. }
+            | Command::Patched { .. } => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

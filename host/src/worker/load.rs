@@ -183,7 +183,8 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         | InboxBody::ChildEnded { .. }
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
-        | InboxBody::Answer { .. } => None,
+        | InboxBody::Answer { .. }
+        | InboxBody::Promise { .. } => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);

@@ -190,8 +190,8 @@ impl Worker {
         Arc::new(Worker { core })
     }
 
-    /// An answer to a question of the run is on its way until this is dropped. To be taken before the answer
-    /// is given its time: then no question is given up before it is known whether that was in time.
+    /// An answer to a question or a promise of the run is on its way until this is dropped. To be taken before
+    /// the answer is given its time: then none expires before it is known whether that was in time.
     pub fn answering(&self, run: RunKey) -> Answering {
         self.core.answers.begin(run);
         Answering { core: self.core.clone(), run }

@@ -400,7 +400,8 @@ impl Inner {
             | Phase::Parked(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Asking { .. } => None,
+            | Phase::Asking { .. }
+            | Phase::Promised { .. } => None,
         }
     }
 
@@ -432,7 +433,7 @@ impl Inner {
 
     /// The earliest timer; but for those of questions, if they are `held`.
     pub fn first_timer(&self, held: bool) -> Option<(Timestamp, StepId)> {
-        self.timers.iter().find(|(_, step)| !held || self.state.question(*step).is_none()).copied()
+        self.timers.iter().find(|(_, step)| !held || !self.state.awaits_an_answer(*step)).copied()
     }
 
     /// The earliest moment at which the run goes on by itself.

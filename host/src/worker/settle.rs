@@ -76,7 +76,8 @@ fn policy_of(inner: &Inner, code: &Code, step: StepId) -> Option<RetryPolicy> {
         StepRequest::Sleep { .. }
         | StepRequest::StartRun { .. }
         | StepRequest::Receive { .. }
-        | StepRequest::AskPerson { .. } => None,
+        | StepRequest::AskPerson { .. }
+        | StepRequest::Promise { .. } => None,
     }
 }
 

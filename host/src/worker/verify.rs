@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use trackway_replay::{
     Act, Command as Produced, Compared, Completion, Decision, Digest, Divergence, End as RunEnd, Entry, Failure,
-    Finished, Kind, Limits, Machine, Next, Outcome, PatchDecision, RunRandom, RunState, Value, code, digest_of_cancel,
-    digest_of_forget,
+    Finished, Kind, Limits, Machine, Next, Outcome, PatchDecision, RunRandom, RunState, StepId, Tokens, Value, code,
+    digest_of_cancel, digest_of_forget,
 };
 use trackway_storage::RunKey;
 
@@ -74,7 +74,12 @@ impl Worker {
         let fuel = machine.allowance(0);
         let inner = Mutex::new(Inner { machine, stop: None });
         let shared = Arc::new(Shared { core: core.clone(), key, limits: started.limits.clone(), inner });
-        let host = ReplayHost { shared: shared.clone(), random: state.random(), loading: None };
+        let host = ReplayHost {
+            shared: shared.clone(),
+            random: state.random(),
+            tokens: state.tokens().clone(),
+            loading: None,
+        };
         let call = GuestCall {
             role: Role::Workflow,
             name: started.workflow.clone(),
@@ -190,6 +195,7 @@ impl Shared {
 struct ReplayHost {
     shared: Arc<Shared>,
     random: RunRandom,
+    tokens: Tokens,
     loading: Option<(Delivery, BoxFuture<'static, Result<Arc<str>>>)>,
 }
 
@@ -279,6 +285,10 @@ impl GuestHost for ReplayHost {
                 self.poll_next(cx, fuel)
             }
         }
+    }
+
+    fn promise_token(&mut self, id: u32) -> String {
+        self.tokens.of(StepId(id)).to_string()
     }
 
     fn now_ms(&mut self) -> u64 {

@@ -250,6 +250,10 @@ impl GuestHost for WorkflowHost {
         }
     }
 
+    fn promise_token(&mut self, id: u32) -> String {
+        self.run.lock().state.tokens().of(StepId(id)).to_string()
+    }
+
     fn now_ms(&mut self) -> u64 {
         self.run.lock().machine.now().millis()
     }

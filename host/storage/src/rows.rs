@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, EffectVerdict, MessageId, Position, RunId, StepId, Timestamp, Value, With};
+use trackway_replay::{Digest, EffectVerdict, MessageId, Outcome, Position, RunId, StepId, Timestamp, Value, With};
 
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,12 @@ pub enum InboxBody {
         request: MessageId,
         answer: Value,
         by: Option<Arc<str>>,
+    },
+    /// What a promise of the run is settled with; `request` names who asked for it. A large value was put before.
+    Promise {
+        step: StepId,
+        request: MessageId,
+        outcome: Outcome,
     },
 }
 

@@ -11,6 +11,7 @@ mod logs;
 mod mending;
 mod orders;
 mod places;
+mod promises;
 mod questions;
 mod room;
 mod signals;

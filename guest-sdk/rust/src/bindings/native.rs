@@ -19,6 +19,8 @@ pub(crate) trait Host: Port {
     fn receive(&self, signal: &str, options: &str, at: &str) -> u32;
     fn ask_person(&self, form: &str, options: &str, at: &str) -> u32;
     fn patched(&self, id: &str) -> bool;
+    fn promise(&self, name: &str, options: &str, at: &str) -> u32;
+    fn promise_token(&self, id: u32) -> String;
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
 }
@@ -62,6 +64,14 @@ pub(crate) fn ask_person(form: &str, options: &str, at: &str) -> u32 {
 
 pub(crate) fn patched(id: &str) -> bool {
     host().patched(id)
+}
+
+pub(crate) fn promise(name: &str, options: &str, at: &str) -> u32 {
+    host().promise(name, options, at)
+}
+
+pub(crate) fn promise_token(id: u32) -> String {
+    host().promise_token(id)
 }
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

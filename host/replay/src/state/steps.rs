@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::post::Mailed;
 use super::tally::timeout_of;
 use super::{AttemptState, Carried, RunState};
+use crate::promise::due_of_promise;
 use crate::{
     Asked, AttemptStarted, EffectVerdict, Position, RetryReceived, RunId, Spent, StepId, StepRequest, Timestamp, Topic,
     Value, With,
@@ -45,6 +46,8 @@ pub enum Phase {
     Receiving,
     /// Waits for a person, asked by the entry at `asked`; `due` is when it is too late.
     Asking { asked: Position, due: Option<Timestamp> },
+    /// Waits for somebody with its token; `due` is when it is too late.
+    Promised { due: Option<Timestamp> },
 }
 
 #[derive(Debug)]
@@ -80,7 +83,8 @@ impl RunState {
             | Phase::Parked(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Asking { .. } => None,
+            | Phase::Asking { .. }
+            | Phase::Promised { .. } => None,
         }
     }
 
@@ -95,7 +99,8 @@ impl RunState {
             | Phase::Attempting(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Asking { .. } => return,
+            | Phase::Asking { .. }
+            | Phase::Promised { .. } => return,
         };
         state.budget = Spent { attempts, since: time };
         if retry.with.is_some() {
@@ -115,7 +120,8 @@ impl RunState {
             | Phase::Attempting(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Asking { .. }) => other,
+            | Phase::Asking { .. }
+            | Phase::Promised { .. }) => other,
         });
     }
 
@@ -138,8 +144,12 @@ impl RunState {
             StepRequest::AskPerson { form, .. } => {
                 Phase::Asking { asked: at, due: timeout_of(form).map(|timeout| asked.now + timeout) }
             }
+            StepRequest::Promise { .. } => Phase::Promised { due: due_of_promise(asked) },
         };
         self.asked = asked.step.0;
+        if let StepRequest::Promise { owner, .. } = &asked.request {
+            self.tokens.promised(asked.step, *owner);
+        }
         if let Some(topic) = Topic::of_request(&asked.request)
             && self.mail.asked(asked.step, topic) == Mailed::Taken
         {
@@ -159,7 +169,8 @@ impl RunState {
             | Phase::Parked(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Asking { .. } => return None,
+            | Phase::Asking { .. }
+            | Phase::Promised { .. } => return None,
         };
         let number = begun.attempt;
         if Some(number) != before.checked_add(1) {
@@ -177,7 +188,8 @@ impl RunState {
                 | Phase::Parked(_)
                 | Phase::Child { .. }
                 | Phase::Receiving
-                | Phase::Asking { .. } => fresh(),
+                | Phase::Asking { .. }
+                | Phase::Promised { .. } => fresh(),
             };
             Phase::Attempting(AttemptState::new(number, carried, given))
         });

@@ -16,19 +16,21 @@ pub(super) struct Tally {
     parked: usize,
     receiving: usize,
     asking: usize,
+    promised: usize,
     pub dues: BTreeSet<(Timestamp, StepId)>,
 }
 
 impl Tally {
     /// Steps that only wait for their timer or for a person.
     pub fn idle(&self) -> usize {
-        self.sleeping + self.retrying + self.parked + self.children + self.receiving + self.asking
+        self.sleeping + self.retrying + self.parked + self.children + self.receiving + self.asking + self.promised
     }
 
     /// For what, if only for something. A person is named first: nobody else may know that it waits.
     pub fn waiting(&self) -> Waiting {
         let waits = [
             (self.asking, Waiting::Person),
+            (self.promised, Waiting::Promise),
             (self.receiving, Waiting::Signal),
             (self.retrying + self.parked, Waiting::Retry),
             (self.children, Waiting::Child),
@@ -44,6 +46,7 @@ impl Tally {
         self.parked += usize::from(matches!(phase, Phase::Parked(_)));
         self.receiving += usize::from(matches!(phase, Phase::Receiving));
         self.asking += usize::from(matches!(phase, Phase::Asking { .. }));
+        self.promised += usize::from(matches!(phase, Phase::Promised { .. }));
     }
 
     pub fn leave(&mut self, step: StepId, phase: &Phase) {
@@ -56,6 +59,7 @@ impl Tally {
         self.parked -= usize::from(matches!(phase, Phase::Parked(_)));
         self.receiving -= usize::from(matches!(phase, Phase::Receiving));
         self.asking -= usize::from(matches!(phase, Phase::Asking { .. }));
+        self.promised -= usize::from(matches!(phase, Phase::Promised { .. }));
     }
 }
 
@@ -64,7 +68,7 @@ impl Phase {
         match self {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
-            Phase::Asking { due, .. } => *due,
+            Phase::Asking { due, .. } | Phase::Promised { due } => *due,
             Phase::Waiting | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving => None,
         }
     }
@@ -79,7 +83,8 @@ impl Phase {
             | Phase::Parked(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Asking { .. } => None,
+            | Phase::Asking { .. }
+            | Phase::Promised { .. } => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::row::Place;
 use super::{Activation, ForkedFrom, Payloads, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What};
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Digest, EffectAsked, EffectRequest, End, Entry, Failure,
-    Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Topic, Value,
+    Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Tokens, Topic, Value,
 };
 
 mod attempts;
@@ -51,6 +51,8 @@ pub fn payloads_wanted(entries: &[Entry]) -> Vec<Digest> {
 pub(super) struct Fold<'a> {
     payloads: &'a Payloads,
     run: Option<RunHeader>,
+    /// Once the run's start is known.
+    tokens: Option<Tokens>,
     pub(super) steps: BTreeMap<StepId, Step>,
     /// Steps without an end, so that a claim looks at no other.
     pub(super) open: BTreeSet<StepId>,
@@ -70,6 +72,7 @@ impl<'a> Fold<'a> {
         Fold {
             payloads,
             run: None,
+            tokens: None,
             steps: BTreeMap::new(),
             open: BTreeSet::new(),
             steps_ended: 0,
@@ -227,6 +230,7 @@ impl<'a> Fold<'a> {
         if self.run.is_some() {
             return None;
         }
+        self.tokens = Some(Tokens::new(started.seed, started.run));
         self.run = Some(RunHeader {
             id: started.run,
             workflow: started.workflow.clone(),
@@ -274,6 +278,7 @@ impl<'a> Fold<'a> {
                         | What::Attempt { .. }
                         | What::Receive { .. }
                         | What::Question { .. }
+                        | What::Promise { .. }
                         | What::Signal { .. }
                         | What::Cancel { .. }
                         | What::Patch { .. }
@@ -311,6 +316,10 @@ impl<'a> Fold<'a> {
                     Value::Stored { .. } => String::new(),
                 };
                 (What::Question { title, by: None }, options, Some(Shown::of(form)), RowStatus::Waiting)
+            }
+            StepRequest::Promise { name, options, .. } => {
+                let token = self.tokens.as_ref().map(|tokens| tokens.own(asked.step).to_string()).unwrap_or_default();
+                (What::Promise { name: name.clone(), token }, options, None, RowStatus::Waiting)
             }
         };
         let mut row = Row::new(asked.step.to_string(), None, what, place);

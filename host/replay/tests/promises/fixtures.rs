@@ -122,6 +122,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("parked", frames(parked())),
         ("signals", frames(signals())),
         ("questions", frames(questions())),
+        ("promises", frames(promises())),
     ]
 }
 
@@ -333,6 +334,31 @@ fn questions() -> Vec<Kind> {
         question(2),
         settled(1, Some(MessageId(5)), Outcome::Succeeded(Value::inline("{\"ok\":true}")), Some("ann")),
         settled(2, None, Outcome::Failed(expired), None),
+    ]
+}
+
+/// One that is resolved, one that is rejected and one that is kept of another run and not settled in time.
+fn promises() -> Vec<Kind> {
+    let promise = |step, owner: u128| {
+        let options = "{\"timeout_ms\":60000}".into();
+        asked(step, StepRequest::Promise { name: "paid".into(), owner: RunId(owner), options }, 0)
+    };
+    let settled = |step, request, outcome| Kind::Settled(Settled { step: StepId(step), request, outcome, by: None });
+    let expired = Failure::permanent(code::EXPIRED, "nobody settled the promise in time").to_value();
+    let declined = Failure::permanent("DECLINED", "no money").to_value();
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        promise(1, 0x0197_6543_2100_0000_0000_0000_0000_0001),
+        promise(2, 0x0197_6543_2100_0000_0000_0000_0000_0001),
+        promise(3, 9),
+        settled(2, Some(MessageId(5)), Outcome::Failed(declined)),
+        settled(
+            1,
+            Some(MessageId(6)),
+            Outcome::Succeeded(Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 }),
+        ),
+        settled(3, None, Outcome::Failed(expired)),
     ]
 }
 

@@ -198,7 +198,8 @@ impl<'a> Host<'a> {
                 | Phase::Parked(_)
                 | Phase::Child { .. }
                 | Phase::Receiving
-                | Phase::Asking { .. } => None,
+                | Phase::Asking { .. }
+                | Phase::Promised { .. } => None,
             })
             .collect();
         for (step, attempt) in attempts {

@@ -68,7 +68,8 @@ entry! {
     step: u32,
     attempt: u32,
     effect: u32,
-    /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person` or `http`.
+    /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`,
+    /// `promise` or `http`.
     operation: String,
     function: String,
     /// Of a run or a call.
@@ -122,7 +123,7 @@ entry! {
     fuel: u64,
     /// Commands in all.
     commands: u64,
-    /// Of a signal or a patch.
+    /// Of a signal, a promise or a patch.
     name: String,
     /// What a signal brought.
     #[serde(deserialize_with = "present")]

@@ -254,3 +254,13 @@ pub fn wait() -> Vec<u8> {
         format!("{receive} (call $next (i32.const 64)) (call $return {body})")
     })
 }
+
+/// Makes a promise and returns what it is settled with, whatever that is.
+pub fn promises() -> Vec<u8> {
+    let manifest = r#"{"contract":"0.1","workflows":[{"name":"promises"}]}"#;
+    guest(manifest, |texts| {
+        let promise = format!("(drop (call $promise {} (i32.const 0) (i32.const 0) {NO_AT}))", texts.put("paid"));
+        let body = "(i32.load (i32.const 76)) (i32.load (i32.const 80))";
+        format!("{promise} (call $next (i32.const 64)) (call $return {body})")
+    })
+}

@@ -199,6 +199,11 @@ fn show_step_request(view: &mut model::Entry, request: &StepRequest) {
             show_value(form, &mut view.form, &mut view.input_stored);
             options
         }
+        StepRequest::Promise { name, options, .. } => {
+            view.operation = Some("promise".to_owned());
+            view.name = Some(name.to_string());
+            options
+        }
     };
     view.options = (!options.is_empty()).then(|| raw(options));
 }

@@ -285,6 +285,7 @@ fn title(row: &Row) -> String {
         | What::Http(_)
         | What::Receive { .. }
         | What::Question { .. }
+        | What::Promise { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }
@@ -323,7 +324,10 @@ fn notes(row: &Row) -> Vec<String> {
             notes.push(format!("from run {run}"));
         }
         What::Question { by: Some(by), .. } => notes.push(format!("by {}", clean(by))),
-        What::Question { by: None, .. }
+        // Who can see the trace may settle it.
+        What::Promise { token, .. } if !row.status.has_ended() => notes.push(token.clone()),
+        What::Promise { .. }
+        | What::Question { by: None, .. }
         | What::Call { .. }
         | What::Sleep { .. }
         | What::Receive { .. }

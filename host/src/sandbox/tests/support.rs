@@ -35,6 +35,8 @@ const STEP_IMPORTS: &str = r#"
   (import "trackway:guest/step@0.1.0" "sleep" (func $sleep (param i64 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "receive" (func $receive (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "ask-person" (func $ask (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "trackway:guest/step@0.1.0" "promise" (func $promise (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "trackway:guest/step@0.1.0" "promise-token" (func $token (param i32 i32)))
   (import "trackway:guest/step@0.1.0" "next" (func $next (param i32)))
   (import "trackway:guest/step@0.1.0" "forget" (func $forget (param i32)))
   (import "trackway:guest/step@0.1.0" "cancel" (func $cancel (param i32)))
@@ -213,6 +215,7 @@ impl GuestHost for Scripted {
             }
             Command::Receive { signal, options, at } => format!("receive {signal} {options} {at:?}"),
             Command::AskPerson { form, options, at } => format!("ask-person {form} {options} {at:?}"),
+            Command::Promise { name, options, at } => format!("promise {name} {options} {at:?}"),
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
             Command::Patched { patch } => format!("patched {patch}"),

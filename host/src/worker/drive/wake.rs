@@ -144,7 +144,7 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         }
         Phase::Waiting if !is_in_hand => attempt::launch(run, inner, step, 1, Begin::Anew),
         Phase::Attempting(_) if !is_in_hand && !inner.resting.contains_key(&step) => resume(run, inner, clock, step),
-        Phase::Asking { due, .. } => {
+        Phase::Asking { due, .. } | Phase::Promised { due } => {
             let due = *due;
             inner.timers.extend(due.map(|due| (due, step)));
         }
@@ -183,7 +183,8 @@ pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId,
         | InboxBody::ChildEnded { .. }
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
-        | InboxBody::Answer { .. } => None,
+        | InboxBody::Answer { .. }
+        | InboxBody::Promise { .. } => None,
     })
 }
 
@@ -248,6 +249,18 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
                 return;
             }
         },
+        InboxBody::Promise { step, request, outcome } => match inner.state.step(step).map(|state| &state.phase) {
+            Some(Phase::Promised { .. }) => {
+                inner.remove_timer(step);
+                Kind::Settled(Settled { step, request: Some(request), outcome, by: None })
+            }
+            // Nobody waits for it any more.
+            Some(_) | None => {
+                let end = inner.end();
+                inner.read.push((end, message));
+                return;
+            }
+        },
         InboxBody::Resume => Kind::Resumed(Resumed { message }),
     };
     inner.sequence(now, kind);
@@ -274,6 +287,11 @@ fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
         }
         Some(Phase::Asking { .. }) => {
             let outcome = Outcome::Failed(Failure::permanent(code::EXPIRED, "nobody answered in time").to_value());
+            inner.sequence(now, Kind::Settled(Settled { step, request: None, outcome, by: None }));
+        }
+        Some(Phase::Promised { .. }) => {
+            let failure = Failure::permanent(code::EXPIRED, "nobody settled the promise in time");
+            let outcome = Outcome::Failed(failure.to_value());
             inner.sequence(now, Kind::Settled(Settled { step, request: None, outcome, by: None }));
         }
         Some(Phase::Waiting | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving) | None => {}

@@ -1,0 +1,46 @@
+//! Workflows that others talk to while they run.
+
+use trackway_sdk::prelude::*;
+
+/// Hands out the token of a promise, waits a while, and tells how the promise was settled.
+#[workflow]
+pub async fn sells(ctx: Ctx, after_ms: u64) -> Result<String, Failure> {
+    let mut paid = ctx.promise::<u32>("paid").timeout(Duration::from_secs(60)).label("the money");
+    ctx.step(invoice, paid.token()).await?;
+    ctx.sleep(Duration::from_millis(after_ms)).await?;
+    told(paid.await)
+}
+
+fn told(paid: Result<u32, Failure>) -> Result<String, Failure> {
+    match paid {
+        Ok(amount) => Ok(format!("paid {amount}")),
+        Err(failure) if failure.is_cancelled() => Err(failure),
+        Err(failure) => Ok(format!("{}: {}", failure.code, failure.message)),
+    }
+}
+
+/// Two promises of one name; drops one and cancels the other.
+#[workflow]
+pub async fn gives_up(ctx: Ctx) -> Result<Vec<String>, Failure> {
+    let (mut dropped, mut cancelled) = (ctx.promise::<u32>("a"), ctx.promise::<u32>("a"));
+    let tokens = vec![dropped.token(), cancelled.token()];
+    drop(dropped);
+    cancelled.cancel();
+    let failure = cancelled.await.err().map(|failure| failure.code);
+    let refused = ctx.promise::<u32>("no name").await.err().map(|failure| failure.code);
+    ctx.sleep(Duration::from_secs(3_600)).await?;
+    Ok(tokens.into_iter().chain(failure).chain(refused).collect())
+}
+
+/// How many bytes it is resolved with.
+#[workflow]
+pub async fn weighs(ctx: Ctx) -> Result<usize, Failure> {
+    Ok(ctx.promise::<String>("text").await?.len())
+}
+
+#[function]
+fn invoice(pay_with: String) -> usize {
+    pay_with.len()
+}
+
+export!(sells, gives_up, weighs, invoice);
