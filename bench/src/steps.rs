@@ -10,26 +10,36 @@ use crate::row;
 
 const ROUNDS: usize = 5;
 const STEPS: u32 = 300;
+const PURE_STEPS: u32 = 3_000;
 const REPLAYED_STEPS: u32 = 50_000;
 /// About what a step writes.
 const FRAME_BYTES: usize = 1_024;
 
+/// One step after the other, until all are durable. A pure step goes on while the one before it is being made
+/// durable; one with an effect waits for that first.
 pub async fn step(guests: &Path, folder: &Path) -> Result<()> {
     let host = Host::start(&folder.join("steps"), Duration::from_secs(3))?;
-    let effects = host.deploy(guests, "effects").await?;
-    let (mut step, mut sync) = (Duration::MAX, Duration::MAX);
+    let (parallel, effects) = (host.deploy(guests, "parallel").await?, host.deploy(guests, "effects").await?);
+    let (mut pure, mut effect, mut sync) = (Duration::MAX, Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
         sync = sync.min(one_sync(folder)?);
+        let begun = Instant::now();
+        let run = host.run(&parallel, "parallel", "chain", format!(r#"{{"n":{PURE_STEPS}}}"#)).await?;
+        host.finish(run).await?;
+        pure = pure.min(begun.elapsed() / PURE_STEPS);
         let begun = Instant::now();
         let input = format!(r#"{{"url":"http://world.test","steps":{STEPS}}}"#);
         let run = host.run(&effects, "effects", "posts", input).await?;
         host.finish(run).await?;
-        step = step.min(begun.elapsed() / STEPS);
+        effect = effect.min(begun.elapsed() / STEPS);
     }
-    let times = step.as_secs_f64() / sync.as_secs_f64();
-    row::put("step", "trackway", "one effect", step.as_secs_f64() * 1e3, "ms");
-    row::put("step", "floor", "one effect", sync.as_secs_f64() * 1e3, "ms");
-    row::put("step", "trackway", "times one fdatasync", times, "");
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let times = |time: Duration| time.as_secs_f64() / sync.as_secs_f64();
+    row::put("step", "floor", "one fdatasync", ms(sync), "ms");
+    row::put("step", "trackway", "pure", ms(pure), "ms");
+    row::put("step", "trackway", "pure, times one fdatasync", times(pure), "");
+    row::put("step", "trackway", "one effect", ms(effect), "ms");
+    row::put("step", "trackway", "one effect, times one fdatasync", times(effect), "");
     Ok(host.worker.drain(Duration::ZERO).await?)
 }
 
