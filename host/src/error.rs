@@ -102,6 +102,8 @@ codes! {
     PromiseSettled = "TW0332", "promise settled already";
     /// The run has no such step, or cannot go on from there.
     CannotRestart = "TW0320", "cannot be restarted from there";
+    /// Other code does not do what is on record of the run.
+    CannotMove = "TW0321", "cannot go on with other code";
     /// No step of the run waits for a person or for its next attempt.
     NothingToRetry = "TW0315", "nothing to try again";
 

@@ -139,6 +139,7 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }
+        | What::Move { .. }
         | What::Pause { .. } => None,
     };
     rows.filter_map(url).collect()

@@ -65,6 +65,8 @@ pub enum Kind {
     Settled(Settled),
     /// The guest asked whether it may do as its newer code does, and may.
     Patched(Patched),
+    /// From here on the run goes on with other code, which does all that is on record.
+    Moved(Moved),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -361,6 +363,15 @@ pub struct Patched {
     pub proof: Proof,
 }
 
+/// Copied from the inbox, once the other code was held against everything before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    pub message: MessageId,
+    /// Whose grants count from here on.
+    pub deployment: Arc<str>,
+    pub component: Digest,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
@@ -423,6 +434,7 @@ impl Kind {
             Kind::Signalled(_) => "Signalled",
             Kind::Settled(_) => "Settled",
             Kind::Patched(_) => "Patched",
+            Kind::Moved(_) => "Moved",
         }
     }
 
@@ -455,7 +467,8 @@ impl Kind {
             | Kind::Forked(_)
             | Kind::ChildOf(_)
             | Kind::DeadlineSet(_)
-            | Kind::Patched(_) => None,
+            | Kind::Patched(_)
+            | Kind::Moved(_) => None,
         }
     }
 
@@ -518,7 +531,8 @@ impl Kind {
             | Kind::ChildStarted(_)
             | Kind::RetryReceived(_)
             | Kind::DeadlineSet(_)
-            | Kind::Patched(_) => Vec::new(),
+            | Kind::Patched(_)
+            | Kind::Moved(_) => Vec::new(),
         }
     }
 

@@ -75,6 +75,8 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::ChildStarted(started) => closed.contains(&started.step),
             // Nobody waits for the new run.
             Kind::ChildOf(_) => false,
+            // It is on that code from its start.
+            Kind::Moved(_) => false,
             Kind::Paused(_) | Kind::Resumed(_) => false,
             Kind::Started(_)
             | Kind::Claimed(_)

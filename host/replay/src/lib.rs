@@ -36,8 +36,8 @@ pub use divergence::Divergence;
 pub use entry::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, EffectAnswered, EffectAsked,
-    EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Park, Patched, Paused, Progressed,
-    Proof, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked, Tie, With,
+    EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Moved, Park, Patched, Paused,
+    Progressed, Proof, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked, Tie, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};

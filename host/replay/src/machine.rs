@@ -221,6 +221,7 @@ impl Machine {
             | Kind::Parked(_)
             | Kind::RetryReceived(_)
             | Kind::Progressed(_)
+            | Kind::Moved(_)
             | Kind::DeadlineSet(_) => {}
         }
     }

@@ -165,6 +165,7 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Settled(settled) => outcome(&settled.outcome) + text(&settled.by),
         Kind::Signalled(signalled) => signalled.name.len() + inline(&signalled.payload),
         Kind::Patched(patched) => patched.id.len(),
+        Kind::Moved(moved) => moved.deployment.len(),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)

@@ -49,6 +49,8 @@ use self::tally::Tally;
 pub struct RunState {
     started: Arc<Started>,
     started_at: Timestamp,
+    deployment: Arc<str>,
+    component: Digest,
     claims: Vec<Claim>,
     /// Asked for, not answered and not forgotten.
     steps: BTreeMap<StepId, StepState>,
@@ -103,6 +105,8 @@ impl RunState {
         Ok(RunState {
             started: Arc::new((**started).clone()),
             started_at: first.time,
+            deployment: started.deployment.clone(),
+            component: started.component,
             claims: Vec::new(),
             steps: BTreeMap::new(),
             mail: Post::default(),
@@ -149,6 +153,10 @@ impl RunState {
             Kind::Patched(_) if self.claims.is_empty() => return Err(unexpected()),
             // Only its guest is told, from the record of its commands.
             Kind::Patched(_) => {}
+            Kind::Moved(moved) => {
+                self.deployment = moved.deployment.clone();
+                self.component = moved.component;
+            }
             Kind::AttemptStarted(begun) => self.begin_attempt(begun, entry.time).ok_or_else(unexpected)?,
             Kind::AttemptResumed(resumed) => {
                 self.attempt_mut(resumed.step, resumed.attempt).ok_or_else(unexpected)?.verdict = None;
@@ -298,6 +306,16 @@ impl RunState {
         self.started_at
     }
 
+    /// Whose grants count: the deployment through which the run was started, or that it was moved to.
+    pub fn deployment(&self) -> &Arc<str> {
+        &self.deployment
+    }
+
+    /// The code that the run goes on with.
+    pub fn component(&self) -> Digest {
+        self.component
+    }
+
     pub fn status(&self) -> Status {
         self.status
     }
@@ -445,8 +463,8 @@ impl RunState {
         Head {
             run: self.started.run,
             workflow: self.started.workflow.clone(),
-            deployment: self.started.deployment.clone(),
-            component: self.started.component,
+            deployment: self.deployment.clone(),
+            component: self.component,
             status: self.status,
             waiting: (self.status == Status::Waiting).then(|| self.tally.waiting()),
             due: is_idle.then(|| self.due()).flatten(),

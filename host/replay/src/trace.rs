@@ -96,7 +96,7 @@ pub struct ForkedFrom {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
-    /// run's cancel, `pause-1` its first pause, `patch-1` its first patch. The same in every view and as the journal grows.
+    /// run's cancel, `pause-1` its first pause, `patch-1` its first patch, `move-1` its first move. The same in every view and as the journal grows.
     pub id: String,
     /// Id of the row above.
     pub parent: Option<String>,
@@ -198,6 +198,11 @@ pub enum What {
     /// The workflow asked whether it may do as its newer code does, and may.
     Patch {
         patch: Arc<str>,
+    },
+    /// Somebody moved the run to other code, which does all that was on record.
+    Move {
+        deployment: Arc<str>,
+        component: Digest,
     },
     /// Somebody held the run, from the row's start to its end.
     Pause {
@@ -349,6 +354,7 @@ impl Trace {
                     | What::Signal { .. }
                     | What::Cancel { .. }
                     | What::Patch { .. }
+                    | What::Move { .. }
                     | What::Pause { .. },
                     _,
                 ) => {}
@@ -390,6 +396,7 @@ impl Row {
             What::Promise { name, .. } => format!("promise {name}"),
             What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
+            What::Move { deployment, .. } => format!("moved to {deployment}"),
             What::Patch { patch } => format!("patched {patch}"),
             What::Pause { .. } => "pause".to_owned(),
         }

@@ -6,11 +6,13 @@ use trackway_replay::StepId;
 
 use super::body::Asked;
 use super::found::Found;
-use super::model::{Pause, Problem, Restart, Resume, Run, Started};
-use super::problem::Answer;
+use super::model::{Move, Pause, Problem, Restart, Resume, Run, Started};
+use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::runs::{Accepted, accepted, started};
 use super::view;
+use crate::Code;
+use crate::host::MoveRequest;
 
 /// Holds a run: it begins nothing and gets nothing until it is resumed or cancelled. What is under way
 /// comes to its end.
@@ -86,4 +88,34 @@ pub async fn restart(
     let answer = api.host.restart(head.run, asked.from_step.map(StepId), key).await?;
     let run = view::run(&api.host.head(answer.run).await?);
     Ok(started(answer.existing, run))
+}
+
+/// Lets a run go on with the current code of a deployment: also one that is stuck. That code is first held
+/// against everything on record, with nothing leaving the host; where it does something else the run stays
+/// as it is. Answers when the run was moved, or 10 s later when something under way keeps it from being so yet.
+#[utoipa::path(
+    post,
+    operation_id = "move_run",
+    path = "/v1/runs/{id}/move",
+    tag = "runs",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Move,
+    responses(
+        (status = 202, body = Run),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It has ended, or the \
+            code does something else than its journal says."),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full, or \
+            other replays are going on."),
+    )
+)]
+pub async fn move_run(
+    State(api): State<Api>,
+    Found(head): Found,
+    Asked { key, body: Move { to, dry_run } }: Asked<Move>,
+) -> Answer<Accepted> {
+    let permit = api.replays.try_acquire();
+    let _permit = permit.map_err(|_| Refusal::new(Code::Overloaded, "other replays are going on").hint("try again"))?;
+    api.host.move_run(MoveRequest { run: head.run, to, dry_run, idempotency_key: key }).await?;
+    accepted(&api, head.run).await
 }

@@ -2,10 +2,12 @@
 //! on both sides. JSON values of guests are carried as they are, never decoded. Ids, digests and
 //! numbers above 2^53 are text. Nothing here decides or fetches anything.
 
+mod control;
 mod journal;
 mod store;
 mod talk;
 
+pub use control::Move;
 pub use journal::{Entry, JournalPage, Stored};
 pub use store::{Flaw, StoreReport};
 pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent};
@@ -189,6 +191,9 @@ pub struct Run {
     /// What started it, if another run did; only where one run is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// What a person can do about it, where it does not go on by itself: commands, the likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
 }
 
 /// A step of a run that started another one.

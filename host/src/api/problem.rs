@@ -120,6 +120,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::QuestionSettled
         | Code::PromiseSettled
         | Code::CannotRestart
+        | Code::CannotMove
         | Code::NothingToRetry
         | Code::KeyConflict
         | Code::DeploymentConflict

@@ -88,6 +88,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(control::pause))
         .routes(routes!(control::resume))
         .routes(routes!(control::restart))
+        .routes(routes!(control::move_run))
         .routes(routes!(runs::retry))
         .routes(routes!(signals::send))
         .routes(routes!(promises::get))

@@ -12,7 +12,7 @@ use trackway_storage::{ComponentRecord, Deployment, LogKey, LogLine};
 use super::model;
 use super::problem::{Answer, Refusal};
 use crate::Code;
-use crate::host::{self, Host, RunDetail, RunEnd};
+use crate::host::{self, Host, RunDetail, RunEnd, ways_on};
 use crate::worker::{EndCheck, ReplayReport};
 
 /// Text as JSON: as it is where it is JSON, else as a string, so that an answer is always valid.
@@ -71,6 +71,7 @@ pub fn run(head: &Head) -> model::Run {
         failure: None,
         reason: None,
         parent: None,
+        next: ways_on(head),
     }
 }
 

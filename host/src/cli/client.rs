@@ -177,6 +177,10 @@ impl Client {
         }
     }
 
+    pub async fn move_run(&self, run: RunId, asked: &model::Move) -> Result<model::Run> {
+        self.post(&["runs", &run.to_string(), "move"], asked).await
+    }
+
     pub async fn retry(&self, run: RunId, retry: &model::Retry) -> Result<model::Retried> {
         self.post(&["runs", &run.to_string(), "retry"], retry).await
     }

@@ -25,6 +25,7 @@ pub enum Act {
     Pause { reason: String },
     Resume,
     Restart { from_step: Option<u32> },
+    Move { to: String },
 }
 
 /// What became of one of many.
@@ -60,6 +61,12 @@ pub async fn control(act: Act, which: Which, context: &Context) -> Done {
             let said = format!("{} {word}\n", run.id);
             (run, said)
         }
+        Act::Move { to } => {
+            let run = act.on(&client, run.id).await?;
+            let word = if run.deployment == *to { "is moved" } else { "is being moved" };
+            let said = format!("{} {word} to {}\n", run.id, clean(to));
+            (run, said)
+        }
         Act::Cancel { .. } | Act::Pause { .. } | Act::Resume => {
             let said = format!("{} is {}\n", run.id, act.past());
             (act.on(&client, run.id).await?, said)
@@ -78,7 +85,12 @@ async fn all(act: &Act, which: Which, client: &Client, output: &Output) -> Done 
     loop {
         let page = client.runs(&query).await?;
         for run in page.runs {
-            let result = if which.dry_run { Ok(None) } else { act.on_one_of_many(client, run.id).await? };
+            let result = match (act, which.dry_run) {
+                // Whether it can be is for the server to say.
+                (Act::Move { to }, true) => would_move(client, run.id, to).await?,
+                (_, true) => Ok(None),
+                (_, false) => act.on_one_of_many(client, run.id).await?,
+            };
             *(if result.is_ok() { &mut done } else { &mut not_done }) += 1;
             let result = Outcome {
                 run: run.id,
@@ -123,17 +135,14 @@ impl Act {
                 let restart = model::Restart { from_step: *from_step };
                 Ok(client.restart(run, &restart, &fresh_key()?).await?.run)
             }
+            Act::Move { to } => client.move_run(run, &model::Move { to: to.clone(), dry_run: false }).await,
         }
     }
 
     /// The new run, where there is one. What is wrong with one run is no reason to leave out the rest;
     /// what is wrong with the server is.
     async fn on_one_of_many(&self, client: &Client, run: RunId) -> Result<Result<Option<RunId>>> {
-        match self.on(client, run).await {
-            Ok(answer) => Ok(Ok((answer.id != run).then_some(answer.id))),
-            Err(error) if is_about_the_run(&error) => Ok(Err(error)),
-            Err(error) => Err(error),
-        }
+        told_apart(self.on(client, run).await.map(|answer| (answer.id != run).then_some(answer.id)))
     }
 
     fn past(&self) -> &'static str {
@@ -143,13 +152,14 @@ impl Act {
             Act::Pause { .. } => "asked to pause",
             Act::Resume => "asked to resume",
             Act::Restart { .. } => "restarted",
+            Act::Move { .. } => "moved",
         }
     }
 
     /// To which runs it is done where nobody says it.
     fn usual(&self) -> Vec<String> {
         let statuses: &[Status] = match self {
-            Act::Cancel { .. } | Act::Terminate { .. } => {
+            Act::Cancel { .. } | Act::Terminate { .. } | Act::Move { .. } => {
                 &[Status::Queued, Status::Running, Status::Sleeping, Status::Waiting, Status::Stuck, Status::Paused]
             }
             Act::Pause { .. } => &[Status::Queued, Status::Running, Status::Sleeping, Status::Waiting],
@@ -157,6 +167,18 @@ impl Act {
             Act::Restart { .. } => &[Status::Failed],
         };
         statuses.iter().map(|status| status.name().to_owned()).collect()
+    }
+}
+
+async fn would_move(client: &Client, run: RunId, to: &str) -> Result<Result<Option<RunId>>> {
+    let asked = model::Move { to: to.to_owned(), dry_run: true };
+    told_apart(client.move_run(run, &asked).await.map(|_| None))
+}
+
+fn told_apart<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(error) if !is_about_the_run(&error) => Err(error),
+        result => Ok(result),
     }
 }
 

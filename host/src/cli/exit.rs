@@ -66,6 +66,7 @@ impl Exit {
             | Code::DeploymentConflict
             | Code::RunEnded
             | Code::CannotRestart
+            | Code::CannotMove
             | Code::QuestionSettled
             | Code::NothingToRetry => Exit::Conflict,
             Code::Unreachable | Code::Stopping => Exit::Unreachable,

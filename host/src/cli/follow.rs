@@ -81,10 +81,14 @@ pub async fn until_interrupted<T>(
     }
 }
 
+fn ways(run: &model::Run) -> String {
+    if run.next.is_empty() { format!("trackway runs describe {}", run.id) } else { run.next.join("\n") }
+}
+
 /// What a stuck run is stuck on, under its own code.
 pub fn stuck(run: &model::Run) -> Error {
     let code = run.code.as_deref().and_then(|text| Code::ALL.iter().copied().find(|code| code.text() == text));
     let why = run.message.as_deref().unwrap_or("the server does not say why");
     let message = format!("run {} is stuck: {why}", run.id);
-    Error::new(code.unwrap_or(Code::Internal), message).hint(format!("trackway runs describe {}", run.id))
+    Error::new(code.unwrap_or(Code::Internal), message).hint(ways(run))
 }

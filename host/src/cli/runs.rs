@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 use trackway_replay::trace::{Row, What};
-use trackway_replay::{RunId, StepId, Timestamp};
+use trackway_replay::{RunId, Status, StepId, Timestamp};
 
 use crate::api::model;
 use crate::{Code, Error, Result};
@@ -38,6 +38,7 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Pause(args) => control(Act::Pause { reason: args.reason }, args.which, context).await,
         args::Runs::Resume(which) => control(Act::Resume, which, context).await,
         args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,
+        args::Runs::Move(args) => control(Act::Move { to: args.to }, args.which, context).await,
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
         args::Runs::Retry(args) => retry(args, context).await,
         args::Runs::Signal(args) => signal(args, context).await,
@@ -99,6 +100,12 @@ async fn list(args: args::RunsLs, context: &Context) -> Done {
     };
     let output = &context.output;
     output.many(&runs, |run| run.id.to_string(), || render::lists::runs(&runs, now(), output.width))?;
+    if output.format == Format::Text
+        && let Some(run) = runs.iter().find(|run| run.status == Status::Stuck)
+    {
+        let next = format!("what to do about a stuck run: trackway runs describe {}", run.id);
+        output.say(&output.talk_paint.dim(&next));
+    }
     if more && output.format == Format::Text {
         output.say(&output.talk_paint.dim(&format!("there are more: --limit {}", args.limit.saturating_mul(5))));
     }

@@ -225,8 +225,8 @@ impl RunCheck {
                 wrong(format!("it has {} entries instead of {}", state.last().0.0 + 1, self.entries))
             }
             Some(state) if state.started().run != self.id => wrong("it is another run's journal".to_owned()),
-            Some(state) if !components.contains(&state.started().component) => {
-                wrong(format!("its component {} is missing", state.started().component))
+            Some(state) if !components.contains(&state.component()) => {
+                wrong(format!("its component {} is missing", state.component()))
             }
             Some(state) => Ok(state),
             None => wrong("it has no journal".to_owned()),

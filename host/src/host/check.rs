@@ -298,7 +298,7 @@ impl<'a> Look<'a> {
     }
 
     fn marks(&mut self, state: &RunState, head: Option<&Head>, mark: Option<Mark>) {
-        let component = state.started().component;
+        let component = state.component();
         if !self.components.contains(&component) {
             self.flaw(None, format!("its component {component} is not there"), ADVICE_COMPONENT);
         }

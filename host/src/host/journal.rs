@@ -121,6 +121,7 @@ pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId)
             Kind::ChildEnded(ended) => ended.message == message,
             Kind::RetryReceived(retry) => retry.message == message,
             Kind::Signalled(signalled) => signalled.message == message,
+            Kind::Moved(moved) => moved.message == message,
             // Its message is that of the question, not of the request.
             Kind::Settled(_) => false,
             Kind::Finished(finished) => finished.unread.contains(&message),

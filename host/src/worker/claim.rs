@@ -10,6 +10,7 @@ use trackway_storage::RunKey;
 use super::Core;
 use super::drive;
 use super::load;
+use super::moving;
 use super::registry::Found;
 
 /// More at once would only wait for each other.
@@ -85,7 +86,13 @@ pub(super) fn take(core: &Arc<Core>, key: RunKey) {
         Found::Held => {
             let core = core.clone();
             core.spawner.clone().spawn(Box::pin(async move {
-                if !load::end_if_asked(&core, key, load::Recallable::No).await {
+                if load::end_if_asked(&core, key, load::Recallable::No).await {
+                    return;
+                }
+                if moving::is_asked(&core, key).await {
+                    core.registry.reserve(key);
+                    load_with_room(core, key).await;
+                } else {
                     load::leave_held(&core, key).await;
                 }
             }));
@@ -96,14 +103,16 @@ pub(super) fn take(core: &Arc<Core>, key: RunKey) {
         }
         Found::Nothing => {
             let task_core = core.clone();
-            core.spawner.spawn(Box::pin(async move {
-                match room(&task_core).await {
-                    Some(room) => load::load_and_drive(task_core, key, room).await,
-                    None => {
-                        task_core.registry.gone(key);
-                    }
-                }
-            }));
+            core.spawner.spawn(Box::pin(load_with_room(task_core, key)));
+        }
+    }
+}
+
+async fn load_with_room(core: Arc<Core>, key: RunKey) {
+    match room(&core).await {
+        Some(room) => load::load_and_drive(core, key, room).await,
+        None => {
+            core.registry.gone(key);
         }
     }
 }

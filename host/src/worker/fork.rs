@@ -39,7 +39,13 @@ impl Worker {
         })?;
         let now = core.clock.now();
         let key = RunKey { tenant: source.tenant, run: core.next_run(now) };
-        let started = Started { run: key.run, key_seed: core.random(), ..(**before.started()).clone() };
+        let started = Started {
+            run: key.run,
+            key_seed: core.random(),
+            deployment: before.deployment().clone(),
+            component: before.component(),
+            ..(**before.started()).clone()
+        };
         let files = payloads_of(core, source, &[&started.input]).await?;
         let cut = Cut { commands: kept.commands, seed: core.random() };
         let forked = Forked {

@@ -17,6 +17,7 @@ use super::claim;
 use super::code::code_of;
 use super::drive::{self, Active, stuck_head, terminate_in};
 use super::fork;
+use super::moving::{self, Taken};
 use super::run::{Given, Loaded, Run, sequencer_after};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
@@ -66,7 +67,7 @@ pub(crate) async fn read_journal(storage: &dyn Storage, key: RunKey) -> Result<J
 
 /// The machine of a run that goes on: its recorded commands, and the answers that are there.
 pub(super) fn machine_of(state: &RunState, entries: &[Entry], engine: &str) -> Machine {
-    machine_of_code(state, entries, engine, state.started().component)
+    machine_of_code(state, entries, engine, state.component())
 }
 
 /// The same for other code: what `component` on `engine` is held against.
@@ -184,7 +185,8 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
-        | InboxBody::Promise { .. } => None,
+        | InboxBody::Promise { .. }
+        | InboxBody::Move { .. } => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);
@@ -205,7 +207,7 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
     };
     let position = sequencer.next();
     let now = core.clock.now();
-    let component = state.as_ref().map(|state| state.started().component);
+    let component = state.as_ref().map(RunState::component);
     let claimed = component.map(|component| {
         Kind::Claimed(Claimed {
             worker: core.options.name.clone(),
@@ -285,9 +287,9 @@ async fn leave_stuck(core: &Arc<Core>, key: RunKey, error: &Error) {
 
 async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Result<Box<Active>> {
     let recalls = core.storage.begin_recall(key).await?;
-    if recalls > RECALLS_MAX {
-        let message = format!("taking up the run did not get beyond its claim {RECALLS_MAX} times");
-        return Err(Error::new(Code::Quarantined, message));
+    let asked = moving::asked_in(core, &core.storage.inbox(key).await?);
+    if recalls > RECALLS_MAX && asked.is_none() {
+        return Err(quarantined());
     }
     let mut journal = read_journal(&*core.storage, key).await?;
     let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
@@ -296,18 +298,25 @@ async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Resu
         journal = fork::complete(core, key, journal, state).await?;
         state = RunState::of(&journal.entries).map_err(unreadable)?;
     }
-    let Journal { entries, last_frame } = journal;
     // What this worker would write next must be able to follow.
     let (last, _) = state.last();
     if state.end().is_some() {
         return Err(unreadable(BadJournal::Unexpected { kind: "Claimed", at: last.plus(1) }));
     }
-    if entries.last().is_some_and(|last| last.epoch > core.storage.epoch()) {
+    if journal.entries.last().is_some_and(|last| last.epoch > core.storage.epoch()) {
         return Err(unreadable(BadJournal::EpochBack { at: last.plus(1) }));
     }
-    let started = state.started().clone();
-    let code = code_of(core, key.tenant, started.component).await?;
-    let grants = grants_of(core, key, &started.deployment, started.component).await?;
+    let mut refused = None;
+    if let Some(asked) = asked {
+        match moving::take(core, key, &mut journal, &mut state, asked).await? {
+            Taken::Moved => {}
+            Taken::Refused(_) if recalls > RECALLS_MAX => return Err(quarantined()),
+            Taken::Refused(messages) => refused = Some(messages),
+        }
+    }
+    let Journal { entries, last_frame } = journal;
+    let code = code_of(core, key.tenant, state.component()).await?;
+    let grants = grants_of(core, key, state.deployment(), state.component()).await?;
     let machine = machine_of(&state, &entries, core.sandbox.engine_name());
     let durable = Position(entries.len() as u64);
     let sequencer = sequencer_after(state.last(), core.storage.epoch());
@@ -322,7 +331,18 @@ async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Resu
         durable,
     };
     let run = Run::new(Given { key, core: core.clone(), code, grants }, loaded);
+    if let Some(messages) = refused {
+        let mut inner = run.lock();
+        let end = inner.end();
+        inner.seen.extend(&messages);
+        inner.read.extend(messages.into_iter().map(|message| (end, message)));
+    }
     Ok(Box::new(Active::new(run, room, None)))
+}
+
+fn quarantined() -> Error {
+    let message = format!("taking up the run did not get beyond its claim {RECALLS_MAX} times");
+    Error::new(Code::Quarantined, message)
 }
 
 /// What the functions of a run may reach: what the deployment was granted with this component.

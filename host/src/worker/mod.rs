@@ -25,6 +25,7 @@ mod fork;
 mod function;
 mod load;
 mod log;
+mod moving;
 mod places;
 mod registry;
 mod run;

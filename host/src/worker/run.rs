@@ -112,6 +112,8 @@ pub(super) struct Inner {
     pub stop: Option<Stopping>,
     pub drain_until: Option<Timestamp>,
     pub effects_in_flight: usize,
+    /// The run is to be taken up anew, at the latest then: somebody asked to move it.
+    pub moving: Option<Timestamp>,
     /// The task of an attempt that the driver begins when the workflow waits.
     pub launched: Option<BoxFuture<'static, ()>>,
     log_place: (u64, u32),
@@ -191,6 +193,7 @@ impl Run {
             stop: None,
             drain_until: None,
             effects_in_flight: 0,
+            moving: None,
             launched: None,
             log_place: (0, 0),
             log_room: LogRoom::default(),
@@ -328,7 +331,8 @@ impl Inner {
             | Kind::RetryReceived(_)
             | Kind::Progressed(_)
             | Kind::DeadlineSet(_)
-            | Kind::Patched(_) => {}
+            | Kind::Patched(_)
+            | Kind::Moved(_) => {}
         }
         self.note_question(position, asked, asks);
         (position, time)

@@ -49,48 +49,54 @@ pub enum EndCheck {
 impl Worker {
     /// Replays a run. `with` is other code than its own, which it is then held against.
     pub async fn replay(&self, key: RunKey, with: Option<(Digest, Arc<GuestCode>)>) -> Result<ReplayReport> {
-        let core = &self.core;
-        let Journal { entries, .. } = read_journal(&*core.storage, key).await?;
+        let Journal { entries, .. } = read_journal(&*self.core.storage, key).await?;
         let unreadable = |why: trackway_replay::BadJournal| Error::new(Code::JournalUnreadable, why.to_string());
         let state = RunState::of(&entries).map_err(unreadable)?;
-        let started = state.started().clone();
-        let (component, guest) = match with {
-            Some(with) => with,
-            None => (started.component, code_of(core, key.tenant, started.component).await?),
-        };
-        let engine = core.sandbox.engine_name();
-        let machine = machine_of_code(&state, &entries, engine, component);
-        let recorded = Recorded::of(&entries);
-        let code_is = if component == started.component { CodeIs::TheRecorded } else { CodeIs::Another };
-        let input = match &started.input {
-            Value::Inline(text) => text.clone(),
-            Value::Stored { digest, .. } => read_payload(core, key, *digest).await?,
-        };
-        let context = serde_json::json!({
-            "run": key.run,
-            "workflow": started.workflow,
-            "deployment": started.deployment,
-        });
-        let fuel = machine.allowance(0);
-        let inner = Mutex::new(Inner { machine, stop: None });
-        let shared = Arc::new(Shared { core: core.clone(), key, limits: started.limits.clone(), inner });
-        let host = ReplayHost {
-            shared: shared.clone(),
-            random: state.random(),
-            tokens: state.tokens().clone(),
-            loading: None,
-        };
-        let call = GuestCall {
-            role: Role::Workflow,
-            name: started.workflow.clone(),
-            input,
-            context: context.to_string().into(),
-            limits: started.limits.clone(),
-            fuel,
-        };
-        let end = guest.call(call, Box::new(host)).await;
-        report(&shared, &recorded, code_is, end)
+        replay(&self.core, key, &entries, &state, with).await
     }
+}
+
+/// Replays a run from its entries and what they fold to.
+pub(super) async fn replay(
+    core: &Arc<Core>,
+    key: RunKey,
+    entries: &[Entry],
+    state: &RunState,
+    with: Option<(Digest, Arc<GuestCode>)>,
+) -> Result<ReplayReport> {
+    let started = state.started().clone();
+    let (component, guest) = match with {
+        Some(with) => with,
+        None => (state.component(), code_of(core, key.tenant, state.component()).await?),
+    };
+    let engine = core.sandbox.engine_name();
+    let machine = machine_of_code(state, entries, engine, component);
+    let recorded = Recorded::of(entries);
+    let code_is = if component == state.component() { CodeIs::TheRecorded } else { CodeIs::Another };
+    let input = match &started.input {
+        Value::Inline(text) => text.clone(),
+        Value::Stored { digest, .. } => read_payload(core, key, *digest).await?,
+    };
+    let context = serde_json::json!({
+        "run": key.run,
+        "workflow": started.workflow,
+        "deployment": started.deployment,
+    });
+    let fuel = machine.allowance(0);
+    let inner = Mutex::new(Inner { machine, stop: None });
+    let shared = Arc::new(Shared { core: core.clone(), key, limits: started.limits.clone(), inner });
+    let host =
+        ReplayHost { shared: shared.clone(), random: state.random(), tokens: state.tokens().clone(), loading: None };
+    let call = GuestCall {
+        role: Role::Workflow,
+        name: started.workflow.clone(),
+        input,
+        context: context.to_string().into(),
+        limits: started.limits.clone(),
+        fuel,
+    };
+    let end = guest.call(call, Box::new(host)).await;
+    report(&shared, &recorded, code_is, end)
 }
 
 /// The end that the journal tells of.

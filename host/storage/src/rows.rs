@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, EffectVerdict, MessageId, Outcome, Position, RunId, StepId, Timestamp, Value, With};
+use trackway_replay::{
+    Digest, EffectVerdict, Epoch, MessageId, Outcome, Position, RunId, StepId, Timestamp, Value, With,
+};
 
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,13 @@ pub enum InboxBody {
         step: StepId,
         request: MessageId,
         outcome: Outcome,
+    },
+    /// Go on with other code, if it does all that is on record. `epoch`: of the process that asked, having
+    /// seen that it does.
+    Move {
+        deployment: Arc<str>,
+        component: Digest,
+        epoch: Epoch,
     },
 }
 

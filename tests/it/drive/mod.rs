@@ -9,6 +9,7 @@ mod ends;
 mod limits;
 mod logs;
 mod mending;
+mod moves;
 mod orders;
 mod places;
 mod promises;

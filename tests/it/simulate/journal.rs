@@ -109,7 +109,8 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::ChildStarted(_)
         | Kind::RetryReceived(_)
         | Kind::DeadlineSet(_)
-        | Kind::Patched(_) => None,
+        | Kind::Patched(_)
+        | Kind::Moved(_) => None,
     }
 }
 

@@ -3,6 +3,8 @@
 use super::{Left, Server, run};
 use serde_json::Value;
 
+use crate::rig::guests;
+
 #[test]
 fn one_run_is_held_resumed_and_restarted_by_its_name() {
     let server = Server::with_guest("sleeper", "");
@@ -75,4 +77,27 @@ fn until(server: &Server, id: &str, status: &str) {
         }
         assert!(begun.elapsed() < super::PATIENCE, "not {status}: {found}");
     }
+}
+
+#[test]
+fn a_run_is_moved_to_other_code_or_told_why_not() {
+    let server = Server::with_guest("moves", "--name shop");
+    let typed = |words: &str| run(&mut server.trackway(words));
+    let order = typed("run shop/order -i 3 --detach -o id").expect(0).line().to_owned();
+    let patient = typed("run shop/patient -i 3 --detach -o id").expect(0).line().to_owned();
+    until(&server, &order, "sleeping");
+    until(&server, &patient, "waiting");
+    run(server.trackway("deploy --name shop").arg(guests().join("moves_next.wasm"))).expect(0);
+
+    let would = typed("runs move --all --to shop --dry-run -o text").expect(7);
+    assert!(would.stdout.contains("would be moved") && would.stdout.contains("TW0321"), "{}", would.stdout);
+    let refused = typed(&format!("runs move {patient} --to shop")).refused(7, "TW0321");
+    assert!(refused.stderr.contains("call `charge`") && refused.stderr.contains("ctx.patched"), "{}", refused.stderr);
+    let moved = typed(&format!("runs move {order} --to shop -o text")).expect(0).stdout;
+    assert_eq!(moved, format!("{order} is moved to shop\n"));
+    let trace = typed(&format!("trace {order} -o text")).expect(0).stdout;
+    assert!(trace.contains("moved to shop"), "{trace}");
+    typed(&format!("replay {order}")).expect(0);
+    typed(&format!("runs move {order} --to nobody")).refused(4, "TW0301");
+    typed("runs move @last").expect(2);
 }

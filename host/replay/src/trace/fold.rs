@@ -60,11 +60,20 @@ pub(super) struct Fold<'a> {
     cancel: Option<Row>,
     pauses: Vec<Row>,
     patches: Vec<Row>,
+    moves: Vec<Row>,
     pub(super) mail: Sorting,
     /// Rows of what was sent and not taken.
     pub(super) unclaimed: Vec<Row>,
     activations: Vec<Activation>,
     unplaced: Vec<Position>,
+}
+
+/// A row of something that takes no time.
+fn at_once(id: String, what: What, place: Place) -> Row {
+    let mut row = Row::new(id, None, what, place);
+    row.end(place, RowStatus::Succeeded);
+    row.positions.dedup();
+    row
 }
 
 impl<'a> Fold<'a> {
@@ -79,6 +88,7 @@ impl<'a> Fold<'a> {
             cancel: None,
             pauses: Vec::new(),
             patches: Vec::new(),
+            moves: Vec::new(),
             mail: Sorting::default(),
             unclaimed: Vec::new(),
             activations: Vec::new(),
@@ -174,10 +184,15 @@ impl<'a> Fold<'a> {
             }
             Kind::Patched(patched) => {
                 let what = What::Patch { patch: patched.id.clone() };
-                let mut row = Row::new(format!("patch-{}", self.patches.len() + 1), None, what, place);
-                row.end(place, RowStatus::Succeeded);
-                row.positions.dedup();
-                self.patches.push(row);
+                self.patches.push(at_once(format!("patch-{}", self.patches.len() + 1), what, place));
+                Some(())
+            }
+            Kind::Moved(moved) => {
+                let run = self.run.as_mut()?;
+                run.deployment = moved.deployment.clone();
+                run.component = moved.component;
+                let what = What::Move { deployment: moved.deployment.clone(), component: moved.component };
+                self.moves.push(at_once(format!("move-{}", self.moves.len() + 1), what, place));
                 Some(())
             }
             Kind::ChildOf(child_of) => {
@@ -282,6 +297,7 @@ impl<'a> Fold<'a> {
                         | What::Signal { .. }
                         | What::Cancel { .. }
                         | What::Patch { .. }
+                        | What::Move { .. }
                         | What::Pause { .. } => {}
                     }
                 }
@@ -411,7 +427,8 @@ impl<'a> Fold<'a> {
         };
         let mut rows = Vec::new();
         // What others did to the run stands where it came in the order of what was asked for.
-        let others = self.pauses.into_iter().chain(self.patches).chain(self.cancel).chain(self.unclaimed);
+        let others =
+            self.pauses.into_iter().chain(self.patches).chain(self.moves).chain(self.cancel).chain(self.unclaimed);
         let mut others: Vec<Row> = others.collect();
         others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {

@@ -13,9 +13,9 @@ use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked,
     EffectId, EffectRequest, EffectVerdict, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten,
-    Forked, Frame, Kept, Kind, Limits, MessageId, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Resumed,
-    RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, Tie,
-    Timestamp, Value, With, code,
+    Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof,
+    Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId,
+    StepRequest, Tie, Timestamp, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -108,7 +108,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 27, "{names:?}");
+    assert_eq!(names.len(), 28, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -116,6 +116,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("every-kind", frames(every_kind())),
         ("extremes", frames(extremes())),
         ("terminated", frames(terminated())),
+        ("moved", frames(moved())),
         ("patched", frames(patched())),
         ("restarted-and-held", frames(restarted_and_held())),
         ("child-and-parent", frames(child_and_parent())),
@@ -265,6 +266,18 @@ fn extremes() -> Vec<Kind> {
             fingerprint: Some(Fingerprint { commands: u64::MAX, deliveries: u32::MAX, fuel: u64::MAX }),
             unread: Vec::new(),
         }),
+    ]
+}
+
+fn moved() -> Vec<Kind> {
+    let claim = Claimed { worker: "w".into(), engine: "engine 48.0.8".into(), component: Digest::of(b"other code") };
+    let component = Digest::of(b"other code");
+    vec![
+        started(Value::null()),
+        claimed("worker-1"),
+        call(1, Value::inline("1")),
+        Kind::Claimed(claim),
+        Kind::Moved(Moved { message: MessageId(u128::MAX), deployment: "news-fixed".into(), component }),
     ]
 }
 

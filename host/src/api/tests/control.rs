@@ -75,3 +75,33 @@ async fn a_run_is_started_anew_from_a_step_on_its_own_code() {
     assert_eq!(other.problem(), (409, "TW0309".to_owned()));
     assert_eq!(server.post(&path, r#"{"from_step":2}"#).await.problem(), (409, "TW0320".to_owned()));
 }
+
+#[tokio::test]
+async fn a_run_goes_on_with_other_code_if_that_does_what_is_on_record() {
+    let server = Server::start().await;
+    server.deploy("main", nap(60_000, "\"old\"")).await;
+    server.deploy("same", nap(60_000, "\"new\"")).await;
+    server.deploy("other", nap(50_000, "\"other\"")).await;
+    let run = server.begin(r#"{"workflow":"main/nap"}"#).await;
+    let path = format!("/v1/runs/{run}/move");
+    let sleeping = until(&server, &run, "sleeping").await;
+    let other = server.post(&path, r#"{"to":"other"}"#).await;
+    assert!(other.text().contains("recorded: sleep 60000 ms"), "{}", other.text());
+    assert_eq!(other.problem(), (409, "TW0321".to_owned()));
+    assert_eq!(server.post(&path, r#"{"to":"nobody"}"#).await.problem(), (404, "TW0301".to_owned()));
+    let dry = server.post(&path, r#"{"to":"same","dry_run":true}"#).await;
+    assert_eq!(dry.json::<Value>()["component"], sleeping["component"], "nothing was done");
+    let moved = server.ask("POST", &path, &[("idempotency-key", "k")], br#"{"to":"same"}"#).await;
+    assert_eq!(moved.status, 202, "{}", moved.text());
+    let moved: Value = moved.json();
+    assert_eq!(moved["deployment"], "same");
+    assert_ne!(moved["component"], sleeping["component"]);
+    let again = server.ask("POST", &path, &[("idempotency-key", "k")], br#"{"to":"same"}"#).await;
+    assert_eq!(again.status, 202, "{}", again.text());
+    let trace: Value = server.get(&format!("/v1/runs/{run}/trace")).await.json();
+    let rows = trace["trace"]["rows"].as_array().expect("rows");
+    assert_eq!(rows.iter().filter(|row| row["what"]["move"]["deployment"] == "same").count(), 1);
+    server.post(&format!("/v1/runs/{run}/terminate"), "{}").await;
+    until(&server, &run, "cancelled").await;
+    assert_eq!(server.post(&path, r#"{"to":"same"}"#).await.problem(), (409, "TW0308".to_owned()));
+}

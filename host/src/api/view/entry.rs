@@ -111,6 +111,11 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.name = Some(patched.id.to_string());
             show_proof(&mut view, &patched.proof);
         }
+        Kind::Moved(moved) => {
+            view.message = Some(message(moved.message));
+            view.deployment = Some(moved.deployment.to_string());
+            view.component = Some(moved.component);
+        }
         Kind::Resumed(resumed) => view.message = Some(message(resumed.message)),
         Kind::ChildOf(child_of) => {
             view.from = Some(child_of.parent);

@@ -68,3 +68,12 @@ pub struct RunsRestart {
     #[arg(long, value_name = "STEP", conflicts_with = "all")]
     pub from_step: Option<u32>,
 }
+
+#[derive(Debug, Args)]
+pub struct RunsMove {
+    #[command(flatten)]
+    pub which: Which,
+    /// The deployment whose current code it goes on with, and whose grants it then has
+    #[arg(long, value_name = "DEPLOYMENT")]
+    pub to: String,
+}

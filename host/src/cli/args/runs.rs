@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Connect;
-use super::control::{self, RunsCancel, RunsPause, RunsRestart, RunsTerminate, Which};
+use super::control::{self, RunsCancel, RunsMove, RunsPause, RunsRestart, RunsTerminate, Which};
 use crate::api::model;
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +41,12 @@ pub enum Runs {
                             Without --from-step it gets the same input on what the deployment points to now. With it, the new \
                             run has the same code and keeps every answer that was there before that step was asked for.")]
     Restart(RunsRestart),
+    /// Let a run go on with other code, if that does all that is on record: also one that is stuck
+    #[command(after_help = "Examples:\n  trackway runs move @last --to news\n  \
+                            trackway runs move --all --workflow headlines --to news --dry-run\n\n\
+                            The code of the deployment is first held against the whole journal, with nothing leaving the \
+                            host. Where it does something else the run stays as it is, and you are told where.")]
+    Move(RunsMove),
     /// Ask for the next attempt of a step that waits for a person, or for its retry
     #[command(after_help = "Examples:\n  trackway runs retry @last\n  \
                             trackway runs retry 01k9 --step 3 --with news-fixed\n  \

@@ -80,6 +80,9 @@ pub fn describe(run: &Run, children: &[(String, RunId)], paint: Paint) -> String
     if run.code.is_some() || run.message.is_some() {
         row("because", &why_in_full(run));
     }
+    for way in &run.next {
+        row("next", &clean(way));
+    }
     if let Some(reason) = &run.reason {
         row("reason", &clean(reason));
     }

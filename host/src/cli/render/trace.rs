@@ -124,6 +124,7 @@ fn footer(run: &Run, trace: &Trace, look: Look) -> String {
     if let (Status::Stuck, Some(message)) = (run.status, &run.message) {
         let code = run.code.as_deref().unwrap_or_default();
         text.push_str(&named("because", &clean(&format!("{code}: {message}")), "  ", look.paint));
+        run.next.iter().for_each(|way| text.push_str(&named("next", &clean(way), "  ", look.paint)));
     }
     let _ = writeln!(text, "  {}", look.paint.dim(&totals(trace)));
     text
@@ -289,6 +290,7 @@ fn title(row: &Row) -> String {
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }
+        | What::Move { .. }
         | What::Pause { .. } => row.title(),
     }
 }
@@ -332,6 +334,7 @@ fn notes(row: &Row) -> Vec<String> {
         | What::Sleep { .. }
         | What::Receive { .. }
         | What::Patch { .. }
+        | What::Move { .. }
         | What::Signal { .. } => {}
     }
     if row.cancel_asked.is_some() {

@@ -34,8 +34,10 @@ impl Driver {
         let (is_drained, due) = {
             let mut inner = run.lock();
             let drain_until = inner.drain_until;
-            let is_drained = run.core.is_draining()
-                && (inner.effects_in_flight == 0 || drain_until.is_some_and(|until| until <= now));
+            let is_over = |until: Timestamp| inner.effects_in_flight == 0 || until <= now;
+            let is_moving = inner.moving.is_some_and(is_over);
+            let is_drained = is_moving
+                || run.core.is_draining() && (inner.effects_in_flight == 0 || drain_until.is_some_and(is_over));
             if is_drained {
                 // From here on nothing is written for them; a resume goes on where they are.
                 inner.attempts.values().for_each(|live| live.abort.abort());

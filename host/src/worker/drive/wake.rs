@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use trackway_replay::{
     CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived, Settled,
     Signalled, StepId, Timestamp, Value, code,
@@ -14,6 +15,9 @@ use crate::worker::check;
 use crate::worker::child;
 use crate::worker::run::{Inner, Run, cancelled};
 use crate::worker::unclear;
+
+/// Effects in flight get so long to end before a run is taken up anew, on other code.
+const MOVE_GRACE: Duration = Duration::from_secs(10);
 
 impl Driver {
     /// Takes up what is open on record, once the workflow has done all that is on record.
@@ -184,7 +188,8 @@ pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId,
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
-        | InboxBody::Promise { .. } => None,
+        | InboxBody::Promise { .. }
+        | InboxBody::Move { .. } => None,
     })
 }
 
@@ -262,6 +267,11 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
             }
         },
         InboxBody::Resume => Kind::Resumed(Resumed { message }),
+        // Whoever takes the run up next reads it; this activation only makes way.
+        InboxBody::Move { .. } => {
+            inner.moving.get_or_insert(now + MOVE_GRACE);
+            return;
+        }
     };
     inner.sequence(now, kind);
     let end = inner.end();
