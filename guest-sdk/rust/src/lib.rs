@@ -44,6 +44,8 @@ mod guide {
     mod questions {}
     #[doc = include_str!("../../../docs/guide/promises.md")]
     mod promises {}
+    #[doc = include_str!("../../../docs/guide/peers.md")]
+    mod peers {}
 }
 
 #[doc(hidden)]

@@ -9,6 +9,7 @@ mod deployments;
 mod disk;
 mod fair;
 mod follow;
+mod guide;
 mod newcomer;
 mod outputs;
 mod questions;
