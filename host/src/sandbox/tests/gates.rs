@@ -302,6 +302,7 @@ fn the_tables_of_the_gate_are_those_of_wit() {
 fn told(resolve: &wit_parser::Resolve, ty: &wit_parser::Type) -> String {
     use wit_parser::{Type, TypeDefKind};
     match ty {
+        Type::Bool => "bool".to_owned(),
         Type::String => "string".to_owned(),
         Type::U8 => "u8".to_owned(),
         Type::U32 => "u32".to_owned(),
