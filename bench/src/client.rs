@@ -11,6 +11,16 @@ const ANSWER_MAX_BYTES: usize = 16 << 20;
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    acknowledges: Acknowledges,
+}
+
+/// When the system tells the other side that something has come. A server that sends head and body apart,
+/// with Nagle on, holds the body back until then: for 40 ms, where the client has the habit of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledges {
+    /// As the system thinks best.
+    Whenever,
+    AtOnce,
 }
 
 pub struct Answer<'a> {
@@ -26,9 +36,13 @@ enum Body {
 
 impl Connection {
     pub async fn open(address: &str) -> Result<Connection> {
+        Connection::open_with(address, Acknowledges::Whenever).await
+    }
+
+    pub async fn open_with(address: &str, acknowledges: Acknowledges) -> Result<Connection> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, buffer: Vec::with_capacity(4 << 10) })
+        Ok(Connection { stream, buffer: Vec::with_capacity(4 << 10), acknowledges })
     }
 
     /// Sends a whole request and waits for the whole answer.
@@ -36,6 +50,11 @@ impl Connection {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         loop {
+            // The system falls back into its habit by itself, so it is told before each read.
+            #[cfg(target_os = "linux")]
+            if self.acknowledges == Acknowledges::AtOnce {
+                self.stream.set_quickack(true)?;
+            }
             let read = self.stream.read_buf(&mut self.buffer).await?;
             ensure!(read > 0, "the server closed the connection: {}", String::from_utf8_lossy(&self.buffer));
             ensure!(self.buffer.len() <= ANSWER_MAX_BYTES, "an answer is longer than {ANSWER_MAX_BYTES} bytes");

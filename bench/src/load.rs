@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
-use crate::client::Connection;
+use crate::client::{Acknowledges, Connection};
 use crate::row::{self, millis, quantile};
 use crate::world;
 
@@ -107,10 +107,16 @@ impl Target {
 
     /// A whole request that starts a workflow and waits for its end.
     fn request(&self, workflow: &str, steps: u32) -> Vec<u8> {
-        let input = format!(r#"{{"n":{steps},"url":"http://{}/"}}"#, self.world);
+        let url = format!("http://{}/", self.world);
+        let input = format!(r#"{{"n":{steps},"url":"{url}"}}"#);
         let (path, body) = match self.system.as_str() {
             "trackway" => {
                 ("/v1/runs?wait=60".to_owned(), format!(r#"{{"workflow":"work/{workflow}","input":{input}}}"#))
+            }
+            "obelisk" => {
+                let function = format!("bench:work/runs.{}", workflow.replace('_', "-"));
+                let body = format!(r#"{{"ffqn":"{function}","params":[{steps},"{url}"]}}"#);
+                ("/v1/executions?follow=true".to_owned(), body)
             }
             _ => (format!("/work/{workflow}"), input),
         };
@@ -141,6 +147,8 @@ impl Target {
         let took = begun.elapsed();
         let is_good = match self.system.as_str() {
             "trackway" => has(answer.body, br#""status":"succeeded""#),
+            // Its status is sent before the end is known.
+            "obelisk" => has(answer.body, br#""ok":"#),
             _ => true,
         };
         ensure!(
@@ -153,8 +161,13 @@ impl Target {
         Ok(took)
     }
 
+    async fn open(&self) -> Result<Connection> {
+        let acknowledges = if self.system == "obelisk" { Acknowledges::AtOnce } else { Acknowledges::Whenever };
+        Connection::open_with(&self.address, acknowledges).await
+    }
+
     async fn warm(&self, request: &[u8], times: u32) -> Result<Connection> {
-        let mut connection = Connection::open(&self.address).await?;
+        let mut connection = self.open().await?;
         for _ in 0..times {
             self.run(&mut connection, request).await?;
         }

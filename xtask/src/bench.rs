@@ -3,6 +3,7 @@
 
 mod alone;
 mod footprint;
+mod obelisk;
 mod peers;
 mod system;
 mod table;

@@ -6,10 +6,10 @@
 mod toolchain;
 
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::{flush, say};
+use crate::process::{flush, run, say};
 use crate::tree;
 use toolchain::{Guest, Toolchain};
 
@@ -19,10 +19,7 @@ const WORKSPACES: [&str; 5] =
 
 /// Builds all of them, and leaves each module as `NAME.wasm` in the folder of the guests.
 pub fn build() -> Result<()> {
-    let toolchain = Toolchain::find_or_install(&mut |doing| {
-        println!("    {doing} ...");
-        flush();
-    })?;
+    let toolchain = toolchain()?;
     // One folder for all, so that std and the SDK are built once.
     let target_folder = tree::target().join("guests-cargo");
     let sdk = tree::root().join("guest-sdk/rust");
@@ -33,6 +30,22 @@ pub fn build() -> Result<()> {
         copy_modules(&made)?;
     }
     Ok(())
+}
+
+/// Builds what knows nothing of the SDK, apart from the guests so that nobody takes it for one; answers with
+/// the folder of the modules.
+pub fn build_foreign(folder: &Path, target_folder: &Path) -> Result<PathBuf> {
+    let mut command = toolchain()?.cargo_build();
+    run("building for WebAssembly", command.current_dir(folder).arg("--target-dir").arg(target_folder))?;
+    Ok(target_folder.join(toolchain::TARGET).join("release"))
+}
+
+fn toolchain() -> Result<Toolchain> {
+    let found = Toolchain::find_or_install(&mut |doing| {
+        println!("    {doing} ...");
+        flush();
+    });
+    Ok(found?)
 }
 
 /// A cargo command in each of their workspaces, for this machine: they are tested and checked here too.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::alone::World;
 use super::system::{Server, System, exchange};
 use super::table::Rows;
-use super::{Folder, Pace, free_address};
+use super::{Folder, Pace, free_address, obelisk};
 use crate::process::{output, say};
 
 pub const WORKS: [&str; 2] = ["footprint.pure", "footprint.http"];
@@ -61,15 +61,21 @@ fn of_system(system: System, works: &[&str], pace: Pace, folder: &Path, rows: &m
 
 /// One run to its end.
 fn work_once(server: &Server, system: System, workflow: &str, world: &str) -> Result<()> {
-    let input = format!(r#"{{"n":{STEPS_OF_A_RUN},"url":"http://{world}/"}}"#);
+    let url = format!("http://{world}/");
+    let input = format!(r#"{{"n":{STEPS_OF_A_RUN},"url":"{url}"}}"#);
     let request = match system {
         System::Trackway => {
             format!("POST /v1/runs?wait=60\n{{\"workflow\":\"work/{workflow}\",\"input\":{input}}}")
         }
-        System::Floor | System::Restate | System::Dbos | System::Obelisk => format!("POST /work/{workflow}\n{input}"),
+        System::Obelisk => obelisk::request(workflow, STEPS_OF_A_RUN, &url),
+        System::Floor | System::Restate | System::Dbos => format!("POST /work/{workflow}\n{input}"),
     };
     let (status, body) = exchange(&server.address, &server.key, &request)?;
-    let is_good = system != System::Trackway || body.contains(r#""status":"succeeded""#);
+    let is_good = match system {
+        System::Trackway => body.contains(r#""status":"succeeded""#),
+        System::Obelisk => obelisk::is_good(&body),
+        System::Floor | System::Restate | System::Dbos => true,
+    };
     ensure!((200..300).contains(&status) && is_good, "a run did not end well: {status} {body}");
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! Installs the peers under `target/bench`, from Debian, npm and the crates registry. It starts
 //! nothing.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::obelisk::MODULES;
 use super::system::System;
 use crate::process::{run, run_quietly, works};
-use crate::{setup, tree};
+use crate::{guests, setup, tree};
 
 /// Restate with its TypeScript SDK, DBOS for TypeScript.
 const NPM: [&str; 3] =
@@ -25,7 +26,7 @@ pub fn install(system: System, with_obelisk: bool) -> Result<()> {
         System::Trackway | System::Floor => Ok(()),
         System::Restate => node(),
         System::Dbos => node().and_then(|()| postgres().map(drop)),
-        System::Obelisk => obelisk(with_obelisk),
+        System::Obelisk => obelisk_server(with_obelisk).and_then(|()| obelisk_modules()),
     }
 }
 
@@ -74,7 +75,7 @@ fn postgres_programs() -> Option<PathBuf> {
 }
 
 /// Its build takes a quarter of an hour.
-fn obelisk(is_wanted: bool) -> Result<()> {
+fn obelisk_server(is_wanted: bool) -> Result<()> {
     if obelisk_program().is_some() {
         return Ok(());
     }
@@ -87,6 +88,21 @@ fn obelisk(is_wanted: bool) -> Result<()> {
     let mut command = Command::new("cargo");
     command.args(["install", "obelisk", "--version", OBELISK, "--locked", "--root"]).arg(tree::target().join("bench"));
     run("building Obelisk", &mut command)
+}
+
+/// What it runs of ours.
+fn obelisk_modules() -> Result<()> {
+    let folder = obelisk_folder();
+    let made = guests::build_foreign(&tree::root().join("bench/peers/obelisk"), &folder.join("cargo"))?;
+    for module in MODULES {
+        std::fs::copy(made.join(module), folder.join(module)).with_context(|| format!("the build left no {module}"))?;
+    }
+    Ok(())
+}
+
+/// Where the modules are that Obelisk runs.
+pub fn obelisk_folder() -> PathBuf {
+    tree::target().join("bench/obelisk")
 }
 
 pub fn obelisk_program() -> Option<PathBuf> {

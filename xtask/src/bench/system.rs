@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::footprint::with_children;
-use super::{free_address, peers, program};
+use super::{free_address, obelisk, peers, program};
 use crate::process::{output, works};
 use crate::{setup, tree};
 
@@ -78,7 +78,7 @@ impl Server {
             System::Trackway => server.start_trackway()?,
             System::Restate => server.start_restate()?,
             System::Dbos => server.start_dbos()?,
-            System::Obelisk => bail!("it is installed, but what speaks to it is not there yet"),
+            System::Obelisk => server.start_obelisk()?,
             System::Floor => bail!("the floor is no server"),
         }
         Ok(server)
@@ -138,6 +138,17 @@ impl Server {
         self.spawn(command.env("DBOS_SYSTEM_DATABASE_URL", url))?;
         let input = serde_json::json!({ "n": 1, "url": "" }).to_string();
         self.wait_until(|server| is_good(&server.address, &format!("POST /work/chain_pure\n{input}")))
+    }
+
+    fn start_obelisk(&mut self) -> Result<()> {
+        let [server, deployment] = obelisk::configure(&self.folder, &self.address, &peers::obelisk_folder())?;
+        let mut command = Command::new(peers::obelisk_program().context("obelisk is not installed")?);
+        command.args(["server", "run", "--server-config"]).arg(server).arg("--deployment").arg(deployment);
+        self.spawn(&mut command)?;
+        let request = obelisk::request("chain_pure", 1, "");
+        self.wait_until(|server| {
+            exchange(&server.address, "", &request).is_ok_and(|(_, answer)| obelisk::is_good(&answer))
+        })
     }
 
     /// Starts an app of ours for a peer on a free address.
