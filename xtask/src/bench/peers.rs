@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
+use wit_component::ComponentEncoder;
 
 use super::obelisk::MODULES;
 use super::system::System;
@@ -95,7 +96,11 @@ fn obelisk_modules() -> Result<()> {
     let folder = obelisk_folder();
     let made = guests::build_foreign(&tree::root().join("bench/peers/obelisk"), &folder.join("cargo"))?;
     for module in MODULES {
-        std::fs::copy(made.join(module), folder.join(module)).with_context(|| format!("the build left no {module}"))?;
+        let path = made.join(module);
+        let code = std::fs::read(&path).with_context(|| format!("the build left no {}", path.display()))?;
+        // Our host makes components of modules by itself; Obelisk takes them ready made.
+        let component = ComponentEncoder::default().module(&code)?.encode()?;
+        std::fs::write(folder.join(module), component)?;
     }
     Ok(())
 }
