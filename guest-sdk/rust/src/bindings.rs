@@ -18,7 +18,7 @@ pub(crate) trait Port {
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
-    Completion, EffectPort, Host, StepPort, ask_person, call, http, patched, promise, promise_token, receive,
+    Completion, EffectPort, Host, StepPort, ask_person, call, http, patched, progress, promise, promise_token, receive,
     start_run, with_host,
 };
 
@@ -26,7 +26,8 @@ pub(crate) use native::{
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    Completion, EffectPort, StepPort, ask_person, call, http, patched, promise, promise_token, receive, start_run,
+    Completion, EffectPort, StepPort, ask_person, call, http, patched, progress, promise, promise_token, receive,
+    start_run,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -74,6 +75,10 @@ mod wasm {
 
     pub(crate) fn promise_token(id: u32) -> String {
         step::promise_token(id)
+    }
+
+    pub(crate) fn progress(progress: &str) {
+        effect::progress(progress);
     }
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -42,11 +42,12 @@ struct AboutAttempt {
     run: String,
     step: u32,
     attempt: u32,
+    progress: Option<serde_json::Value>,
 }
 
 impl Default for AboutAttempt {
     fn default() -> AboutAttempt {
-        AboutAttempt { run: String::new(), step: 1, attempt: 1 }
+        AboutAttempt { run: String::new(), step: 1, attempt: 1, progress: None }
     }
 }
 
@@ -304,6 +305,35 @@ impl FnCtx {
     #[track_caller]
     pub fn sleep(&self, duration: Duration) -> Operation<()> {
         operation::sleep(duration, Location::caller())
+    }
+
+    /// Says how far the attempt is: for people, and for the next attempt if this one fails. With a
+    /// `heartbeat_timeout` an attempt that says nothing for so long is broken off, so say it more often than that.
+    /// It costs little: the host writes down some of it only, and always the last before a failure.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[function(heartbeat_timeout = "30s")]
+    /// async fn import(ctx: FnCtx, pages: u32) -> Result<u32, Failure> {
+    ///     let first: u32 = ctx.last_progress().unwrap_or(0);
+    ///     for page in first..pages {
+    ///         http::get(format!("https://example.com/{page}")).send().await?.error_for_status()?;
+    ///         ctx.progress(&(page + 1));
+    ///     }
+    ///     Ok(pages - first)
+    /// }
+    /// ```
+    ///
+    /// At most 4 KiB of JSON: the host ends an attempt that says more.
+    pub fn progress(&self, progress: &impl Value) {
+        // What cannot be written is no JSON, and the host says so.
+        bindings::progress(&progress.write().unwrap_or_default());
+    }
+
+    /// What an earlier attempt of this step said last; nothing if none did, or if it is no `T`.
+    /// An attempt that resumes a failed one is told what that one was told.
+    pub fn last_progress<T: Value>(&self) -> Option<T> {
+        T::read(&self.about.progress.as_ref()?.to_string()).ok()
     }
 
     /// The id of the run.

@@ -173,6 +173,8 @@ pub struct Policy {
     pub ambiguous: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub hosts: &'static [&'static str],
 }
@@ -224,7 +226,8 @@ impl Tries {
 
 impl Policy {
     /// What the host does by itself.
-    pub const DEFAULT: Policy = Policy { retry: Tries::DEFAULT, ambiguous: None, timeout_ms: None, hosts: &[] };
+    pub const DEFAULT: Policy =
+        Policy { retry: Tries::DEFAULT, ambiguous: None, timeout_ms: None, heartbeat_timeout_ms: None, hosts: &[] };
 }
 
 /// What can stand in `export!`.

@@ -37,6 +37,7 @@ pub struct Operation<T> {
     label: Option<String>,
     retry: Option<Retry>,
     ambiguous: Option<Ambiguous>,
+    times: Times,
     at: &'static Location<'static>,
 }
 
@@ -112,6 +113,17 @@ struct Options<'a> {
     retry: Option<&'a Retry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ambiguous: Option<Ambiguous>,
+    #[serde(flatten)]
+    times: Times,
+}
+
+/// How long something may take; only of a step. Fields of the contract.
+#[derive(Serialize, Default, Clone, Copy)]
+struct Times {
+    #[serde(rename = "timeout_ms", skip_serializing_if = "Option::is_none")]
+    start_to_close_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat_timeout_ms: Option<u64>,
 }
 
 impl Options<'_> {
@@ -128,7 +140,7 @@ impl<T> Operation<T> {
         at: &'static Location<'static>,
     ) -> Operation<T> {
         let state = request.map_or_else(State::Refused, State::Unasked);
-        Operation { state, decode, label: None, retry: None, ambiguous: None, at }
+        Operation { state, decode, label: None, retry: None, ambiguous: None, times: Times::default(), at }
     }
 
     /// A word for people, shown in the trace beside the operation; up to 256 bytes.
@@ -148,6 +160,20 @@ impl<T> Operation<T> {
     /// steps, as [`retry`](Operation::retry).
     pub fn ambiguous(mut self, ambiguous: Ambiguous) -> Operation<T> {
         self.ambiguous = Some(ambiguous);
+        self
+    }
+
+    /// How long one attempt of this step may be held by a worker, instead of the function's `timeout`. Only for
+    /// steps, as [`retry`](Operation::retry).
+    pub fn start_to_close(mut self, timeout: Duration) -> Operation<T> {
+        self.times.start_to_close_ms = Some(millis(timeout));
+        self
+    }
+
+    /// An attempt of this step that says nothing by [`FnCtx::progress`](crate::FnCtx::progress) for so long is
+    /// broken off, and tried again. Only for steps, as [`retry`](Operation::retry).
+    pub fn heartbeat_timeout(mut self, timeout: Duration) -> Operation<T> {
+        self.times.heartbeat_timeout_ms = Some(millis(timeout));
         self
     }
 
@@ -218,6 +244,7 @@ impl<T> Operation<T> {
             label: self.label.take(),
             retry: self.retry.take(),
             ambiguous: self.ambiguous,
+            times: self.times,
             at: self.at,
         }
     }
@@ -241,6 +268,7 @@ impl<T> Operation<T> {
             label: self.label.as_deref(),
             retry: self.retry.as_ref(),
             ambiguous: self.ambiguous,
+            times: self.times,
             ..Options::default()
         };
         let id = match request {

@@ -206,6 +206,8 @@ struct Inbox {
     open: BTreeSet<u32>,
     /// What each id waits for.
     receives: BTreeMap<u32, String>,
+    /// What an attempt said last of its progress.
+    progress: Option<String>,
     /// Answers that are there already.
     ready: VecDeque<Completion>,
     /// By when they are due, then by id.
@@ -232,15 +234,25 @@ impl Instance {
         id
     }
 
-    fn attempt(&self, function: &str, input: &str, step: u32, attempt: u32) -> (Result<String, String>, Option<Known>) {
+    fn attempt(
+        &self,
+        function: &str,
+        input: &str,
+        (step, attempt): (u32, u32),
+        progress: &mut Option<String>,
+    ) -> (Result<String, String>, Option<Known>) {
         self.shared.calls.borrow_mut().push(function.to_owned());
         let Some(known) = KNOWN.with_borrow(|functions| functions.get(function).copied()) else {
             let message = format!("no function `{function}`");
             return (Err(Failure::permanent(code::UNKNOWN_FUNCTION, message).to_text()), None);
         };
-        let context = json!({ "run": "test", "step": step, "attempt": attempt }).to_string();
+        let told = progress.as_deref().and_then(|told| serde_json::from_str(told).ok());
+        let told: serde_json::Value = told.unwrap_or_default();
+        let context = json!({ "run": "test", "step": step, "attempt": attempt, "progress": told }).to_string();
         let instance = Instance::new(self.shared.clone(), None);
-        (with_host(instance, || (known.main)(input, &context)), Some(known))
+        let outcome = with_host(instance.clone(), || (known.main)(input, &context));
+        *progress = instance.inbox.take().progress.or(progress.take());
+        (outcome, Some(known))
     }
 }
 
@@ -251,8 +263,9 @@ impl Imports for Instance {
         let step = self.inbox.borrow().ids + 1;
         let mut waited_ms = 0;
         let mut attempt = 1;
+        let mut progress = None;
         let outcome = loop {
-            let (outcome, known) = self.attempt(function, input, step, attempt);
+            let (outcome, known) = self.attempt(function, input, (step, attempt), &mut progress);
             let policy = known.map(|known| Tried::of(&known.policy, options)).unwrap_or_default();
             let spent_ms = waited_ms + (self.shared.now_ms.get() - begun_ms);
             let failure = outcome.as_ref().err().map(|failure| Failure::from_text(failure));
@@ -264,6 +277,10 @@ impl Imports for Instance {
         };
         let took_ms = self.shared.now_ms.replace(begun_ms) - begun_ms;
         self.answer(outcome, took_ms + waited_ms)
+    }
+
+    fn progress(&self, progress: &str) {
+        self.inbox.borrow_mut().progress = Some(progress.to_owned());
     }
 
     /// The run is made at once; what it waited passes as virtual time.

@@ -74,9 +74,11 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
     let mut effect = linker.instance(EFFECT)?;
     if role == Some(Role::Function) {
         link_http(&mut effect)?;
+        link_progress(&mut effect)?;
         link_shared(&mut effect)?;
     } else {
         refuse_http(&mut effect)?;
+        refuse_progress(&mut effect)?;
         refuse_shared(&mut effect, Interface::Effect)?;
     }
     link_panicked(&mut effect)?;
@@ -153,6 +155,19 @@ fn link_patched(interface: &mut Instance<'_>) -> Result<()> {
 
 fn link_http(interface: &mut Instance<'_>) -> Result<()> {
     link_named(interface, "http", |request, options, at| Command::Http { request, options, at })
+}
+
+fn link_progress(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap_async("progress", |mut cx: Cx<'_>, (progress,): (WasmStr,)| {
+        Box::new(async move {
+            command(&mut cx, |store, give| {
+                let progress = progress.to_str(&store)?;
+                give(Command::Progress { progress: &progress });
+                Ok(())
+            })?;
+            room(&mut cx).await
+        })
+    })
 }
 
 /// What both interfaces have.
@@ -241,6 +256,12 @@ fn refuse_patched(interface: &mut Instance<'_>) -> Result<()> {
 fn refuse_http(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap("http", |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
         Err(not_linked(&cx, Interface::Effect, "http", at.as_ref()))
+    })
+}
+
+fn refuse_progress(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap("progress", |cx: Cx<'_>, (_,): (WasmStr,)| -> Result<()> {
+        Err(not_linked(&cx, Interface::Effect, "progress", None))
     })
 }
 

@@ -13,7 +13,7 @@ const DOC_BYTES_MAX: usize = 64 << 10;
 const HOSTS_MAX: usize = 100;
 const HOST_BYTES_MAX: usize = 300;
 /// A day, as for waits between attempts.
-const TIMEOUT_MS_MAX: u64 = 86_400_000;
+pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
 /// A year, as for the deadline of retries.
 pub const RUN_TIMEOUT_MS_MAX: u64 = 365 * 86_400_000;
 const TIMEOUT_MS_DEFAULT: u64 = 300_000;
@@ -61,6 +61,8 @@ pub struct FunctionEntry {
     pub ambiguous: Ambiguous,
     /// How long a worker may hold one attempt.
     pub timeout_ms: u64,
+    /// How long a worker holds one that says nothing of its progress.
+    pub heartbeat_timeout_ms: Option<u64>,
     /// Host patterns that the function wants to reach; checked by whoever grants them.
     pub hosts: Vec<String>,
 }
@@ -137,10 +139,6 @@ fn signal(entry: &Fields<'_>) -> Read<SignalEntry> {
 }
 
 fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {
-    let timeout_ms = entry.whole("timeout_ms")?.unwrap_or(TIMEOUT_MS_DEFAULT);
-    if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
-        return Err(format!("{} is {timeout_ms}; it must be 1 to {TIMEOUT_MS_MAX}", entry.path("timeout_ms")));
-    }
     Ok(FunctionEntry {
         name: entry.name()?,
         doc: entry.text("doc", DOC_BYTES_MAX)?,
@@ -148,7 +146,8 @@ fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {
         output: entry.schema("output")?,
         retry: entry.object("retry")?.map(|fields| retry(&fields)).transpose()?.unwrap_or_default(),
         ambiguous: entry.word("ambiguous")?.unwrap_or_default(),
-        timeout_ms,
+        timeout_ms: entry.millis("timeout_ms", TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_DEFAULT),
+        heartbeat_timeout_ms: entry.millis("heartbeat_timeout_ms", TIMEOUT_MS_MAX)?,
         hosts: entry.hosts()?,
     })
 }
@@ -232,6 +231,16 @@ impl<'a> Fields<'a> {
     fn whole(&self, key: &str) -> Read<Option<u64>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         value.as_u64().map(Some).ok_or_else(|| self.wrong(key, "a whole number, not negative", value))
+    }
+
+    /// A time that is not nothing.
+    fn millis(&self, key: &str, millis_max: u64) -> Read<Option<u64>> {
+        match self.whole(key)? {
+            Some(millis) if !(1..=millis_max).contains(&millis) => {
+                Err(format!("{} is {millis}; it must be 1 to {millis_max}", self.path(key)))
+            }
+            millis => Ok(millis),
+        }
     }
 
     fn number(&self, key: &str) -> Read<Option<f64>> {

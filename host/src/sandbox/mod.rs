@@ -30,7 +30,7 @@ pub(crate) use compile::confine;
 pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main};
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
 pub use load::{Admitted, Options, Sandbox};
-pub use manifest::{FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, SignalEntry, WorkflowEntry};
+pub use manifest::{FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, SignalEntry, TIMEOUT_MS_MAX, WorkflowEntry};
 pub use slots::{Pressure, SLOTS_DEFAULT};
 
 use std::sync::Arc;
@@ -57,12 +57,13 @@ pub enum Command<'a> {
     Forget { id: u32 },
     Cancel { id: u32 },
     Patched { patch: &'a str },
+    Progress { progress: &'a str },
 }
 
 /// The answer to a command. `fuel`: how much the guest may use from here on, where that changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
-    /// 0 for `forget` and `cancel`; for `patched` 1 if it is so, else 0.
+    /// 0 for `forget`, `cancel` and `progress`; for `patched` 1 if it is so, else 0.
     pub id: u32,
     pub fuel: Option<u64>,
 }

@@ -31,6 +31,7 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
 pub const EFFECT_FUNCTIONS: &[(&str, &str)] = &[
     ("http", "func(request: string, options: string, at: option<string>) -> u32"),
     ("sleep", SLEEP),
+    ("progress", "func(progress: string)"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

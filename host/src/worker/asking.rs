@@ -52,7 +52,7 @@ impl<'a> Commanded<'a> {
             Command::Forget { id } => return Commanded::Forget { id },
             Command::Cancel { id } => return Commanded::Cancel { id },
             Command::Patched { patch } => return Commanded::Patched { patch },
-            Command::Http { .. } => return Commanded::NotOurs,
+            Command::Http { .. } | Command::Progress { .. } => return Commanded::NotOurs,
         })
     }
 }

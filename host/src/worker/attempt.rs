@@ -11,7 +11,7 @@ use trackway_replay::{
 };
 
 use self::effects::Effects;
-use super::check;
+use super::check::{self, CallOptions};
 use super::code::code_of;
 use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
@@ -94,6 +94,7 @@ struct Making {
     call: GuestCall,
     jobs: mpsc::UnboundedReceiver<Job>,
     time_limit: Timestamp,
+    heartbeat_timeout: Option<Duration>,
 }
 
 impl Making {
@@ -102,7 +103,7 @@ impl Making {
         let with = run.lock().state.step(step).and_then(|state| state.with.clone());
         let loaded = code_for(run, with.as_ref()).await;
         let digest = with.map_or(run.code.digest(), |with| with.component);
-        let (function, input, machine, origin, given, on_record) = {
+        let (function, input, options, machine, origin, given, on_record) = {
             let mut inner = run.lock();
             if !inner.is_live(step, number) || run.core.is_draining() {
                 return Err(Trouble::Gone);
@@ -113,8 +114,10 @@ impl Making {
                 run.poke.notify_one();
                 return Err(Trouble::Gone);
             }
-            let Some((function, input)) = inner.state.step(step).and_then(|state| match &state.request {
-                StepRequest::Call { function, input, .. } => Some((function.clone(), input.clone())),
+            let Some((function, input, options)) = inner.state.step(step).and_then(|state| match &state.request {
+                StepRequest::Call { function, input, options } => {
+                    Some((function.clone(), input.clone(), CallOptions::of(options)))
+                }
                 StepRequest::Sleep { .. }
                 | StepRequest::StartRun { .. }
                 | StepRequest::Receive { .. }
@@ -145,7 +148,7 @@ impl Making {
                 run.force(&mut inner, end);
                 end
             });
-            (function, input, machine, origin, given, on_record)
+            (function, input, options, machine, origin, given, on_record)
         };
         if let Some(end) = on_record {
             run.durable(end).await?;
@@ -158,14 +161,15 @@ impl Making {
         };
         let unreadable = |error: crate::Error| Trouble::Failed(Failure::new(code::NOT_RESUMABLE, error.to_string()));
         let input = run.text(&input).await.map_err(unreadable)?;
-        let time_limit = run.now() + Duration::from_millis(entry.timeout_ms);
+        let time_limit = run.now() + options.timeout(entry);
+        let heartbeat_timeout = options.heartbeat_timeout(entry);
         let fuel = machine.allowance(0);
         let (sender, jobs) = mpsc::unbounded_channel();
         let random = Random::of_attempt(run.attempt_seed, step, origin);
         let attempt = Attempt::new(run.clone(), grants, (step, number), machine, random, sender);
         let context = context(run, step, number, given.as_ref());
         let call = GuestCall { role: Role::Function, name: function, input, context: context.into(), limits, fuel };
-        Ok(Making { attempt, code, call, jobs, time_limit })
+        Ok(Making { attempt, code, call, jobs, time_limit, heartbeat_timeout })
     }
 
     /// The attempt's result, or [`Gone`] if it is no longer this worker's.
@@ -175,6 +179,7 @@ impl Making {
         let call = self.code.clone().call(self.call.clone(), host);
         let mut call = std::pin::pin!(call);
         let mut time_limit = run.core.clock.sleep_until(self.time_limit);
+        let mut heartbeat = self.heartbeat_timeout.map(|timeout| run.core.clock.sleep_until(run.now() + timeout));
         let mut effects = Effects::new(self.attempt.clone(), place);
         loop {
             tokio::select! {
@@ -192,22 +197,46 @@ impl Making {
                     effects.give_place_up();
                     return Err(Gone);
                 }
+                () = due(&mut effects.tell_at) => self.attempt.tell(),
+                () = due(&mut heartbeat) => match self.silent_until(&effects) {
+                    Some(at) => heartbeat = Some(run.core.clock.sleep_until(at)),
+                    None => {
+                        let message = "the attempt said nothing of its progress for longer than its heartbeat timeout";
+                        return self.break_off(Failure::new(code::HEARTBEAT_TIMEOUT, message)).await;
+                    }
+                },
                 () = &mut time_limit => {
                     let failure = Failure::new(code::TIMEOUT, "the attempt was held longer than its timeout");
-                    // What is broken off may be seen outside, so its cause is durable first.
-                    let ending = Ending { result: Err(failure), kept: self.kept(Broken::ByHost), code: self.code.clone() };
-                    settle(&run, self.attempt.step, self.attempt.number, ending);
-                    let end = {
-                        let mut inner = run.lock();
-                        let end = inner.end();
-                        run.force(&mut inner, end);
-                        end
-                    };
-                    run.durable(end).await?;
-                    return Err(Gone);
+                    return self.break_off(failure).await;
                 }
             }
         }
+    }
+
+    /// Until when it may say nothing more; nothing if that was too long. While it only sleeps nothing is expected.
+    fn silent_until(&self, effects: &Effects) -> Option<Timestamp> {
+        let (timeout, now) = (self.heartbeat_timeout?, self.attempt.run.now());
+        let mut inner = self.attempt.lock();
+        if effects.rests() {
+            inner.telling.beat = now;
+        }
+        Some(inner.telling.beat + timeout).filter(|until| *until > now)
+    }
+
+    /// What is broken off may be seen outside, so its cause is durable first.
+    async fn break_off(&self, failure: Failure) -> Result<Ending, Gone> {
+        let run = &self.attempt.run;
+        self.attempt.tell();
+        let ending = Ending { result: Err(failure), kept: self.kept(Broken::ByHost), code: self.code.clone() };
+        settle(run, self.attempt.step, self.attempt.number, ending);
+        let end = {
+            let mut inner = run.lock();
+            let end = inner.end();
+            run.force(&mut inner, end);
+            end
+        };
+        run.durable(end).await?;
+        Err(Gone)
     }
 
     fn result_of(&self, end: End) -> Result<Ending, Gone> {
@@ -233,6 +262,11 @@ impl Making {
             },
             Ended::HostFailed(error) => Err(Failure::new(code::HOST_FAILED, error.to_string())),
         };
+        drop(inner);
+        if result.is_err() {
+            // The next attempt is told of it.
+            self.attempt.tell();
+        }
         Ok(Ending { result, kept, code: self.code.clone() })
     }
 
@@ -294,6 +328,15 @@ fn recalling(run: &Run, inner: &Inner, on_record: &OnRecord, number: u32, compon
         machine.recall_effect(record, rule);
     }
     machine
+}
+
+/// Resolves once, when it is due.
+async fn due(timer: &mut Option<BoxFuture<'static, ()>>) {
+    match timer {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
+    *timer = None;
 }
 
 async fn wanted(place: &mut Option<Wanted>) {

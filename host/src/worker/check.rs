@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use std::time::Duration;
 use trackway_replay::{Ambiguous, Failure, Limits, RetryPatch, RetryPolicy, code};
 
-use crate::sandbox::FunctionEntry;
+use crate::sandbox::{FunctionEntry, TIMEOUT_MS_MAX};
 
 /// Enough for every option there is.
 pub(super) const OPTIONS_MAX_BYTES: usize = 4 << 10;
@@ -12,6 +13,8 @@ pub(super) const NAME_MAX_BYTES: usize = 128;
 pub(super) const AT_MAX_BYTES: usize = 512;
 /// Enough for a person's words; an entry has to fit into a frame.
 pub(super) const REASON_MAX_BYTES: usize = 4 << 10;
+/// A place to go on from, not a result; a function may tell it again and again.
+const PROGRESS_MAX_BYTES: usize = 4 << 10;
 const LABEL_MAX_BYTES: usize = 256;
 /// Longer ones are a mistake, and each is a row in the store.
 const KEY_MAX_BYTES: usize = 256;
@@ -30,6 +33,8 @@ pub(super) struct CallOptions {
     label: Option<String>,
     retry: RetryPatch,
     ambiguous: Option<Ambiguous>,
+    timeout_ms: Option<u64>,
+    heartbeat_timeout_ms: Option<u64>,
 }
 
 impl CallOptions {
@@ -41,6 +46,16 @@ impl CallOptions {
     /// What is done about effects that are unclear, if the function says so much.
     pub fn ambiguous(&self, function: Ambiguous) -> Ambiguous {
         self.ambiguous.unwrap_or(function)
+    }
+
+    /// How long a worker may hold one attempt.
+    pub fn timeout(&self, function: &FunctionEntry) -> Duration {
+        Duration::from_millis(self.timeout_ms.unwrap_or(function.timeout_ms))
+    }
+
+    /// How long a worker holds an attempt that says nothing of its progress.
+    pub fn heartbeat_timeout(&self, function: &FunctionEntry) -> Option<Duration> {
+        self.heartbeat_timeout_ms.or(function.heartbeat_timeout_ms).map(Duration::from_millis)
     }
 
     /// The policy of its function, with what the call says over it.
@@ -73,8 +88,20 @@ pub(super) fn promise_options(text: &str) -> Result<(), Failure> {
 pub(super) fn call_options(text: &str, function: &FunctionEntry) -> Result<(), Failure> {
     let options: CallOptions = read_or_none(text)?;
     label(options.label.as_deref())?;
+    millis("timeout_ms", options.timeout_ms, TIMEOUT_MS_MAX)?;
+    millis("heartbeat_timeout_ms", options.heartbeat_timeout_ms, TIMEOUT_MS_MAX)?;
     let checked = options.policy(&function.retry).check();
     checked.map_err(|problem| Failure::permanent(code::BAD_OPTIONS, format!("in `retry`: {problem}")))
+}
+
+fn millis(name: &str, millis: Option<u64>, millis_max: u64) -> Result<(), Failure> {
+    match millis {
+        Some(millis) if !(1..=millis_max).contains(&millis) => {
+            let message = format!("`{name}` is {millis}; it must be 1 to {millis_max}");
+            Err(Failure::permanent(code::BAD_OPTIONS, message))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn read_or_none<T: DeserializeOwned + Default>(text: &str) -> Result<T, Failure> {
@@ -135,6 +162,16 @@ pub(super) fn value(text: &str, limits: &Limits, code: &str) -> Result<(), Failu
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::permanent(code, format!("not JSON: {error}"))),
     }
+}
+
+/// What a function says of its progress.
+pub(super) fn progress(text: &str) -> Result<(), Failure> {
+    if text.len() > PROGRESS_MAX_BYTES {
+        let message = format!("the progress is {} bytes; the limit is {PROGRESS_MAX_BYTES}", text.len());
+        return Err(Failure::permanent(code::TOO_LARGE, message));
+    }
+    let read = serde_json::from_str::<IgnoredAny>(text);
+    read.map(drop).map_err(|error| Failure::permanent(code::BAD_REQUEST, format!("the progress is not JSON: {error}")))
 }
 
 /// The part of `text` that fits into `max` bytes.

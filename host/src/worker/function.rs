@@ -9,13 +9,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
     Act, Command as Produced, Decision, Digest, EffectAsked, EffectId, EffectRequest, Failure, Kind, Machine, Next,
-    Position, Proof, Random, StepId, Timestamp, Value, code, digest_of_http, digest_of_sleep, idempotency_key,
+    Position, Progressed, Proof, Random, StepId, Timestamp, Value, code, digest_of_http, digest_of_sleep,
+    idempotency_key,
 };
 use trackway_storage::LogKey;
 
 use super::check;
 use super::log::{LogRoom, log_line};
-use super::run::{Inner, Run, Told};
+use super::progress::{Telling, Told};
+use super::run::{self, Inner, Run};
 use super::workflow::{delivery_of, nothing_open};
 use crate::effects::{Grants, HttpRequest};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
@@ -37,6 +39,7 @@ pub(super) struct AttemptInner {
     pub guest: Option<Waker>,
     jobs: mpsc::UnboundedSender<Job>,
     pub stop: Option<AttemptStop>,
+    pub telling: Telling,
     log_place: (u64, u32),
     log_room: LogRoom,
 }
@@ -68,6 +71,10 @@ pub(super) enum Job {
     },
     /// The guest waits in `next`.
     Idle,
+    /// It said how far it is; that is to be journaled then.
+    Tell {
+        at: Timestamp,
+    },
 }
 
 /// Why the instance was stopped from an import.
@@ -96,6 +103,7 @@ impl Attempt {
             guest: None,
             jobs,
             stop: None,
+            telling: Telling::new(run.now()),
             log_place: (0, 0),
             log_room: LogRoom::default(),
         };
@@ -104,6 +112,23 @@ impl Attempt {
 
     pub fn lock(&self) -> MutexGuard<'_, AttemptInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Journals what it said last of its progress, if it has not been yet.
+    pub fn tell(&self) {
+        self.tell_with(&mut self.lock());
+    }
+
+    fn tell_with(&self, inner: &mut AttemptInner) {
+        let Attempt { run, step, number, .. } = self;
+        let now = run.now();
+        let Some(text) = inner.telling.take(now) else { return };
+        let mut journal = run.lock();
+        if journal.is_live(*step, *number) {
+            let progress = Value::Inline(text);
+            journal.sequence(now, Kind::Progressed(Progressed { step: *step, attempt: *number, progress }));
+            run.poke.notify_one();
+        }
     }
 }
 
@@ -198,6 +223,25 @@ impl FunctionHost {
         Ok(id)
     }
 
+    fn progress(&self, text: &str) -> Result<(), Stop> {
+        let mut inner = self.attempt.lock();
+        if let Err(failure) = check::progress(text) {
+            return Err(inner.stopped(AttemptStop::Failed(failure)));
+        }
+        let now = self.attempt.run.now();
+        inner.telling.beat = now;
+        // What was said before a recorded effect stands in the journal before it.
+        if !inner.machine.has_caught_up() {
+            return Ok(());
+        }
+        match inner.telling.tell(text, now) {
+            Told::Now => self.attempt.tell_with(&mut inner),
+            Told::Waits(at) => inner.send(Job::Tell { at }),
+            Told::AlongWithOthers => {}
+        }
+        Ok(())
+    }
+
     fn ask(
         &self,
         inner: &mut AttemptInner,
@@ -231,6 +275,7 @@ impl FunctionHost {
         key: Option<Arc<str>>,
         request: impl FnOnce(&mut Inner) -> EffectRequest,
     ) -> Result<Position, Stop> {
+        self.attempt.tell_with(inner);
         let Attempt { run, step, number, .. } = &*self.attempt;
         let mut journal = run.lock();
         if !journal.is_live(*step, *number) || run.core.is_draining() {
@@ -271,6 +316,10 @@ impl GuestHost for FunctionHost {
                 if inner.machine.is_open(id) {
                     inner.send(Job::Cancel { effect: EffectId(id) });
                 }
+                0
+            }
+            Command::Progress { progress } => {
+                self.progress(progress)?;
                 0
             }
             // The sandbox links none of these in this role.
@@ -367,7 +416,7 @@ impl GuestHost for FunctionHost {
         if inner.machine.has_caught_up() {
             let line = log_line(key, run.now(), place, [level, message, fields]);
             let told = run.lock().log(line);
-            if told == Told::First {
+            if told == run::Told::First {
                 run.poke.notify_one();
             }
         }

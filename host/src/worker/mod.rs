@@ -27,6 +27,7 @@ mod load;
 mod log;
 mod moving;
 mod places;
+mod progress;
 mod registry;
 mod run;
 mod settle;

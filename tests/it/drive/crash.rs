@@ -201,3 +201,8 @@ fn a_step_that_waits_for_a_person_and_goes_on_with_what_it_had_done() {
 fn patches() {
     survives_a_crash_after_every_entry("moves_next", "order", "3");
 }
+
+#[test]
+fn an_attempt_that_begins_at_the_progress_of_a_failed_one() {
+    survives_a_crash_after_every_entry("timing", "imports", r#"{"url": "http://world.test", "pages": 3, "until": 3}"#);
+}

@@ -12,6 +12,7 @@ mod mending;
 mod moves;
 mod orders;
 mod places;
+mod progress;
 mod promises;
 mod questions;
 mod room;

@@ -12,6 +12,7 @@ mod follow;
 mod guide;
 mod newcomer;
 mod outputs;
+mod progress;
 mod questions;
 mod retries;
 mod shutdown;

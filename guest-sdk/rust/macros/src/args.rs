@@ -27,6 +27,7 @@ pub struct Arguments {
     pub run_timeout_ms: Option<u64>,
     pub ambiguous: Option<String>,
     pub timeout_ms: Option<u64>,
+    pub heartbeat_timeout_ms: Option<u64>,
     pub hosts: Vec<LitStr>,
     /// What a workflow says that it takes.
     pub signals: Vec<Signal>,
@@ -101,6 +102,7 @@ impl Arguments {
             "exhausted",
             "ambiguous",
             "timeout",
+            "heartbeat_timeout",
             "hosts",
             "name",
         ];
@@ -119,6 +121,7 @@ impl Arguments {
         let (factor, jitter, timeout_ms) = (option(self.factor), option(self.jitter), option(self.timeout_ms));
         let (hosts, except) = (&self.hosts, &self.except);
         let (growth, exhausted) = (option(self.growth.as_ref()), option(self.exhausted.as_ref()));
+        let heartbeat_timeout_ms = option(self.heartbeat_timeout_ms);
         let ambiguous = option(self.ambiguous.as_ref());
         let (deadline_ms, resume) = (option(self.deadline_ms), option(self.resume));
         quote! {
@@ -137,6 +140,7 @@ impl Arguments {
                 },
                 ambiguous: #ambiguous,
                 timeout_ms: #timeout_ms,
+                heartbeat_timeout_ms: #heartbeat_timeout_ms,
                 hosts: &[#(#hosts),*],
             }
         }
@@ -176,6 +180,7 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             "retries" => arguments.retries = Some(retries(&value)?),
             "backoff" => arguments.backoff_ms = Some(duration_ms(&value)?),
             "backoff_max" => arguments.backoff_max_ms = Some(duration_ms(&value)?),
+            "heartbeat_timeout" => arguments.heartbeat_timeout_ms = Some(timeout_ms(&value)?),
             "timeout" => arguments.timeout_ms = Some(timeout_ms(&value)?),
             "factor" => arguments.factor = Some(number(&value, "factor", 1.0, 10.0)?),
             "jitter" => arguments.jitter = Some(number(&value, "jitter", 0.0, 1.0)?),

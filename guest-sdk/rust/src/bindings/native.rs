@@ -22,6 +22,7 @@ pub(crate) trait Host: Port {
     fn promise(&self, name: &str, options: &str, at: &str) -> u32;
     fn promise_token(&self, id: u32) -> String;
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
+    fn progress(&self, progress: &str);
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
 }
 
@@ -72,6 +73,10 @@ pub(crate) fn promise(name: &str, options: &str, at: &str) -> u32 {
 
 pub(crate) fn promise_token(id: u32) -> String {
     host().promise_token(id)
+}
+
+pub(crate) fn progress(progress: &str) {
+    host().progress(progress);
 }
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -97,6 +97,26 @@ fn a_call_may_say_otherwise_than_its_function_how_it_is_tried_again() {
 }
 
 #[test]
+fn the_next_attempt_is_told_how_far_the_last_one_was() {
+    #[function(retries = 3, heartbeat_timeout = "1m")]
+    fn import(ctx: FnCtx, pages: u32) -> Result<Vec<u32>, Failure> {
+        let first: u32 = ctx.last_progress().unwrap_or(0);
+        for page in first..pages {
+            ctx.progress(&(page + 1));
+            if page + 1 < pages && ctx.attempt() == page + 1 {
+                return Err(Failure::new("BROKEN", "half way"));
+            }
+        }
+        Ok(vec![ctx.attempt(), first])
+    }
+    #[workflow]
+    async fn importing(ctx: Ctx) -> Result<Vec<u32>, Failure> {
+        ctx.step(import, 3).heartbeat_timeout(Duration::from_secs(5)).await
+    }
+    assert_eq!(Host::new().run::<importing>(()).expect("it succeeds"), [3, 2]);
+}
+
+#[test]
 fn a_busy_server_says_how_long_to_wait() {
     #[function(retries = 1, backoff = "1s")]
     async fn fetch() -> Result<String, Failure> {

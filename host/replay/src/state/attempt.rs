@@ -10,6 +10,8 @@ pub struct Carried {
     /// The attempt that began it, with its time: so its clock and its randomness go on.
     pub(super) origin: u32,
     pub(super) started: Timestamp,
+    /// What it was told of the attempts before it: told again, so that it does the same again.
+    pub(super) given: Option<Value>,
     pub(super) effects: Vec<EffectRecord>,
 }
 
@@ -22,7 +24,7 @@ pub struct AttemptState {
     /// Of the origin.
     pub started: Timestamp,
     pub effects: Vec<EffectRecord>,
-    /// What it was told of those before it, and what it told since.
+    /// What it was told of those before the origin, and what it told since.
     pub given: Option<Value>,
     pub progress: Option<Value>,
     /// A person's word on its open effects, until it is resumed.
@@ -46,8 +48,8 @@ pub enum EffectKind {
 }
 
 impl AttemptState {
-    pub(super) fn new(attempt: u32, carried: Carried, given: Option<Value>) -> AttemptState {
-        let Carried { origin, started, effects } = carried;
+    pub(super) fn new(attempt: u32, carried: Carried) -> AttemptState {
+        let Carried { origin, started, given, effects } = carried;
         let mut open = BTreeMap::new();
         let mut effects_asked = 0;
         for (place, record) in effects.iter().enumerate() {
@@ -78,7 +80,7 @@ impl AttemptState {
             }
             EffectKind::Answered(answered) => Some(answered.effect) != last && left.contains(&answered.effect),
         });
-        Carried { origin: self.origin, started: self.started, effects }
+        Carried { origin: self.origin, started: self.started, given: self.given, effects }
     }
 
     /// The effects that have no answer on record: forgotten, not over yet, or cut off by a crash.

@@ -178,7 +178,7 @@ impl RunState {
         }
         let given = state.progress.clone();
         self.set_phase(begun.step, |before| {
-            let fresh = || Carried { origin: number, started: time, effects: Vec::new() };
+            let fresh = || Carried { origin: number, started: time, given, effects: Vec::new() };
             let carried = match before {
                 Phase::Retrying { carried: Some(carried), .. } => *carried,
                 Phase::Retrying { carried: None, .. }
@@ -191,7 +191,7 @@ impl RunState {
                 | Phase::Asking { .. }
                 | Phase::Promised { .. } => fresh(),
             };
-            Phase::Attempting(AttemptState::new(number, carried, given))
+            Phase::Attempting(AttemptState::new(number, carried))
         });
         Some(())
     }

@@ -207,7 +207,8 @@ fn branch(
     }
 }
 
-/// The rows worth a line: the only attempt of a step that went well says nothing by itself.
+/// The rows worth a line: the only attempt of a step that went well says nothing by itself, unless it
+/// tells how far it is.
 fn shown_rows(trace: &Trace) -> Vec<(&Row, Option<&str>)> {
     let mut attempts: BTreeMap<&str, u32> = BTreeMap::new();
     for row in &trace.rows {
@@ -218,9 +219,10 @@ fn shown_rows(trace: &Trace) -> Vec<(&Row, Option<&str>)> {
     let mut hidden: BTreeMap<&str, &str> = BTreeMap::new();
     let mut rows = Vec::new();
     for row in &trace.rows {
-        if let (What::Attempt { resumed, .. }, Some(parent)) = (&row.what, &row.parent) {
+        if let (What::Attempt { resumed, progress, .. }, Some(parent)) = (&row.what, &row.parent) {
             let plain = matches!(row.status, RowStatus::Succeeded | RowStatus::Running | RowStatus::Aborted);
-            if plain && resumed.is_empty() && attempts.get(parent.as_str()) == Some(&1) {
+            let tells = progress.is_some() && !row.status.has_ended();
+            if plain && !tells && resumed.is_empty() && attempts.get(parent.as_str()) == Some(&1) {
                 hidden.insert(&row.id, parent);
                 continue;
             }

@@ -25,7 +25,7 @@ fn every_field_is_read() {
         "contract": "0.1",
         "workflows": [{ "name": "report", "doc": "Makes one.", "input": { "type": "array" }, "output": true }],
         "functions": [{
-            "name": "fetch", "doc": "Gets a page.", "input": {}, "output": {}, "timeout_ms": 5000,
+            "name": "fetch", "doc": "Gets a page.", "input": {}, "output": {}, "timeout_ms": 5000, "heartbeat_timeout_ms": 700,
             "hosts": ["example.com", "http://127.0.0.1:8080"],
             "retry": { "attempts": 7, "backoff_ms": 10, "factor": 3, "backoff_max_ms": 100, "jitter": 0 },
         }],
@@ -36,7 +36,7 @@ fn every_field_is_read() {
     assert_eq!(workflow.doc.as_deref(), Some("Makes one."));
     assert_eq!(workflow.input, Some(json!({ "type": "array" })));
     let function = manifest.function("fetch").expect("there");
-    assert_eq!(function.timeout_ms, 5000);
+    assert_eq!((function.timeout_ms, function.heartbeat_timeout_ms), (5000, Some(700)));
     assert_eq!(function.hosts, ["example.com", "http://127.0.0.1:8080"]);
     assert_eq!(
         function.retry,
@@ -56,7 +56,7 @@ fn every_field_is_read() {
 fn what_is_left_out_has_the_defaults_of_the_contract() {
     let manifest = read(&json!({ "contract": "0.1", "functions": [{ "name": "f", "retry": { "attempts": 2 } }] }));
     let function = &manifest.expect("read").functions[0];
-    assert_eq!(function.timeout_ms, 300_000);
+    assert_eq!((function.timeout_ms, function.heartbeat_timeout_ms), (300_000, None));
     assert_eq!(function.retry, RetryPolicy { attempts: 2, ..RetryPolicy::default() });
 }
 
@@ -91,6 +91,7 @@ fn each_refusal_names_its_field() {
         (function("doc", json!(1)), "`functions[1].doc` must be a string"),
         (function("timeout_ms", json!(0)), "`functions[1].timeout_ms` is 0"),
         (function("timeout_ms", json!(86_400_001)), "`functions[1].timeout_ms` is 86400001"),
+        (function("heartbeat_timeout_ms", json!(0)), "`functions[1].heartbeat_timeout_ms` is 0"),
         (function("timeout_ms", json!(-1)), "`functions[1].timeout_ms` must be a whole number"),
         (function("hosts", json!("a")), "`functions[1].hosts` must be an array"),
         (function("hosts", json!(["a", 1])), "`functions[1].hosts[1]` must be a host pattern"),

@@ -219,6 +219,7 @@ impl GuestHost for Scripted {
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
             Command::Patched { patch } => format!("patched {patch}"),
+            Command::Progress { progress } => format!("progress {progress}"),
         };
         self.seen().commands.push((told, fuel));
         self.id += 1;

@@ -29,13 +29,15 @@ pub(super) struct Effects {
     place: Place,
     /// While nothing but sleeps is under way.
     pub place_wanted: Option<Wanted>,
+    /// When what it said of its progress is journaled.
+    pub tell_at: Option<BoxFuture<'static, ()>>,
 }
 
 impl Effects {
     pub fn new(attempt: Arc<Attempt>, place: Place) -> Effects {
         let running = FuturesUnordered::new();
         let (aborts, sleeps) = (BTreeMap::new(), BTreeMap::new());
-        Effects { attempt, running, aborts, sleeps, place, place_wanted: None }
+        Effects { attempt, running, aborts, sleeps, place, place_wanted: None, tell_at: None }
     }
 
     pub fn take(&mut self, job: Job) {
@@ -72,6 +74,7 @@ impl Effects {
                 self.stop(effect);
             }
             Job::Idle => {}
+            Job::Tell { at } => self.tell_at = Some(run.core.clock.sleep_until(at)),
         }
         self.tell_idle();
     }
@@ -90,6 +93,11 @@ impl Effects {
     fn stop(&mut self, effect: EffectId) -> bool {
         self.sleeps.remove(&effect);
         self.aborts.remove(&effect).map(|abort| abort.abort()).is_some()
+    }
+
+    /// It waits for time only.
+    pub fn rests(&self) -> bool {
+        self.place_wanted.is_some()
     }
 
     /// Journals the answer and hands it to the instance, in one go, so that the order is one.
