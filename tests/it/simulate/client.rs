@@ -2,14 +2,16 @@
 //! note what they are told. They go on with the next process when one dies.
 
 use futures_util::future::join_all;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use trackway::Code;
 use trackway::effects::Clock;
-use trackway::host::{AnswerRequest, StartRequest};
+use trackway::host::{AnswerRequest, SettleRequest, Settlement, StartRequest};
 use trackway::worker::StartAnswer;
-use trackway_replay::{Kind, MessageId, Position, RunId, Status, StepId, StepRequest, TenantId, Value};
+use trackway_replay::{
+    Failure, Kind, MessageId, Position, PromiseToken, RunId, Status, StepId, StepRequest, TenantId, Value,
+};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use super::dice::Dice;
@@ -66,7 +68,7 @@ impl Client {
         let pauses = wanted.pauses.iter();
         let pauses: Vec<_> =
             pauses.map(|(after, lasting)| client.hold(run, *after, *lasting, [message(), message()])).collect();
-        let follow = Follow { serving: &self.serving, ledger: &self.ledger, dice, run, questions: BTreeSet::new() };
+        let follow = Follow::new(&self.serving, &self.ledger, dice, run);
         tokio::join!(join_all(cancels), join_all(signals), join_all(pauses), follow.until_it_ends());
     }
 
@@ -198,9 +200,18 @@ struct Follow<'a> {
     run: RunKey,
     /// Asked, and not answered by this client.
     questions: BTreeSet<StepId>,
+    /// Made, and not settled by this client; with what it settles them.
+    promises: BTreeMap<StepId, (PromiseToken, Arc<str>)>,
+    /// Of which the tokens of the run are made.
+    seed: [u8; 32],
 }
 
-impl Follow<'_> {
+impl<'a> Follow<'a> {
+    fn new(serving: &'a Serving, ledger: &'a Ledger, dice: Dice, run: RunKey) -> Follow<'a> {
+        let (questions, promises) = (BTreeSet::new(), BTreeMap::new());
+        Follow { serving, ledger, dice, run, questions, promises, seed: [0; 32] }
+    }
+
     async fn until_it_ends(mut self) {
         let mut known = Position::FIRST;
         let mut idle: u64 = 0;
@@ -218,6 +229,7 @@ impl Follow<'_> {
                 Some(Err(_)) | None => {}
             }
             self.answer(&process).await;
+            self.settle(&process).await;
             if self.dice.chance(LOOKED_AT_PERCENT) {
                 self.look_at(&process).await;
             }
@@ -260,6 +272,23 @@ impl Follow<'_> {
         }
     }
 
+    /// Resolves what was promised, each until it is told that this counts; then nobody may reject it.
+    async fn settle(&mut self, process: &Process) {
+        for (step, (token, value)) in self.promises.clone() {
+            let request = |with| SettleRequest { token: token.to_string(), with, idempotency_key: None };
+            let resolve = request(Settlement::Resolved(value));
+            let told = process.ask(PATIENCE, process.host.settle(resolve)).await;
+            self.ledger.note(format!("client: settles {step} of {}: {told:?}", self.run.run));
+            let Some(Ok(_)) = told else { continue };
+            self.promises.remove(&step);
+            self.ledger.lock().settled.push((self.run, step));
+            let reject = request(Settlement::Rejected(Failure::permanent("LATE", "after it was resolved")));
+            if let Some(Ok(promise)) = process.ask(PATIENCE, process.host.settle(reject)).await {
+                self.ledger.broken(Promise::NotTwice, format!("{promise:?} was resolved, and then rejected"));
+            }
+        }
+    }
+
     /// Reads trace and log.
     async fn look_at(&self, process: &Process) {
         if let Some(Ok(growth)) = process.ask(PATIENCE, process.host.trace(self.run.run)).await {
@@ -282,12 +311,23 @@ impl Follow<'_> {
 
     fn saw(&mut self, entry: trackway_replay::Entry) {
         match &entry.kind {
-            Kind::Asked(asked) if matches!(asked.request, StepRequest::AskPerson { .. }) => {
-                self.questions.insert(asked.step);
-            }
+            Kind::Started(started) => self.seed = started.seed,
+            Kind::Asked(asked) => match &asked.request {
+                StepRequest::AskPerson { .. } => {
+                    self.questions.insert(asked.step);
+                }
+                StepRequest::Promise { name, .. } => {
+                    let token = PromiseToken::of(self.seed, self.run.run, asked.step);
+                    self.promises.insert(asked.step, (token, plan::payload_of(name).to_string().into()));
+                }
+                _ => {}
+            },
             // Cancelled or dropped.
             Kind::Answered(_) | Kind::Forgotten(_) => {
-                entry.kind.step().map(|step| self.questions.remove(&step));
+                if let Some(step) = entry.kind.step() {
+                    self.questions.remove(&step);
+                    self.promises.remove(&step);
+                }
             }
             _ => {}
         }

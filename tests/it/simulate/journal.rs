@@ -47,6 +47,16 @@ impl Journal {
         self.entries.iter().find(names_it).map(|entry| entry.position)
     }
 
+    /// Whether a promise was settled by somebody, or nobody waits for it any more.
+    pub fn has_done_with(&self, promise: StepId) -> bool {
+        self.entries.iter().any(|entry| match &entry.kind {
+            Kind::Settled(settled) => settled.step == promise && settled.request.is_some(),
+            Kind::Answered(_) | Kind::Forgotten(_) => entry.kind.step() == Some(promise),
+            Kind::Finished(_) => true,
+            _ => false,
+        })
+    }
+
     /// When each sleep that came to its end was due, and the entry that says so.
     pub fn sleeps(&self) -> Vec<(Timestamp, &Entry)> {
         let mut due: BTreeMap<StepId, Timestamp> = BTreeMap::new();
@@ -168,6 +178,7 @@ enum Once {
     EffectAnswered(StepId, u32, u32),
     Failed(StepId, u32),
     Answered(StepId),
+    Settled(StepId),
     Message(MessageId),
 }
 
@@ -180,6 +191,7 @@ fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
             Kind::EffectAnswered(answered) => Once::EffectAnswered(answered.step, answered.attempt, answered.effect.0),
             Kind::Failed(failed) => Once::Failed(failed.step, failed.attempt),
             Kind::Answered(answered) => Once::Answered(answered.step),
+            Kind::Settled(settled) => Once::Settled(settled.step),
             Kind::CancelReceived(cancel) => Once::Message(cancel.message),
             Kind::Signalled(signalled) => Once::Message(signalled.message),
             _ => continue,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use trackway_replay::{Digest, Entry, Epoch, FrameId, MessageId, Position, RunId, Status, Timestamp};
+use trackway_replay::{Digest, Entry, Epoch, FrameId, MessageId, Position, RunId, Status, StepId, Timestamp};
 use trackway_storage::{LogKey, RunKey};
 
 /// What a simulation holds the host to.
@@ -75,6 +75,8 @@ pub struct Records {
     pub cancels: Vec<Cancelled>,
     /// Signals of which somebody was told that they arrived.
     pub signals: Vec<(RunKey, MessageId)>,
+    /// Promises of which somebody was told that they are settled.
+    pub settled: Vec<(RunKey, StepId)>,
     pub frames: Vec<Acknowledged>,
     /// Entries that clients read, by their place.
     pub seen: BTreeMap<(RunKey, Position), Entry>,

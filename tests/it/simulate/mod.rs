@@ -36,7 +36,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 23] = [
+const MET: [&str; 25] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -51,6 +51,8 @@ const MET: [&str; 23] = [
     "CancelReceived",
     "Signalled",
     "Settled",
+    "Promise { run",
+    "Patched",
     "ChildStarted",
     "ChildEnded",
     "Paused",

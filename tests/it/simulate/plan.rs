@@ -27,6 +27,8 @@ pub enum Act {
     Cancel(Work, Box<Act>),
     Signal(String),
     Ask(String),
+    Promise(String),
+    Patched(String),
     Child(Box<Plan>),
     Within(u64, Box<Act>),
     Shield(Box<Act>),
@@ -89,21 +91,23 @@ impl Act {
             let count = drawing.dice.within(at_least..=3);
             (0..count).map(|_| Act::draw(drawing, depth - 1)).collect::<Vec<_>>()
         };
-        let kind = drawing.dice.within(if depth == 0 { 0..=7 } else { 0..=19 });
+        let kind = drawing.dice.within(if depth == 0 { 0..=9 } else { 0..=21 });
         match kind {
             0..=3 => Act::Step(Work::draw(drawing.dice)),
             4 | 5 => Act::SleepMs(draw_wait_ms(drawing.dice)),
             6 => Act::Signal(drawing.name("signal")),
             7 => Act::Ask(drawing.name("question")),
-            8 => Act::Turn(several(drawing, 1)),
-            9 | 10 => Act::All(several(drawing, 2)),
-            11 => Act::Come(several(drawing, 2)),
-            12 | 13 => Act::Race(several(drawing, 2)),
-            14 => Act::Drop(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
-            15 => Act::Cancel(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
-            16 => Act::Child(Box::new(Act::draw_child(drawing))),
-            17 => Act::Within(draw_wait_ms(drawing.dice), Box::new(Act::draw(drawing, depth - 1))),
-            18 => Act::Shield(Box::new(Act::draw(drawing, depth - 1))),
+            8 => Act::Promise(drawing.name("promise")),
+            9 => Act::Patched(drawing.name("patch")),
+            10 => Act::Turn(several(drawing, 1)),
+            11 | 12 => Act::All(several(drawing, 2)),
+            13 => Act::Come(several(drawing, 2)),
+            14 | 15 => Act::Race(several(drawing, 2)),
+            16 => Act::Drop(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            17 => Act::Cancel(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            18 => Act::Child(Box::new(Act::draw_child(drawing))),
+            19 => Act::Within(draw_wait_ms(drawing.dice), Box::new(Act::draw(drawing, depth - 1))),
+            20 => Act::Shield(Box::new(Act::draw(drawing, depth - 1))),
             _ => {
                 let count = drawing.dice.within(1..=3);
                 let works = (0..count).map(|_| Work::draw(drawing.dice)).collect();
@@ -132,13 +136,15 @@ impl Act {
             Act::Drop(_, act) | Act::Cancel(_, act) | Act::Within(_, act) | Act::Shield(act) => {
                 act.name_signals(names);
             }
-            Act::Step(_) | Act::SleepMs(_) | Act::Ask(_) | Act::Child(_) | Act::Saga { .. } => {}
+            Act::Step(_) | Act::SleepMs(_) | Act::Ask(_) | Act::Promise(_) | Act::Patched(_) => {}
+            Act::Child(_) | Act::Saga { .. } => {}
         }
     }
 
     fn is_racing(&self) -> bool {
         match self {
-            Act::Step(_) | Act::SleepMs(_) | Act::Signal(_) | Act::Ask(_) | Act::Saga { .. } => false,
+            Act::Step(_) | Act::SleepMs(_) | Act::Signal(_) | Act::Ask(_) | Act::Promise(_) => false,
+            Act::Patched(_) | Act::Saga { .. } => false,
             Act::Turn(acts) | Act::All(acts) => acts.iter().any(Act::is_racing),
             Act::Drop(_, other) | Act::Shield(other) => other.is_racing(),
             Act::Child(plan) => plan.is_racing(),
@@ -154,6 +160,8 @@ impl Act {
             Act::Drop(_, other) | Act::Shield(other) => other.output(),
             Act::Signal(name) => payload_of(name),
             Act::Ask(_) => person(),
+            Act::Promise(name) => payload_of(name),
+            Act::Patched(_) => json!(true),
             Act::Child(plan) => plan.output(),
             Act::Saga { fails: true, .. } => json!("failed NO_SALE"),
             Act::Saga { works, fails: false } => Json::Array(works.iter().map(Work::output).collect()),
@@ -170,9 +178,9 @@ impl Drawing<'_> {
     }
 }
 
-/// What a client sends under a name.
-pub fn payload_of(signal: &str) -> Json {
-    json!({ "sent": signal })
+/// What a client sends under a name, or settles a promise with.
+pub fn payload_of(name: &str) -> Json {
+    json!({ "sent": name })
 }
 
 /// What a person answers to every question.

@@ -184,6 +184,19 @@ fn acknowledged(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Jo
             broken(format!("a signal to run {} was acknowledged and is not there", run.run));
         }
     }
+    let settled = stage.ledger.lock().settled.clone();
+    for (run, step) in settled {
+        let Some(journal) = journals.get(&run) else { continue };
+        let is_unread = process
+            .door
+            .store
+            .standing_inbox(run)
+            .iter()
+            .any(|item| matches!(&item.body, InboxBody::Promise { step: promise, .. } if *promise == step));
+        if !journal.has_done_with(step) && !is_unread {
+            broken(format!("promise {step} of run {run:?} was said to be settled and is not"));
+        }
+    }
     for frame in frames {
         let stands = |journal: &Journal| {
             journal.frames.iter().any(|there| (there.position, there.id) == (frame.position, frame.id))

@@ -166,7 +166,7 @@ impl MemoryStorage {
 
     /// The items that nobody has read yet.
     pub fn standing_inbox(&self, run: RunKey) -> Vec<InboxItem> {
-        self.shared.lock().state.runs.get(&run).map_or_else(Vec::new, |run| run.inbox.iter().cloned().collect())
+        self.shared.lock().state.runs.get(&run).map_or_else(Vec::new, |run| run.inbox.to_vec())
     }
 
     /// Every run that stands now.

@@ -42,6 +42,10 @@ pub enum Act {
     Signal(String),
     /// Waits for a person to answer.
     Ask(String),
+    /// Makes a promise and waits until it is settled.
+    Promise(String),
+    /// Whether this code is as new as that.
+    Patched(String),
     /// Another run of this workflow.
     Child(Box<Plan>),
     /// Gives up after so many milliseconds.
@@ -173,6 +177,8 @@ impl Doer {
                     let form = Form::new(title.as_str()).approval("approve");
                     self.bore(self.ctx.ask::<Json>(form).await)
                 }
+                Act::Promise(name) => self.bore(self.ctx.promise::<Json>(name.as_str()).await),
+                Act::Patched(id) => Ok(json!(self.ctx.patched(id))),
                 Act::Child(plan) => {
                     let plan = trackway_sdk::serde_json::to_value(plan)?;
                     self.bore(self.ctx.child::<chaos>(plan).await)
