@@ -106,6 +106,12 @@ codes! {
     CannotMove = "TW0321", "cannot go on with other code";
     /// No step of the run waits for a person or for its next attempt.
     NothingToRetry = "TW0315", "nothing to try again";
+    /// No entity of that name and key.
+    NoSuchEntity = "TW0350", "no such entity";
+    /// It was to be written at another version than it has.
+    EntityConflict = "TW0351", "entity at another version";
+    /// The tenant has as many as it may have.
+    TooManyEntities = "TW0352", "too many entities";
 
     // TW04: the store.
     /// Another process uses the data folder.

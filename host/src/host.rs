@@ -7,6 +7,7 @@ mod backup;
 mod catalog;
 mod check;
 mod deployments;
+mod entities;
 mod folder;
 mod journal;
 mod moves;

@@ -136,6 +136,7 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Receive { .. }
         | What::Question { .. }
         | What::Promise { .. }
+        | What::Entity { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }

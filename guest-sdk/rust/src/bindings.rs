@@ -18,16 +18,16 @@ pub(crate) trait Port {
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
-    Completion, EffectPort, Host, StepPort, ask_person, call, http, patched, progress, promise, promise_token, receive,
-    start_run, with_host,
+    Completion, EffectPort, Host, StepPort, ask_person, call, entity_delete, entity_get, entity_set, http, patched,
+    progress, promise, promise_token, receive, start_run, with_host,
 };
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    Completion, EffectPort, StepPort, ask_person, call, http, patched, progress, promise, promise_token, receive,
-    start_run,
+    Completion, EffectPort, StepPort, ask_person, call, entity_delete, entity_get, entity_set, http, patched, progress,
+    promise, promise_token, receive, start_run,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -79,6 +79,19 @@ mod wasm {
 
     pub(crate) fn progress(progress: &str) {
         effect::progress(progress);
+    }
+
+    pub(crate) fn entity_get(name: &str, key: &str, options: &str, at: &str) -> u32 {
+        step::entity_get(name, key, options, Some(at))
+    }
+
+    /// Name, key and value.
+    pub(crate) fn entity_set([name, key, value]: [&str; 3], options: &str, at: &str) -> u32 {
+        step::entity_set(name, key, value, options, Some(at))
+    }
+
+    pub(crate) fn entity_delete(name: &str, key: &str, options: &str, at: &str) -> u32 {
+        step::entity_delete(name, key, options, Some(at))
     }
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use crate::bindings;
 use crate::log::Log;
 use crate::runtime::Runtime;
-use crate::{Call, Child, Form, Function, Leftover, Operation, Promise, Scope, Value, Workflow, operation, scope};
+use crate::{
+    Call, Child, Entity, Form, Function, Leftover, Operation, Promise, Scope, Value, Workflow, operation, scope,
+};
 
 /// No call of the contract's `random` may ask for more.
 const RANDOM_MAX_BYTES: usize = 65_536;
@@ -273,6 +275,26 @@ impl Ctx {
     #[track_caller]
     pub fn promise<T: Value>(&self, name: impl Into<String>) -> Promise<T> {
         Promise::new(operation::promise(name.into(), Location::caller()))
+    }
+
+    /// A value that outlives this run, under a name (what kind of thing it is) and a key (which one): other
+    /// runs and people read and write it too. Each write is done once, however often this run is recalled.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[workflow]
+    /// async fn reserve(ctx: Ctx, item: String) -> Result<bool, Failure> {
+    ///     let stock = ctx.entity("stock", item);
+    ///     let Some(left) = stock.get::<u32>().await?.filter(|left| left.value > 0) else {
+    ///         return Ok(false);
+    ///     };
+    ///     // Fails with code `VERSION_CONFLICT` if somebody else took one meanwhile: see `update`.
+    ///     stock.set_if(left.value - 1, left.version).await?;
+    ///     Ok(true)
+    /// }
+    /// ```
+    pub fn entity(&self, name: impl Into<String>, key: impl Into<String>) -> Entity {
+        Entity::new(name.into(), key.into())
     }
 
     /// The id of the run.

@@ -29,6 +29,8 @@ pub mod code {
     pub const UNKNOWN_FUNCTION: &str = "UNKNOWN_FUNCTION";
     /// There is no such workflow, or no such deployment.
     pub const UNKNOWN_WORKFLOW: &str = "UNKNOWN_WORKFLOW";
+    /// An entity is not at the version at which it was to be written.
+    pub const VERSION_CONFLICT: &str = "VERSION_CONFLICT";
     /// An await of something that no operation will ever wake.
     pub const NOTHING_OPEN: &str = "NOTHING_OPEN";
     /// The URL is outside of what the deployment was granted.

@@ -46,12 +46,15 @@ mod guide {
     mod promises {}
     #[doc = include_str!("../../../docs/guide/peers.md")]
     mod peers {}
+    #[doc = include_str!("../../../docs/guide/entities.md")]
+    mod entities {}
 }
 
 #[doc(hidden)]
 pub mod bindings;
 mod child;
 mod ctx;
+mod entity;
 mod export;
 mod failure;
 mod form;
@@ -71,6 +74,7 @@ pub mod testing;
 
 pub use child::Child;
 pub use ctx::{Ctx, FnCtx};
+pub use entity::{Entity, Versioned};
 pub use export::{Call, Function, Value, Workflow};
 pub use failure::{Failure, code};
 pub use form::Form;

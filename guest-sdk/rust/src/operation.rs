@@ -73,6 +73,12 @@ pub(crate) enum Request {
         name: String,
         timeout_ms: Option<u64>,
     },
+    Entity {
+        name: String,
+        key: String,
+        request: EntityRequest,
+        if_version: Option<u64>,
+    },
     /// `send` is handed in, so that a component which sends nothing imports no effects.
     Http {
         send: Send,
@@ -80,6 +86,12 @@ pub(crate) enum Request {
         timeout_ms: Option<u64>,
         idempotency_key: Option<String>,
     },
+}
+
+pub(crate) enum EntityRequest {
+    Get,
+    Set { value: String },
+    Delete,
 }
 
 /// What is said of a run that is to be started; the fields of the contract.
@@ -113,6 +125,8 @@ struct Options<'a> {
     retry: Option<&'a Retry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ambiguous: Option<Ambiguous>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    if_version: Option<u64>,
     #[serde(flatten)]
     times: Times,
 }
@@ -286,6 +300,15 @@ impl<T> Operation<T> {
                 options.timeout_ms = *timeout_ms;
                 bindings::promise(name, &options.to_text(), &at)
             }
+            Request::Entity { name, key, request, if_version } => {
+                options.if_version = *if_version;
+                let options = options.to_text();
+                match request {
+                    EntityRequest::Get => bindings::entity_get(name, key, &options, &at),
+                    EntityRequest::Set { value } => bindings::entity_set([&*name, &*key, &*value], &options, &at),
+                    EntityRequest::Delete => bindings::entity_delete(name, key, &options, &at),
+                }
+            }
             Request::Http { send, request, timeout_ms, idempotency_key } => {
                 options.timeout_ms = *timeout_ms;
                 options.idempotency_key = idempotency_key.as_deref();
@@ -403,6 +426,21 @@ pub(crate) fn ask_person<T: Value>(form: String, at: &'static Location<'static>)
 
 pub(crate) fn promise<T: Value>(name: String, at: &'static Location<'static>) -> Operation<T> {
     Operation::new(Ok(Request::Promise { name, timeout_ms: None }), json::read_payload, at)
+}
+
+pub(crate) fn entity<O>(
+    name: &str,
+    key: &str,
+    request: Result<EntityRequest, Failure>,
+    if_version: Option<u64>,
+    decode: fn(&str) -> Result<O, Failure>,
+    at: &'static Location<'static>,
+) -> Operation<O> {
+    let request = request.map(|request| {
+        let (name, key) = (name.to_owned(), key.to_owned());
+        Request::Entity { name, key, request, if_version }
+    });
+    Operation::new(request, decode, at)
 }
 
 pub(crate) fn sleep(duration: Duration, at: &'static Location<'static>) -> Operation<()> {

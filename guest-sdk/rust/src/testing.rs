@@ -7,6 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod entities;
 mod exchange;
 mod sent;
 mod tried;
@@ -17,6 +18,7 @@ use crate::bindings::{Completion, Host as Imports, Port, with_host};
 use crate::export::{Main, Policy, workflow_main};
 use crate::failure::{Failure, code};
 use crate::{Call, Function, Value, Workflow, json as values};
+use entities::Entities;
 pub use exchange::{HttpRequest, HttpResponse};
 use sent::{Signal, completion, promise, question};
 use tried::Tried;
@@ -89,6 +91,7 @@ struct Shared {
     random: Cell<u64>,
     /// What is sent to the run, and when; in this order.
     signals: RefCell<Vec<Signal>>,
+    entities: RefCell<Entities>,
     requests: Cell<u32>,
     calls: RefCell<Vec<String>>,
     lines: RefCell<Vec<String>>,
@@ -105,6 +108,7 @@ impl Host {
                 now_ms: Cell::new(BEGIN_MS),
                 random: Cell::new(1),
                 signals: RefCell::default(),
+                entities: RefCell::default(),
                 requests: Cell::new(0),
                 calls: RefCell::default(),
                 lines: RefCell::default(),
@@ -329,6 +333,15 @@ impl Imports for Instance {
 
     fn promise_token(&self, id: u32) -> String {
         format!("pr_test_{id}")
+    }
+
+    fn entity_get(&self, name: &str, key: &str) -> u32 {
+        self.answer(self.shared.entities.borrow().get(name, key), 0)
+    }
+
+    fn entity_write(&self, name: &str, key: &str, value: Option<&str>, options: &str) -> u32 {
+        let outcome = self.shared.entities.borrow_mut().write(name, key, value, options);
+        self.answer(outcome, 0)
     }
 
     fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {

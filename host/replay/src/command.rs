@@ -4,7 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Asked, Digest, EffectAsked, EffectRequest, Forgotten, Patched, StepCancelAsked, StepRequest, Topic};
+use crate::{
+    Asked, Digest, EffectAsked, EffectRequest, EntityVerb, Forgotten, Patched, StepCancelAsked, StepRequest, Topic,
+};
 
 /// What a command does, in short: enough to tell one from another in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,7 @@ pub enum Act {
     Receive { signal: Arc<str> },
     AskPerson,
     Promise { name: Arc<str> },
+    Entity { verb: EntityVerb, entity: Arc<str>, key: Arc<str> },
     Forget { id: u32 },
     Cancel { id: u32 },
     Patched { patch: Arc<str> },
@@ -40,6 +43,7 @@ impl Act {
             | Act::StartRun { .. }
             | Act::AskPerson
             | Act::Promise { .. }
+            | Act::Entity { .. }
             | Act::Forget { .. }
             | Act::Cancel { .. }
             | Act::Patched { .. } => None,
@@ -57,6 +61,7 @@ impl fmt::Display for Act {
             Act::Receive { signal } => write!(f, "receive `{signal}`"),
             Act::AskPerson => f.write_str("ask a person"),
             Act::Promise { name } => write!(f, "promise `{name}`"),
+            Act::Entity { verb, entity, key } => write!(f, "{} `{entity}/{key}`", verb.operation()),
             Act::Forget { id } => write!(f, "forget {id}"),
             Act::Cancel { id } => write!(f, "cancel {id}"),
             Act::Patched { patch } => write!(f, "patched `{patch}`"),
@@ -73,6 +78,9 @@ impl From<&Asked> for Command {
             StepRequest::Receive { signal, .. } => Act::Receive { signal: signal.clone() },
             StepRequest::AskPerson { .. } => Act::AskPerson,
             StepRequest::Promise { name, .. } => Act::Promise { name: name.clone() },
+            StepRequest::Entity { entity, key, act, .. } => {
+                Act::Entity { verb: act.verb(), entity: entity.clone(), key: key.clone() }
+            }
         };
         Command { act, digest: asked.proof.digest, at: asked.at.clone() }
     }

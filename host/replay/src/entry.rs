@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::{
-    Digest, EffectId, EffectRequest, Epoch, Limits, MessageId, Outcome, Position, RunId, StepId, StepRequest,
-    Timestamp, Value,
+    Digest, EffectId, EffectRequest, EntityAct, Epoch, Limits, MessageId, Outcome, Position, RunId, StepId,
+    StepRequest, Timestamp, Value,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -512,6 +512,10 @@ impl Kind {
             Kind::Signalled(signalled) => vec![&signalled.payload],
             Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. }) => vec![form],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
+            Kind::Asked(Asked { request: StepRequest::Entity { act, .. }, .. }) => match act {
+                EntityAct::Set { value } => vec![value],
+                EntityAct::Get | EntityAct::Delete => Vec::new(),
+            },
             Kind::Asked(Asked {
                 request: StepRequest::Sleep { .. } | StepRequest::Receive { .. } | StepRequest::Promise { .. },
                 ..

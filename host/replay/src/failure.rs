@@ -34,6 +34,7 @@ pub mod code {
     pub const HTTP_CONNECT: &str = "HTTP_CONNECT";
     pub const HTTP_TIMEOUT: &str = "HTTP_TIMEOUT";
     pub const EXPIRED: &str = "EXPIRED";
+    pub const VERSION_CONFLICT: &str = "VERSION_CONFLICT";
     pub const HTTP_BROKEN: &str = "HTTP_BROKEN";
     pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
     pub const AMBIGUOUS: &str = "AMBIGUOUS";

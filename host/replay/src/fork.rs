@@ -35,6 +35,18 @@ pub enum CannotFork {
 #[cfg(test)]
 mod tests;
 
+/// The steps that these entries close.
+pub fn closed<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<StepId> {
+    let closed = entries.into_iter().filter_map(|entry| match &entry.kind {
+        Kind::Answered(answered) => Some(answered.step),
+        Kind::Settled(settled) => Some(settled.step),
+        Kind::Forgotten(forgotten) => Some(forgotten.step),
+        Kind::ChildEnded(ended) => Some(ended.step),
+        _ => None,
+    });
+    closed.collect()
+}
+
 /// What is kept by a run that goes on from before `step`. The same for every longer journal.
 pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
     let asked = |entry: &Entry| matches!(&entry.kind, Kind::Asked(asked) if asked.step == step);
@@ -43,16 +55,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
         return Err(CannotFork::NoSuchStep { step, steps });
     };
     let before = journal.get(1..cut).unwrap_or_default();
-    let closed: BTreeSet<StepId> = before
-        .iter()
-        .filter_map(|entry| match &entry.kind {
-            Kind::Answered(answered) => Some(answered.step),
-            Kind::Settled(settled) => Some(settled.step),
-            Kind::Forgotten(forgotten) => Some(forgotten.step),
-            Kind::ChildEnded(ended) => Some(ended.step),
-            _ => None,
-        })
-        .collect();
+    let closed = closed(before);
     let mut kept = Kept { entries: Vec::new(), commands: 0, cuts: Vec::new() };
     for entry in before {
         let is_kept = match &entry.kind {

@@ -50,8 +50,9 @@ pub use mail::Topic;
 pub use promise::{PromiseToken, Tokens, due_of_promise};
 pub use random::{Random, RunRandom, idempotency_key};
 pub use request::{
-    EffectRequest, StepRequest, digest_of_ask_person, digest_of_call, digest_of_cancel, digest_of_forget,
-    digest_of_http, digest_of_patched, digest_of_promise, digest_of_receive, digest_of_sleep, digest_of_start_run,
+    EffectRequest, EntityAct, EntityVerb, StepRequest, digest_of_ask_person, digest_of_call, digest_of_cancel,
+    digest_of_entity, digest_of_forget, digest_of_http, digest_of_patched, digest_of_promise, digest_of_receive,
+    digest_of_sleep, digest_of_start_run,
 };
 pub use retry::{ATTEMPTS_MAX, Ambiguous, Backoff, Exhausted, RetryPatch, RetryPolicy, Spent, Verdict};
 pub use sequencer::{AHEAD_MAX_BYTES, AHEAD_MAX_ENTRIES, LINGER, Sequencer};

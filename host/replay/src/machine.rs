@@ -330,7 +330,8 @@ impl Machine {
             | Act::Receive { .. }
             | Act::Patched { .. }
             | Act::AskPerson
-            | Act::Promise { .. } => {}
+            | Act::Promise { .. }
+            | Act::Entity { .. } => {}
         }
         decision
     }
@@ -599,7 +600,8 @@ impl Machine {
             | Act::StartRun { .. }
             | Act::Receive { .. }
             | Act::AskPerson
-            | Act::Promise { .. } => Some(self.ids.saturating_add(1)),
+            | Act::Promise { .. }
+            | Act::Entity { .. } => Some(self.ids.saturating_add(1)),
             Act::Patched { .. } => None,
         };
         Divergence {

@@ -25,7 +25,8 @@ impl Topic {
             | StepRequest::Sleep { .. }
             | StepRequest::StartRun { .. }
             | StepRequest::AskPerson { .. }
-            | StepRequest::Promise { .. } => None,
+            | StepRequest::Promise { .. }
+            | StepRequest::Entity { .. } => None,
         }
     }
 

@@ -110,7 +110,8 @@ pub fn due_of_promise(asked: &Asked) -> Option<Timestamp> {
         | StepRequest::Sleep { .. }
         | StepRequest::StartRun { .. }
         | StepRequest::Receive { .. }
-        | StepRequest::AskPerson { .. } => None,
+        | StepRequest::AskPerson { .. }
+        | StepRequest::Entity { .. } => None,
     }
 }
 

@@ -40,6 +40,60 @@ pub enum StepRequest {
         owner: RunId,
         options: Arc<str>,
     },
+    /// Reads or writes an entity of the tenant.
+    Entity {
+        entity: Arc<str>,
+        key: Arc<str>,
+        act: EntityAct,
+        options: Arc<str>,
+    },
+}
+
+/// What is done with an entity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntityAct {
+    Get,
+    Set { value: Value },
+    Delete,
+}
+
+/// The same without the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntityVerb {
+    Get,
+    Set,
+    Delete,
+}
+
+impl EntityAct {
+    pub fn verb(&self) -> EntityVerb {
+        match self {
+            EntityAct::Get => EntityVerb::Get,
+            EntityAct::Set { .. } => EntityVerb::Set,
+            EntityAct::Delete => EntityVerb::Delete,
+        }
+    }
+}
+
+impl EntityVerb {
+    /// As the contract calls it.
+    pub fn operation(self) -> &'static str {
+        match self {
+            EntityVerb::Get => "entity-get",
+            EntityVerb::Set => "entity-set",
+            EntityVerb::Delete => "entity-delete",
+        }
+    }
+
+    /// For people.
+    pub fn word(self) -> &'static str {
+        match self {
+            EntityVerb::Get => "get",
+            EntityVerb::Set => "set",
+            EntityVerb::Delete => "delete",
+        }
+    }
 }
 
 /// What a function asks for.
@@ -76,6 +130,12 @@ pub fn digest_of_ask_person(form: &str, options: &str) -> Digest {
 
 pub fn digest_of_promise(name: &str, options: &str) -> Digest {
     Digest::of_parts(&[b"promise", name.as_bytes(), options.as_bytes()])
+}
+
+/// `value` is empty but for a set.
+pub fn digest_of_entity(verb: EntityVerb, entity: &str, key: &str, value: &str, options: &str) -> Digest {
+    let parts = [verb.operation(), entity, key, value, options].map(str::as_bytes);
+    Digest::of_parts(&parts)
 }
 
 pub fn digest_of_forget(id: u32) -> Digest {

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{EffectRequest, EffectVerdict, End, Entry, Epoch, Kind, Outcome, Position, StepRequest, Timestamp, Value};
+use crate::{
+    EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, Kind, Outcome, Position, StepRequest, Timestamp, Value,
+};
 
 /// A run may be ahead of storage by so much; then its guest waits.
 pub const AHEAD_MAX_ENTRIES: usize = 1_024;
@@ -127,6 +129,13 @@ fn size_max(kind: &Kind) -> usize {
                 StepRequest::Receive { signal, options } => signal.len() + options.len(),
                 StepRequest::AskPerson { form, options } => inline(form) + options.len(),
                 StepRequest::Promise { name, options, .. } => name.len() + options.len(),
+                StepRequest::Entity { entity, key, act, options } => {
+                    let value = match act {
+                        EntityAct::Set { value } => inline(value),
+                        EntityAct::Get | EntityAct::Delete => 0,
+                    };
+                    entity.len() + key.len() + value + options.len()
+                }
             };
             request + text(&asked.at)
         }

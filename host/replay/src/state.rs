@@ -410,7 +410,8 @@ impl RunState {
             | Phase::Parked(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Promised { .. } => None,
+            | Phase::Promised { .. }
+            | Phase::Entity => None,
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Digest, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
+use crate::{Digest, EntityVerb, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
 
 mod fold;
 mod mail;
@@ -186,6 +186,12 @@ pub enum What {
         /// By which it is settled.
         token: String,
     },
+    /// Reads or writes an entity; the input of a write is the value.
+    Entity {
+        verb: EntityVerb,
+        entity: Arc<str>,
+        key: Arc<str>,
+    },
     /// A signal that no step has taken.
     Signal {
         name: Arc<str>,
@@ -335,7 +341,8 @@ impl Trace {
                     | What::Run { .. }
                     | What::Receive { .. }
                     | What::Question { .. }
-                    | What::Promise { .. },
+                    | What::Promise { .. }
+                    | What::Entity { .. },
                     None,
                 ) if before(row.closed) => recalled.steps.push(row),
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
@@ -350,6 +357,7 @@ impl Trace {
                     | What::Receive { .. }
                     | What::Question { .. }
                     | What::Promise { .. }
+                    | What::Entity { .. }
                     | What::Http(_)
                     | What::Signal { .. }
                     | What::Cancel { .. }
@@ -394,6 +402,7 @@ impl Row {
             What::Receive { signal, .. } => format!("signal {signal}"),
             What::Question { title, .. } => format!("question: {title}"),
             What::Promise { name, .. } => format!("promise {name}"),
+            What::Entity { verb, entity, key } => format!("{} {entity}/{key}", verb.word()),
             What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
             What::Move { deployment, .. } => format!("moved to {deployment}"),

@@ -44,6 +44,17 @@ impl FromRequestParts<Api> for Token {
     }
 }
 
+/// What `{key}` of the path stands for.
+pub struct Key(pub String);
+
+impl FromRequestParts<Api> for Key {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Key> {
+        parameter(parts, api, "key").await.map(Key)
+    }
+}
+
 /// What `{step}` of the path stands for.
 pub struct Step(pub StepId);
 

@@ -12,6 +12,7 @@ mod routes;
 mod components;
 mod control;
 mod deployments;
+mod entities;
 mod events;
 mod health;
 mod journal;

@@ -3,11 +3,13 @@
 //! numbers above 2^53 are text. Nothing here decides or fetches anything.
 
 mod control;
+mod entities;
 mod journal;
 mod store;
 mod talk;
 
 pub use control::Move;
+pub use entities::{Entity, EntityPage};
 pub use journal::{Entry, JournalPage, Stored};
 pub use store::{Flaw, StoreReport};
 pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent};

@@ -113,7 +113,9 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchSignal
         | Code::NoSuchQuestion
         | Code::NoSuchPromise
+        | Code::NoSuchEntity
         | Code::NoSuchPath => StatusCode::NOT_FOUND,
+        Code::EntityConflict => StatusCode::PRECONDITION_FAILED,
         Code::AmbiguousRun
         | Code::AmbiguousWorkflow
         | Code::RunEnded
@@ -127,7 +129,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::Diverged
         | Code::Quarantined
         | Code::RecallTrapped
-        | Code::CodeMissing => StatusCode::CONFLICT,
+        | Code::CodeMissing
+        | Code::TooManyEntities => StatusCode::CONFLICT,
         Code::InboxFull | Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::StoreClosed | Code::Stopping | Code::NoRoom => StatusCode::SERVICE_UNAVAILABLE,

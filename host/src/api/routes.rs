@@ -17,7 +17,8 @@ use utoipa_axum::routes;
 
 use super::problem::Refusal;
 use super::{
-    Keys, components, control, deployments, events, health, journal, promises, questions, replay, runs, signals, store,
+    Keys, components, control, deployments, entities, events, health, journal, promises, questions, replay, runs,
+    signals, store,
 };
 use crate::Code;
 use crate::host::Host;
@@ -94,6 +95,8 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(promises::get))
         .routes(routes!(promises::resolve))
         .routes(routes!(promises::reject))
+        .routes(routes!(entities::list))
+        .routes(routes!(entities::get, entities::set, entities::delete))
         .routes(routes!(questions::list))
         .routes(routes!(questions::get))
         .routes(routes!(questions::answer))

@@ -2,6 +2,7 @@
 
 mod control;
 mod deployments;
+mod entities;
 mod events;
 mod promises;
 mod refusals;
@@ -30,5 +31,5 @@ fn every_operation_has_a_name_of_its_own() {
     let count = names.len();
     names.sort();
     names.dedup();
-    assert_eq!((names.len(), count), (34, 34), "{names:?}");
+    assert_eq!((names.len(), count), (38, 38), "{names:?}");
 }

@@ -10,10 +10,12 @@ pub mod control;
 use super::duration::parse_duration;
 use super::output::Format;
 
+mod entities;
 mod promises;
 mod questions;
 mod runs;
 
+pub use entities::{Entities, OneEntity};
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal};
@@ -101,6 +103,12 @@ pub enum Command {
     Promises {
         #[command(subcommand)]
         command: Promises,
+    },
+    /// Values that runs share: list, show, set and delete them
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Entities {
+        #[command(subcommand)]
+        command: Entities,
     },
     /// List, describe, retry, end, pause and restart runs, and send them signals
     #[command(subcommand_required = true, arg_required_else_help = true)]

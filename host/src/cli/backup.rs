@@ -30,6 +30,7 @@ struct Contents {
     entries: u64,
     components: u64,
     deployments: u64,
+    entities: u64,
     /// Runs that could not be read, and why: they are in no copy.
     unreadable: BTreeMap<RunId, String>,
 }
@@ -71,9 +72,11 @@ fn tell(output: &Output, contents: Contents, done: &str) -> Result<Exit, super::
     }
     let id = contents.file.display().to_string();
     output.one(&contents, &id, || {
-        let Contents { runs, open, entries, components, deployments, .. } = &contents;
+        let Contents { runs, open, entries, components, deployments, entities, .. } = &contents;
+        let entities = if *entities == 0 { String::new() } else { format!(", {entities} entities") };
         format!(
-            "{done} {runs} runs ({open} open, {entries} entries), {components} components, {deployments} deployments\n"
+            "{done} {runs} runs ({open} open, {entries} entries), {components} components, \
+             {deployments} deployments{entities}\n"
         )
     })?;
     Ok(if contents.unreadable.is_empty() { Exit::Ok } else { Exit::Other })
@@ -91,6 +94,7 @@ impl Contents {
             entries: backup.entries,
             components: backup.components,
             deployments: backup.deployments,
+            entities: backup.entities,
             unreadable: backup.unreadable,
         }
     }

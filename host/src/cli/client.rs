@@ -7,7 +7,6 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use std::collections::VecDeque;
 use std::time::Duration;
 use trackway_replay::{Digest, RunId};
 
@@ -15,20 +14,21 @@ use crate::api::model;
 use crate::{Code, Error, Result};
 
 use super::config::{Connection, Source};
-use super::sse;
+
+mod events;
+mod feed;
+
+pub use events::{Events, Next};
+use feed::{Feed, RECONNECT_FOR, patiently};
 
 /// A server that can be reached answers a connection in a fraction of this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Text of an answer that is not ours, in an error.
 const FOREIGN_TEXT_MAX_BYTES: usize = 200;
-/// How long a lost connection is tried again while following: a restart of the server takes less.
-const RECONNECT_FOR: Duration = Duration::from_secs(30);
 /// How long a start is tried again while the server has no room for it. Whoever waits at a terminal rather
 /// hears that it is busy than waits longer.
 const ROOM_FOR: Duration = Duration::from_secs(30);
 const RECONNECT_EVERY: Duration = Duration::from_millis(500);
-/// The server sends a comment at least this often while nothing happens; twice that is silence.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 pub struct Client {
     http: reqwest::Client,
@@ -197,6 +197,33 @@ impl Client {
         self.read(self.request_with(Method::GET, &["questions"], &query)?).await
     }
 
+    pub async fn entities(&self, name: Option<&str>, after: Option<&str>, limit: usize) -> Result<model::EntityPage> {
+        let limit = limit.to_string();
+        let pairs = [("name", name), ("after", after), ("limit", Some(limit.as_str()))];
+        let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned()))).collect();
+        self.read(self.request_with(Method::GET, &["entities"], &pairs)?).await
+    }
+
+    pub async fn entity(&self, name: &str, key: &str) -> Result<model::Entity> {
+        self.get(&["entities", name, key]).await
+    }
+
+    pub async fn set_entity(
+        &self,
+        name: &str,
+        key: &str,
+        value: &RawValue,
+        if_version: Option<u64>,
+    ) -> Result<model::Entity> {
+        let request = self.request(Method::PUT, &["entities", name, key])?;
+        self.read(json(at_version(request, if_version), &value)?).await
+    }
+
+    pub async fn delete_entity(&self, name: &str, key: &str, if_version: Option<u64>) -> Result<()> {
+        let request = self.request(Method::DELETE, &["entities", name, key])?;
+        self.send(at_version(request, if_version)).await.map(drop)
+    }
+
     pub async fn question(&self, run: RunId, step: u32) -> Result<model::Question> {
         self.get(&["questions", &run.to_string(), &step.to_string()]).await
     }
@@ -247,7 +274,7 @@ impl Client {
 
     /// What happens to a run, from its beginning, across lost connections, to its end.
     pub fn events(&self, run: RunId) -> Events<'_> {
-        Events { client: self, run, last: None, stream: None, reader: sse::Reader::default(), ready: VecDeque::new() }
+        Events::new(Feed::new(self, run, "events"))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
@@ -351,99 +378,12 @@ impl Client {
     }
 }
 
-/// One event after the other. A lost connection is taken up again after the last event.
-pub struct Events<'a> {
-    client: &'a Client,
-    run: RunId,
-    last: Option<String>,
-    stream: Option<futures_util::stream::BoxStream<'a, reqwest::Result<Bytes>>>,
-    reader: sse::Reader,
-    ready: VecDeque<sse::Event>,
-}
-
-pub enum Next {
-    Event(Box<model::RunEvent>),
-    /// The last one: the run with its output or failure.
-    End(Box<model::RunEvent>),
-    /// The connection was lost and is tried again.
-    Lost(Error),
-    /// There is nothing after the event that came last: the run has ended.
-    Over,
-}
-
-impl Events<'_> {
-    pub async fn next(&mut self) -> Result<Next> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                if event.name == "problem" {
-                    return Err(self.client.problem(StatusCode::INTERNAL_SERVER_ERROR, event.data.as_bytes()));
-                }
-                let end = event.name == "end";
-                self.last = event.id.or(self.last.take());
-                let read = serde_json::from_str(&event.data)
-                    .map_err(|error| self.client.foreign(&format!("its event cannot be read: {error}")))?;
-                return Ok(if end { Next::End(read) } else { Next::Event(read) });
-            }
-            let Some(stream) = &mut self.stream else {
-                if self.connect().await? == StatusCode::NO_CONTENT {
-                    return Ok(Next::Over);
-                }
-                continue;
-            };
-            match tokio::time::timeout(SILENCE_MAX, stream.next()).await {
-                Ok(Some(Ok(bytes))) => {
-                    let events = self.reader.take(&bytes).map_err(|_| self.client.foreign("its event has no end"))?;
-                    self.ready.extend(events);
-                }
-                Ok(Some(Err(error))) => return Ok(self.lost(self.client.unreachable(&error))),
-                Ok(None) => return Ok(self.lost(Error::new(Code::Unreachable, "the server closed the connection"))),
-                Err(_) => return Ok(self.lost(Error::new(Code::Unreachable, "the server is silent"))),
-            }
-        }
+fn at_version(request: RequestBuilder, if_version: Option<u64>) -> RequestBuilder {
+    match if_version {
+        Some(0) => request.header(header::IF_NONE_MATCH, "*"),
+        Some(version) => request.header(header::IF_MATCH, format!("\"{version}\"")),
+        None => request,
     }
-
-    fn lost(&mut self, error: Error) -> Next {
-        self.stream = None;
-        self.reader = sse::Reader::default();
-        Next::Lost(error)
-    }
-
-    async fn connect(&mut self) -> Result<StatusCode> {
-        // The first connection fails at once: nothing was there to come back to.
-        let patience = if self.last.is_some() { RECONNECT_FOR } else { Duration::ZERO };
-        let client = self.client;
-        let (run, last) = (self.run.to_string(), self.last.clone());
-        let response = patiently(patience, || async {
-            let request = client.request(Method::GET, &["runs", &run, "events"])?;
-            let request = request.header(header::ACCEPT, "text/event-stream");
-            let request = match &last {
-                Some(last) => request.header("last-event-id", last),
-                None => request,
-            };
-            client.send(request).await
-        });
-        let response = response.await?;
-        let status = response.status();
-        self.stream = Some(response.bytes_stream().boxed());
-        Ok(status)
-    }
-}
-
-/// Asks again while the server cannot be reached, for as long as `patience`: it may be starting anew.
-async fn patiently<T, F: Future<Output = Result<T>>>(patience: Duration, mut ask: impl FnMut() -> F) -> Result<T> {
-    let begun = tokio::time::Instant::now();
-    loop {
-        match ask().await {
-            Err(error) if is_passing(error.code) && begun.elapsed() < patience => {
-                tokio::time::sleep(RECONNECT_EVERY).await;
-            }
-            answer => return answer,
-        }
-    }
-}
-
-fn is_passing(code: Code) -> bool {
-    matches!(code, Code::Unreachable | Code::Stopping | Code::Overloaded)
 }
 
 fn json(request: RequestBuilder, body: &impl Serialize) -> Result<RequestBuilder> {

@@ -58,12 +58,14 @@ impl Exit {
             | Code::NoSuchWorkflow
             | Code::NoSuchRun
             | Code::NoSuchSignal
-            | Code::NoSuchQuestion => Exit::NotFound,
+            | Code::NoSuchQuestion
+            | Code::NoSuchEntity => Exit::NotFound,
             Code::Unauthorized => Exit::NotAllowed,
             Code::GaveUpWaiting => Exit::GaveUpWaiting,
             Code::Diverged
             | Code::KeyConflict
             | Code::DeploymentConflict
+            | Code::EntityConflict
             | Code::RunEnded
             | Code::CannotRestart
             | Code::CannotMove

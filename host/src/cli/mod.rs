@@ -14,6 +14,7 @@ mod deploy;
 mod dev;
 mod doctor;
 mod duration;
+mod entities;
 mod exit;
 mod explain;
 mod follow;
@@ -129,6 +130,7 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
             runs::runs(command, context).await
         }
         Command::Promises { command } => promises::promises(command, context).await,
+        Command::Entities { command } => entities::entities(command, context).await,
         Command::Questions { command } => questions::questions(command, context).await,
         Command::Trace(args) => runs::trace(args.run, args.view, args.connect, context).await,
         Command::Inspect { command: Inspect::Trace { run, view, connect } } => {

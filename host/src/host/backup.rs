@@ -9,9 +9,10 @@ use std::path::Path;
 use tokio::sync::mpsc;
 use trackway_replay::{Digest, Epoch, Frame, FrameId, Position, RunId, RunState, TenantId, Timestamp, Value};
 use trackway_storage::dump::{Reader, Record};
-use trackway_storage::{StartKey, StorageError, StorageErrorKind, dump};
+use trackway_storage::{Entity, EntityWritten, StartKey, StorageError, StorageErrorKind, dump};
 
 use super::{Host, check};
+use crate::worker::{check_entity_key, check_entity_value, checked_name};
 use crate::{Code, Error, Result};
 
 const PROGRAM: &str = concat!("trackway ", env!("CARGO_PKG_VERSION"));
@@ -20,6 +21,8 @@ const PROGRAM: &str = concat!("trackway ", env!("CARGO_PKG_VERSION"));
 const EPOCH_MAX: Epoch = Epoch(1 << 48);
 /// Each is written anew when it is restored. Nobody deployed under one name so often.
 const REVISIONS_MAX: u64 = 1 << 20;
+/// So many writes nobody made; a higher version would leave none for those that come.
+pub(super) const ENTITY_VERSION_MAX: u64 = 1 << 60;
 
 /// What a backup holds; every byte of it was checked.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +35,7 @@ pub struct Backup {
     /// Of them, those that have not ended.
     pub open: u64,
     pub entries: u64,
+    pub entities: u64,
     /// Runs that could not be read when the backup was made, and why: they cannot be restored.
     pub unreadable: BTreeMap<RunId, String>,
     pub(super) epoch: Epoch,
@@ -96,6 +100,20 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
                 let run = run.as_mut().ok_or_else(|| misplaced(file))?;
                 run.frame((position, entries, previous, id), &data);
             }
+            Record::EntityVersion(version) => check_version(file, version)?,
+            Record::Entity(entity) => {
+                check_version(file, entity.version)?;
+                if let Err(why) = check_entity(&entity) {
+                    return Err(damaged(file, &format!("an entity is none: {why}")));
+                }
+                backup.entities += 1;
+            }
+            Record::Receipt { written, .. } => {
+                if let EntityWritten::Done { version } | EntityWritten::Conflict { version } = written {
+                    check_version(file, version)?;
+                }
+                run.as_ref().ok_or_else(|| misplaced(file))?;
+            }
             Record::Log(_) | Record::Inbox(_) => {
                 run.as_ref().ok_or_else(|| misplaced(file))?;
             }
@@ -127,6 +145,19 @@ fn damaged(file: &Path, why: &str) -> Error {
 
 fn misplaced(file: &Path) -> Error {
     damaged(file, "something of a run stands before any run")
+}
+
+fn check_version(file: &Path, version: u64) -> Result<()> {
+    match version {
+        0..=ENTITY_VERSION_MAX => Ok(()),
+        _ => Err(damaged(file, &format!("no entity has version {version}"))),
+    }
+}
+
+fn check_entity(entity: &Entity) -> Result<(), String> {
+    checked_name("an entity", &entity.name).map_err(|error| error.message)?;
+    check_entity_key(&entity.key)?;
+    check_entity_value(&entity.value).map_err(|failure| failure.message)
 }
 
 impl Backup {

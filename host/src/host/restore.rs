@@ -4,15 +4,22 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use trackway_replay::{Frame, Head, RunId, RunState, Status, TenantId};
+use trackway_replay::{Frame, Head, RunId, RunState, Status, StepId, TenantId};
 use trackway_storage::dump::Record;
-use trackway_storage::{Append, Appended, Hardening, LogLine, Owner, Rows, RunKey, SledOptions, SledStorage, Storage};
+use trackway_storage::{
+    Append, Appended, EntityRestore, EntityWritten, Hardening, LogLine, Owner, Rows, RunKey, SledOptions, SledStorage,
+    Storage,
+};
 
 use super::backup::{Backup, naming, open};
 use super::check::{self, Others};
 use super::{folder, key_of, read_backup};
 use crate::worker::end_item;
 use crate::{Code, Error, Result};
+
+mod entities;
+
+use entities::Entities;
 
 /// The store while it is made; a folder of this name is of a restore that did not end.
 const HALF: &str = "restoring";
@@ -75,6 +82,7 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
     let mut reader = open(file)?;
     let tenant = TenantId::DEFAULT;
     let mut run: Option<Restoring> = None;
+    let mut entities = Entities::default();
     while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
             Record::Component(record) => storage.put_component(tenant, record, data).await?,
@@ -106,13 +114,24 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
                 if let Some(run) = &mut run {
                     let rows = Rows::default();
                     let append = Append { run: run.key, position, entries, previous, id, frame: data, rows };
-                    run.frame(storage, append).await?;
+                    run.frame(storage, append, &mut entities).await?;
                 }
             }
             Record::Inbox(item) => {
                 if let Some(run) = &mut run {
                     run.last(storage).await?;
                     storage.send(run.key, item).await?;
+                }
+            }
+            Record::EntityVersion(version) => {
+                entities.known(version);
+                storage.restore_entity(tenant, EntityRestore::Version(version)).await?;
+            }
+            Record::Entity(entity) => storage.restore_entity(tenant, EntityRestore::Entity(entity)).await?,
+            Record::Receipt { step, written } => {
+                if let Some(run) = &mut run {
+                    run.last(storage).await?;
+                    run.receipt(storage, step, written, &mut entities).await?;
                 }
             }
             Record::Begin { .. } | Record::Unreadable { .. } => {}
@@ -144,7 +163,7 @@ impl Restoring {
         Restoring { key: key_of(run), state: None, waiting: None, start_key, logs: Vec::new() }
     }
 
-    async fn frame(&mut self, storage: &SledStorage, append: Append) -> Result<()> {
+    async fn frame(&mut self, storage: &SledStorage, append: Append, entities: &mut Entities) -> Result<()> {
         let decoded = Frame::decode(&append.frame);
         let entries = decoded.map_err(|error| Error::new(Code::DataDamaged, error.to_string()))?.entries;
         if let Some(before) = self.waiting.replace(append) {
@@ -153,9 +172,26 @@ impl Restoring {
             self.append(storage, before, Rows { logs, ..Rows::default() }).await?;
         }
         for entry in &entries {
+            entities.answered(storage, self.state.as_ref(), &entry.kind).await?;
             check::apply(&mut self.state, entry).map_err(|why| Error::new(Code::DataDamaged, why))?;
         }
         Ok(())
+    }
+
+    /// Of a step that waits for the answer of its write.
+    async fn receipt(
+        &mut self,
+        storage: &SledStorage,
+        step: StepId,
+        written: EntityWritten,
+        entities: &mut Entities,
+    ) -> Result<()> {
+        let Some(open) = self.state.as_ref().filter(|state| state.end().is_none()).and_then(|it| it.step(step)) else {
+            return Ok(());
+        };
+        entities.unanswered(storage, &open.request, written, open.asked).await?;
+        let receipt = EntityRestore::Receipt(self.key, step, written);
+        Ok(storage.restore_entity(self.key.tenant, receipt).await?)
     }
 
     async fn last(&mut self, storage: &SledStorage) -> Result<()> {

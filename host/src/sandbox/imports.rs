@@ -48,8 +48,21 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     let mut step = linker.instance(STEP)?;
     if role == Some(Role::Workflow) {
-        link_call(&mut step)?;
-        link_start_run(&mut step)?;
+        link_two(&mut step, "call", |function, input, options, at| Command::Call { function, input, options, at })?;
+        link_two(&mut step, "start-run", |workflow, input, options, at| Command::StartRun {
+            workflow,
+            input,
+            options,
+            at,
+        })?;
+        link_two(&mut step, "entity-get", |entity, key, options, at| Command::EntityGet { entity, key, options, at })?;
+        link_two(&mut step, "entity-delete", |entity, key, options, at| Command::EntityDelete {
+            entity,
+            key,
+            options,
+            at,
+        })?;
+        link_entity_set(&mut step)?;
         link_named(&mut step, "receive", |signal, options, at| Command::Receive { signal, options, at })?;
         link_named(&mut step, "ask-person", |form, options, at| Command::AskPerson { form, options, at })?;
         link_patched(&mut step)?;
@@ -59,8 +72,10 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         })?;
         link_shared(&mut step)?;
     } else {
-        refuse_call(&mut step, "call")?;
-        refuse_call(&mut step, "start-run")?;
+        for name in ["call", "start-run", "entity-get", "entity-delete"] {
+            refuse_two(&mut step, name)?;
+        }
+        refuse_entity_set(&mut step)?;
         refuse_named(&mut step, "receive")?;
         refuse_named(&mut step, "ask-person")?;
         refuse_patched(&mut step)?;
@@ -88,14 +103,17 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
 type Instance<'a> = LinkerInstance<'a, Guest>;
 type Cx<'a> = StoreContextMut<'a, Guest>;
 
-fn link_call(interface: &mut Instance<'_>) -> Result<()> {
+type MakeOfTwo = for<'a> fn(&'a str, &'a str, &'a str, Option<&'a str>) -> Command<'a>;
+
+/// What takes two texts beside its options.
+fn link_two(interface: &mut Instance<'_>, name: &str, make: MakeOfTwo) -> Result<()> {
     type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
-    interface.func_wrap_async("call", |mut cx: Cx<'_>, (function, input, options, at): Parameters| {
+    interface.func_wrap_async(name, move |mut cx: Cx<'_>, (first, second, options, at): Parameters| {
         Box::new(async move {
             let id = command(&mut cx, |store, give| {
-                let (function, input) = (function.to_str(&store)?, input.to_str(&store)?);
+                let (first, second) = (first.to_str(&store)?, second.to_str(&store)?);
                 let (options, at) = (options.to_str(&store)?, text(at.as_ref(), &store)?);
-                give(Command::Call { function: &function, input: &input, options: &options, at: at.as_deref() });
+                give(make(&first, &second, &options, at.as_deref()));
                 Ok(())
             })?;
             room(&mut cx).await?;
@@ -104,14 +122,15 @@ fn link_call(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
-fn link_start_run(interface: &mut Instance<'_>) -> Result<()> {
-    type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
-    interface.func_wrap_async("start-run", |mut cx: Cx<'_>, (workflow, input, options, at): Parameters| {
+fn link_entity_set(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap_async("entity-set", |mut cx: Cx<'_>, (entity, key, value, options, at): Parameters| {
         Box::new(async move {
             let id = command(&mut cx, |store, give| {
-                let (workflow, input) = (workflow.to_str(&store)?, input.to_str(&store)?);
+                let (entity, key, value) = (entity.to_str(&store)?, key.to_str(&store)?, value.to_str(&store)?);
                 let (options, at) = (options.to_str(&store)?, text(at.as_ref(), &store)?);
-                give(Command::StartRun { workflow: &workflow, input: &input, options: &options, at: at.as_deref() });
+                let at = at.as_deref();
+                give(Command::EntitySet { entity: &entity, key: &key, value: &value, options: &options, at });
                 Ok(())
             })?;
             room(&mut cx).await?;
@@ -234,9 +253,17 @@ fn link_panicked(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
-fn refuse_call(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
+fn refuse_two(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
     type Parameters = (WasmStr, WasmStr, WasmStr, Option<WasmStr>);
     interface.func_wrap(name, move |cx: Cx<'_>, (_, _, _, at): Parameters| -> Result<(u32,)> {
+        Err(not_linked(&cx, Interface::Step, name, at.as_ref()))
+    })
+}
+
+fn refuse_entity_set(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, WasmStr, WasmStr, Option<WasmStr>);
+    let name = "entity-set";
+    interface.func_wrap(name, move |cx: Cx<'_>, (_, _, _, _, at): Parameters| -> Result<(u32,)> {
         Err(not_linked(&cx, Interface::Step, name, at.as_ref()))
     })
 }

@@ -3,24 +3,62 @@
 
 use std::sync::Arc;
 use trackway_replay::{
-    Act, Command as Produced, Digest, Failure, Form, Limits, PATCHES_MAX, StepRequest, Value, code,
-    digest_of_ask_person, digest_of_call, digest_of_patched, digest_of_promise, digest_of_receive, digest_of_sleep,
-    digest_of_start_run,
+    Act, Command as Produced, Digest, EntityAct, EntityVerb, Failure, Form, Limits, PATCHES_MAX, StepRequest, Value,
+    code, digest_of_ask_person, digest_of_call, digest_of_entity, digest_of_patched, digest_of_promise,
+    digest_of_receive, digest_of_sleep, digest_of_start_run,
 };
+
+use trackway_storage::ENTITY_KEY_MAX_BYTES;
 
 use super::check;
 use super::child::RunOptions;
+use super::entity;
 use super::run::Inner;
 use crate::sandbox::{Command, Manifest};
 
 #[derive(Clone, Copy)]
 pub(super) enum Asking<'a> {
-    Call { function: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
-    Sleep { duration_ms: u64, options: &'a str, at: Option<&'a str> },
-    StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
-    Receive { signal: &'a str, options: &'a str, at: Option<&'a str> },
-    AskPerson { form: &'a str, options: &'a str, at: Option<&'a str> },
-    Promise { name: &'a str, options: &'a str, at: Option<&'a str> },
+    Call {
+        function: &'a str,
+        input: &'a str,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
+    Sleep {
+        duration_ms: u64,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
+    StartRun {
+        workflow: &'a str,
+        input: &'a str,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
+    Receive {
+        signal: &'a str,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
+    AskPerson {
+        form: &'a str,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
+    Promise {
+        name: &'a str,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
+    /// `value` is empty but for a set.
+    Entity {
+        verb: EntityVerb,
+        entity: &'a str,
+        key: &'a str,
+        value: &'a str,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
 }
 
 /// What a workflow commands.
@@ -49,6 +87,15 @@ impl<'a> Commanded<'a> {
             Command::Receive { signal, options, at } => Asking::Receive { signal, options, at },
             Command::AskPerson { form, options, at } => Asking::AskPerson { form, options, at },
             Command::Promise { name, options, at } => Asking::Promise { name, options, at },
+            Command::EntityGet { entity, key, options, at } => {
+                Asking::Entity { verb: EntityVerb::Get, entity, key, value: "", options, at }
+            }
+            Command::EntitySet { entity, key, value, options, at } => {
+                Asking::Entity { verb: EntityVerb::Set, entity, key, value, options, at }
+            }
+            Command::EntityDelete { entity, key, options, at } => {
+                Asking::Entity { verb: EntityVerb::Delete, entity, key, value: "", options, at }
+            }
             Command::Forget { id } => return Commanded::Forget { id },
             Command::Cancel { id } => return Commanded::Cancel { id },
             Command::Patched { patch } => return Commanded::Patched { patch },
@@ -78,13 +125,17 @@ impl Asking<'_> {
             Asking::Receive { signal, .. } => Act::Receive { signal: name(signal) },
             Asking::AskPerson { .. } => Act::AskPerson,
             Asking::Promise { name: promise, .. } => Act::Promise { name: name(promise) },
+            Asking::Entity { verb, entity, key, .. } => {
+                Act::Entity { verb, entity: name(entity), key: check::cut(key, ENTITY_KEY_MAX_BYTES).into() }
+            }
         };
         let (Asking::Call { at, .. }
         | Asking::Sleep { at, .. }
         | Asking::StartRun { at, .. }
         | Asking::Receive { at, .. }
         | Asking::AskPerson { at, .. }
-        | Asking::Promise { at, .. }) = self;
+        | Asking::Promise { at, .. }
+        | Asking::Entity { at, .. }) = self;
         let at = at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
         Produced { act, digest: self.digest(), at }
     }
@@ -97,6 +148,9 @@ impl Asking<'_> {
             Asking::Receive { signal, options, .. } => digest_of_receive(signal, options),
             Asking::AskPerson { form, options, .. } => digest_of_ask_person(form, options),
             Asking::Promise { name, options, .. } => digest_of_promise(name, options),
+            Asking::Entity { verb, entity, key, value, options, .. } => {
+                digest_of_entity(verb, entity, key, value, options)
+            }
         }
     }
 
@@ -135,6 +189,9 @@ impl Asking<'_> {
             Asking::Promise { name, options, .. } => {
                 check::name("a promise", name).and_then(|()| check::promise_options(options)).err()
             }
+            Asking::Entity { verb, entity: name, key, value, options, .. } => {
+                entity::refusal(verb, name, key, value, options)
+            }
         }
     }
 
@@ -165,6 +222,17 @@ impl Asking<'_> {
             Asking::Promise { name: promise, options, .. } => {
                 StepRequest::Promise { name: name(promise), owner: inner.state.started().run, options: kept(options) }
             }
+            Asking::Entity { verb, entity, key, value, options, .. } => StepRequest::Entity {
+                entity: name(entity),
+                key: check::cut(key, ENTITY_KEY_MAX_BYTES).into(),
+                act: match verb {
+                    EntityVerb::Get => EntityAct::Get,
+                    EntityVerb::Set if is_refused => EntityAct::Set { value: Value::null() },
+                    EntityVerb::Set => EntityAct::Set { value: inner.value(value, Value::INLINE_MAX_BYTES) },
+                    EntityVerb::Delete => EntityAct::Delete,
+                },
+                options: kept(options),
+            },
         }
     }
 }

@@ -122,7 +122,8 @@ impl Making {
                 | StepRequest::StartRun { .. }
                 | StepRequest::Receive { .. }
                 | StepRequest::AskPerson { .. }
-                | StepRequest::Promise { .. } => None,
+                | StepRequest::Promise { .. }
+                | StepRequest::Entity { .. } => None,
             }) else {
                 return Err(Trouble::Gone);
             };

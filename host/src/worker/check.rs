@@ -5,6 +5,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use std::time::Duration;
 use trackway_replay::{Ambiguous, Failure, Limits, RetryPatch, RetryPolicy, code};
 
+use super::entity::EntityOptions;
 use crate::sandbox::{FunctionEntry, TIMEOUT_MS_MAX};
 
 /// Enough for every option there is.
@@ -136,6 +137,13 @@ pub(super) fn read_options(text: &str) -> Result<super::child::RunOptions, Failu
     Ok(options)
 }
 
+/// The options of what reads or writes an entity.
+pub(super) fn entity_options(text: &str) -> Result<EntityOptions, Failure> {
+    let options: EntityOptions = read_or_none(text)?;
+    label(options.label.as_deref())?;
+    Ok(options)
+}
+
 /// What an idempotency key may be.
 pub(super) fn is_key(key: &str) -> bool {
     (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
@@ -158,6 +166,10 @@ pub(super) fn value(text: &str, limits: &Limits, code: &str) -> Result<(), Failu
         let message = format!("the value is {} bytes; the limit is {}", text.len(), limits.value_bytes);
         return Err(Failure::permanent(code::TOO_LARGE, message));
     }
+    json(text, code)
+}
+
+pub(super) fn json(text: &str, code: &str) -> Result<(), Failure> {
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::permanent(code, format!("not JSON: {error}"))),

@@ -70,7 +70,8 @@ impl RunOptions {
             | StepRequest::Sleep { .. }
             | StepRequest::Receive { .. }
             | StepRequest::AskPerson { .. }
-            | StepRequest::Promise { .. } => RunOptions::default(),
+            | StepRequest::Promise { .. }
+            | StepRequest::Entity { .. } => RunOptions::default(),
         }
     }
 
@@ -288,7 +289,8 @@ impl Inner {
             | Phase::Parked(_)
             | Phase::Receiving
             | Phase::Asking { .. }
-            | Phase::Promised { .. } => None,
+            | Phase::Promised { .. }
+            | Phase::Entity => None,
         }
     }
 
@@ -317,7 +319,8 @@ pub(super) fn waited_for(state: &RunState) -> Vec<(StepId, Option<RunId>)> {
         | Phase::Parked(_)
         | Phase::Receiving
         | Phase::Asking { .. }
-        | Phase::Promised { .. } => None,
+        | Phase::Promised { .. }
+        | Phase::Entity => None,
     });
     let wanted = orphans.chain(open).filter(|(.., request)| RunOptions::of(request).goes_down());
     wanted.map(|(step, run, _)| (step, run)).collect()

@@ -3,6 +3,7 @@
 //! of it runs, so a crash in between leaves nothing half done.
 
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use trackway_replay::{
@@ -10,6 +11,7 @@ use trackway_replay::{
 };
 use trackway_storage::{Append, Owner, Rows, RunKey, StartKey};
 
+use super::entity;
 use super::load::{Journal, read_journal};
 use super::run::{Payloads, first_state, sequencer_after};
 use super::start::existing;
@@ -103,6 +105,7 @@ pub(super) async fn complete(core: &Core, key: RunKey, mut journal: Journal, sta
     if kept.entries.len() as u64 != forked.entries {
         return Err(changed());
     }
+    let closed: BTreeSet<StepId> = fork::closed(kept.entries.iter().copied());
     let there = kept.entries.len() - state.fork_lacks() as usize;
     let mut state = state;
     let mut sequencer = sequencer_after(state.last(), core.storage.epoch());
@@ -119,7 +122,9 @@ pub(super) async fn complete(core: &Core, key: RunKey, mut journal: Journal, sta
             let files = payloads_of(core, source, &values).await?;
             let is_last = left.peek().is_none() && !sequencer.has_pending();
             let asked = if is_last { state.questions().collect() } else { Vec::new() };
-            let rows = Rows { head: is_last.then(|| state.head()), asked, ..Rows::default() };
+            // What had no answer begins anew, so its write is this run's own.
+            let entities = entity::writes_of(&entries, &closed, core.clock.now());
+            let rows = Rows { head: is_last.then(|| state.head()), asked, entities, ..Rows::default() };
             let previous = Some(journal.last_frame);
             journal.entries.extend(entries.iter().cloned());
             let (frame, outgoing) = outgoing(core, key, previous, entries, files, rows);

@@ -328,7 +328,10 @@ impl GuestHost for FunctionHost {
             | Command::Receive { .. }
             | Command::AskPerson { .. }
             | Command::Promise { .. }
-            | Command::Patched { .. } => return Err(Stop),
+            | Command::Patched { .. }
+            | Command::EntityGet { .. }
+            | Command::EntitySet { .. }
+            | Command::EntityDelete { .. } => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

@@ -21,6 +21,7 @@ mod claim;
 mod code;
 mod drive;
 mod durable;
+mod entity;
 mod fork;
 mod function;
 mod load;
@@ -52,6 +53,7 @@ use crate::sandbox::Sandbox;
 use crate::{Code, Error, Result};
 
 pub(crate) use child::end_item;
+pub(crate) use entity::{FULL as ENTITIES_FULL, check_key as check_entity_key, check_value as check_entity_value};
 pub use start::{Start, StartAnswer, StartKeyRequest};
 pub use verify::{EndCheck, ReplayReport};
 

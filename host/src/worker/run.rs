@@ -9,11 +9,11 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, FrameId, Kind,
-    Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status, StepId, Timestamp,
-    Topic, Value, code,
+    Answered, AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, Forgotten,
+    FrameId, Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status,
+    StepId, Timestamp, Topic, Value, code,
 };
-use trackway_storage::{InboxItem, LogKey, LogLine, RunKey, StartKey};
+use trackway_storage::{EntityWrite, InboxItem, LogKey, LogLine, RunKey, StartKey};
 
 use super::Core;
 use super::durable::{Durable, Gone, Progress};
@@ -71,7 +71,7 @@ pub(super) struct Inner {
     /// Attempts that sleep and have no instance meanwhile, with the time at which they are resumed,
     /// which stands among the timers too.
     pub resting: BTreeMap<StepId, Timestamp>,
-    /// Steps whose run is being started by a task of this worker.
+    /// Steps whose run is being started, or whose entity is being read, by a task of this worker.
     pub starting: BTreeSet<StepId>,
     /// The run is about to end: its workflow does nothing more.
     pub ending: bool,
@@ -90,6 +90,9 @@ pub(super) struct Inner {
     pub send: Vec<(Position, RunKey, InboxItem)>,
     /// Questions that were asked, with the place of their entry, or settled.
     questions: Vec<(Position, StepId, Option<Position>)>,
+    pub entities: Vec<(Position, StepId, EntityWrite)>,
+    /// Steps whose write has its answer.
+    entities_answered: Vec<(Position, StepId)>,
     /// Inbox items that were read, by a frame or one to come.
     pub seen: BTreeSet<MessageId>,
     pub knocked: bool,
@@ -176,6 +179,8 @@ impl Run {
             read: Vec::new(),
             send: Vec::new(),
             questions: Vec::new(),
+            entities: Vec::new(),
+            entities_answered: Vec::new(),
             starting: BTreeSet::new(),
             ending: false,
             seen: BTreeSet::new(),
@@ -279,6 +284,11 @@ impl Inner {
         }
         let entry = self.sequencer.entry(clock, kind);
         let asked = rows::question_in(&self.state, &entry);
+        if let Kind::Answered(Answered { step, .. }) | Kind::Forgotten(Forgotten { step, .. }) = &entry.kind
+            && matches!(self.state.step(*step).map(|state| &state.phase), Some(Phase::Entity))
+        {
+            self.entities_answered.push((entry.position.plus(1), *step));
+        }
         // First, so that a mistake of ours would cost a panic and never a journal.
         self.state.apply(&entry).expect("what a worker sequences follows the rules of a journal");
         let asks = rows::question_in(&self.state, &entry);
@@ -357,7 +367,7 @@ impl Inner {
     }
 
     pub fn answer(&mut self, clock: Timestamp, step: StepId, outcome: Outcome) {
-        self.sequence(clock, Kind::Answered(trackway_replay::Answered { step, outcome }));
+        self.sequence(clock, Kind::Answered(Answered { step, outcome }));
     }
 
     pub fn answer_failed(&mut self, clock: Timestamp, step: StepId, failure: &Failure) {
@@ -405,7 +415,8 @@ impl Inner {
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Asking { .. }
-            | Phase::Promised { .. } => None,
+            | Phase::Promised { .. }
+            | Phase::Entity => None,
         }
     }
 

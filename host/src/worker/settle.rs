@@ -77,7 +77,8 @@ fn policy_of(inner: &Inner, code: &Code, step: StepId) -> Option<RetryPolicy> {
         | StepRequest::StartRun { .. }
         | StepRequest::Receive { .. }
         | StepRequest::AskPerson { .. }
-        | StepRequest::Promise { .. } => None,
+        | StepRequest::Promise { .. }
+        | StepRequest::Entity { .. } => None,
     }
 }
 

@@ -13,6 +13,7 @@ use trackway_replay::{
 use super::asking::{Asking, Commanded, patch_produced, too_many_patches};
 use super::attempt::{self, Begin};
 use super::child;
+use super::entity;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
@@ -69,7 +70,8 @@ impl WorkflowHost {
         let now = inner.machine.now();
         let request = request.request(inner, refusal.is_some());
         let is_call = matches!(request, StepRequest::Call { .. });
-        let to_start = matches!(request, StepRequest::StartRun { .. }).then(|| request.clone());
+        let to_start =
+            matches!(request, StepRequest::StartRun { .. } | StepRequest::Entity { .. }).then(|| request.clone());
         inner.sequence(clock, Kind::Asked(Asked { step, request, proof, now, at }));
         if let Some(failure) = refusal {
             inner.answer_failed(clock, step, &failure);
@@ -78,6 +80,8 @@ impl WorkflowHost {
             if !inner.state.is_paused() {
                 attempt::launch(&self.run, inner, step, 1, Begin::Anew);
             }
+        } else if let Some(request @ StepRequest::Entity { .. }) = to_start {
+            entity::perform(&self.run, inner, step, request);
         } else if let Some(request) = to_start {
             if !inner.state.is_paused() {
                 child::launch(&self.run, inner, step, request);

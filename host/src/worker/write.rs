@@ -43,7 +43,8 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     let frame = Bytes::from(Frame::encode(&entries));
     let id = FrameId(u128::from_le_bytes(run.core.random()));
     let (files, payloads) = inner.take_payloads();
-    let Along { asked, settled, logs, read, mut send } = inner.take_rows(position.plus(u64::from(count)));
+    let Along { asked, settled, logs, read, mut send, entities, entities_answered } =
+        inner.take_rows(position.plus(u64::from(count)));
     send.extend(child::told_of_end(run.key, &inner.state, &entries, run.now()));
     let status = inner.state.status();
     let has_more = inner.sequencer.has_pending();
@@ -63,6 +64,8 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
         settled,
         logs,
         send,
+        entities,
+        entities_answered,
         payloads,
         // Storage knows what is in the inbox, and says so.
         unread: Vec::new(),

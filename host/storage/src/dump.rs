@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Numbers are little endian. The last record has the sha256 of everything before it. First come the
-//! components and deployments, then each run (its payloads, its log, its frames, what is unread), then
-//! the start keys.
+//! components and deployments, then the entities, then each run (its payloads, its log, its frames, what is
+//! unread, what became of writes that have no answer), then the start keys.
 
 mod read;
 mod write;
@@ -19,13 +19,13 @@ pub use write::{encode, write};
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, FrameId, Position, RunId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Position, RunId, StepId, Timestamp};
 
-use crate::{ComponentRecord, Deployment, InboxItem, LogLine, StartKey};
+use crate::{ComponentRecord, Deployment, Entity, EntityWritten, InboxItem, LogLine, StartKey};
 
 const MAGIC: &[u8; 16] = b"TRACKWAY BACKUP\n";
 /// Of all below. A higher one was written by a newer program.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 1 + 4 + 4;
 const CHECKSUM_BYTES: usize = 4;
 /// Fields are small but for a component's manifest and a deployment's versions.
@@ -76,6 +76,15 @@ pub enum Record {
         records: u64,
         sha256: Digest,
     },
+    /// Where versions of entities stood before the first of them was read: what has a higher one may be
+    /// missing below, and then stands in the journal of the run that wrote it.
+    EntityVersion(u64),
+    Entity(Entity),
+    /// What became of a write of the run, which its frames do not tell.
+    Receipt {
+        step: StepId,
+        written: EntityWritten,
+    },
 }
 
 impl Record {
@@ -93,6 +102,9 @@ impl Record {
             Record::Unreadable { .. } => 9,
             Record::StartKey(_) => 10,
             Record::End { .. } => 11,
+            Record::EntityVersion(_) => 12,
+            Record::Entity(_) => 13,
+            Record::Receipt { .. } => 14,
         }
     }
 }

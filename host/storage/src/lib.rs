@@ -6,6 +6,7 @@
 
 mod desk;
 pub mod dump;
+mod entity;
 mod error;
 mod memory;
 mod rows;
@@ -13,6 +14,10 @@ mod sled;
 mod watch;
 
 pub use crate::sled::{Hardening, SledOptions, SledStorage};
+pub use entity::{
+    ENTITIES_MAX, ENTITIES_MAX_BYTES, ENTITY_KEY_MAX_BYTES, ENTITY_NAME_MAX_BYTES, ENTITY_VALUE_MAX_BYTES, Entity,
+    EntityQuery, EntityRestore, EntityWrite, EntityWritten,
+};
 pub use error::{StorageError, StorageErrorKind};
 pub use memory::{Faults, MemoryStorage, Snapshot};
 pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, OpenQuestion, StartKey, Version};
@@ -74,6 +79,11 @@ pub struct Rows {
     pub asked: Vec<(StepId, Position)>,
     /// Questions that wait for none any more, also of those just named. The end of a run settles all.
     pub settled: Vec<StepId>,
+    /// Writes that steps of this frame ask for: each is done with the frame or not at all, and what became
+    /// of it is kept until the step is answered.
+    pub entities: Vec<(StepId, EntityWrite)>,
+    /// Steps whose answer stands with this frame: what became of their writes is kept no longer.
+    pub entities_answered: Vec<StepId>,
     /// At position 0 only: the key under which the run was started.
     pub start_key: Option<StartKey>,
     /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.
@@ -194,6 +204,10 @@ impl Append {
         if self.rows.send.len() > FRAME_SEND_MAX || self.rows.send.iter().any(|(to, _)| *to == self.run) {
             return invalid(format!("a frame of run {} sends too much, or to itself", self.run.run));
         }
+        if self.rows.entities.len() > self.entries as usize {
+            return invalid(format!("a frame of run {} writes more than it asks for", self.run.run));
+        }
+        self.rows.entities.iter().try_for_each(|(_, write)| write.check())?;
         if self.rows.start_key.is_some() && self.position != Position::FIRST {
             return invalid(format!("run {} brings a start key after its start", self.run.run));
         }
@@ -301,6 +315,26 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes `deployment` if the stored one has revision `deployment.revision - 1` (0: there is
     /// none); false if not.
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool>;
+
+    /// Changes an entity for somebody who is no run.
+    fn write_entity(&self, tenant: TenantId, write: EntityWrite) -> Answer<'_, EntityWritten>;
+
+    fn entity(&self, tenant: TenantId, name: &str, key: &str) -> Answer<'_, Option<Entity>>;
+
+    /// Those of shorter names first, then in the order of the names, then of the keys.
+    fn entities(&self, tenant: TenantId, query: EntityQuery) -> Answer<'_, Vec<Entity>>;
+
+    /// The highest version that a write of the tenant has: whatever is read later has all writes up to it.
+    fn entity_version(&self, tenant: TenantId) -> Answer<'_, u64>;
+
+    /// What became of the write that a step asked for, until its answer stands.
+    fn receipt(&self, run: RunKey, step: StepId) -> Answer<'_, Option<EntityWritten>>;
+
+    /// All of a run, and how many of its entries were durable at that very moment.
+    fn receipts(&self, run: RunKey) -> Answer<'_, (Position, Vec<(StepId, EntityWritten)>)>;
+
+    /// For a store that is made of a backup: of two versions of an entity the higher one stands.
+    fn restore_entity(&self, tenant: TenantId, restore: EntityRestore) -> Answer<'_, ()>;
 
     /// Runs of which anything is stored, in the order of their ids, after `after`.
     fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>>;

@@ -30,7 +30,7 @@ async fn a_backup_of_a_busy_host_restores_to_one_that_goes_on() {
     let world = World::start(|asked: &Asked| Reply::ok(asked.nonce.to_string())).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(folder.path(), &[]).await;
-    for guest in ["parallel", "values", "effects", "sleeper"] {
+    for guest in ["parallel", "values", "effects", "sleeper", "entities"] {
         server.deploy(guest, &[world.origin()]).await;
     }
     // A deployment of several revisions.
@@ -54,8 +54,9 @@ async fn a_backup_of_a_busy_host_restores_to_one_that_goes_on() {
     // Others begin and end all the while.
     let load = join_all((0..CLIENTS).map(async |client| {
         loop {
-            let run = match client % 2 {
+            let run = match client % 3 {
                 0 => server.run("parallel/chain", &json!({ "n": 30 })).await,
+                1 => server.run("entities/counts", &json!({ "key": "all", "times": 20 })).await,
                 _ => server.run("sleeper/naps", &json!([1, 2, 3])).await,
             };
             server.wait(run).await;
@@ -96,12 +97,31 @@ async fn a_backup_of_a_busy_host_restores_to_one_that_goes_on() {
     assert!(server.replay(posting).await.identical);
     let first = world.log().iter().filter(|asked| asked.path == "/step/0/0").count();
     assert_eq!(first, 1, "what was answered before the backup is not asked again");
+    counted_once(&server).await;
     let again = start_with_key(&server, "only-once", "parallel/parallel", json!(3)).await;
     assert_eq!((again.run.id, again.existing), (keyed, true));
     // The deployments are there too.
     assert_eq!(server.wait(server.run("parallel/parallel", &json!(3)).await).await.status, Status::Succeeded);
     server.kill().await;
     proof::checked("a backup of a busy host that was restored", 1, 0);
+}
+
+/// Runs that counted in one entity while the backup was made go on with it: no two of them ever got the same sum,
+/// and the entity knows the last one.
+async fn counted_once(server: &Server) {
+    let mut sums: Vec<u64> = Vec::new();
+    let page: model::RunPage = server.get("runs?workflow=counts&limit=500").await;
+    for run in &page.runs {
+        let ended = server.wait(run.id).await;
+        assert_eq!(ended.status, Status::Succeeded, "{ended:?}");
+        assert!(server.replay(run.id).await.identical);
+        let output = ended.output.expect("it has one");
+        sums.extend(serde_json::from_str::<Vec<u64>>(output.get()).expect("numbers"));
+    }
+    sums.sort_unstable();
+    assert!(sums.len() >= 20 && sums.windows(2).all(|pair| pair[0] < pair[1]), "{sums:?}");
+    let entity: model::Entity = server.get("entities/count/all").await;
+    assert_eq!(entity.value.get().parse().ok(), sums.last().copied());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ mod control;
 mod crash;
 mod deadline;
 mod ends;
+mod entities;
 mod limits;
 mod logs;
 mod mending;

@@ -8,9 +8,9 @@ use super::{is_test, none, read, rust_files};
 const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["host/src/sandbox/", "host/src/sandbox.rs"]),
     ("wasmparser", &["host/src/sandbox/", "host/src/sandbox.rs"]),
-    ("wit_component", &["host/src/sandbox/", "host/src/sandbox.rs"]),
+    ("wit_component", &["host/src/sandbox/", "host/src/sandbox.rs", "xtask/src/bench/peers.rs"]),
     ("sled", &["host/storage/"]),
-    ("reqwest", &["host/src/effects/", "host/src/cli/client.rs", "tests/"]),
+    ("reqwest", &["host/src/effects/", "host/src/cli/client.rs", "host/src/cli/client/", "tests/"]),
     ("rustls", &["host/src/effects/", "host/src/cli/client.rs", "tests/"]),
     ("axum", &["host/src/api/", "tests/"]),
     ("clap", &["host/src/cli/", "host/src/main.rs"]),

@@ -12,11 +12,12 @@ use trackway::sandbox::{self, Compiler, Sandbox};
 use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker};
 use trackway_replay::{
     Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, EffectVerdict, End,
-    Entry, Epoch, Failure, Finished, Frame, FrameId, Head, Kind, Limits, MessageId, Outcome, Phase, Position, RULES,
-    RunId, RunState, Started, Status, StepRequest, TenantId, Timestamp, Value, Waiting,
+    EntityAct, Entry, Epoch, Failure, Finished, Forgotten, Frame, FrameId, Head, Kind, Limits, MessageId, Outcome,
+    Phase, Position, RULES, RunId, RunState, Started, Status, StepRequest, TenantId, Timestamp, Value, Waiting,
 };
 use trackway_storage::{
-    Append, Appended, Deployment, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sent, Storage, Version,
+    Append, Appended, Deployment, EntityWrite, Faults, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sent,
+    Storage, Version,
 };
 
 pub const TENANT: TenantId = TenantId::DEFAULT;
@@ -216,6 +217,13 @@ impl Rig {
         Rig::with(storage, self.world, self.options).await
     }
 
+    /// The same, where the disk fails in such ways from now on.
+    pub async fn crash_into(self, faults: Faults) -> Rig {
+        let storage = Arc::new(self.storage.crash_into(faults));
+        self.process.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        Rig::with(storage, self.world, self.options).await
+    }
+
     /// The same, after the recall of a run has brought the process down so often.
     pub async fn crash_after_recalls(self, run: RunKey, recalls: u32) -> Rig {
         let storage = Arc::new(self.storage.crash());
@@ -322,7 +330,7 @@ impl Rig {
             let head = RunState::of(&kept).expect("a prefix of a journal is one").head();
             let owner = if head.status.has_ended() { Owner::End } else { Owner::Keep };
             let send = if owner == Owner::End { std::mem::take(&mut with.send) } else { Vec::new() };
-            let rows = Rows { head: Some(head), owner, start_key: with.start_key.take(), send, ..Rows::default() };
+            let rows = Rows { head: Some(head), owner, start_key: with.start_key.take(), send, ..entity_rows(frame) };
             let append = Append { run, position, entries, previous: previous.replace(id), id, frame: bytes, rows };
             assert!(matches!(storage.append(append).await, Appended::Durable));
         }
@@ -624,6 +632,31 @@ impl Rig {
 /// Nothing happens before a person says so.
 pub fn is_parked(head: &Head) -> bool {
     head.waiting == Some(Waiting::Retry) && head.due.is_none()
+}
+
+/// What a worker sends with entries about entities.
+fn entity_rows(frame: &[Entry]) -> Rows {
+    let mut rows = Rows::default();
+    for entry in frame {
+        match &entry.kind {
+            Kind::Asked(Asked { step, request: StepRequest::Entity { entity, key, act, options }, .. }) => {
+                let value = match act {
+                    EntityAct::Get => continue,
+                    EntityAct::Set { value: Value::Inline(value) } => Some(value.clone()),
+                    EntityAct::Set { value: Value::Stored { .. } } => panic!("no entity is so large"),
+                    EntityAct::Delete => None,
+                };
+                let options: serde_json::Value = serde_json::from_str(options).unwrap_or_default();
+                let (name, key, if_version) = (entity.clone(), key.clone(), options["if_version"].as_u64());
+                rows.entities.push((*step, EntityWrite { name, key, if_version, value, at: entry.time }));
+            }
+            Kind::Answered(Answered { step, .. }) | Kind::Forgotten(Forgotten { step, .. }) => {
+                rows.entities_answered.push(*step);
+            }
+            _ => {}
+        }
+    }
+    rows
 }
 
 fn payloads_of(kind: &Kind) -> Vec<Digest> {

@@ -6,8 +6,9 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
 use trackway_storage::{
-    Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, MemoryStorage, OpenQuestion,
-    RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StoredFrame,
+    Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
+    EntityWritten, InboxItem, LogKey, LogLine, MemoryStorage, OpenQuestion, RunKey, RunQuery, RunRows, Sent, StartKey,
+    Storage, StorageError, StoredFrame,
 };
 
 use super::ledger::{Acknowledged, Ledger};
@@ -169,6 +170,34 @@ impl Storage for Door {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         self.store.put_deployment(tenant, deployment)
+    }
+
+    fn write_entity(&self, tenant: TenantId, write: EntityWrite) -> Answer<'_, EntityWritten> {
+        self.store.write_entity(tenant, write)
+    }
+
+    fn entity(&self, tenant: TenantId, name: &str, key: &str) -> Answer<'_, Option<Entity>> {
+        self.store.entity(tenant, name, key)
+    }
+
+    fn entities(&self, tenant: TenantId, query: EntityQuery) -> Answer<'_, Vec<Entity>> {
+        self.store.entities(tenant, query)
+    }
+
+    fn entity_version(&self, tenant: TenantId) -> Answer<'_, u64> {
+        self.store.entity_version(tenant)
+    }
+
+    fn receipt(&self, run: RunKey, step: StepId) -> Answer<'_, Option<EntityWritten>> {
+        self.store.receipt(run, step)
+    }
+
+    fn receipts(&self, run: RunKey) -> Answer<'_, (Position, Vec<(StepId, EntityWritten)>)> {
+        self.store.receipts(run)
+    }
+
+    fn restore_entity(&self, tenant: TenantId, restore: EntityRestore) -> Answer<'_, ()> {
+        self.store.restore_entity(tenant, restore)
     }
 
     fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>> {

@@ -7,6 +7,7 @@ mod busy;
 mod control;
 mod deployments;
 mod disk;
+mod entities;
 mod fair;
 mod follow;
 mod guide;

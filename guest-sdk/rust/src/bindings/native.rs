@@ -24,6 +24,9 @@ pub(crate) trait Host: Port {
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
     fn progress(&self, progress: &str);
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
+    fn entity_get(&self, name: &str, key: &str) -> u32;
+    /// `None` deletes.
+    fn entity_write(&self, name: &str, key: &str, value: Option<&str>, options: &str) -> u32;
 }
 
 thread_local! {
@@ -77,6 +80,18 @@ pub(crate) fn promise_token(id: u32) -> String {
 
 pub(crate) fn progress(progress: &str) {
     host().progress(progress);
+}
+
+pub(crate) fn entity_get(name: &str, key: &str, _options: &str, _at: &str) -> u32 {
+    host().entity_get(name, key)
+}
+
+pub(crate) fn entity_set([name, key, value]: [&str; 3], options: &str, _at: &str) -> u32 {
+    host().entity_write(name, key, Some(value), options)
+}
+
+pub(crate) fn entity_delete(name: &str, key: &str, options: &str, _at: &str) -> u32 {
+    host().entity_write(name, key, None, options)
 }
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -48,6 +48,8 @@ pub enum Phase {
     Asking { asked: Position, due: Option<Timestamp> },
     /// Waits for somebody with its token; `due` is when it is too late.
     Promised { due: Option<Timestamp> },
+    /// An entity is read or written. A write stands with the frame that asks for it; only its answer is open.
+    Entity,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,8 @@ impl RunState {
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Asking { .. }
-            | Phase::Promised { .. } => None,
+            | Phase::Promised { .. }
+            | Phase::Entity => None,
         }
     }
 
@@ -100,7 +103,8 @@ impl RunState {
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Asking { .. }
-            | Phase::Promised { .. } => return,
+            | Phase::Promised { .. }
+            | Phase::Entity => return,
         };
         state.budget = Spent { attempts, since: time };
         if retry.with.is_some() {
@@ -121,7 +125,8 @@ impl RunState {
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Asking { .. }
-            | Phase::Promised { .. }) => other,
+            | Phase::Promised { .. }
+            | Phase::Entity) => other,
         });
     }
 
@@ -141,6 +146,7 @@ impl RunState {
             }
             StepRequest::StartRun { .. } => Phase::Child { run: None },
             StepRequest::Receive { .. } => Phase::Receiving,
+            StepRequest::Entity { .. } => Phase::Entity,
             StepRequest::AskPerson { form, .. } => {
                 Phase::Asking { asked: at, due: timeout_of(form).map(|timeout| asked.now + timeout) }
             }
@@ -170,7 +176,8 @@ impl RunState {
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Asking { .. }
-            | Phase::Promised { .. } => return None,
+            | Phase::Promised { .. }
+            | Phase::Entity => return None,
         };
         let number = begun.attempt;
         if Some(number) != before.checked_add(1) {
@@ -189,7 +196,8 @@ impl RunState {
                 | Phase::Child { .. }
                 | Phase::Receiving
                 | Phase::Asking { .. }
-                | Phase::Promised { .. } => fresh(),
+                | Phase::Promised { .. }
+                | Phase::Entity => fresh(),
             };
             Phase::Attempting(AttemptState::new(number, carried))
         });

@@ -69,7 +69,12 @@ impl Phase {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
             Phase::Asking { due, .. } | Phase::Promised { due } => *due,
-            Phase::Waiting | Phase::Attempting(_) | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving => None,
+            Phase::Waiting
+            | Phase::Attempting(_)
+            | Phase::Parked(_)
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Entity => None,
         }
     }
 
@@ -84,7 +89,8 @@ impl Phase {
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Asking { .. }
-            | Phase::Promised { .. } => None,
+            | Phase::Promised { .. }
+            | Phase::Entity => None,
         }
     }
 }

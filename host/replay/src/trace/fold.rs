@@ -9,8 +9,8 @@ use super::read::{label, micros, read_answer, sleep};
 use super::row::Place;
 use super::{Activation, ForkedFrom, Payloads, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What};
 use crate::{
-    Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Digest, EffectAsked, EffectRequest, End, Entry, Failure,
-    Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Tokens, Topic, Value,
+    Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Digest, EffectAsked, EffectRequest, End, EntityAct, Entry,
+    Failure, Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Tokens, Topic, Value,
 };
 
 mod attempts;
@@ -294,6 +294,7 @@ impl<'a> Fold<'a> {
                         | What::Receive { .. }
                         | What::Question { .. }
                         | What::Promise { .. }
+                        | What::Entity { .. }
                         | What::Signal { .. }
                         | What::Cancel { .. }
                         | What::Patch { .. }
@@ -336,6 +337,14 @@ impl<'a> Fold<'a> {
             StepRequest::Promise { name, options, .. } => {
                 let token = self.tokens.as_ref().map(|tokens| tokens.own(asked.step).to_string()).unwrap_or_default();
                 (What::Promise { name: name.clone(), token }, options, None, RowStatus::Waiting)
+            }
+            StepRequest::Entity { entity, key, act, options } => {
+                let what = What::Entity { verb: act.verb(), entity: entity.clone(), key: key.clone() };
+                let value = match act {
+                    EntityAct::Set { value } => Some(Shown::of(value)),
+                    EntityAct::Get | EntityAct::Delete => None,
+                };
+                (what, options, value, RowStatus::Running)
             }
         };
         let mut row = Row::new(asked.step.to_string(), None, what, place);

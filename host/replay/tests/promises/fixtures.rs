@@ -12,10 +12,10 @@ use std::sync::Once;
 use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked,
-    EffectId, EffectRequest, EffectVerdict, End, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten,
-    Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof,
-    Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId,
-    StepRequest, Tie, Timestamp, Value, With, code,
+    EffectId, EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished,
+    Forgotten, Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched, Paused, Position,
+    Progressed, Proof, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started,
+    StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -124,6 +124,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("signals", frames(signals())),
         ("questions", frames(questions())),
         ("promises", frames(promises())),
+        ("entities", frames(entities())),
     ]
 }
 
@@ -397,6 +398,33 @@ fn signals() -> Vec<Kind> {
             end: End::Succeeded(Value::inline("2")),
             fingerprint: Some(Fingerprint { commands: 2, deliveries: 2, fuel: 4_321 }),
             unread: vec![MessageId(3)],
+        }),
+    ]
+}
+
+fn entities() -> Vec<Kind> {
+    let entity = |step, act, options: &str| {
+        let request =
+            StepRequest::Entity { entity: "counter".into(), key: "a/é".into(), act, options: options.into() };
+        asked(step, request, step - 1)
+    };
+    let answered = |step, outcome| Kind::Answered(Answered { step: StepId(step), outcome });
+    let succeeded = |step, text: &str| answered(step, Outcome::Succeeded(Value::inline(text)));
+    let conflict = Failure::permanent(code::VERSION_CONFLICT, "it is at version 8").to_value();
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        entity(1, EntityAct::Get, ""),
+        succeeded(1, "null"),
+        entity(2, EntityAct::Set { value: Value::inline("{\"n\": 1}") }, "{\"if_version\":0}"),
+        claimed("worker-2"),
+        succeeded(2, "{\"version\":7}"),
+        entity(3, EntityAct::Delete, "{\"if_version\":7,\"label\":\"away\"}"),
+        answered(3, Outcome::Failed(conflict)),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("1")),
+            fingerprint: Some(Fingerprint { commands: 3, deliveries: 3, fuel: 4_321 }),
+            unread: Vec::new(),
         }),
     ]
 }

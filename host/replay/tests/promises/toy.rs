@@ -199,7 +199,8 @@ impl<'a> Host<'a> {
                 | Phase::Child { .. }
                 | Phase::Receiving
                 | Phase::Asking { .. }
-                | Phase::Promised { .. } => None,
+                | Phase::Promised { .. }
+                | Phase::Entity => None,
             })
             .collect();
         for (step, attempt) in attempts {

@@ -70,9 +70,11 @@ entry! {
     effect: u32,
     /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`,
     /// `promise` or `http`.
+    /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`, `entity-get`, `entity-set`,
+    /// `entity-delete` or `http`.
     operation: String,
     function: String,
-    /// Of a run or a call.
+    /// Of a run or a call; of an entity, what it is set to.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     input: Box<RawValue>,
@@ -110,7 +112,7 @@ entry! {
     deadline_at: Time,
     /// The clock of the guest when it asked.
     now: Time,
-    /// The idempotency key under which an effect is sent.
+    /// The idempotency key under which an effect is sent; of an entity, its own.
     key: String,
     /// Source place.
     at: String,
@@ -124,6 +126,7 @@ entry! {
     /// Commands in all.
     commands: u64,
     /// Of a signal, a promise or a patch.
+    /// Of a signal, a patch or an entity.
     name: String,
     /// What a signal brought.
     #[serde(deserialize_with = "present")]

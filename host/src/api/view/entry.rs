@@ -1,8 +1,8 @@
 //! One journal entry as one flat object.
 
 use trackway_replay::{
-    EffectRequest, EffectVerdict, End, Entry, Finished, Kept, Kind, MessageId, Outcome, Park, Proof, Started,
-    StepRequest, Value,
+    EffectRequest, EffectVerdict, End, EntityAct, Entry, Finished, Kept, Kind, MessageId, Outcome, Park, Proof,
+    Started, StepRequest, Value,
 };
 
 use super::{model, raw};
@@ -197,6 +197,15 @@ fn show_step_request(view: &mut model::Entry, request: &StepRequest) {
         StepRequest::Receive { signal, options } => {
             view.operation = Some("receive".to_owned());
             view.name = Some(signal.to_string());
+            options
+        }
+        StepRequest::Entity { entity, key, act, options } => {
+            view.operation = Some(act.verb().operation().to_owned());
+            view.name = Some(entity.to_string());
+            view.key = Some(key.to_string());
+            if let EntityAct::Set { value } = act {
+                show_value(value, &mut view.input, &mut view.input_stored);
+            }
             options
         }
         StepRequest::AskPerson { form, options } => {

@@ -289,6 +289,7 @@ fn title(row: &Row) -> String {
         | What::Receive { .. }
         | What::Question { .. }
         | What::Promise { .. }
+        | What::Entity { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }
@@ -332,6 +333,7 @@ fn notes(row: &Row) -> Vec<String> {
         What::Promise { token, .. } if !row.status.has_ended() => notes.push(token.clone()),
         What::Promise { .. }
         | What::Question { by: None, .. }
+        | What::Entity { .. }
         | What::Call { .. }
         | What::Sleep { .. }
         | What::Receive { .. }

@@ -216,6 +216,13 @@ impl GuestHost for Scripted {
             Command::Receive { signal, options, at } => format!("receive {signal} {options} {at:?}"),
             Command::AskPerson { form, options, at } => format!("ask-person {form} {options} {at:?}"),
             Command::Promise { name, options, at } => format!("promise {name} {options} {at:?}"),
+            Command::EntityGet { entity, key, options, at } => format!("entity-get {entity} {key} {options} {at:?}"),
+            Command::EntitySet { entity, key, value, options, at } => {
+                format!("entity-set {entity} {key} {value} {options} {at:?}")
+            }
+            Command::EntityDelete { entity, key, options, at } => {
+                format!("entity-delete {entity} {key} {options} {at:?}")
+            }
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
             Command::Patched { patch } => format!("patched {patch}"),

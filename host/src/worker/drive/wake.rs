@@ -13,6 +13,7 @@ use super::Driver;
 use crate::worker::attempt::{self, Begin, OnRecord};
 use crate::worker::check;
 use crate::worker::child;
+use crate::worker::entity;
 use crate::worker::run::{Inner, Run, cancelled};
 use crate::worker::unclear;
 
@@ -151,6 +152,10 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         Phase::Asking { due, .. } | Phase::Promised { due } => {
             let due = *due;
             inner.timers.extend(due.map(|due| (due, step)));
+        }
+        Phase::Entity => {
+            let request = state.request.clone();
+            entity::fetch(run, inner, step, request);
         }
         Phase::Child { run: None } => {
             let request = state.request.clone();
@@ -304,6 +309,6 @@ fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
             let outcome = Outcome::Failed(failure.to_value());
             inner.sequence(now, Kind::Settled(Settled { step, request: None, outcome, by: None }));
         }
-        Some(Phase::Waiting | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving) | None => {}
+        Some(Phase::Waiting | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving | Phase::Entity) | None => {}
     }
 }

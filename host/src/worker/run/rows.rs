@@ -2,7 +2,7 @@
 //! is sent to other runs, the questions that are open. It never writes one.
 
 use trackway_replay::{Entry, MessageId, Position, RunState, StepId};
-use trackway_storage::{InboxItem, LogLine, RunKey};
+use trackway_storage::{EntityWrite, InboxItem, LogLine, RunKey};
 
 use super::Inner;
 
@@ -13,6 +13,8 @@ pub(in crate::worker) struct Along {
     pub logs: Vec<LogLine>,
     pub read: Vec<MessageId>,
     pub send: Vec<(RunKey, InboxItem)>,
+    pub entities: Vec<(StepId, EntityWrite)>,
+    pub entities_answered: Vec<StepId>,
 }
 
 /// A question, and the place of the entry that asks it.
@@ -39,6 +41,8 @@ impl Inner {
         let logs = self.logs.drain(..logs).map(|(_, line)| line).collect();
         let send = self.send.partition_point(|(cause, ..)| *cause <= end);
         let questions = self.questions.partition_point(|(cause, ..)| *cause <= end);
+        let entities = self.entities.partition_point(|(cause, ..)| *cause <= end);
+        let answered = self.entities_answered.partition_point(|(cause, _)| *cause <= end);
         let (mut asked, mut settled) = (Vec::new(), Vec::new());
         for (_, step, asks) in self.questions.drain(..questions) {
             match asks {
@@ -52,6 +56,8 @@ impl Inner {
             logs,
             read: self.read.drain(..read).map(|(_, message)| message).collect(),
             send: self.send.drain(..send).map(|(_, to, item)| (to, item)).collect(),
+            entities: self.entities.drain(..entities).map(|(_, step, write)| (step, write)).collect(),
+            entities_answered: self.entities_answered.drain(..answered).map(|(_, step)| step).collect(),
         }
     }
 }

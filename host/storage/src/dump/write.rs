@@ -8,13 +8,14 @@ use tokio::sync::mpsc;
 use trackway_replay::{Digest, Position, RunId, TenantId, Timestamp};
 
 use super::{MAGIC, Record, VERSION};
-use crate::{RunKey, Storage, StorageError, StorageErrorKind};
+use crate::{EntityQuery, RunKey, Storage, StorageError, StorageErrorKind};
 
 /// Read from the store at once.
 const FRAMES_BYTES: usize = 1 << 20;
 const LOGS: usize = 1_000;
 const RUNS: usize = 1_000;
 const KEYS: usize = 1_000;
+const ENTITIES: usize = 256;
 
 /// Puts the whole dump into `sink`, piece by piece, as fast as it is taken. Only what was put after the
 /// last piece without an error is a dump; who stops taking stops it.
@@ -34,6 +35,7 @@ pub async fn write(
     dump.put(head).await?;
     dump.record(&Record::Begin { taken, epoch: storage.epoch(), program: program.into() }, &[]).await?;
     dump.components().await?;
+    dump.entities().await?;
     dump.runs().await?;
     dump.start_keys().await?;
     dump.end().await
@@ -77,6 +79,25 @@ impl Dump<'_> {
         Ok(())
     }
 
+    /// Before all runs: what one of those wrote since stands in its journal.
+    async fn entities(&mut self) -> Result<(), StorageError> {
+        let version = self.storage.entity_version(self.tenant).await?;
+        if version == 0 {
+            return Ok(());
+        }
+        self.record(&Record::EntityVersion(version), &[]).await?;
+        let mut after = None;
+        loop {
+            let query = EntityQuery { name: None, after, limit: ENTITIES };
+            let entities = self.storage.entities(self.tenant, query).await?;
+            let Some(last) = entities.last() else { return Ok(()) };
+            after = Some((last.name.clone(), last.key.clone()));
+            for entity in entities {
+                self.record(&Record::Entity(entity), &[]).await?;
+            }
+        }
+    }
+
     async fn runs(&mut self) -> Result<(), StorageError> {
         let mut after = None;
         loop {
@@ -98,7 +119,7 @@ impl Dump<'_> {
 
     async fn run(&mut self, run: RunId) -> Result<(), StorageError> {
         let key = RunKey { tenant: self.tenant, run };
-        let end = self.storage.end(key).await?;
+        let (end, receipts) = self.storage.receipts(key).await?;
         if end == Position::FIRST {
             // It has just begun, and nothing of it is durable.
             return Ok(());
@@ -120,6 +141,9 @@ impl Dump<'_> {
         self.frames(key, end).await?;
         for item in unread {
             self.record(&Record::Inbox(item), &[]).await?;
+        }
+        for (step, written) in receipts {
+            self.record(&Record::Receipt { step, written }, &[]).await?;
         }
         Ok(())
     }

@@ -4,9 +4,11 @@
 
 mod doors;
 mod faults;
+mod standing;
 mod state;
 
 pub use faults::Faults;
+pub use standing::Snapshot;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -20,8 +22,9 @@ use self::state::State;
 use crate::desk::Desk;
 use crate::watch::Watches;
 use crate::{
-    Answer, Append, Appended, Claims, ComponentRecord, Deployment, INBOX_MAX, InboxItem, LogKey, LogLine, OpenQuestion,
-    RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
+    EntityWritten, INBOX_MAX, InboxItem, LogKey, LogLine, OpenQuestion, RunKey, RunQuery, RunRows, Sent, StartKey,
+    Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// One process's way to the store. Others may have theirs at the same time: see [`MemoryStorage::join`].
@@ -50,10 +53,6 @@ struct Inner {
     in_flight: BTreeMap<u64, (Epoch, Append)>,
     appends: u64,
 }
-
-/// What the store held at some moment. See [`MemoryStorage::crash_back_to`].
-#[derive(Clone)]
-pub struct Snapshot(State);
 
 impl Default for MemoryStorage {
     fn default() -> MemoryStorage {
@@ -135,48 +134,6 @@ impl MemoryStorage {
     /// more, but goes on with what it has, until it is fenced.
     pub fn join(&self, faults: Faults) -> MemoryStorage {
         MemoryStorage::open(self.shared.clone(), faults)
-    }
-
-    /// Remembers what the store holds now.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot(self.shared.lock().state.clone())
-    }
-
-    /// All processes end, and the store holds again what it held at `snapshot`: what a disk does that
-    /// said that it had synced and had not.
-    pub fn crash_back_to(&self, snapshot: Snapshot) {
-        let mut inner = self.shared.lock();
-        inner.late.clear();
-        inner.in_flight.clear();
-        inner.doors.close_all();
-        inner.state = snapshot.0;
-        drop(inner);
-        self.shared.watches.all();
-    }
-
-    /// What stands now, past all faults: for those who judge.
-    pub fn standing(&self, run: RunKey) -> Vec<StoredFrame> {
-        self.shared.lock().state.frames(run, Position::FIRST, usize::MAX)
-    }
-
-    /// The head that stands now.
-    pub fn standing_head(&self, run: RunKey) -> Option<Head> {
-        self.shared.lock().state.runs.get(&run).and_then(|run| run.head.clone())
-    }
-
-    /// The items that nobody has read yet.
-    pub fn standing_inbox(&self, run: RunKey) -> Vec<InboxItem> {
-        self.shared.lock().state.runs.get(&run).map_or_else(Vec::new, |run| run.inbox.to_vec())
-    }
-
-    /// Every run that stands now.
-    pub fn standing_runs(&self) -> Vec<RunKey> {
-        self.shared.lock().state.runs.keys().copied().collect()
-    }
-
-    /// Whether no other process has opened the store since.
-    pub fn is_newest(&self) -> bool {
-        self.shared.lock().doors.is_newest(self.epoch)
     }
 
     /// Carries out late appends whose time has come, and draws what becomes of this call.
@@ -446,6 +403,56 @@ impl Storage for MemoryStorage {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         Box::pin(self.call(Access::Write, move |state, _| Ok(state.put_deployment(tenant, deployment))))
+    }
+
+    fn write_entity(&self, tenant: TenantId, write: EntityWrite) -> Answer<'_, EntityWritten> {
+        Box::pin(self.call(Access::Write, move |state, _| {
+            write.check()?;
+            Ok(state.write_entity(tenant, &write))
+        }))
+    }
+
+    fn entity(&self, tenant: TenantId, name: &str, key: &str) -> Answer<'_, Option<Entity>> {
+        let place = (name.into(), key.into());
+        self.read(move |state| state.entities.get(&tenant)?.of.get(&place).cloned())
+    }
+
+    fn entities(&self, tenant: TenantId, query: EntityQuery) -> Answer<'_, Vec<Entity>> {
+        self.read(move |state| {
+            let all = state.entities.get(&tenant).into_iter().flat_map(|entities| &entities.of);
+            // As a store that keeps names behind their length.
+            let place = |name: &Arc<str>, key: &Arc<str>| (name.len(), name.clone(), key.clone());
+            let mut later: Vec<_> = all
+                .filter(|((name, _), _)| query.name.as_ref().is_none_or(|wanted| wanted == name))
+                .filter(|((name, key), _)| {
+                    query.after.as_ref().is_none_or(|(last, after)| place(name, key) > place(last, after))
+                })
+                .collect();
+            later.sort_by_key(|((name, key), _)| place(name, key));
+            later.into_iter().map(|(_, entity)| entity.clone()).take(query.limit).collect()
+        })
+    }
+
+    fn entity_version(&self, tenant: TenantId) -> Answer<'_, u64> {
+        self.read(move |state| state.entities.get(&tenant).map_or(0, |entities| entities.tally.version))
+    }
+
+    fn receipt(&self, run: RunKey, step: StepId) -> Answer<'_, Option<EntityWritten>> {
+        self.read(move |state| state.runs.get(&run)?.receipts.get(&step).copied())
+    }
+
+    fn receipts(&self, run: RunKey) -> Answer<'_, (Position, Vec<(StepId, EntityWritten)>)> {
+        self.read(move |state| {
+            let receipts = state.runs.get(&run).into_iter().flat_map(|run| &run.receipts);
+            (state.end_of(run), receipts.map(|(step, written)| (*step, *written)).collect())
+        })
+    }
+
+    fn restore_entity(&self, tenant: TenantId, restore: EntityRestore) -> Answer<'_, ()> {
+        Box::pin(self.call(Access::Write, move |state, _| {
+            state.restore_entity(tenant, restore);
+            Ok(())
+        }))
     }
 
     fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>> {

@@ -7,9 +7,10 @@ use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, 
 
 use super::doors::Doors;
 use super::invalid;
+use crate::entity::{EntityChange, EntityTally};
 use crate::{
-    Append, Appended, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, Mark, OpenQuestion, Owner, RunKey,
-    RunRows, Sent, StartKey, StorageError, StoredFrame,
+    Append, Appended, ComponentRecord, Deployment, Entity, EntityRestore, EntityWrite, EntityWritten, InboxItem,
+    LogKey, LogLine, Mark, OpenQuestion, Owner, RunKey, RunRows, Sent, StartKey, StorageError, StoredFrame,
 };
 
 #[derive(Default, Clone)]
@@ -20,6 +21,13 @@ pub(super) struct State {
     pub start_keys: BTreeMap<(TenantId, Arc<str>), StartKey>,
     pub components: BTreeMap<(TenantId, Digest), (ComponentRecord, Bytes)>,
     pub deployments: BTreeMap<(TenantId, Arc<str>), Deployment>,
+    pub entities: BTreeMap<TenantId, Entities>,
+}
+
+#[derive(Default, Clone)]
+pub(super) struct Entities {
+    pub of: BTreeMap<(Arc<str>, Arc<str>), Entity>,
+    pub tally: EntityTally,
 }
 
 #[derive(Clone)]
@@ -36,6 +44,7 @@ pub(super) struct Run {
     messages: BTreeSet<MessageId>,
     pub logs: BTreeMap<LogKey, LogLine>,
     pub questions: BTreeMap<StepId, Position>,
+    pub receipts: BTreeMap<StepId, EntityWritten>,
 }
 
 /// Where a run is after a crash.
@@ -154,6 +163,7 @@ impl State {
                 messages: BTreeSet::new(),
                 logs: BTreeMap::new(),
                 questions: BTreeMap::new(),
+                receipts: BTreeMap::new(),
             }
         });
         run.owner = epoch;
@@ -176,6 +186,15 @@ impl State {
         run.questions.extend(rows.asked);
         run.questions.retain(|step, _| !rows.settled.contains(step));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
+        for (step, write) in &rows.entities {
+            let written = self.write_entity(key.tenant, write);
+            if let Some(run) = self.runs.get_mut(&key) {
+                run.receipts.insert(*step, written);
+            }
+        }
+        if let Some(run) = self.runs.get_mut(&key) {
+            run.receipts.retain(|step, _| !rows.entities_answered.contains(step));
+        }
         self.place(key, rows.owner, doors);
         for (to, item) in rows.send {
             self.send(to, item, usize::MAX, doors);
@@ -207,6 +226,7 @@ impl State {
                 run.inbox = Vec::new();
                 run.messages = BTreeSet::new();
                 run.questions = BTreeMap::new();
+                run.receipts = BTreeMap::new();
                 doors.end(key);
             }
         }
@@ -265,6 +285,36 @@ impl State {
         }
         doors.knock(key);
         Sent::Delivered
+    }
+
+    pub fn write_entity(&mut self, tenant: TenantId, write: &EntityWrite) -> EntityWritten {
+        let entities = self.entities.entry(tenant).or_default();
+        let place = (write.name.clone(), write.key.clone());
+        let (written, change) = write.judge(&mut entities.tally, entities.of.get(&place).map(Entity::mark));
+        match change {
+            EntityChange::None => {}
+            EntityChange::Put(entity) => drop(entities.of.insert(place, entity)),
+            EntityChange::Remove => drop(entities.of.remove(&place)),
+        }
+        written
+    }
+
+    pub fn restore_entity(&mut self, tenant: TenantId, restore: EntityRestore) {
+        let entities = self.entities.entry(tenant).or_default();
+        match restore {
+            EntityRestore::Version(version) => entities.tally.version = entities.tally.version.max(version),
+            EntityRestore::Entity(entity) => {
+                let place = (entity.name.clone(), entity.key.clone());
+                if entities.tally.restore(&entity, entities.of.get(&place).map(Entity::mark)) {
+                    entities.of.insert(place, entity);
+                }
+            }
+            EntityRestore::Receipt(run, step, written) => {
+                if let Some(run) = self.runs.get_mut(&run) {
+                    run.receipts.insert(step, written);
+                }
+            }
+        }
     }
 
     pub fn put_deployment(&mut self, tenant: TenantId, deployment: Deployment) -> bool {

@@ -3,6 +3,7 @@
 use trackway_replay::{FrameId, MessageId, Position, Status};
 
 use super::draft::{Draft, News, Owned, Place, RunState};
+use super::entity::Changed;
 use super::key::{self, Kind};
 use super::recent::Grown;
 use super::row::{OpenRow, Row, Tail};
@@ -38,18 +39,29 @@ impl Draft {
         let value = self.writer.frame(&frame, self.commit, append);
         self.insert(&frame, value);
         self.stage_rows(run, &append.rows)?;
+        let mut changed = Changed::default();
+        for (step, write) in &append.rows.entities {
+            let written = self.write_entity(run.tenant, write, &mut changed)?;
+            self.stage_receipt(run, *step, written)?;
+        }
+        for step in &append.rows.entities_answered {
+            self.remove(&key::receipt(run, *step));
+        }
         let left = self.stage_read(run, state, &append.rows.read);
         let to = next_place(state.place, &append.rows, left.is_empty());
         self.stage_move(run, state.place, to)?;
         if append.rows.owner == Owner::End {
             self.stage_inbox_end(run, &left)?;
             self.stage_questions_end(run, &append.rows)?;
+            self.stage_receipts_end(run, append.rows.entities.iter().map(|(step, _)| *step))?;
         }
         for (to, item) in &append.rows.send {
             self.send_along(*to, item)?;
         }
 
         // Nothing fails from here on.
+        self.entities.merge(changed);
+        self.receipts.extend(append.rows.entities.iter().map(|(step, _)| (run, *step)));
         if let Some(start_key) = &append.rows.start_key {
             self.start_keys.insert((run.tenant, start_key.key.clone()), start_key.clone());
         }

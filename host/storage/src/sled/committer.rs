@@ -10,10 +10,14 @@ use trackway_replay::{Digest, FrameId, Head, TenantId, Timestamp};
 
 use super::counter::{Counter, Stop};
 use super::draft::{Draft, Write};
+use super::entity::Receipts;
 use super::folder::io_error;
 use super::shared::{Shared, closed};
 use super::{Hardening, SledOptions, sync};
-use crate::{Append, Appended, ComponentRecord, Deployment, InboxItem, LogLine, RunKey, Sent, StorageError};
+use crate::{
+    Append, Appended, ComponentRecord, Deployment, EntityRestore, EntityWrite, EntityWritten, InboxItem, LogLine,
+    RunKey, Sent, StorageError,
+};
 
 /// In one batch: more would make the first of them wait for the last.
 const BATCH_VERBS_MAX: usize = 512;
@@ -32,14 +36,65 @@ pub(super) enum Request {
 
 pub(super) enum Verb {
     Append(Box<Append>, oneshot::Sender<Appended>),
-    Payload { run: RunKey, digest: Digest, bytes: Bytes, answer: Answerer<()> },
-    Release { run: RunKey, answer: Answerer<()> },
-    BeginRecall { run: RunKey, answer: Answerer<u32> },
-    Park { run: RunKey, due: Option<Timestamp>, head: Option<Box<Head>>, answer: Answerer<()> },
-    Log { run: RunKey, last: FrameId, lines: Vec<LogLine>, answer: Answerer<bool> },
-    Send { run: RunKey, item: InboxItem, answer: Answerer<Sent> },
-    Component { tenant: TenantId, record: Box<ComponentRecord>, answer: Answerer<()> },
-    Deployment { tenant: TenantId, deployment: Box<Deployment>, answer: Answerer<bool> },
+    Payload {
+        run: RunKey,
+        digest: Digest,
+        bytes: Bytes,
+        answer: Answerer<()>,
+    },
+    Release {
+        run: RunKey,
+        answer: Answerer<()>,
+    },
+    BeginRecall {
+        run: RunKey,
+        answer: Answerer<u32>,
+    },
+    Park {
+        run: RunKey,
+        due: Option<Timestamp>,
+        head: Option<Box<Head>>,
+        answer: Answerer<()>,
+    },
+    Log {
+        run: RunKey,
+        last: FrameId,
+        lines: Vec<LogLine>,
+        answer: Answerer<bool>,
+    },
+    Send {
+        run: RunKey,
+        item: InboxItem,
+        answer: Answerer<Sent>,
+    },
+    Component {
+        tenant: TenantId,
+        record: Box<ComponentRecord>,
+        answer: Answerer<()>,
+    },
+    Deployment {
+        tenant: TenantId,
+        deployment: Box<Deployment>,
+        answer: Answerer<bool>,
+    },
+    Entity {
+        tenant: TenantId,
+        write: Box<EntityWrite>,
+        answer: Answerer<EntityWritten>,
+    },
+    RestoreEntity {
+        tenant: TenantId,
+        restore: Box<EntityRestore>,
+        answer: Answerer<()>,
+    },
+    Receipts {
+        run: RunKey,
+        answer: Answerer<Receipts>,
+    },
+    /// Nothing but to wait for all before it.
+    Settle {
+        answer: Answerer<()>,
+    },
 }
 
 /// What to say once the batch is durable.
@@ -50,6 +105,8 @@ pub(super) enum Reply {
     Sent(Answerer<Sent>, Result<Sent, StorageError>),
     Deployed(Answerer<bool>, Result<bool, StorageError>),
     Logged(Answerer<bool>, Result<bool, StorageError>),
+    Entity(Answerer<EntityWritten>, Result<EntityWritten, StorageError>),
+    Receipts(Answerer<Receipts>, Result<Receipts, StorageError>),
 }
 
 pub(super) fn start(
@@ -166,6 +223,8 @@ impl Reply {
             Reply::Sent(answer, sent) => drop(answer.send(sent)),
             Reply::Deployed(answer, deployed) => drop(answer.send(deployed)),
             Reply::Logged(answer, logged) => drop(answer.send(logged)),
+            Reply::Entity(answer, written) => drop(answer.send(written)),
+            Reply::Receipts(answer, receipts) => drop(answer.send(receipts)),
         }
     }
 }
@@ -178,9 +237,13 @@ impl Verb {
             Verb::Payload { answer, .. }
             | Verb::Release { answer, .. }
             | Verb::Park { answer, .. }
-            | Verb::Component { answer, .. } => drop(answer.send(Err(error))),
+            | Verb::Component { answer, .. }
+            | Verb::RestoreEntity { answer, .. }
+            | Verb::Settle { answer } => drop(answer.send(Err(error))),
             Verb::BeginRecall { answer, .. } => drop(answer.send(Err(error))),
             Verb::Send { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Entity { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Receipts { answer, .. } => drop(answer.send(Err(error))),
             Verb::Deployment { answer, .. } | Verb::Log { answer, .. } => drop(answer.send(Err(error))),
         }
     }

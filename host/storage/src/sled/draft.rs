@@ -5,9 +5,10 @@
 use ::sled::IVec;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use trackway_replay::{MessageId, Status, TenantId, Timestamp};
+use trackway_replay::{MessageId, Status, StepId, TenantId, Timestamp};
 
 use super::committer::{Reply, Verb};
+use super::entity::Changed;
 use super::key::{self, Kind};
 use super::recent::Grown;
 use super::row::{OpenRow, Tail, Writer, damaged};
@@ -32,6 +33,8 @@ pub(super) struct Draft {
     pub start_keys: HashMap<(TenantId, Arc<str>), StartKey>,
     pub sent: HashSet<(RunKey, MessageId)>,
     pub revisions: HashMap<(TenantId, Arc<str>), u64>,
+    pub entities: Changed,
+    pub receipts: HashSet<(RunKey, StepId)>,
     news: Vec<News>,
     grown: Vec<Grown>,
     replies: Vec<Reply>,
@@ -106,6 +109,8 @@ impl Draft {
             start_keys: HashMap::new(),
             sent: HashSet::new(),
             revisions: HashMap::new(),
+            entities: Changed::default(),
+            receipts: HashSet::new(),
             news: Vec::new(),
             grown: Vec::new(),
             replies: Vec::new(),
@@ -150,6 +155,19 @@ impl Draft {
                 let deployed = self.put_deployment(tenant, &deployment);
                 Reply::Deployed(answer, self.settle(deployed))
             }
+            Verb::Entity { tenant, write, answer } => {
+                let written = self.put_entity(tenant, &write);
+                Reply::Entity(answer, self.settle(written))
+            }
+            Verb::RestoreEntity { tenant, restore, answer } => {
+                let done = self.restore_entity(tenant, &restore);
+                Reply::Done(answer, self.settle(done))
+            }
+            Verb::Receipts { run, answer } => {
+                let receipts = self.receipts(run);
+                Reply::Receipts(answer, self.settle(receipts))
+            }
+            Verb::Settle { answer } => Reply::Done(answer, Ok(())),
         };
         self.replies.push(reply);
     }
@@ -264,6 +282,8 @@ impl Draft {
         self.start_keys.clear();
         self.sent.clear();
         self.revisions.clear();
+        self.entities.clear();
+        self.receipts.clear();
     }
 
     /// `act` may change the state only after the last thing that can fail.

@@ -27,9 +27,14 @@ pub(super) enum Kind {
     Parked = b'P',
     /// An open question, by its step.
     Question = b'Q',
+    /// What a tenant has of entities.
+    EntityTally = b'N',
     /// Any other open run.
     Ready = b'R',
     Timer = b'T',
+    Entity = b'V',
+    /// What became of a write whose answer no journal holds yet, by its step.
+    Receipt = b'W',
     Payload = b'Y',
 }
 
@@ -124,6 +129,29 @@ pub(super) fn version(tenant: TenantId, name: &str, place: u32) -> Vec<u8> {
     key
 }
 
+/// Behind the length of the name, as versions.
+pub(super) fn entities_of(tenant: TenantId, name: &str) -> Vec<u8> {
+    let mut key = of_tenant(Kind::Entity, tenant).to_vec();
+    key.extend_from_slice(&(name.len() as u32).to_be_bytes());
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+pub(super) fn entity(tenant: TenantId, name: &str, entity_key: &str) -> Vec<u8> {
+    let mut key = entities_of(tenant, name);
+    key.extend_from_slice(entity_key.as_bytes());
+    key
+}
+
+pub(super) fn receipt(run: RunKey, step: StepId) -> [u8; RUN_BYTES + 4] {
+    under_run(Kind::Receipt, run, step.0.to_be_bytes())
+}
+
+/// The step after the run, in the key of a question or a receipt.
+pub(super) fn step_of(key: &[u8]) -> Option<StepId> {
+    Some(StepId(u32::from_be_bytes(*key.get(RUN_BYTES..)?.first_chunk()?)))
+}
+
 /// The run in the key of a row that stands under a run. `None`: too short, so not such a key.
 pub(super) fn run_of(key: &[u8]) -> Option<RunKey> {
     let tenant = u32::from_be_bytes(*key.get(1..)?.first_chunk()?);
@@ -134,12 +162,6 @@ pub(super) fn run_of(key: &[u8]) -> Option<RunKey> {
 /// The number after the run: a position, or the order of an inbox item.
 pub(super) fn number_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*key.get(RUN_BYTES..)?.first_chunk()?))
-}
-
-/// The step after the run, in the key of a question.
-pub(super) fn step_of(key: &[u8]) -> Option<StepId> {
-    let step: [u8; 4] = key.get(RUN_BYTES..)?.try_into().ok()?;
-    Some(StepId(u32::from_be_bytes(step)))
 }
 
 pub(super) fn timer_of(key: &[u8]) -> Option<(Timestamp, RunKey)> {

@@ -13,6 +13,7 @@ mod component;
 mod counter;
 mod deployment;
 mod draft;
+mod entity;
 mod folder;
 mod holder;
 mod inbox;
@@ -41,9 +42,9 @@ use self::committer::{Request, Verb};
 use self::owner::Claimed;
 use self::shared::{Shared, closed};
 use crate::{
-    Answer, Append, Appended, Claims, ComponentRecord, Deployment, InboxItem, LogKey, LogLine, OpenQuestion,
-    PAYLOAD_ROW_MAX_BYTES, RunKey, RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind,
-    StoredFrame,
+    Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
+    EntityWritten, InboxItem, LogKey, LogLine, OpenQuestion, PAYLOAD_ROW_MAX_BYTES, RunKey, RunQuery, RunRows, Sent,
+    StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// A store that is dropped waits so long for reads that were given up, so that the folder is free.
@@ -167,6 +168,11 @@ impl SledStorage {
     ) -> Answer<'_, T> {
         let shared = self.shared.clone();
         Box::pin(blocking(shared, read))
+    }
+
+    /// Resolves when all that could be read by now is durable, also that rows are gone.
+    fn settled(&self) -> Answer<'_, ()> {
+        self.write(|answer| Verb::Settle { answer })
     }
 
     /// As [`SledStorage::read`], unless what is asked for is in memory.
@@ -355,6 +361,48 @@ impl Storage for SledStorage {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         self.write(|answer| Verb::Deployment { tenant, deployment: Box::new(deployment), answer })
+    }
+
+    fn write_entity(&self, tenant: TenantId, write: EntityWrite) -> Answer<'_, EntityWritten> {
+        match write.check() {
+            Ok(()) => self.write(|answer| Verb::Entity { tenant, write: Box::new(write), answer }),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn entity(&self, tenant: TenantId, name: &str, key: &str) -> Answer<'_, Option<Entity>> {
+        let (name, key) = (name.to_owned(), key.to_owned());
+        Box::pin(async move {
+            let entity = self.read(move |shared| shared.entity(tenant, &name, &key)).await?;
+            if entity.is_none() {
+                self.settled().await?;
+            }
+            Ok(entity)
+        })
+    }
+
+    fn entities(&self, tenant: TenantId, query: EntityQuery) -> Answer<'_, Vec<Entity>> {
+        Box::pin(async move {
+            let entities = self.read(move |shared| shared.entities(tenant, &query)).await?;
+            self.settled().await?;
+            Ok(entities)
+        })
+    }
+
+    fn entity_version(&self, tenant: TenantId) -> Answer<'_, u64> {
+        self.read(move |shared| shared.entity_version(tenant))
+    }
+
+    fn receipt(&self, run: RunKey, step: StepId) -> Answer<'_, Option<EntityWritten>> {
+        self.read(move |shared| shared.receipt(run, step))
+    }
+
+    fn receipts(&self, run: RunKey) -> Answer<'_, (Position, Vec<(StepId, EntityWritten)>)> {
+        self.write(|answer| Verb::Receipts { run, answer })
+    }
+
+    fn restore_entity(&self, tenant: TenantId, restore: EntityRestore) -> Answer<'_, ()> {
+        self.write(|answer| Verb::RestoreEntity { tenant, restore: Box::new(restore), answer })
     }
 
     fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Answer<'_, Vec<RunId>> {

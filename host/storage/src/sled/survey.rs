@@ -12,10 +12,11 @@ use super::folder::io_error;
 use super::key::{self, Kind};
 use super::row::{OpenRow, Row, damaged};
 use super::shared::Shared;
-use crate::{InboxItem, LogLine, Mark, RunKey, RunRows, StartKey, StorageError};
+use crate::entity::{EntityMark, EntityTally};
+use crate::{Entity, EntityWritten, InboxItem, LogLine, Mark, RunKey, RunRows, StartKey, StorageError};
 
 /// Rows that stand under a run.
-const OF_RUNS: [Kind; 9] = [
+const OF_RUNS: [Kind; 10] = [
     Kind::Frame,
     Kind::Head,
     Kind::Inbox,
@@ -24,10 +25,19 @@ const OF_RUNS: [Kind; 9] = [
     Kind::Parked,
     Kind::Question,
     Kind::Ready,
+    Kind::Receipt,
     Kind::Payload,
 ];
-const OF_OTHERS: [Kind; 6] =
-    [Kind::Meta, Kind::Component, Kind::Deployment, Kind::Version, Kind::StartKey, Kind::Timer];
+const OF_OTHERS: [Kind; 8] = [
+    Kind::Meta,
+    Kind::Component,
+    Kind::Deployment,
+    Kind::Version,
+    Kind::StartKey,
+    Kind::EntityTally,
+    Kind::Timer,
+    Kind::Entity,
+];
 
 /// What was found wrong, in words.
 #[derive(Default)]
@@ -154,6 +164,10 @@ impl Shared {
                 None => flaws.row(&key, "its key has no step"),
             }
         }
+        let receipts = self.decoded::<EntityWritten>(Kind::Receipt, run, &mut flaws)?;
+        if mark.is_none() && !receipts.is_empty() {
+            flaws.0.push(format!("run {} has ended and still has {} receipts", run.run, receipts.len()));
+        }
         if frames == 0 {
             flaws.0.push(format!("run {} has rows and no journal", run.run));
         }
@@ -254,8 +268,36 @@ impl Shared {
                 flaws.row(&key, &format!("it names run {}, which is not there", start.run));
             }
         }
+        self.check_entities(tenant, &mut flaws)?;
         self.check_kinds(&mut flaws)?;
         Ok(flaws.0)
+    }
+
+    /// Each stands under its own name, and all of them are what the tenant's count says. Only of a store that
+    /// nobody writes to can that be told.
+    fn check_entities(&self, tenant: TenantId, flaws: &mut Flaws) -> Result<(), StorageError> {
+        let place = key::of_tenant(Kind::EntityTally, tenant);
+        let before = flaws.take(self.get(&place)).flatten().map(|row| row.commit);
+        let mut found = EntityTally::default();
+        for pair in self.db.scan_prefix(key::of_tenant(Kind::Entity, tenant)) {
+            let Some((key, row)) = flaws.take(self.shown(pair)) else { continue };
+            let Some(entity) = flaws.take(row.decode::<Entity>(&key)) else { continue };
+            if key::entity(tenant, &entity.name, &entity.key) != key.as_ref() {
+                flaws.row(&key, "its key and its content do not agree");
+            }
+            let EntityMark { version, size_bytes } = entity.mark();
+            found.count += 1;
+            found.size_bytes += size_bytes;
+            found.version = found.version.max(version);
+        }
+        let Some(row) = flaws.take(self.get(&place)) else { return Ok(()) };
+        let is_quiet = row.as_ref().map(|row| row.commit) == before;
+        let counted = row.and_then(|row| flaws.take(row.decode::<EntityTally>(&place))).unwrap_or_default();
+        let agrees = (counted.count, counted.size_bytes) == (found.count, found.size_bytes);
+        if is_quiet && (!agrees || counted.version < found.version) {
+            flaws.row(&place, &format!("it says {counted:?}, and what stands there is {found:?}"));
+        }
+        Ok(())
     }
 
     /// Rows of kinds that this program does not know would never be read by anything.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod entities;
 mod faults;
 mod journal;
 mod listing;
@@ -82,6 +83,14 @@ promises! {
         lines_without_a_frame_stand_only_after_the_last_frame_that_is_known,
         components_come_back_with_their_manifest,
         a_deployment_is_changed_only_from_the_revision_it_has,
+    }
+    entities {
+        a_write_stands_with_its_frame_and_says_what_became_of_it,
+        what_a_fenced_owner_writes_is_not_done,
+        of_runs_that_race_one_wins,
+        a_version_is_never_given_twice,
+        entities_are_listed_page_by_page,
+        of_what_comes_from_a_backup_the_latest_version_stands,
     }
     survey {
         runs_start_keys_and_payloads_are_listed_page_by_page,
