@@ -175,6 +175,10 @@ pub struct Policy {
     pub timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_to_start_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_to_close_ms: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub hosts: &'static [&'static str],
 }
@@ -226,8 +230,15 @@ impl Tries {
 
 impl Policy {
     /// What the host does by itself.
-    pub const DEFAULT: Policy =
-        Policy { retry: Tries::DEFAULT, ambiguous: None, timeout_ms: None, heartbeat_timeout_ms: None, hosts: &[] };
+    pub const DEFAULT: Policy = Policy {
+        retry: Tries::DEFAULT,
+        ambiguous: None,
+        timeout_ms: None,
+        heartbeat_timeout_ms: None,
+        schedule_to_start_ms: None,
+        schedule_to_close_ms: None,
+        hosts: &[],
+    };
 }
 
 /// What can stand in `export!`.

@@ -15,7 +15,11 @@ pub mod code {
     pub const TIMEOUT: &str = "TIMEOUT";
     /// Nobody knows whether an effect was carried out, and its function does not let it be repeated.
     pub const AMBIGUOUS: &str = "AMBIGUOUS";
-    /// A function did not tell how far it is for longer than its `heartbeat`.
+    /// No attempt of a step began within its `schedule_to_start`.
+    pub const START_TIMEOUT: &str = "START_TIMEOUT";
+    /// A step had no answer within its `schedule_to_close`.
+    pub const CLOSE_TIMEOUT: &str = "CLOSE_TIMEOUT";
+    /// A function did not tell how far it is for longer than its `heartbeat_timeout`.
     pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
     /// A saga failed, and not all that it had done could be undone.
     pub const UNDO_FAILED: &str = "UNDO_FAILED";

@@ -138,6 +138,10 @@ struct Times {
     start_to_close_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat_timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_to_start_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_to_close_ms: Option<u64>,
 }
 
 impl Options<'_> {
@@ -181,6 +185,22 @@ impl<T> Operation<T> {
     /// steps, as [`retry`](Operation::retry).
     pub fn start_to_close(mut self, timeout: Duration) -> Operation<T> {
         self.times.start_to_close_ms = Some(millis(timeout));
+        self
+    }
+
+    /// How long after this step was asked for its first attempt begins: a step that is not begun by then fails with
+    /// code `START_TIMEOUT`. Counts all time that passes, also while the run is held or the host is down. Only for
+    /// steps, as [`retry`](Operation::retry).
+    pub fn schedule_to_start(mut self, timeout: Duration) -> Operation<T> {
+        self.times.schedule_to_start_ms = Some(millis(timeout));
+        self
+    }
+
+    /// How long after this step was asked for it is answered, with all its attempts and the waits between them: it
+    /// fails then with code `CLOSE_TIMEOUT`, whatever it is at. Counts all time that passes, also while the run is
+    /// held or the host is down. Only for steps, as [`retry`](Operation::retry).
+    pub fn schedule_to_close(mut self, timeout: Duration) -> Operation<T> {
+        self.times.schedule_to_close_ms = Some(millis(timeout));
         self
     }
 

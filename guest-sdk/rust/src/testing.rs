@@ -268,19 +268,19 @@ impl Imports for Instance {
         let mut waited_ms = 0;
         let mut attempt = 1;
         let mut progress = None;
-        let outcome = loop {
+        let (outcome, took_ms) = loop {
             let (outcome, known) = self.attempt(function, input, (step, attempt), &mut progress);
             let policy = known.map(|known| Tried::of(&known.policy, options)).unwrap_or_default();
             let spent_ms = waited_ms + (self.shared.now_ms.get() - begun_ms);
             let failure = outcome.as_ref().err().map(|failure| Failure::from_text(failure));
             let Some(wait_ms) = failure.and_then(|failure| policy.wait_ms(&failure, attempt, spent_ms)) else {
-                break outcome;
+                break policy.in_time(outcome, spent_ms);
             };
             waited_ms += wait_ms;
             attempt += 1;
         };
-        let took_ms = self.shared.now_ms.replace(begun_ms) - begun_ms;
-        self.answer(outcome, took_ms + waited_ms)
+        self.shared.now_ms.set(begun_ms);
+        self.answer(outcome, took_ms)
     }
 
     fn progress(&self, progress: &str) {

@@ -67,6 +67,8 @@ pub enum Kind {
     Patched(Patched),
     /// From here on the run goes on with other code, which does all that is on record.
     Moved(Moved),
+    /// By when a call has to begin and to be answered, right behind what asked for it.
+    StepTimed(StepTimed),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -242,6 +244,16 @@ pub struct Progressed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadlineSet {
     pub at: Timestamp,
+}
+
+/// Wall time, counted from when the step was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTimed {
+    pub step: StepId,
+    /// When its first attempt has begun, or it fails.
+    pub start_by: Option<Timestamp>,
+    /// When it is answered, or it fails.
+    pub close_by: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -435,6 +447,7 @@ impl Kind {
             Kind::Settled(_) => "Settled",
             Kind::Patched(_) => "Patched",
             Kind::Moved(_) => "Moved",
+            Kind::StepTimed(_) => "StepTimed",
         }
     }
 
@@ -457,6 +470,7 @@ impl Kind {
             Kind::StepCancelAsked(asked) => Some(asked.step),
             Kind::ChildStarted(started) => Some(started.step),
             Kind::ChildEnded(ended) => Some(ended.step),
+            Kind::StepTimed(timed) => Some(timed.step),
             Kind::Started(_)
             | Kind::Claimed(_)
             | Kind::CancelReceived(_)
@@ -536,6 +550,7 @@ impl Kind {
             | Kind::RetryReceived(_)
             | Kind::DeadlineSet(_)
             | Kind::Patched(_)
+            | Kind::StepTimed(_)
             | Kind::Moved(_) => Vec::new(),
         }
     }

@@ -36,6 +36,8 @@ pub mod code {
     pub const EXPIRED: &str = "EXPIRED";
     pub const VERSION_CONFLICT: &str = "VERSION_CONFLICT";
     pub const HTTP_BROKEN: &str = "HTTP_BROKEN";
+    pub const START_TIMEOUT: &str = "START_TIMEOUT";
+    pub const CLOSE_TIMEOUT: &str = "CLOSE_TIMEOUT";
     pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
     pub const AMBIGUOUS: &str = "AMBIGUOUS";
 }

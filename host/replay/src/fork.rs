@@ -68,6 +68,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::Parked(parked) => closed.contains(&parked.step),
             Kind::RetryReceived(retry) => closed.contains(&retry.step),
             Kind::Progressed(progressed) => closed.contains(&progressed.step),
+            Kind::StepTimed(timed) => closed.contains(&timed.step),
             // A new run has time of its own.
             Kind::DeadlineSet(_) => false,
             Kind::CancelReceived(_) => return Err(CannotFork::Cancelled { step }),

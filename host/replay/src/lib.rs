@@ -37,7 +37,7 @@ pub use entry::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, EffectAnswered, EffectAsked,
     EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Moved, Park, Patched, Paused,
-    Progressed, Proof, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked, Tie, With,
+    Progressed, Proof, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked, StepTimed, Tie, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};
@@ -54,7 +54,9 @@ pub use request::{
     digest_of_entity, digest_of_forget, digest_of_http, digest_of_patched, digest_of_promise, digest_of_receive,
     digest_of_sleep, digest_of_start_run,
 };
-pub use retry::{ATTEMPTS_MAX, Ambiguous, Backoff, Exhausted, RetryPatch, RetryPolicy, Spent, Verdict};
+pub use retry::{
+    ATTEMPTS_MAX, Ambiguous, Backoff, DEADLINE_MAX_MS, Exhausted, RetryPatch, RetryPolicy, Spent, Verdict,
+};
 pub use sequencer::{AHEAD_MAX_BYTES, AHEAD_MAX_ENTRIES, LINGER, Sequencer};
 pub use state::{
     AttemptState, BadJournal, CancelState, Carried, Claim, EffectKind, EffectRecord, ParkedState, Phase, RULES,

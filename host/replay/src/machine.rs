@@ -222,6 +222,7 @@ impl Machine {
             | Kind::RetryReceived(_)
             | Kind::Progressed(_)
             | Kind::Moved(_)
+            | Kind::StepTimed(_)
             | Kind::DeadlineSet(_) => {}
         }
     }

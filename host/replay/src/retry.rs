@@ -148,10 +148,7 @@ impl RetryPolicy {
         if failure.code == code::CANCELLED {
             return Verdict::GiveUp;
         }
-        let over = match self.exhausted {
-            Exhausted::Fail => Verdict::GiveUp,
-            Exhausted::Park => Verdict::Park,
-        };
+        let over = self.over();
         let is_excepted = self.except.iter().any(|code| **code == *failure.code);
         if !failure.retryable || is_excepted || spent.attempts >= self.attempts.min(ATTEMPTS_MAX) {
             return over;
@@ -160,6 +157,29 @@ impl RetryPolicy {
         let next_at = now + self.wait(spent.attempts, draw).max(asked);
         let deadline = self.deadline_ms.map(|deadline_ms| spent.since + Duration::from_millis(deadline_ms));
         if deadline.is_some_and(|deadline| next_at > deadline) { over } else { Verdict::RetryAt(next_at) }
+    }
+
+    /// As [`judge`](RetryPolicy::judge), of a step that fails at `close_by`: no attempt that could only begin then
+    /// is waited for.
+    pub fn judge_before(
+        &self,
+        close_by: Option<Timestamp>,
+        spent: Spent,
+        failure: &Failure,
+        now: Timestamp,
+        draw: f64,
+    ) -> Verdict {
+        match self.judge(spent, failure, now, draw) {
+            Verdict::RetryAt(next_at) if close_by.is_some_and(|by| next_at >= by) => self.over(),
+            verdict @ (Verdict::RetryAt(_) | Verdict::GiveUp | Verdict::Park) => verdict,
+        }
+    }
+
+    fn over(&self) -> Verdict {
+        match self.exhausted {
+            Exhausted::Fail => Verdict::GiveUp,
+            Exhausted::Park => Verdict::Park,
+        }
     }
 
     /// The wait after `attempt` failed: drawn from `[wait * (1 - jitter), wait]`.

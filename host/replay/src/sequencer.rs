@@ -182,6 +182,7 @@ fn size_max(kind: &Kind) -> usize {
         | Kind::StepCancelAsked(_)
         | Kind::Resumed(_)
         | Kind::ChildOf(_)
+        | Kind::StepTimed(_)
         | Kind::DeadlineSet(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES

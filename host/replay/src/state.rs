@@ -1,6 +1,6 @@
 //! What a run is up to, folded from its entries: its open steps, its status, its head.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::head;
@@ -197,6 +197,7 @@ impl RunState {
                 let attempt = self.attempt_mut(progressed.step, progressed.attempt).ok_or_else(unexpected)?;
                 attempt.progress = Some(progressed.progress.clone());
             }
+            Kind::StepTimed(timed) => self.time_step(timed).ok_or_else(unexpected)?,
             Kind::DeadlineSet(deadline) => {
                 if at != Position::FIRST.plus(1) {
                     return Err(unexpected());
@@ -444,7 +445,8 @@ impl RunState {
 
     /// When the run goes on by itself, if nothing else happens: the earliest timer.
     pub fn due(&self) -> Option<Timestamp> {
-        self.tally.dues.first().map(|(due, _)| *due)
+        let first = |dues: &BTreeSet<(Timestamp, StepId)>| dues.first().map(|(due, _)| *due);
+        [first(&self.tally.dues), first(&self.tally.deadlines)].into_iter().flatten().min()
     }
 
     /// The steps whose timer is due at `now`, the earliest first.

@@ -7,7 +7,7 @@ use crate::{
     CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
     EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Limits, MessageId,
     Outcome, Park, Paused, Position, Progressed, Proof, RULES, Resumed, RetryReceived, RunId, Settled, Signalled,
-    Started, StepCancelAsked, StepId, StepRequest, Timestamp, Value, With, code,
+    Started, StepCancelAsked, StepId, StepRequest, StepTimed, Timestamp, Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -143,6 +143,11 @@ pub fn deadline(at_ms: u64) -> Kind {
     Kind::DeadlineSet(DeadlineSet { at: Timestamp::from_millis(at_ms) })
 }
 
+pub fn timed(step: u32, start_by_ms: Option<u64>, close_by_ms: Option<u64>) -> Kind {
+    let at = |millis: Option<u64>| millis.map(Timestamp::from_millis);
+    Kind::StepTimed(StepTimed { step: StepId(step), start_by: at(start_by_ms), close_by: at(close_by_ms) })
+}
+
 pub fn answered(step: u32) -> Kind {
     Kind::Answered(Answered { step: StepId(step), outcome: Outcome::Succeeded(Value::inline("3")) })
 }
@@ -193,6 +198,7 @@ pub fn every_kind() -> Vec<Entry> {
         sleep(2, 250),
         call(3),
         call(4),
+        timed(4, Some(8_000), Some(9_000)),
         attempt(1, 1),
         effect(1, 1, 1),
         effect_answered(1, 1, 1),

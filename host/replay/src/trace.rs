@@ -135,6 +135,12 @@ pub enum What {
         /// When the next attempt starts, between two attempts.
         #[serde(rename = "retry_at_us")]
         retry_at: Option<Timestamp>,
+        /// When it fails unless an attempt has begun.
+        #[serde(default, rename = "start_by_us", skip_serializing_if = "Option::is_none")]
+        start_by: Option<Timestamp>,
+        /// When it fails unless it is answered.
+        #[serde(default, rename = "close_by_us", skip_serializing_if = "Option::is_none")]
+        close_by: Option<Timestamp>,
     },
     /// A sleep of the workflow, or of a function where it is below an attempt.
     Sleep {

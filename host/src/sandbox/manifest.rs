@@ -3,7 +3,7 @@
 use crate::{Code, Error, Result};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use trackway_replay::{Ambiguous, RetryPatch, RetryPolicy, is_code};
+use trackway_replay::{Ambiguous, DEADLINE_MAX_MS, RetryPatch, RetryPolicy, is_code};
 
 const CONTRACT: &str = "0.1";
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -63,6 +63,10 @@ pub struct FunctionEntry {
     pub timeout_ms: u64,
     /// How long a worker holds one that says nothing of its progress.
     pub heartbeat_timeout_ms: Option<u64>,
+    /// How long after it was asked for a step has begun, or fails.
+    pub schedule_to_start_ms: Option<u64>,
+    /// How long after it was asked for a step is answered, or fails.
+    pub schedule_to_close_ms: Option<u64>,
     /// Host patterns that the function wants to reach; checked by whoever grants them.
     pub hosts: Vec<String>,
 }
@@ -148,6 +152,8 @@ fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {
         ambiguous: entry.word("ambiguous")?.unwrap_or_default(),
         timeout_ms: entry.millis("timeout_ms", TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_DEFAULT),
         heartbeat_timeout_ms: entry.millis("heartbeat_timeout_ms", TIMEOUT_MS_MAX)?,
+        schedule_to_start_ms: entry.millis("schedule_to_start_ms", DEADLINE_MAX_MS)?,
+        schedule_to_close_ms: entry.millis("schedule_to_close_ms", DEADLINE_MAX_MS)?,
         hosts: entry.hosts()?,
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
     AttemptResumed, AttemptStarted, AttemptState, Digest, EffectId, EffectKind, EffectRecord, Failure, FuelRule, Kept,
-    Kind, Machine, Random, StepId, StepRequest, Timestamp, Value, With, code,
+    Kind, Machine, Random, StepId, StepRequest, StepState, Timestamp, Value, With, code,
 };
 
 use self::effects::Effects;
@@ -108,8 +108,9 @@ impl Making {
             if !inner.is_live(step, number) || run.core.is_draining() {
                 return Err(Trouble::Gone);
             }
-            if inner.state.is_paused() {
-                // It has not begun; whoever resumes the run begins it.
+            let is_over = |state: &StepState| state.deadline().is_some_and(|by| by <= run.now());
+            if inner.state.is_paused() || inner.state.step(step).is_some_and(is_over) {
+                // It has not begun; whoever resumes the run begins it, or its time is over.
                 inner.attempts.remove(&step);
                 run.poke.notify_one();
                 return Err(Trouble::Gone);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::time::Duration;
-use trackway_replay::{Ambiguous, Failure, Limits, RetryPatch, RetryPolicy, code};
+use trackway_replay::{Ambiguous, DEADLINE_MAX_MS, Failure, Limits, RetryPatch, RetryPolicy, code};
 
 use super::entity::EntityOptions;
 use crate::sandbox::{FunctionEntry, TIMEOUT_MS_MAX};
@@ -36,6 +36,8 @@ pub(super) struct CallOptions {
     ambiguous: Option<Ambiguous>,
     timeout_ms: Option<u64>,
     heartbeat_timeout_ms: Option<u64>,
+    schedule_to_start_ms: Option<u64>,
+    schedule_to_close_ms: Option<u64>,
 }
 
 impl CallOptions {
@@ -57,6 +59,16 @@ impl CallOptions {
     /// How long a worker holds an attempt that says nothing of its progress.
     pub fn heartbeat_timeout(&self, function: &FunctionEntry) -> Option<Duration> {
         self.heartbeat_timeout_ms.or(function.heartbeat_timeout_ms).map(Duration::from_millis)
+    }
+
+    /// How long after it was asked for an attempt has begun, or the step fails.
+    pub fn schedule_to_start(&self, function: &FunctionEntry) -> Option<Duration> {
+        self.schedule_to_start_ms.or(function.schedule_to_start_ms).map(Duration::from_millis)
+    }
+
+    /// How long after it was asked for the step is answered, or fails.
+    pub fn schedule_to_close(&self, function: &FunctionEntry) -> Option<Duration> {
+        self.schedule_to_close_ms.or(function.schedule_to_close_ms).map(Duration::from_millis)
     }
 
     /// The policy of its function, with what the call says over it.
@@ -91,6 +103,8 @@ pub(super) fn call_options(text: &str, function: &FunctionEntry) -> Result<(), F
     label(options.label.as_deref())?;
     millis("timeout_ms", options.timeout_ms, TIMEOUT_MS_MAX)?;
     millis("heartbeat_timeout_ms", options.heartbeat_timeout_ms, TIMEOUT_MS_MAX)?;
+    millis("schedule_to_start_ms", options.schedule_to_start_ms, DEADLINE_MAX_MS)?;
+    millis("schedule_to_close_ms", options.schedule_to_close_ms, DEADLINE_MAX_MS)?;
     let checked = options.policy(&function.retry).check();
     checked.map_err(|problem| Failure::permanent(code::BAD_OPTIONS, format!("in `retry`: {problem}")))
 }

@@ -253,7 +253,7 @@ impl Driver {
     /// Questions and promises whose time is over are looked at again while an answer is on its way.
     fn next_timer(&self, inner: &Inner) -> Option<Timestamp> {
         let run = &self.active.run;
-        let (due, step) = *inner.timers.first()?;
+        let (due, step) = inner.first_timer(false)?;
         if !inner.state.awaits_an_answer(step) || !run.core.answers.are_under_way(run.key) {
             return Some(due);
         }

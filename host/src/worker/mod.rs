@@ -33,6 +33,7 @@ mod registry;
 mod run;
 mod settle;
 mod start;
+mod times;
 mod unclear;
 mod verify;
 mod workflow;

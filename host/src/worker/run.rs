@@ -34,6 +34,7 @@ const LOG_LINGER: Duration = Duration::from_millis(200);
 
 mod held;
 mod rows;
+mod timers;
 
 pub(super) use held::read_payload;
 pub(super) use rows::Along;
@@ -62,6 +63,8 @@ pub(super) struct Inner {
     /// Instances that are too far ahead of storage.
     pub waiting_for_room: Vec<Waker>,
     pub timers: BTreeSet<(Timestamp, StepId)>,
+    /// When calls fail by themselves. Not among the timers, of which a step has one.
+    pub deadlines: BTreeSet<(Timestamp, StepId)>,
     /// Steps on record that were refused when they were asked for, and not answered yet.
     pub refused: BTreeMap<StepId, Failure>,
     /// Steps that a person has just said how to go on with.
@@ -165,6 +168,7 @@ impl Run {
             guest: None,
             waiting_for_room: Vec::new(),
             timers: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             refused: BTreeMap::new(),
             retried: Vec::new(),
             attempts: BTreeMap::new(),
@@ -289,9 +293,11 @@ impl Inner {
         {
             self.entities_answered.push((entry.position.plus(1), *step));
         }
+        let before = self.deadline_of(&entry);
         // First, so that a mistake of ours would cost a panic and never a journal.
         self.state.apply(&entry).expect("what a worker sequences follows the rules of a journal");
         let asks = rows::question_in(&self.state, &entry);
+        self.move_deadline(before, self.deadline_of(&entry));
         let entry = self.sequencer.put(entry);
         let (position, time) = (entry.position, entry.time);
         self.moved_on |= !matches!(entry.kind, Kind::Claimed(_));
@@ -342,6 +348,7 @@ impl Inner {
             | Kind::Progressed(_)
             | Kind::DeadlineSet(_)
             | Kind::Patched(_)
+            | Kind::StepTimed(_)
             | Kind::Moved(_) => {}
         }
         self.note_question(position, asked, asks);
@@ -437,31 +444,6 @@ impl Inner {
             self.resting.insert(step, until);
             self.timers.insert((until, step));
         }
-    }
-
-    pub fn remove_timer(&mut self, step: StepId) {
-        let resting = self.resting.remove(&step);
-        if let Some(due) = resting.or_else(|| self.state.step(step)?.due()) {
-            self.timers.remove(&(due, step));
-        }
-    }
-
-    /// The earliest timer; but for those of questions, if they are `held`.
-    pub fn first_timer(&self, held: bool) -> Option<(Timestamp, StepId)> {
-        self.timers.iter().find(|(_, step)| !held || !self.state.awaits_an_answer(*step)).copied()
-    }
-
-    /// The earliest moment at which the run goes on by itself.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        let timer = self.timers.first().map(|(due, _)| *due);
-        let attempt = self.attempts.values().filter_map(|live| live.idle_until).min();
-        let grace = self.cancel_deadline();
-        [timer, attempt, grace, self.state.deadline()].into_iter().flatten().min()
-    }
-
-    /// When a run that was asked to cancel is ended by the host.
-    pub fn cancel_deadline(&self) -> Option<Timestamp> {
-        self.state.cancel().map(|cancel| cancel.received + super::drive::CANCEL_GRACE)
     }
 
     /// Keeps a line of the workflow's log, unless it is on record already.

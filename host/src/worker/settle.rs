@@ -91,7 +91,8 @@ fn verdict(
 ) -> Verdict {
     let draw = Random::of_jitter(run.attempt_seed, step, number).fraction();
     let now = inner.sequencer.last_time().max(run.now());
-    let budget = inner.state.step(step).map(|state| state.budget);
-    let (Some(policy), Some(Spent { attempts, since })) = (policy, budget) else { return Verdict::GiveUp };
-    policy.judge(Spent { attempts: number.saturating_sub(attempts), since }, failure, now, draw)
+    let (Some(policy), Some(state)) = (policy, inner.state.step(step)) else { return Verdict::GiveUp };
+    let Spent { attempts, since } = state.budget;
+    let spent = Spent { attempts: number.saturating_sub(attempts), since };
+    policy.judge_before(state.close_by, spent, failure, now, draw)
 }

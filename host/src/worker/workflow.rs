@@ -15,6 +15,7 @@ use super::attempt::{self, Begin};
 use super::child;
 use super::entity;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
+use super::times;
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 pub(super) struct WorkflowHost {
@@ -76,6 +77,7 @@ impl WorkflowHost {
         if let Some(failure) = refusal {
             inner.answer_failed(clock, step, &failure);
         } else if is_call {
+            times::set(&self.run, inner, clock, step);
             // Whoever resumes the run begins it.
             if !inner.state.is_paused() {
                 attempt::launch(&self.run, inner, step, 1, Begin::Anew);

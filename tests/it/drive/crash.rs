@@ -198,6 +198,11 @@ fn a_step_that_waits_for_a_person_and_goes_on_with_what_it_had_done() {
 }
 
 #[test]
+fn a_step_whose_time_is_over() {
+    survives_a_crash_after_every_entry("timing", "tarries", "3600");
+}
+
+#[test]
 fn patches() {
     survives_a_crash_after_every_entry("moves_next", "order", "3");
 }

@@ -21,5 +21,6 @@ mod signals;
 mod steps;
 mod terminate;
 mod time;
+mod times;
 mod trouble;
 mod unclear;

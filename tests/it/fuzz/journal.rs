@@ -380,6 +380,7 @@ fn state(all: &[Entry]) -> String {
     for (step, open) in state.steps() {
         assert!(state.step(*step).is_some());
         open.due();
+        open.deadline();
         if let Phase::Attempting(attempt) = &open.phase {
             attempts(attempt, &state);
             sequencer

@@ -20,6 +20,10 @@ use trackway_storage::{
     Storage, Version,
 };
 
+mod clock;
+
+use clock::Wall;
+
 pub const TENANT: TenantId = TenantId::DEFAULT;
 
 /// The folder in which the built guests stand.
@@ -172,6 +176,7 @@ pub struct Rig {
     worker: Arc<Worker>,
     random: Arc<Counting>,
     options: Options,
+    pub clock: Wall,
 }
 
 impl Rig {
@@ -186,15 +191,21 @@ impl Rig {
 
     /// As [`Rig::on`], with all options of the worker.
     pub async fn with(storage: Arc<MemoryStorage>, world: Arc<World>, options: Options) -> Rig {
-        Rig::made_of(storage, world, options, sandbox())
+        Rig::made_of(storage, world, options, sandbox(), Wall::new())
     }
 
     /// A worker whose guests go on in other threads when they compute for long.
     pub async fn with_lane(storage: Arc<MemoryStorage>) -> Rig {
-        Rig::made_of(storage, Arc::default(), Options::default(), sandbox_with_lane())
+        Rig::made_of(storage, Arc::default(), Options::default(), sandbox_with_lane(), Wall::new())
     }
 
-    fn made_of(storage: Arc<MemoryStorage>, world: Arc<World>, options: Options, sandbox: Arc<Sandbox>) -> Rig {
+    fn made_of(
+        storage: Arc<MemoryStorage>,
+        world: Arc<World>,
+        options: Options,
+        sandbox: Arc<Sandbox>,
+        clock: Wall,
+    ) -> Rig {
         static EPOCHS: AtomicU64 = AtomicU64::new(0);
         let random = Arc::new(Counting(AtomicU64::new(EPOCHS.fetch_add(1, Ordering::Relaxed) << 32)));
         let process = Arc::new(Process::default());
@@ -202,19 +213,17 @@ impl Rig {
             storage: storage.clone(),
             sandbox,
             effects: Arc::new(Scripted(world.clone())),
-            clock: Arc::new(SystemClock::new()),
+            clock: Arc::new(clock.clone()),
             randomness: random.clone(),
             spawner: process.clone(),
             options: options.clone(),
         };
-        Rig { process, worker: Worker::spawn(parts), storage, world, random, options }
+        Rig { process, worker: Worker::spawn(parts), storage, world, random, options, clock }
     }
 
     /// The process dies: what was not durable is gone, and another worker starts on the rest.
     pub async fn crash(self) -> Rig {
-        let storage = Arc::new(self.storage.crash());
-        self.process.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-        Rig::with(storage, self.world, self.options).await
+        self.crash_for(Duration::ZERO).await
     }
 
     /// The same, where the disk fails in such ways from now on.
@@ -222,6 +231,14 @@ impl Rig {
         let storage = Arc::new(self.storage.crash_into(faults));
         self.process.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         Rig::with(storage, self.world, self.options).await
+    }
+
+    /// The same, where nobody starts the other worker for so long.
+    pub async fn crash_for(self, down: Duration) -> Rig {
+        let storage = Arc::new(self.storage.crash());
+        self.process.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        tokio::time::sleep(down).await;
+        Rig::made_of(storage, self.world, self.options, sandbox(), self.clock)
     }
 
     /// The same, after the recall of a run has brought the process down so often.

@@ -120,6 +120,7 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::RetryReceived(_)
         | Kind::DeadlineSet(_)
         | Kind::Patched(_)
+        | Kind::StepTimed(_)
         | Kind::Moved(_) => None,
     }
 }

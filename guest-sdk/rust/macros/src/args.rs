@@ -28,6 +28,8 @@ pub struct Arguments {
     pub ambiguous: Option<String>,
     pub timeout_ms: Option<u64>,
     pub heartbeat_timeout_ms: Option<u64>,
+    pub schedule_to_start_ms: Option<u64>,
+    pub schedule_to_close_ms: Option<u64>,
     pub hosts: Vec<LitStr>,
     /// What a workflow says that it takes.
     pub signals: Vec<Signal>,
@@ -103,6 +105,8 @@ impl Arguments {
             "ambiguous",
             "timeout",
             "heartbeat_timeout",
+            "schedule_to_start",
+            "schedule_to_close",
             "hosts",
             "name",
         ];
@@ -122,6 +126,7 @@ impl Arguments {
         let (hosts, except) = (&self.hosts, &self.except);
         let (growth, exhausted) = (option(self.growth.as_ref()), option(self.exhausted.as_ref()));
         let heartbeat_timeout_ms = option(self.heartbeat_timeout_ms);
+        let (start_ms, close_ms) = (option(self.schedule_to_start_ms), option(self.schedule_to_close_ms));
         let ambiguous = option(self.ambiguous.as_ref());
         let (deadline_ms, resume) = (option(self.deadline_ms), option(self.resume));
         quote! {
@@ -141,6 +146,8 @@ impl Arguments {
                 ambiguous: #ambiguous,
                 timeout_ms: #timeout_ms,
                 heartbeat_timeout_ms: #heartbeat_timeout_ms,
+                schedule_to_start_ms: #start_ms,
+                schedule_to_close_ms: #close_ms,
                 hosts: &[#(#hosts),*],
             }
         }
@@ -181,6 +188,8 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             "backoff" => arguments.backoff_ms = Some(duration_ms(&value)?),
             "backoff_max" => arguments.backoff_max_ms = Some(duration_ms(&value)?),
             "heartbeat_timeout" => arguments.heartbeat_timeout_ms = Some(timeout_ms(&value)?),
+            "schedule_to_start" => arguments.schedule_to_start_ms = Some(timeout_ms(&value)?),
+            "schedule_to_close" => arguments.schedule_to_close_ms = Some(timeout_ms(&value)?),
             "timeout" => arguments.timeout_ms = Some(timeout_ms(&value)?),
             "factor" => arguments.factor = Some(number(&value, "factor", 1.0, 10.0)?),
             "jitter" => arguments.jitter = Some(number(&value, "jitter", 0.0, 1.0)?),

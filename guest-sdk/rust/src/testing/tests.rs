@@ -97,6 +97,29 @@ fn a_call_may_say_otherwise_than_its_function_how_it_is_tried_again() {
 }
 
 #[test]
+fn a_step_ends_when_its_time_is_over() {
+    #[function(retries = 9, backoff = "3s", growth = "fixed", schedule_to_close = "10s")]
+    async fn slow(ctx: FnCtx, seconds: u64) -> Result<u32, Failure> {
+        ctx.sleep(Duration::from_secs(seconds)).await?;
+        Err(Failure::new("NOT_YET", ""))
+    }
+    #[workflow]
+    async fn waits(ctx: Ctx, seconds: u64) -> Result<u32, Failure> {
+        let step = ctx.step(slow, seconds).schedule_to_start(Duration::from_secs(1));
+        if seconds > 60 { step.schedule_to_close(Duration::from_secs(seconds)).await } else { step.await }
+    }
+    let told = |seconds| {
+        let host = Host::new();
+        let failure = host.run::<waits>(seconds).expect_err("it never ends well");
+        (failure.code, host.calls().len(), host.elapsed().as_secs())
+    };
+    assert_eq!(told(1), ("NOT_YET".to_owned(), 3, 9));
+    assert_eq!(told(4), ("CLOSE_TIMEOUT".to_owned(), 2, 10), "the second attempt takes too long");
+    assert_eq!(told(30), ("CLOSE_TIMEOUT".to_owned(), 1, 10));
+    assert_eq!(told(61), ("CLOSE_TIMEOUT".to_owned(), 1, 61), "as the call says");
+}
+
+#[test]
 fn the_next_attempt_is_told_how_far_the_last_one_was() {
     #[function(retries = 3, heartbeat_timeout = "1m")]
     fn import(ctx: FnCtx, pages: u32) -> Result<Vec<u32>, Failure> {

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::export::Policy;
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 
 /// A policy with all that the contract fills in.
 #[derive(Deserialize)]
@@ -17,6 +17,9 @@ pub(super) struct Tried {
     backoff_max_ms: u64,
     except: Vec<String>,
     deadline_ms: Option<u64>,
+    /// The step has its answer so long after it was asked for, or fails.
+    #[serde(skip)]
+    close_ms: Option<u64>,
 }
 
 impl Default for Tried {
@@ -29,6 +32,7 @@ impl Default for Tried {
             backoff_max_ms: 60_000,
             except: Vec::new(),
             deadline_ms: None,
+            close_ms: None,
         }
     }
 }
@@ -40,13 +44,26 @@ impl Tried {
         #[serde(default)]
         struct Options {
             retry: serde_json::Map<String, serde_json::Value>,
+            schedule_to_close_ms: Option<u64>,
         }
         let options: Options = serde_json::from_str(options).unwrap_or_default();
         let mut fields = serde_json::to_value(policy.retry).expect("a policy is text and numbers");
         if let Some(fields) = fields.as_object_mut() {
             fields.extend(options.retry);
         }
-        serde_json::from_value(fields).unwrap_or_default()
+        let tried: Tried = serde_json::from_value(fields).unwrap_or_default();
+        Tried { close_ms: options.schedule_to_close_ms.or(policy.schedule_to_close_ms), ..tried }
+    }
+
+    /// What a step comes to that took so long, and how long that was.
+    pub(super) fn in_time(&self, outcome: Result<String, String>, took_ms: u64) -> (Result<String, String>, u64) {
+        match self.close_ms {
+            Some(close_ms) if took_ms >= close_ms => {
+                let failure = Failure::permanent(code::CLOSE_TIMEOUT, "the step had no answer in time");
+                (Err(failure.to_text()), close_ms)
+            }
+            Some(_) | None => (outcome, took_ms),
+        }
     }
 
     /// How long until the next attempt, if there is one; `spent_ms` since the step was asked for.
@@ -61,6 +78,8 @@ impl Tried {
             _ => (1..attempt).fold(first, |wait, _| wait * self.factor),
         };
         let wait_ms = (wait.min(self.backoff_max_ms as f64) as u64).max(failure.retry_after_ms.unwrap_or(0));
-        self.deadline_ms.is_none_or(|deadline_ms| spent_ms + wait_ms <= deadline_ms).then_some(wait_ms)
+        let next_ms = spent_ms + wait_ms;
+        let begins = self.deadline_ms.is_none_or(|deadline_ms| next_ms <= deadline_ms);
+        (begins && self.close_ms.is_none_or(|close_ms| next_ms < close_ms)).then_some(wait_ms)
     }
 }

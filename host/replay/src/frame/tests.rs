@@ -173,6 +173,9 @@ fn a_kind_is_known_by_its_place() {
         "DeadlineSet",
         "Signalled",
         "Settled",
+        "Patched",
+        "Moved",
+        "StepTimed",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

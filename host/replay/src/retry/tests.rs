@@ -174,6 +174,19 @@ fn no_attempt_begins_after_the_deadline() {
 }
 
 #[test]
+fn no_attempt_is_waited_for_that_would_begin_when_the_step_is_over() {
+    let judged = |exhausted, close_ms: u64| {
+        let policy = RetryPolicy { exhausted, ..steady() };
+        let close_by = Some(NOW + Duration::from_millis(close_ms));
+        let failure = Failure::new(code::FAILED, "no");
+        policy.judge_before(close_by, Spent { attempts: 1, since: NOW }, &failure, NOW, 0.0)
+    };
+    assert_eq!(judged(Exhausted::Fail, 501), Verdict::RetryAt(NOW + Duration::from_millis(500)));
+    assert_eq!(judged(Exhausted::Fail, 500), Verdict::GiveUp);
+    assert_eq!(judged(Exhausted::Park, 500), Verdict::Park);
+}
+
+#[test]
 fn a_step_that_is_to_be_parked_waits_for_a_person_unless_it_was_cancelled() {
     let policy = RetryPolicy { exhausted: Exhausted::Park, ..steady() };
     let judged = |attempts, failure: Failure| policy.judge(Spent { attempts, since: NOW }, &failure, NOW, 0.0);

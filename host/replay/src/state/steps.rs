@@ -7,8 +7,8 @@ use super::tally::timeout_of;
 use super::{AttemptState, Carried, RunState};
 use crate::promise::due_of_promise;
 use crate::{
-    Asked, AttemptStarted, EffectVerdict, Position, RetryReceived, RunId, Spent, StepId, StepRequest, Timestamp, Topic,
-    Value, With,
+    Asked, AttemptStarted, EffectVerdict, Position, RetryReceived, RunId, Spent, StepId, StepRequest, StepTimed,
+    Timestamp, Topic, Value, With,
 };
 
 /// An open step.
@@ -26,6 +26,10 @@ pub struct StepState {
     pub with: Option<With>,
     /// The last progress of attempts that are over.
     pub progress: Option<Value>,
+    /// When its first attempt has begun, or it fails.
+    pub start_by: Option<Timestamp>,
+    /// When it is answered, or it fails.
+    pub close_by: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -65,12 +69,27 @@ pub enum ParkedState {
 impl StepState {
     fn new(request: StepRequest, asked: Timestamp, phase: Phase) -> StepState {
         let budget = Spent { attempts: 0, since: asked };
-        StepState { request, asked, phase, cancel_asked: false, budget, with: None, progress: None }
+        let (with, progress, start_by, close_by) = (None, None, None, None);
+        StepState { request, asked, phase, cancel_asked: false, budget, with, progress, start_by, close_by }
     }
 
     /// When something happens to it by itself.
     pub fn due(&self) -> Option<Timestamp> {
         self.phase.due()
+    }
+
+    /// When it fails by itself, whatever it is at, unless it gets further before.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Waiting => [self.start_by, self.close_by].into_iter().flatten().min(),
+            Phase::Attempting(_) | Phase::Retrying { .. } | Phase::Parked(_) => self.close_by,
+            Phase::Sleeping { .. }
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. }
+            | Phase::Promised { .. }
+            | Phase::Entity => None,
+        }
     }
 }
 
@@ -165,6 +184,19 @@ impl RunState {
         Some(())
     }
 
+    /// Once for each call, before its first attempt.
+    pub(super) fn time_step(&mut self, timed: &StepTimed) -> Option<()> {
+        let step = self.steps.get_mut(&timed.step)?;
+        let is_call = matches!(step.request, StepRequest::Call { .. }) && matches!(step.phase, Phase::Waiting);
+        if !is_call || step.start_by.is_some() || step.close_by.is_some() {
+            return None;
+        }
+        self.tally.leave(timed.step, step);
+        (step.start_by, step.close_by) = (timed.start_by, timed.close_by);
+        self.tally.enter(timed.step, step);
+        Some(())
+    }
+
     pub(super) fn begin_attempt(&mut self, begun: &AttemptStarted, time: Timestamp) -> Option<()> {
         let state = self.steps.get(&begun.step)?;
         let before = match &state.phase {
@@ -206,13 +238,13 @@ impl RunState {
 
     pub(super) fn set_phase(&mut self, step: StepId, next: impl FnOnce(Phase) -> Phase) {
         if let Some(state) = self.steps.get_mut(&step) {
-            self.tally.leave(step, &state.phase);
+            self.tally.leave(step, state);
             let before = std::mem::replace(&mut state.phase, Phase::Waiting);
             if let Phase::Attempting(attempt) = &before {
                 state.progress = attempt.progress.clone().or(state.progress.take());
             }
             state.phase = next(before);
-            self.tally.enter(step, &state.phase);
+            self.tally.enter(step, state);
         }
     }
 
@@ -241,13 +273,13 @@ impl RunState {
     }
 
     fn open(&mut self, step: StepId, state: StepState) {
-        self.tally.enter(step, &state.phase);
+        self.tally.enter(step, &state);
         self.steps.insert(step, state);
     }
 
     pub(super) fn close(&mut self, step: StepId) -> Option<()> {
         let state = self.steps.remove(&step)?;
-        self.tally.leave(step, &state.phase);
+        self.tally.leave(step, &state);
         Some(())
     }
 }

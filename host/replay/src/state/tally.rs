@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Carried, ParkedState, Phase};
+use super::{Carried, ParkedState, Phase, StepState};
 use crate::{Form, Kept, StepId, Timestamp, Value, Waiting};
 
 /// How many open steps stand where, and their timers: status and due time follow without a walk.
@@ -18,6 +18,8 @@ pub(super) struct Tally {
     asking: usize,
     promised: usize,
     pub dues: BTreeSet<(Timestamp, StepId)>,
+    /// When calls fail by themselves; apart, since a step may have both at one time.
+    pub deadlines: BTreeSet<(Timestamp, StepId)>,
 }
 
 impl Tally {
@@ -38,7 +40,9 @@ impl Tally {
         waits.into_iter().find_map(|(count, waiting)| (count > 0).then_some(waiting)).unwrap_or(Waiting::Retry)
     }
 
-    pub fn enter(&mut self, step: StepId, phase: &Phase) {
+    pub fn enter(&mut self, step: StepId, state: &StepState) {
+        self.deadlines.extend(state.deadline().map(|by| (by, step)));
+        let phase = &state.phase;
         self.dues.extend(phase.due().map(|due| (due, step)));
         self.sleeping += usize::from(matches!(phase, Phase::Sleeping { .. }));
         self.retrying += usize::from(matches!(phase, Phase::Retrying { .. }));
@@ -49,7 +53,11 @@ impl Tally {
         self.promised += usize::from(matches!(phase, Phase::Promised { .. }));
     }
 
-    pub fn leave(&mut self, step: StepId, phase: &Phase) {
+    pub fn leave(&mut self, step: StepId, state: &StepState) {
+        if let Some(by) = state.deadline() {
+            self.deadlines.remove(&(by, step));
+        }
+        let phase = &state.phase;
         if let Some(due) = phase.due() {
             self.dues.remove(&(due, step));
         }

@@ -3,7 +3,7 @@
 use crate::testing::*;
 use crate::{
     BadJournal, Digest, EffectId, EffectKind, EffectVerdict, End, Entry, Epoch, FuelRule, Kept, Kind, MessageId, Park,
-    ParkedState, Phase, Position, RULES, RunState, Spent, Status, StepId, Timestamp, Value, Waiting, code,
+    ParkedState, Phase, Position, RULES, RunState, Spent, Status, StepId, StepState, Timestamp, Value, Waiting, code,
 };
 
 fn state(kinds: impl IntoIterator<Item = Kind>) -> RunState {
@@ -159,7 +159,8 @@ fn entries_in_any_order_never_panic() {
             if state.apply(&entry).is_err() {
                 assert_eq!(format!("{state:?}"), before);
             }
-            let due = state.steps().values().filter_map(|step| step.due()).min();
+            let due = state.steps().values().filter_map(|step| [step.due(), step.deadline()].into_iter().flatten().min());
+            let due = due.min();
             assert_eq!(state.due(), due, "the timers are those of the open steps");
             _ = state.head();
         }
@@ -391,6 +392,26 @@ fn the_next_attempt_is_given_the_last_progress_of_those_before() {
 fn a_deadline_stands_right_behind_the_start_or_nowhere() {
     assert_eq!(state([started(), deadline(9_000), claimed()]).deadline(), Some(Timestamp::from_millis(9_000)));
     check_refused([started(), claimed(), deadline(9_000)]);
+}
+
+#[test]
+fn a_call_has_its_times_once_and_before_its_first_attempt() {
+    let at = |millis| Some(Timestamp::from_millis(millis));
+    let timed_call = || vec![started(), claimed(), call(1), timed(1, Some(5_000), Some(9_000))];
+    let told = |more: Vec<Kind>| {
+        let state = state(timed_call().into_iter().chain(more));
+        (state.step(StepId(1)).and_then(StepState::deadline), state.due())
+    };
+    assert_eq!(told(vec![]), (at(5_000), at(5_000)));
+    assert_eq!(told(vec![attempt(1, 1)]), (at(9_000), at(9_000)), "it has begun");
+    assert_eq!(told(vec![attempt(1, 1), failed(1, 1, 2_000)]), (at(9_000), at(2_000)));
+    assert_eq!(told(vec![attempt(1, 1), parked(1, 1, Park::Exhausted)]), (at(9_000), at(9_000)));
+    assert_eq!(told(vec![answered(1)]), (None, None));
+    for late in [timed(1, None, Some(9_000)), timed(2, None, None)] {
+        check_refused(timed_call().into_iter().chain([late]));
+    }
+    check_refused([started(), claimed(), sleep(1, 5), timed(1, None, Some(9_000))]);
+    check_refused([started(), claimed(), call(1), attempt(1, 1), timed(1, None, Some(9_000))]);
 }
 
 fn waits_for(kinds: Vec<Kind>) -> (Status, Option<Waiting>) {

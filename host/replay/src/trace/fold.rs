@@ -131,6 +131,12 @@ impl<'a> Fold<'a> {
                 *progress = Some(Shown::of(&progressed.progress));
                 Some(())
             }
+            Kind::StepTimed(timed) => {
+                let row = &mut self.steps.get_mut(&timed.step)?.row;
+                let What::Call { start_by, close_by, .. } = &mut row.what else { return None };
+                (*start_by, *close_by) = (timed.start_by, timed.close_by);
+                Some(())
+            }
             Kind::DeadlineSet(deadline) => {
                 self.run.as_mut()?.deadline = Some(deadline.at);
                 Some(())
@@ -314,7 +320,7 @@ impl<'a> Fold<'a> {
         }
         let (what, options, input, status) = match &asked.request {
             StepRequest::Call { function, input, options } => {
-                let what = What::Call { function: function.clone(), retry_at: None };
+                let what = What::Call { function: function.clone(), retry_at: None, start_by: None, close_by: None };
                 (what, options, Some(Shown::of(input)), RowStatus::Queued)
             }
             StepRequest::Sleep { duration_ms, options } => {

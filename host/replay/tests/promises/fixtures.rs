@@ -15,7 +15,7 @@ use trackway_replay::{
     EffectId, EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished,
     Forgotten, Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched, Paused, Position,
     Progressed, Proof, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started,
-    StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, With, code,
+    StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -108,7 +108,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 28, "{names:?}");
+    assert_eq!(names.len(), 29, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -125,6 +125,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("questions", frames(questions())),
         ("promises", frames(promises())),
         ("entities", frames(entities())),
+        ("timed", frames(timed())),
     ]
 }
 
@@ -291,6 +292,22 @@ fn patched() -> Vec<Kind> {
         patched("check-first", 3),
         call(1, Value::inline("1")),
         patched(&"p".repeat(128), u64::MAX),
+    ]
+}
+
+/// Calls that have to begin, to be answered, or both.
+fn timed() -> Vec<Kind> {
+    let at = |millis| Some(Timestamp::from_millis(millis));
+    let timed = |step, start_by, close_by| Kind::StepTimed(StepTimed { step: StepId(step), start_by, close_by });
+    vec![
+        started(Value::null()),
+        claimed("worker-1"),
+        call(1, Value::inline("1")),
+        timed(1, at(1_750_000_001_000), None),
+        call(2, Value::inline("2")),
+        timed(2, None, at(1_750_000_002_000)),
+        call(3, Value::inline("3")),
+        timed(3, at(0), Some(Timestamp(u64::MAX))),
     ]
 }
 

@@ -37,7 +37,7 @@ macro_rules! entry {
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
-            /// `Signalled`, `Settled`, `Patched` or `Moved`.
+            /// `Signalled`, `Settled`, `Patched`, `Moved` or `StepTimed`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +110,10 @@ entry! {
     progress: Box<RawValue>,
     /// When the host ends the run.
     deadline_at: Time,
+    /// When the step fails unless an attempt of it has begun.
+    start_by: Time,
+    /// When the step fails unless it is answered.
+    close_by: Time,
     /// The clock of the guest when it asked.
     now: Time,
     /// The idempotency key under which an effect is sent; of an entity, its own.

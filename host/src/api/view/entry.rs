@@ -85,6 +85,11 @@ pub fn entry(entry: &Entry) -> model::Entry {
             show_attempt(&mut view, progressed.step.0, progressed.attempt);
             show_value(&progressed.progress, &mut view.progress, &mut view.output_stored);
         }
+        Kind::StepTimed(timed) => {
+            view.step = Some(timed.step.0);
+            view.start_by = timed.start_by.map(Into::into);
+            view.close_by = timed.close_by.map(Into::into);
+        }
         Kind::DeadlineSet(deadline) => view.deadline_at = Some(deadline.at.into()),
         Kind::Answered(answered) => {
             view.step = Some(answered.step.0);

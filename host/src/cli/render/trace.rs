@@ -331,10 +331,16 @@ fn notes(row: &Row) -> Vec<String> {
         What::Question { by: Some(by), .. } => notes.push(format!("by {}", clean(by))),
         // Who can see the trace may settle it.
         What::Promise { token, .. } if !row.status.has_ended() => notes.push(token.clone()),
-        What::Promise { .. }
+        What::Call { start_by, close_by, .. } if !row.status.has_ended() => {
+            let within = |by: Timestamp| show_us(by.0.saturating_sub(row.started.0));
+            let begins = start_by.filter(|_| row.status == RowStatus::Queued);
+            notes.extend(begins.map(|by| format!("to begin within {}", within(by))));
+            notes.extend(close_by.map(|by| format!("to be done within {}", within(by))));
+        }
+        What::Call { .. }
+        | What::Promise { .. }
         | What::Question { by: None, .. }
         | What::Entity { .. }
-        | What::Call { .. }
         | What::Sleep { .. }
         | What::Receive { .. }
         | What::Patch { .. }

@@ -15,6 +15,7 @@ use crate::worker::check;
 use crate::worker::child;
 use crate::worker::entity;
 use crate::worker::run::{Inner, Run, cancelled};
+use crate::worker::times;
 use crate::worker::unclear;
 
 /// Effects in flight get so long to end before a run is taken up anew, on other code.
@@ -120,8 +121,12 @@ impl Driver {
                     retried.into_iter().for_each(|step| fire(&run, &mut inner, now, step));
                 }
             } else if let Some((due, step)) = due {
-                inner.timers.remove(&(due, step));
-                fire(&run, &mut inner, now.max(due), step);
+                if inner.deadlines.remove(&(due, step)) {
+                    times::expire(&run, &mut inner, now.max(due), step);
+                } else {
+                    inner.timers.remove(&(due, step));
+                    fire(&run, &mut inner, now.max(due), step);
+                }
             } else {
                 break;
             }
@@ -142,12 +147,16 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         return;
     }
     let is_in_hand = inner.attempts.contains_key(&step);
+    inner.deadlines.extend(state.deadline().map(|by| (by, step)));
     match &state.phase {
         Phase::Sleeping { due } | Phase::Retrying { next_at: due, .. } if !is_in_hand => {
             let due = *due;
             inner.timers.insert((due, step));
         }
-        Phase::Waiting if !is_in_hand => attempt::launch(run, inner, step, 1, Begin::Anew),
+        Phase::Waiting if !is_in_hand => {
+            times::set(run, inner, clock, step);
+            attempt::launch(run, inner, step, 1, Begin::Anew);
+        }
         Phase::Attempting(_) if !is_in_hand && !inner.resting.contains_key(&step) => resume(run, inner, clock, step),
         Phase::Asking { due, .. } | Phase::Promised { due } => {
             let due = *due;

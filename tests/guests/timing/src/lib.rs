@@ -39,6 +39,56 @@ pub async fn dozes(ctx: Ctx, seconds: u64) -> Result<u32, Failure> {
     ctx.step(doze, seconds).await
 }
 
+/// A page that has to be there in time.
+#[value]
+#[derive(Clone)]
+pub struct Hurry {
+    pub url: String,
+    #[serde(default)]
+    pub start_s: Option<u64>,
+    #[serde(default)]
+    pub close_s: Option<u64>,
+    /// Waits for a person after the second attempt.
+    #[serde(default)]
+    pub park: bool,
+}
+
+/// The attempt that got the page, or the code of the failure.
+#[workflow]
+pub async fn hurries(ctx: Ctx, hurry: Hurry) -> Result<String, Failure> {
+    let mut step = ctx.step(fetch, hurry.url);
+    if let Some(seconds) = hurry.start_s {
+        step = step.schedule_to_start(Duration::from_secs(seconds));
+    }
+    if let Some(seconds) = hurry.close_s {
+        step = step.schedule_to_close(Duration::from_secs(seconds));
+    }
+    if hurry.park {
+        step = step.retry(Retry::new().attempts(2).park());
+    }
+    Ok(step.await.map_or_else(|failure| failure.code, |attempt| attempt.to_string()))
+}
+
+/// A step whose function says by itself how long it may take, and a long sleep after it.
+#[workflow]
+pub async fn tarries(ctx: Ctx, seconds: u64) -> Result<String, Failure> {
+    let told = ctx.step(tarry, seconds).await.map_or_else(|failure| failure.code, |attempt| attempt.to_string());
+    ctx.sleep(Duration::from_secs(600)).await?;
+    Ok(told)
+}
+
+#[function(retries = 19, backoff = "1s", growth = "fixed", jitter = 0.0, hosts = ["http://127.0.0.1"])]
+async fn fetch(ctx: FnCtx, url: String) -> Result<u32, Failure> {
+    http::post(format!("{url}/page")).send().await?.error_for_status()?;
+    Ok(ctx.attempt())
+}
+
+#[function(retries = 0, schedule_to_start = "24h", schedule_to_close = "10s")]
+async fn tarry(ctx: FnCtx, seconds: u64) -> Result<u32, Failure> {
+    ctx.sleep(Duration::from_secs(seconds)).await?;
+    Ok(ctx.attempt())
+}
+
 #[function(retries = 3, backoff = "1s", hosts = ["http://127.0.0.1"])]
 async fn import(ctx: FnCtx, job: Job) -> Result<(u32, u32), Failure> {
     let first = ctx.last_progress().unwrap_or(0);
@@ -70,4 +120,4 @@ async fn doze(ctx: FnCtx, seconds: u64) -> Result<u32, Failure> {
     Ok(ctx.attempt())
 }
 
-export!(imports, imports_resuming, chatters, dozes, import, chatter, doze);
+export!(imports, imports_resuming, chatters, dozes, hurries, tarries, import, chatter, doze, fetch, tarry);
