@@ -15,6 +15,7 @@ use trackway_storage::{Append, InboxBody, InboxItem, Rows, RunKey, StartKey};
 use super::Core;
 use super::check;
 use super::code::code_of;
+use super::reach::in_reach;
 use super::run::{Inner, Run, cancelled, first_state, read_payload};
 use super::write::{self, Outgoing, Written};
 use crate::{Code, Error, Result};
@@ -202,7 +203,8 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
     let start_key = StartKey { key, run: child.run, request: asked };
     match write::write(core, first_frame(core, child, target, &input, child_of, start_key, now)).await {
         Written::UpTo(_) => {
-            core.storage.release(child).await?;
+            // Whoever finds it under its key takes it as started, and gives it to nobody.
+            in_reach(core, child.run, || core.storage.release(child)).await?;
             Ok(Begun::Run { run: child.run, deployment, component })
         }
         Written::KeyTaken(known) => existing(core, run.key, &known, asked).await,

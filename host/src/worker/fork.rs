@@ -13,6 +13,7 @@ use trackway_storage::{Append, Owner, Rows, RunKey, StartKey};
 
 use super::entity;
 use super::load::{Journal, read_journal};
+use super::reach::in_reach;
 use super::run::{Payloads, first_state, sequencer_after};
 use super::start::existing;
 use super::write::{self, Outgoing, Written};
@@ -70,7 +71,7 @@ impl Worker {
         core.spawner.spawn(Box::pin(async move {
             let written = write::write(&task_core, first).await;
             if matches!(written, Written::UpTo(_))
-                && let Err(error) = task_core.storage.release(key).await
+                && let Err(error) = in_reach(&task_core, key.run, || task_core.storage.release(key)).await
             {
                 tracing::warn!(run = %key.run, %error, "the restarted run cannot be given to a worker");
             }

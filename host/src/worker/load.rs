@@ -18,6 +18,7 @@ use super::code::code_of;
 use super::drive::{self, Active, stuck_head, terminate_in};
 use super::fork;
 use super::moving::{self, Taken};
+use super::reach::in_reach;
 use super::run::{Given, Loaded, Run, sequencer_after};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
@@ -85,12 +86,17 @@ pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSema
         core.nudge.notify_one();
         return;
     }
-    match load(&core, key, room).await {
-        Ok(active) => {
+    let loaded = match in_reach(&core, key.run, || core.storage.begin_recall(key)).await {
+        Ok(recalls) => in_reach(&core, key.run, || load(&core, key, recalls)).await,
+        Err(error) => Err(error),
+    };
+    match loaded {
+        Ok(run) => {
+            let active = Box::new(Active::new(run, room, None));
             active.claimed();
             drive::drive(active).await;
         }
-        Err(error) if matches!(error.code, Code::DiskFull | Code::Stopping) => {
+        Err(error) if matches!(error.code, Code::DiskFull | Code::StoreIo | Code::Stopping) => {
             tracing::warn!(run = %key.run, %error, "the run is taken up later");
             core.clock.sleep_until(core.clock.now() + ROOM_AGAIN_AFTER).await;
             give_back(&core, key).await;
@@ -106,7 +112,7 @@ pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSema
 
 /// Lets go of a run that was not taken up: ready for the next claim.
 async fn give_back(core: &Arc<Core>, key: RunKey) {
-    match core.storage.release(key).await {
+    match in_reach(core, key.run, || core.storage.release(key)).await {
         Ok(()) => {
             if core.registry.gone(key) {
                 claim::take(core, key);
@@ -123,7 +129,7 @@ async fn give_back(core: &Arc<Core>, key: RunKey) {
 /// Ends a run as it stands, without its code, if somebody asked to end it at once, or to cancel one
 /// that cannot be recalled. Only for runs that this worker owns and does not drive.
 pub(super) async fn end_if_asked(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> bool {
-    match try_end(core, key, recallable).await {
+    match in_reach(core, key.run, || try_end(core, key, recallable)).await {
         Ok(has_ended) => {
             // The run has ended: a claim that came meanwhile has nothing to find.
             if has_ended {
@@ -252,8 +258,10 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
 /// Gives a run that is stuck here, and was claimed for something in its inbox, back as it was. One that is
 /// stuck no more was brought on by a worker that had it before and did not know better: it goes on.
 pub(super) async fn leave_held(core: &Arc<Core>, key: RunKey) {
-    let parked = match core.storage.head(key).await {
-        Ok(Some(head)) if head.status == Status::Stuck => core.storage.park(key, None, Some(head)).await,
+    let parked = match in_reach(core, key.run, || core.storage.head(key)).await {
+        Ok(Some(head)) if head.status == Status::Stuck => {
+            in_reach(core, key.run, || core.storage.park(key, None, Some(head.clone()))).await
+        }
         Ok(Some(head)) if !head.status.has_ended() => {
             core.registry.gone(key);
             return give_back(core, key).await;
@@ -267,10 +275,10 @@ pub(super) async fn leave_held(core: &Arc<Core>, key: RunKey) {
 }
 
 async fn leave_stuck(core: &Arc<Core>, key: RunKey, error: &Error) {
-    let parked = match core.storage.head(key).await {
+    let parked = match in_reach(core, key.run, || core.storage.head(key)).await {
         Ok(Some(head)) => {
             let head = stuck_head(head, core.clock.now(), error);
-            core.storage.park(key, None, Some(head)).await
+            in_reach(core, key.run, || core.storage.park(key, None, Some(head.clone()))).await
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -285,8 +293,7 @@ async fn leave_stuck(core: &Arc<Core>, key: RunKey, error: &Error) {
     }
 }
 
-async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Result<Box<Active>> {
-    let recalls = core.storage.begin_recall(key).await?;
+async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
     let asked = moving::asked_in(core, &core.storage.inbox(key).await?);
     if recalls > RECALLS_MAX && asked.is_none() {
         return Err(quarantined());
@@ -337,7 +344,7 @@ async fn load(core: &Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) -> Resu
         inner.seen.extend(&messages);
         inner.read.extend(messages.into_iter().map(|message| (end, message)));
     }
-    Ok(Box::new(Active::new(run, room, None)))
+    Ok(run)
 }
 
 fn quarantined() -> Error {

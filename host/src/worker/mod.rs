@@ -29,6 +29,7 @@ mod log;
 mod moving;
 mod places;
 mod progress;
+mod reach;
 mod registry;
 mod run;
 mod settle;

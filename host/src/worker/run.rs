@@ -18,6 +18,7 @@ use trackway_storage::{EntityWrite, InboxItem, LogKey, LogLine, RunKey, StartKey
 use super::Core;
 use super::durable::{Durable, Gone, Progress};
 use super::log::{LogRoom, log_line};
+use super::reach::in_reach;
 use crate::effects::Grants;
 use crate::sandbox::Code as GuestCode;
 
@@ -275,7 +276,7 @@ impl Run {
         if let Some(text) = self.lock().held.get(&digest) {
             return Ok(text.clone());
         }
-        read_payload(&self.core, self.key, digest).await
+        in_reach(&self.core, self.key.run, || read_payload(&self.core, self.key, digest)).await
     }
 }
 

@@ -370,6 +370,7 @@ fn children_start_once_and_end_once_where_storage_fails_now_and_then() {
                 unknown_late_permille: 100,
                 crash_stands_permille: 500,
                 refused_permille: 0,
+                ..Default::default()
             };
             let storage = trackway_storage::MemoryStorage::with_faults(seed, faults);
             let rig = Rig::on(std::sync::Arc::new(storage), std::sync::Arc::default(), Duration::from_secs(3)).await;

@@ -131,6 +131,7 @@ fn many_runs_that_count_together_lose_nothing_through_crashes_and_faults() {
         for seed in 0..6 {
             let faults = Faults {
                 refused_permille: 50,
+                unread_permille: 0,
                 unknown_stands_permille: 60,
                 unknown_lost_permille: 60,
                 unknown_late_permille: 60,

@@ -137,7 +137,11 @@ impl Stage {
         } else if !ended {
             self.ledger.broken(Promise::Ends, "clients still wait".to_owned());
         }
-        verdict::give(self, &process).await;
+        // The judge is not disturbed.
+        if self.setup.upheavals.is_empty() {
+            self.calm().await;
+        }
+        verdict::give(self, &self.serving.get()).await;
         let digest = self.ledger.digest();
         let mut records = self.ledger.lock();
         Outcome {

@@ -170,9 +170,11 @@ fn draw_faults(dice: &mut Dice) -> Faults {
     let mut permille = |max: u64| if dice.chance(50) { dice.within(1..=max) as u16 } else { 0 };
     let (stands, lost, late, crash) = (permille(150), permille(150), permille(150), permille(1_000));
     let refused = if dice.chance(25) { dice.within(1..=60) as u16 } else { 0 };
+    let unread = if dice.chance(25) { dice.within(1..=60) as u16 } else { 0 };
     let delay_ms = *dice.one_of(&[0, 0, 1, 5, 20, 60]);
     Faults {
         refused_permille: refused,
+        unread_permille: unread,
         unknown_stands_permille: stands,
         unknown_lost_permille: lost,
         unknown_late_permille: late,

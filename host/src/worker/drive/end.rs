@@ -9,6 +9,7 @@ use super::{Driver, Stop};
 use crate::sandbox::{End, Ended};
 use crate::worker::check;
 use crate::worker::child;
+use crate::worker::reach::in_reach;
 use crate::worker::run::{Inner, Run, Stopping};
 use crate::{Code, Error};
 
@@ -118,7 +119,7 @@ impl Driver {
     /// A stuck run can be ended as it is, by a terminate or a cancel: its guest is not asked.
     async fn asked_to_end(&mut self) -> Option<RunEnd> {
         let run = self.active.run.clone();
-        let items = run.core.storage.inbox(run.key).await.ok()?;
+        let items = in_reach(&run.core, run.key.run, || run.core.storage.inbox(run.key)).await.ok()?;
         let mut inner = run.lock();
         let is_cancel = |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. });
         if inner.state.cancel().is_none() && !items.iter().any(is_cancel) {
@@ -141,7 +142,7 @@ impl Driver {
         let run = &self.active.run;
         let head = stuck_head(run.lock().state.head(), run.now(), &error);
         self.writing = None;
-        match run.core.storage.park(run.key, None, Some(head)).await {
+        match in_reach(&run.core, run.key.run, || run.core.storage.park(run.key, None, Some(head.clone()))).await {
             Ok(()) => Stop::Ended,
             Err(error) => {
                 tracing::error!(run = %run.key.run, %error, "the run cannot be marked as stuck");

@@ -5,6 +5,7 @@ use trackway_replay::{End as RunEnd, Failure, Timestamp, code};
 use trackway_storage::Owner;
 
 use super::{Driver, Stop};
+use crate::worker::reach::in_reach;
 use crate::worker::run::{Inner, Stopping};
 use crate::worker::write;
 
@@ -85,7 +86,7 @@ impl Driver {
         {
             return Some(stop);
         }
-        match run.core.storage.park(run.key, due, None).await {
+        match in_reach(&run.core, run.key.run, || run.core.storage.park(run.key, due, None)).await {
             Ok(()) => Some(parked),
             Err(error) => {
                 tracing::warn!(run = %run.key.run, %error, "the run cannot be parked");
@@ -96,7 +97,7 @@ impl Driver {
 
     pub(super) async fn release(&mut self) -> Stop {
         let run = &self.active.run;
-        if let Err(error) = run.core.storage.release(run.key).await {
+        if let Err(error) = in_reach(&run.core, run.key.run, || run.core.storage.release(run.key)).await {
             tracing::warn!(run = %run.key.run, %error, "the run cannot be given back");
             return Stop::Held;
         }

@@ -14,6 +14,7 @@ use crate::worker::attempt::{self, Begin, OnRecord};
 use crate::worker::check;
 use crate::worker::child;
 use crate::worker::entity;
+use crate::worker::reach::in_reach;
 use crate::worker::run::{Inner, Run, cancelled};
 use crate::worker::times;
 use crate::worker::unclear;
@@ -49,7 +50,7 @@ impl Driver {
                 return;
             }
         }
-        match run.core.storage.inbox(run.key).await {
+        match in_reach(&run.core, run.key.run, || run.core.storage.inbox(run.key)).await {
             Ok(items) => run.lock().terminate = terminate_in(&items).map(|(_, reason)| reason),
             Err(error) => {
                 tracing::warn!(run = %run.key.run, %error, "the inbox cannot be read; it is tried again");
@@ -80,7 +81,7 @@ impl Driver {
         // Asked before the inbox is read: an answer that is not on its way any more is there.
         let is_held = run.core.answers.are_under_way(run.key);
         // Read anew before each timer, so that what came in time counts as in time.
-        let items = match run.core.storage.inbox(run.key).await {
+        let items = match in_reach(&run.core, run.key.run, || run.core.storage.inbox(run.key)).await {
             Ok(items) => items,
             Err(error) => {
                 tracing::warn!(run = %run.key.run, %error, "the inbox cannot be read; it is tried again");
@@ -94,7 +95,8 @@ impl Driver {
             if let InboxBody::ChildEnded { run: child, .. } = item.body
                 && !run.lock().seen.contains(&item.message)
             {
-                match child::end_of(&run.core, RunKey { run: child, ..run.key }).await {
+                let child = RunKey { run: child, ..run.key };
+                match in_reach(&run.core, run.key.run, || child::end_of(&run.core, child)).await {
                     Ok(end) => {
                         ends.insert(item.message, end);
                     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Faults {
     /// A write is refused as if the disk were full. Nothing is changed.
     pub refused_permille: u16,
+    /// A read is answered with an error, as of a disk or a server that is out of reach for a moment.
+    pub unread_permille: u16,
     /// An append is answered `Unknown`, and stands.
     pub unknown_stands_permille: u16,
     /// An append is answered `Unknown`, and does not stand.
@@ -33,6 +35,7 @@ pub(super) struct Fate {
 pub(super) enum Outcome {
     Done,
     Refused,
+    Unread,
     UnknownStands,
     UnknownLost,
     UnknownLate { calls: u32 },
@@ -51,6 +54,10 @@ impl Fate {
 
     pub fn refuses(&self) -> bool {
         matches!(self.outcome, Outcome::Refused)
+    }
+
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self.outcome, Outcome::Unread)
     }
 }
 
@@ -102,6 +109,8 @@ impl Dice {
             Outcome::UnknownLost
         } else if hits(faults.unknown_late_permille) {
             Outcome::UnknownLate { calls: 1 + self.below(LATE_CALLS_MAX) as u32 }
+        } else if hits(faults.unread_permille) {
+            Outcome::Unread
         } else {
             Outcome::Done
         };

@@ -168,6 +168,9 @@ impl MemoryStorage {
         if access == Access::Write && fate.refuses() {
             return Err(full());
         }
+        if access == Access::Read && fate.is_out_of_reach() {
+            return Err(out_of_reach());
+        }
         let Inner { state, doors, .. } = &mut *inner;
         act(state, doors)
     }
@@ -201,6 +204,10 @@ enum Access {
 
 fn closed() -> StorageError {
     StorageError::new(StorageErrorKind::Closed, "the store in memory was closed or has crashed")
+}
+
+fn out_of_reach() -> StorageError {
+    StorageError::new(StorageErrorKind::Io, "the store in memory plays a disk that is out of reach")
 }
 
 fn full() -> StorageError {
@@ -237,7 +244,7 @@ impl Storage for MemoryStorage {
             // A crash came in between.
             let Some((epoch, append)) = inner.in_flight.remove(&nth) else { return Appended::Unknown };
             match fate.outcome {
-                faults::Outcome::Done => self.shared.commit(&mut inner, epoch, append),
+                faults::Outcome::Done | faults::Outcome::Unread => self.shared.commit(&mut inner, epoch, append),
                 faults::Outcome::Refused => Appended::Refused(full()),
                 faults::Outcome::UnknownStands => {
                     self.shared.commit(&mut inner, epoch, append);
