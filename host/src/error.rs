@@ -100,6 +100,8 @@ codes! {
     NoSuchPromise = "TW0331", "no such promise";
     /// Somebody settled it before, its time was over, or nobody waits for it.
     PromiseSettled = "TW0332", "promise settled already";
+    /// The run has published nothing under that key.
+    NoSuchState = "TW0333", "nothing published under that key";
     /// The run has no such step, or cannot go on from there.
     CannotRestart = "TW0320", "cannot be restarted from there";
     /// Other code does not do what is on record of the run.

@@ -12,6 +12,7 @@ mod folder;
 mod journal;
 mod moves;
 mod promises;
+mod published;
 mod questions;
 mod restore;
 mod retry;
@@ -28,6 +29,7 @@ pub use check::{Flaw, StoreReport, check_folder};
 pub use deployments::{Pointer, Uploaded, record_of};
 pub use moves::MoveRequest;
 pub use promises::{Promise, SettleRequest, Settlement, Standing};
+pub use published::{State, StatePage};
 pub use questions::{AnswerRequest, Question, QuestionPage};
 pub use restore::restore;
 pub use retry::RetryRequest;
@@ -228,6 +230,7 @@ impl Host {
         let message = item.message;
         match self.storage.send(key_of(run), item).await? {
             Sent::Delivered => Ok(()),
+            Sent::Differs => Err(sent_otherwise(run)),
             Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
             Sent::Ended(_) if sent_before && journal::has_message(&*self.storage, key_of(run), message).await? => {
                 Ok(())
@@ -283,6 +286,11 @@ fn checked_key(key: &str) -> Result<&str> {
 fn not_known_yet(run: RunId) -> Error {
     let why = format!("run {run} has read it, and the store does not say yet what came of it");
     Error::new(Code::GaveUpWaiting, why).hint("ask again: the same request is carried out once")
+}
+
+fn sent_otherwise(run: RunId) -> Error {
+    Error::new(Code::KeyConflict, format!("run {run} was sent something else under that key"))
+        .hint("another message needs another key")
 }
 
 /// The same item for the same key, so that asking again changes nothing.

@@ -137,6 +137,10 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Question { .. }
         | What::Promise { .. }
         | What::Entity { .. }
+        | What::Accept { .. }
+        | What::Publish { .. }
+        | What::Reply { .. }
+        | What::Update { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }

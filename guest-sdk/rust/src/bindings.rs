@@ -19,7 +19,7 @@ mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
     Completion, EffectPort, Host, StepPort, ask_person, call, entity_delete, entity_get, entity_set, http, patched,
-    progress, promise, promise_token, receive, start_run, with_host,
+    progress, promise, promise_token, publish, receive, start_run, with_host,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -27,7 +27,7 @@ pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
     Completion, EffectPort, StepPort, ask_person, call, entity_delete, entity_get, entity_set, http, patched, progress,
-    promise, promise_token, receive, start_run,
+    promise, promise_token, publish, receive, start_run,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -92,6 +92,10 @@ mod wasm {
 
     pub(crate) fn entity_delete(name: &str, key: &str, options: &str, at: &str) -> u32 {
         step::entity_delete(name, key, options, Some(at))
+    }
+
+    pub(crate) fn publish(key: &str, value: &str, at: &str) {
+        step::publish(key, value, Some(at));
     }
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use crate::bindings;
+use crate::failure::place;
 use crate::log::Log;
 use crate::runtime::Runtime;
 use crate::{
@@ -295,6 +296,42 @@ impl Ctx {
     /// ```
     pub fn entity(&self, name: impl Into<String>, key: impl Into<String>) -> Entity {
         Entity::new(name.into(), key.into())
+    }
+
+    /// Shows `value` under `key` to whoever asks for the state of the run, until something else is published
+    /// there: at any time, also while the run sleeps or waits, and after its end.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// # #[function] fn send(letter: u32) {}
+    /// #[workflow]
+    /// async fn mailing(ctx: Ctx, letters: u32) -> Result<(), Failure> {
+    ///     for letter in 0..letters {
+    ///         ctx.publish("sent", &letter);
+    ///         ctx.step(send, letter).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let host = trackway_sdk::testing::Host::new();
+    /// host.run::<mailing>(3).unwrap();
+    /// assert_eq!(host.state::<u32>("sent"), Some(2));
+    /// ```
+    ///
+    /// `key` is a name: letters, digits, `_`, `-` and `.`, at most 128 bytes. The run fails where it is none, where
+    /// the value has more than 256 KiB, and with more than 256 keys.
+    ///
+    /// # Panics
+    ///
+    /// Where the value cannot be written as JSON.
+    #[track_caller]
+    pub fn publish<T: Value>(&self, key: &str, value: &T) {
+        let at = Location::caller();
+        let value = match value.write() {
+            Ok(value) => value,
+            Err(error) => panic!("what is published as `{key}` cannot be written as JSON: {error}"),
+        };
+        bindings::publish(key, &value, &place(at));
     }
 
     /// The id of the run.

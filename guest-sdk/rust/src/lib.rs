@@ -48,6 +48,8 @@ mod guide {
     mod peers {}
     #[doc = include_str!("../../../docs/guide/entities.md")]
     mod entities {}
+    #[doc = include_str!("../../../docs/guide/state.md")]
+    mod state {}
 }
 
 #[doc(hidden)]

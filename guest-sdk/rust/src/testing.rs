@@ -95,6 +95,8 @@ struct Shared {
     requests: Cell<u32>,
     calls: RefCell<Vec<String>>,
     lines: RefCell<Vec<String>>,
+    /// What was published last under each key.
+    states: RefCell<BTreeMap<String, String>>,
 }
 
 impl Host {
@@ -112,6 +114,7 @@ impl Host {
                 requests: Cell::new(0),
                 calls: RefCell::default(),
                 lines: RefCell::default(),
+                states: RefCell::default(),
             }),
         }
     }
@@ -172,6 +175,16 @@ impl Host {
     /// What was logged, as `info: message {"field": 1}`.
     pub fn log_lines(&self) -> Vec<String> {
         self.shared.lines.borrow().clone()
+    }
+
+    /// What was published last under that key.
+    ///
+    /// # Panics
+    ///
+    /// Where it is no `T`.
+    pub fn state<T: Value>(&self, key: &str) -> Option<T> {
+        let states = self.shared.states.borrow();
+        states.get(key).map(|value| values::read_output(value).expect("what was published is a `T`"))
     }
 
     /// How much virtual time has passed.
@@ -342,6 +355,10 @@ impl Imports for Instance {
     fn entity_write(&self, name: &str, key: &str, value: Option<&str>, options: &str) -> u32 {
         let outcome = self.shared.entities.borrow_mut().write(name, key, value, options);
         self.answer(outcome, 0)
+    }
+
+    fn publish(&self, key: &str, value: &str, _at: &str) {
+        self.shared.states.borrow_mut().insert(key.to_owned(), value.to_owned());
     }
 
     fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {

@@ -5,23 +5,54 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Asked, Digest, EffectAsked, EffectRequest, EntityVerb, Forgotten, Patched, StepCancelAsked, StepRequest, Topic,
+    Asked, Digest, EffectAsked, EffectRequest, EntityVerb, Forgotten, Patched, Published, Replied, StepCancelAsked,
+    StepRequest, Topic,
 };
 
 /// What a command does, in short: enough to tell one from another in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    Call { function: Arc<str> },
+    Call {
+        function: Arc<str>,
+    },
     Http,
-    Sleep { duration_ms: u64 },
-    StartRun { workflow: Arc<str> },
-    Receive { signal: Arc<str> },
+    Sleep {
+        duration_ms: u64,
+    },
+    StartRun {
+        workflow: Arc<str>,
+    },
+    Receive {
+        signal: Arc<str>,
+    },
     AskPerson,
-    Promise { name: Arc<str> },
-    Entity { verb: EntityVerb, entity: Arc<str>, key: Arc<str> },
-    Forget { id: u32 },
-    Cancel { id: u32 },
-    Patched { patch: Arc<str> },
+    Promise {
+        name: Arc<str>,
+    },
+    Entity {
+        verb: EntityVerb,
+        entity: Arc<str>,
+        key: Arc<str>,
+    },
+    AcceptUpdate {
+        update: Arc<str>,
+    },
+    Publish {
+        key: Arc<str>,
+    },
+    /// To the update that this id took.
+    Reply {
+        id: u32,
+    },
+    Forget {
+        id: u32,
+    },
+    Cancel {
+        id: u32,
+    },
+    Patched {
+        patch: Arc<str>,
+    },
 }
 
 /// A command, as it stands in the journal or as the guest gives it.
@@ -37,6 +68,7 @@ impl Act {
     pub(crate) fn topic(&self) -> Option<Topic> {
         match self {
             Act::Receive { signal } => Some(Topic::Signal(signal.clone())),
+            Act::AcceptUpdate { update } => Some(Topic::Update(update.clone())),
             Act::Call { .. }
             | Act::Http
             | Act::Sleep { .. }
@@ -44,6 +76,8 @@ impl Act {
             | Act::AskPerson
             | Act::Promise { .. }
             | Act::Entity { .. }
+            | Act::Publish { .. }
+            | Act::Reply { .. }
             | Act::Forget { .. }
             | Act::Cancel { .. }
             | Act::Patched { .. } => None,
@@ -62,6 +96,9 @@ impl fmt::Display for Act {
             Act::AskPerson => f.write_str("ask a person"),
             Act::Promise { name } => write!(f, "promise `{name}`"),
             Act::Entity { verb, entity, key } => write!(f, "{} `{entity}/{key}`", verb.operation()),
+            Act::AcceptUpdate { update } => write!(f, "accept-update `{update}`"),
+            Act::Publish { key } => write!(f, "publish `{key}`"),
+            Act::Reply { id } => write!(f, "reply {id}"),
             Act::Forget { id } => write!(f, "forget {id}"),
             Act::Cancel { id } => write!(f, "cancel {id}"),
             Act::Patched { patch } => write!(f, "patched `{patch}`"),
@@ -81,6 +118,7 @@ impl From<&Asked> for Command {
             StepRequest::Entity { entity, key, act, .. } => {
                 Act::Entity { verb: act.verb(), entity: entity.clone(), key: key.clone() }
             }
+            StepRequest::AcceptUpdate { update, .. } => Act::AcceptUpdate { update: update.clone() },
         };
         Command { act, digest: asked.proof.digest, at: asked.at.clone() }
     }
@@ -99,6 +137,20 @@ impl From<&EffectAsked> for Command {
 impl From<&Forgotten> for Command {
     fn from(forgotten: &Forgotten) -> Command {
         Command { act: Act::Forget { id: forgotten.step.0 }, digest: forgotten.proof.digest, at: None }
+    }
+}
+
+impl From<&Published> for Command {
+    fn from(published: &Published) -> Command {
+        let act = Act::Publish { key: published.key.clone() };
+        Command { act, digest: published.proof.digest, at: published.at.clone() }
+    }
+}
+
+impl From<&Replied> for Command {
+    fn from(replied: &Replied) -> Command {
+        let act = Act::Reply { id: replied.step.0 };
+        Command { act, digest: replied.proof.digest, at: replied.at.clone() }
     }
 }
 

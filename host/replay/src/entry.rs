@@ -69,6 +69,12 @@ pub enum Kind {
     Moved(Moved),
     /// By when a call has to begin and to be answered, right behind what asked for it.
     StepTimed(StepTimed),
+    /// The workflow shows something of itself.
+    Published(Published),
+    /// A request to the workflow, copied from the inbox.
+    UpdateReceived(UpdateReceived),
+    /// The workflow's answer to one.
+    Replied(Replied),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -384,6 +390,32 @@ pub struct Moved {
     pub component: Digest,
 }
 
+/// What the workflow shows under a key, until it publishes something else there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub key: Arc<str>,
+    pub value: Value,
+    pub proof: Proof,
+    pub at: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateReceived {
+    pub message: MessageId,
+    pub name: Arc<str>,
+    pub payload: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replied {
+    /// That had taken the update.
+    pub step: StepId,
+    pub message: MessageId,
+    pub outcome: Outcome,
+    pub proof: Proof,
+    pub at: Option<Arc<str>>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
@@ -448,6 +480,9 @@ impl Kind {
             Kind::Patched(_) => "Patched",
             Kind::Moved(_) => "Moved",
             Kind::StepTimed(_) => "StepTimed",
+            Kind::Published(_) => "Published",
+            Kind::UpdateReceived(_) => "UpdateReceived",
+            Kind::Replied(_) => "Replied",
         }
     }
 
@@ -471,6 +506,7 @@ impl Kind {
             Kind::ChildStarted(started) => Some(started.step),
             Kind::ChildEnded(ended) => Some(ended.step),
             Kind::StepTimed(timed) => Some(timed.step),
+            Kind::Replied(replied) => Some(replied.step),
             Kind::Started(_)
             | Kind::Claimed(_)
             | Kind::CancelReceived(_)
@@ -482,7 +518,9 @@ impl Kind {
             | Kind::ChildOf(_)
             | Kind::DeadlineSet(_)
             | Kind::Patched(_)
-            | Kind::Moved(_) => None,
+            | Kind::Moved(_)
+            | Kind::Published(_)
+            | Kind::UpdateReceived(_) => None,
         }
     }
 
@@ -515,7 +553,8 @@ impl Kind {
             Kind::EffectAnswered(EffectAnswered { outcome, .. })
             | Kind::Answered(Answered { outcome, .. })
             | Kind::ChildEnded(ChildEnded { outcome, .. })
-            | Kind::Settled(Settled { outcome, .. }) => match outcome {
+            | Kind::Settled(Settled { outcome, .. })
+            | Kind::Replied(Replied { outcome, .. }) => match outcome {
                 Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
             },
             Kind::Failed(failed) => vec![&failed.failure],
@@ -524,6 +563,8 @@ impl Kind {
             Kind::Progressed(progressed) => vec![&progressed.progress],
             Kind::RetryReceived(RetryReceived { verdict: Some(EffectVerdict::Answer(value)), .. }) => vec![value],
             Kind::Signalled(signalled) => vec![&signalled.payload],
+            Kind::Published(published) => vec![&published.value],
+            Kind::UpdateReceived(update) => vec![&update.payload],
             Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. }) => vec![form],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
             Kind::Asked(Asked { request: StepRequest::Entity { act, .. }, .. }) => match act {
@@ -531,7 +572,11 @@ impl Kind {
                 EntityAct::Get | EntityAct::Delete => Vec::new(),
             },
             Kind::Asked(Asked {
-                request: StepRequest::Sleep { .. } | StepRequest::Receive { .. } | StepRequest::Promise { .. },
+                request:
+                    StepRequest::Sleep { .. }
+                    | StepRequest::Receive { .. }
+                    | StepRequest::Promise { .. }
+                    | StepRequest::AcceptUpdate { .. },
                 ..
             })
             | Kind::EffectAsked(EffectAsked { request: EffectRequest::Sleep { .. }, .. })
@@ -557,6 +602,14 @@ impl Kind {
 
     /// Something that a workflow did: it has a proof and counts as one of its commands.
     pub fn is_command(&self) -> bool {
-        matches!(self, Kind::Asked(_) | Kind::Forgotten(_) | Kind::StepCancelAsked(_) | Kind::Patched(_))
+        matches!(
+            self,
+            Kind::Asked(_)
+                | Kind::Forgotten(_)
+                | Kind::StepCancelAsked(_)
+                | Kind::Patched(_)
+                | Kind::Published(_)
+                | Kind::Replied(_)
+        )
     }
 }

@@ -92,6 +92,9 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             | Kind::Signalled(_)
             | Kind::Settled(_)
             | Kind::Patched(_)
+            | Kind::Published(_)
+            | Kind::UpdateReceived(_)
+            | Kind::Replied(_)
             | Kind::Finished(_) => true,
         };
         if is_kept {

@@ -39,6 +39,8 @@ pub enum Waiting {
     Person,
     /// For somebody to settle a promise.
     Promise,
+    /// For an update.
+    Update,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -37,22 +37,23 @@ pub use entry::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, EffectAnswered, EffectAsked,
     EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Moved, Park, Patched, Paused,
-    Progressed, Proof, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked, StepTimed, Tie, With,
+    Progressed, Proof, Published, Replied, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked,
+    StepTimed, Tie, UpdateReceived, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};
 pub use frame::{FORMAT, Frame, FrameError};
 pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
-pub use limits::Limits;
+pub use limits::{Limits, PUBLISHED_KEYS_MAX, PUBLISHED_MAX_BYTES};
 pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
-pub use mail::Topic;
+pub use mail::{Letter, Topic};
 pub use promise::{PromiseToken, Tokens, due_of_promise};
 pub use random::{Random, RunRandom, idempotency_key};
 pub use request::{
-    EffectRequest, EntityAct, EntityVerb, StepRequest, digest_of_ask_person, digest_of_call, digest_of_cancel,
-    digest_of_entity, digest_of_forget, digest_of_http, digest_of_patched, digest_of_promise, digest_of_receive,
-    digest_of_sleep, digest_of_start_run,
+    EffectRequest, EntityAct, EntityVerb, StepRequest, digest_of_accept_update, digest_of_ask_person, digest_of_call,
+    digest_of_cancel, digest_of_entity, digest_of_forget, digest_of_http, digest_of_patched, digest_of_promise,
+    digest_of_publish, digest_of_receive, digest_of_reply, digest_of_sleep, digest_of_start_run,
 };
 pub use retry::{
     ATTEMPTS_MAX, Ambiguous, Backoff, DEADLINE_MAX_MS, Exhausted, RetryPatch, RetryPolicy, Spent, Verdict,

@@ -3,6 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Keys under which one run may publish. A guest observes it, so it belongs to the rules: another number is
+/// another [`crate::RULES`]. More would be a table, which has no place here.
+pub const PUBLISHED_KEYS_MAX: usize = 256;
+/// What is published under one key; of the rules too. It is there to be looked at often.
+pub const PUBLISHED_MAX_BYTES: usize = 256 << 10;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Fuel between two deliveries; about one per instruction.

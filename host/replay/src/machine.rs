@@ -12,9 +12,11 @@ use std::sync::Arc;
 use crate::divergence::{describe, describe_proof};
 use crate::mail::{Mail, Taken};
 use crate::{
-    Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Fingerprint, Finished, Kind, Outcome, Position,
-    Proof, Timestamp, Topic, Value,
+    Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Fingerprint, Finished, Kind, Letter, MessageId,
+    Outcome, Position, Proof, Timestamp, Topic,
 };
+
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -132,6 +134,12 @@ pub struct Machine {
     cancel: Cancel,
     /// Ids whose `forget` is on record and not yet done.
     will_be_forgotten: BTreeSet<u32>,
+    /// Updates that were delivered and not answered, by the id that took each.
+    updates: BTreeMap<u32, MessageId>,
+    /// The keys under which the guest has published.
+    published: BTreeSet<Arc<str>>,
+    /// Commands without an id that the guest may give as often as it likes: they count as operations.
+    told: u32,
     /// What the guest was told of each patch that it asked about.
     patches: BTreeMap<Arc<str>, bool>,
     ids: u32,
@@ -167,6 +175,9 @@ impl Machine {
             mail: Mail::default(),
             cancel: Cancel::NotReceived,
             will_be_forgotten: BTreeSet::new(),
+            updates: BTreeMap::new(),
+            published: BTreeSet::new(),
+            told: 0,
             patches: BTreeMap::new(),
             ids: 0,
             commands: 0,
@@ -193,11 +204,13 @@ impl Machine {
             Kind::ChildEnded(ended) => self.answered(position, time, ended.step.0, ended.outcome.clone()),
             Kind::CancelReceived(cancel) => self.cancel_received(position, time, cancel.reason.clone()),
             Kind::Settled(settled) => self.answered(position, time, settled.step.0, settled.outcome.clone()),
-            Kind::Signalled(_) => {
-                if let Some((topic, body)) = Topic::of_entry(&entry.kind) {
-                    self.mail_arrived(topic, position, time, body.clone());
+            Kind::Signalled(_) | Kind::UpdateReceived(_) => {
+                if let Some((topic, letter)) = Topic::of_entry(entry) {
+                    self.mail_arrived(topic, letter);
                 }
             }
+            Kind::Published(published) => self.expect(published.into(), published.proof, fuel_rule),
+            Kind::Replied(replied) => self.expect(replied.into(), replied.proof, fuel_rule),
             Kind::Finished(Finished { end, fingerprint: Some(fingerprint), .. }) => {
                 // What a guest had used when it trapped is counted only up to the engine's last look,
                 // so it does not bound how far a replay has to go to trap there again.
@@ -251,8 +264,8 @@ impl Machine {
     }
 
     /// Something that was sent to the run stands in the journal: on record, or just sequenced.
-    pub fn mail_arrived(&mut self, topic: Topic, position: Position, time: Timestamp, body: Value) {
-        self.mail.arrived(topic, position, time, body);
+    pub fn mail_arrived(&mut self, topic: Topic, letter: Letter) {
+        self.mail.arrived(topic, letter);
     }
 
     /// An answer stands in the journal: on record, or just sequenced. The first one of an id counts.
@@ -332,7 +345,10 @@ impl Machine {
             | Act::Patched { .. }
             | Act::AskPerson
             | Act::Promise { .. }
-            | Act::Entity { .. } => {}
+            | Act::Entity { .. }
+            | Act::AcceptUpdate { .. }
+            | Act::Publish { .. }
+            | Act::Reply { .. } => {}
         }
         decision
     }
@@ -414,11 +430,14 @@ impl Machine {
         }
         if mail.is_some()
             && mail == first
-            && let Some(Taken { id, time, body }) = self.mail.take_first()
+            && let Some(Taken { id, topic, letter }) = self.mail.take_first()
         {
             self.open.remove(&id);
-            self.delivered(time);
-            return Next::Deliver(Completion::Answer { id, outcome: Outcome::Succeeded(body) });
+            if let Topic::Update(_) = topic {
+                self.updates.insert(id, letter.message);
+            }
+            self.delivered(letter.time);
+            return Next::Deliver(Completion::Answer { id, outcome: Outcome::Succeeded(letter.body) });
         }
         if let Some((_, (id, time, outcome))) = self.deliverable.pop_first() {
             self.open.remove(&id);
@@ -594,7 +613,7 @@ impl Machine {
 
     fn divergence(&self, recorded: &Recorded) -> Divergence {
         let id = match recorded.command.act {
-            Act::Forget { id } | Act::Cancel { id } => Some(id),
+            Act::Forget { id } | Act::Cancel { id } | Act::Reply { id } => Some(id),
             Act::Call { .. }
             | Act::Http
             | Act::Sleep { .. }
@@ -602,8 +621,9 @@ impl Machine {
             | Act::Receive { .. }
             | Act::AskPerson
             | Act::Promise { .. }
-            | Act::Entity { .. } => Some(self.ids.saturating_add(1)),
-            Act::Patched { .. } => None,
+            | Act::Entity { .. }
+            | Act::AcceptUpdate { .. } => Some(self.ids.saturating_add(1)),
+            Act::Patched { .. } | Act::Publish { .. } => None,
         };
         Divergence {
             id,

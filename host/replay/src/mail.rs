@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::{Kind, Position, StepRequest, Timestamp, Value};
+use crate::{Entry, Kind, MessageId, Position, StepRequest, Timestamp, Value};
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +14,16 @@ mod tests;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
     Signal(Arc<str>),
+    Update(Arc<str>),
+}
+
+/// Something that was sent, as it stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub message: MessageId,
+    pub position: Position,
+    pub time: Timestamp,
+    pub body: Value,
 }
 
 impl Topic {
@@ -21,6 +31,7 @@ impl Topic {
     pub fn of_request(request: &StepRequest) -> Option<Topic> {
         match request {
             StepRequest::Receive { signal, .. } => Some(Topic::Signal(signal.clone())),
+            StepRequest::AcceptUpdate { update, .. } => Some(Topic::Update(update.clone())),
             StepRequest::Call { .. }
             | StepRequest::Sleep { .. }
             | StepRequest::StartRun { .. }
@@ -31,11 +42,17 @@ impl Topic {
     }
 
     /// Under what an entry brings something, and what.
-    pub fn of_entry(kind: &Kind) -> Option<(Topic, &Value)> {
-        match kind {
-            Kind::Signalled(signalled) => Some((Topic::Signal(signalled.name.clone()), &signalled.payload)),
-            _ => None,
-        }
+    pub fn of_entry(entry: &Entry) -> Option<(Topic, Letter)> {
+        let (topic, message, body) = match &entry.kind {
+            Kind::Signalled(signalled) => {
+                (Topic::Signal(signalled.name.clone()), signalled.message, signalled.payload.clone())
+            }
+            Kind::UpdateReceived(update) => {
+                (Topic::Update(update.name.clone()), update.message, update.payload.clone())
+            }
+            _ => return None,
+        };
+        Some((topic, Letter { message, position: entry.position, time: entry.time, body }))
     }
 }
 
@@ -51,29 +68,22 @@ pub(crate) struct Mail {
 
 #[derive(Debug, Default)]
 struct Mailbox {
-    items: VecDeque<Item>,
+    items: VecDeque<Letter>,
     takers: BTreeSet<u32>,
-}
-
-#[derive(Debug)]
-struct Item {
-    position: Position,
-    time: Timestamp,
-    body: Value,
 }
 
 /// An item that has found its taker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub id: u32,
-    pub time: Timestamp,
-    pub body: Value,
+    pub topic: Topic,
+    pub letter: Letter,
 }
 
 impl Mail {
     /// Items come in the order of the journal.
-    pub fn arrived(&mut self, topic: Topic, position: Position, time: Timestamp, body: Value) {
-        self.boxes.entry(topic.clone()).or_default().items.push_back(Item { position, time, body });
+    pub fn arrived(&mut self, topic: Topic, letter: Letter) {
+        self.boxes.entry(topic.clone()).or_default().items.push_back(letter);
         self.settle(&topic);
     }
 
@@ -109,7 +119,7 @@ impl Mail {
     pub fn take_first(&mut self) -> Option<Taken> {
         let (_, topic) = self.deliverable.pop_first()?;
         let mailbox = self.boxes.get_mut(&topic)?;
-        let item = mailbox.items.pop_front()?;
+        let letter = mailbox.items.pop_front()?;
         let id = mailbox.takers.pop_first()?;
         self.wanted.remove(&id);
         if mailbox.takers.is_empty() && mailbox.items.is_empty() {
@@ -117,7 +127,7 @@ impl Mail {
         } else {
             self.settle(&topic);
         }
-        Some(Taken { id, time: item.time, body: item.body })
+        Some(Taken { id, topic, letter })
     }
 
     fn settle(&mut self, topic: &Topic) {

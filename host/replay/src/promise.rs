@@ -111,7 +111,8 @@ pub fn due_of_promise(asked: &Asked) -> Option<Timestamp> {
         | StepRequest::StartRun { .. }
         | StepRequest::Receive { .. }
         | StepRequest::AskPerson { .. }
-        | StepRequest::Entity { .. } => None,
+        | StepRequest::Entity { .. }
+        | StepRequest::AcceptUpdate { .. } => None,
     }
 }
 

@@ -47,6 +47,11 @@ pub enum StepRequest {
         act: EntityAct,
         options: Arc<str>,
     },
+    /// Waits for an update of that name.
+    AcceptUpdate {
+        update: Arc<str>,
+        options: Arc<str>,
+    },
 }
 
 /// What is done with an entity.
@@ -136,6 +141,22 @@ pub fn digest_of_promise(name: &str, options: &str) -> Digest {
 pub fn digest_of_entity(verb: EntityVerb, entity: &str, key: &str, value: &str, options: &str) -> Digest {
     let parts = [verb.operation(), entity, key, value, options].map(str::as_bytes);
     Digest::of_parts(&parts)
+}
+
+pub fn digest_of_accept_update(update: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"accept-update", update.as_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_publish(key: &str, value: &str) -> Digest {
+    Digest::of_parts(&[b"publish", key.as_bytes(), value.as_bytes()])
+}
+
+pub fn digest_of_reply(id: u32, answer: Result<&str, &str>) -> Digest {
+    let (how, text) = match answer {
+        Ok(output) => (b"answer".as_slice(), output),
+        Err(failure) => (b"refuse".as_slice(), failure),
+    };
+    Digest::of_parts(&[b"reply", how, &id.to_le_bytes(), text.as_bytes()])
 }
 
 pub fn digest_of_forget(id: u32) -> Digest {

@@ -136,6 +136,7 @@ fn size_max(kind: &Kind) -> usize {
                     };
                     entity.len() + key.len() + value + options.len()
                 }
+                StepRequest::AcceptUpdate { update, options } => update.len() + options.len(),
             };
             request + text(&asked.at)
         }
@@ -175,6 +176,9 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Signalled(signalled) => signalled.name.len() + inline(&signalled.payload),
         Kind::Patched(patched) => patched.id.len(),
         Kind::Moved(moved) => moved.deployment.len(),
+        Kind::Published(published) => published.key.len() + inline(&published.value) + text(&published.at),
+        Kind::UpdateReceived(update) => update.name.len() + inline(&update.payload),
+        Kind::Replied(replied) => outcome(&replied.outcome) + text(&replied.at),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)

@@ -157,6 +157,8 @@ impl RunState {
                 self.deployment = moved.deployment.clone();
                 self.component = moved.component;
             }
+            Kind::Published(_) if self.claims.is_empty() => return Err(unexpected()),
+            Kind::Published(_) => {}
             Kind::AttemptStarted(begun) => self.begin_attempt(begun, entry.time).ok_or_else(unexpected)?,
             Kind::AttemptResumed(resumed) => {
                 self.attempt_mut(resumed.step, resumed.attempt).ok_or_else(unexpected)?.verdict = None;
@@ -280,6 +282,19 @@ impl RunState {
                     return Err(unexpected());
                 }
                 self.mail_arrived(Topic::Signal(signalled.name.clone()));
+            }
+            Kind::UpdateReceived(update) => {
+                if !self.mail.messages.insert(update.message) {
+                    return Err(unexpected());
+                }
+                self.mail.unanswered.insert(update.message);
+                self.mail_arrived(Topic::Update(update.name.clone()));
+            }
+            Kind::Replied(replied) => {
+                self.was_asked(replied.step).ok_or_else(unexpected)?;
+                if !self.mail.unanswered.remove(&replied.message) {
+                    return Err(unexpected());
+                }
             }
             Kind::Settled(settled) => {
                 let phase = self.steps.get(&settled.step).map(|step| &step.phase);
@@ -412,7 +427,8 @@ impl RunState {
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Promised { .. }
-            | Phase::Entity => None,
+            | Phase::Entity
+            | Phase::Accepting => None,
         }
     }
 

@@ -6,8 +6,9 @@ use crate::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
     EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Limits, MessageId,
-    Outcome, Park, Paused, Position, Progressed, Proof, RULES, Resumed, RetryReceived, RunId, Settled, Signalled,
-    Started, StepCancelAsked, StepId, StepRequest, StepTimed, Timestamp, Value, With, code,
+    Outcome, Park, Paused, Position, Progressed, Proof, Published, RULES, Replied, Resumed, RetryReceived, RunId,
+    Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Timestamp, UpdateReceived, Value,
+    With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -70,6 +71,25 @@ pub fn settled(step: u32) -> Kind {
 pub fn promise(step: u32, timeout_ms: u64) -> Kind {
     let options = format!(r#"{{"timeout_ms":{timeout_ms}}}"#).into();
     asked(step, StepRequest::Promise { name: "paid".into(), owner: RunId(1), options })
+}
+
+pub fn accept(step: u32, update: &str) -> Kind {
+    asked(step, StepRequest::AcceptUpdate { update: update.into(), options: "".into() })
+}
+
+/// Brings its own number.
+pub fn update(message: u128, name: &str) -> Kind {
+    let payload = Value::inline(message.to_string());
+    Kind::UpdateReceived(UpdateReceived { message: MessageId(message), name: name.into(), payload })
+}
+
+pub fn replied(step: u32, message: u128) -> Kind {
+    let outcome = Outcome::Succeeded(Value::inline("1"));
+    Kind::Replied(Replied { step: StepId(step), message: MessageId(message), outcome, proof: PROOF, at: None })
+}
+
+pub fn published(key: &str, value: &str) -> Kind {
+    Kind::Published(Published { key: key.into(), value: Value::inline(value), proof: PROOF, at: None })
 }
 
 pub fn receive(step: u32, signal: &str) -> Kind {
@@ -214,6 +234,10 @@ pub fn every_kind() -> Vec<Entry> {
         settled(6),
         promise(7, 1_000),
         settled(7),
+        published("place", "3"),
+        update(2, "move"),
+        accept(8, "move"),
+        replied(8, 2),
         attempt(1, 2),
         progressed(1, 2, "0.5"),
         failed_keeping(1, 2, 2_000, Kept { answers: 0, last: None }),

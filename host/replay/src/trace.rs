@@ -96,7 +96,8 @@ pub struct ForkedFrom {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
-    /// run's cancel, `pause-1` its first pause, `patch-1` its first patch, `move-1` its first move. The same in every view and as the journal grows.
+    /// run's cancel, `pause-1` its first pause, `patch-1` its first patch, `move-1` its first move, `publish-9` and
+    /// `reply-9` what it told with entry 9. The same in every view and as the journal grows.
     pub id: String,
     /// Id of the row above.
     pub parent: Option<String>,
@@ -197,6 +198,22 @@ pub enum What {
         verb: EntityVerb,
         entity: Arc<str>,
         key: Arc<str>,
+    },
+    /// Waits for an update; its output is what that brought.
+    Accept {
+        update: Arc<str>,
+    },
+    /// The workflow shows its output under a key.
+    Publish {
+        key: Arc<str>,
+    },
+    /// The workflow answers the update that a step took.
+    Reply {
+        step: StepId,
+    },
+    /// An update that no step has taken.
+    Update {
+        name: Arc<str>,
     },
     /// A signal that no step has taken.
     Signal {
@@ -348,7 +365,8 @@ impl Trace {
                     | What::Receive { .. }
                     | What::Question { .. }
                     | What::Promise { .. }
-                    | What::Entity { .. },
+                    | What::Entity { .. }
+                    | What::Accept { .. },
                     None,
                 ) if before(row.closed) => recalled.steps.push(row),
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
@@ -364,6 +382,10 @@ impl Trace {
                     | What::Question { .. }
                     | What::Promise { .. }
                     | What::Entity { .. }
+                    | What::Accept { .. }
+                    | What::Publish { .. }
+                    | What::Reply { .. }
+                    | What::Update { .. }
                     | What::Http(_)
                     | What::Signal { .. }
                     | What::Cancel { .. }
@@ -409,6 +431,10 @@ impl Row {
             What::Question { title, .. } => format!("question: {title}"),
             What::Promise { name, .. } => format!("promise {name}"),
             What::Entity { verb, entity, key } => format!("{} {entity}/{key}", verb.word()),
+            What::Accept { update } => format!("update {update}"),
+            What::Publish { key } => format!("publish {key}"),
+            What::Reply { step } => format!("reply to the update of {step}"),
+            What::Update { name } => format!("update {name}, not taken"),
             What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
             What::Move { deployment, .. } => format!("moved to {deployment}"),

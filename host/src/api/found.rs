@@ -33,17 +33,6 @@ impl FromRequestParts<Api> for Name {
     }
 }
 
-/// What `{token}` of the path stands for.
-pub struct Token(pub String);
-
-impl FromRequestParts<Api> for Token {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Token> {
-        parameter(parts, api, "token").await.map(Token)
-    }
-}
-
 /// What `{key}` of the path stands for.
 pub struct Key(pub String);
 
@@ -52,6 +41,17 @@ impl FromRequestParts<Api> for Key {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Key> {
         parameter(parts, api, "key").await.map(Key)
+    }
+}
+
+/// What `{token}` of the path stands for.
+pub struct Token(pub String);
+
+impl FromRequestParts<Api> for Token {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Token> {
+        parameter(parts, api, "token").await.map(Token)
     }
 }
 

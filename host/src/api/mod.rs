@@ -21,6 +21,7 @@ mod questions;
 mod replay;
 mod runs;
 mod signals;
+mod states;
 mod store;
 
 mod body;

@@ -12,7 +12,7 @@ pub use control::Move;
 pub use entities::{Entity, EntityPage};
 pub use journal::{Entry, JournalPage, Stored};
 pub use store::{Flaw, StoreReport};
-pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent};
+pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent, State, States};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -114,6 +114,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchQuestion
         | Code::NoSuchPromise
         | Code::NoSuchEntity
+        | Code::NoSuchState
         | Code::NoSuchPath => StatusCode::NOT_FOUND,
         Code::EntityConflict => StatusCode::PRECONDITION_FAILED,
         Code::AmbiguousRun

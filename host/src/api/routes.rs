@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::problem::Refusal;
 use super::{
     Keys, components, control, deployments, entities, events, health, journal, promises, questions, replay, runs,
-    signals, store,
+    signals, states, store,
 };
 use crate::Code;
 use crate::host::Host;
@@ -97,6 +97,8 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(promises::reject))
         .routes(routes!(entities::list))
         .routes(routes!(entities::get, entities::set, entities::delete))
+        .routes(routes!(states::list))
+        .routes(routes!(states::get))
         .routes(routes!(questions::list))
         .routes(routes!(questions::get))
         .routes(routes!(questions::answer))

@@ -235,6 +235,15 @@ impl Client {
         self.post_once(&path, Some(&answer), key).await
     }
 
+    pub async fn states(&self, run: RunId, cursor: Option<&str>) -> Result<model::States> {
+        let query: Vec<_> = cursor.map(|cursor| ("cursor", cursor.to_owned())).into_iter().collect();
+        self.read(self.request_with(Method::GET, &["runs", &run.to_string(), "state"], &query)?).await
+    }
+
+    pub async fn state(&self, run: RunId, key: &str) -> Result<model::State> {
+        self.get(&["runs", &run.to_string(), "state", key]).await
+    }
+
     pub async fn promise(&self, token: &str) -> Result<model::Promise> {
         self.get(&["promises", token]).await
     }

@@ -59,6 +59,8 @@ impl Exit {
             | Code::NoSuchRun
             | Code::NoSuchSignal
             | Code::NoSuchQuestion
+            | Code::NoSuchPromise
+            | Code::NoSuchState
             | Code::NoSuchEntity => Exit::NotFound,
             Code::Unauthorized => Exit::NotAllowed,
             Code::GaveUpWaiting => Exit::GaveUpWaiting,

@@ -15,7 +15,7 @@ use super::follow::{Follower, until_interrupted};
 use super::output::{Format, Output, clean};
 use super::render::{self, trace::Look};
 use super::run::{fresh_key, read_input};
-use super::{Context, args, package};
+use super::{Context, args, package, talk};
 
 /// Of longer runs the trace shows the children: it takes long to be made.
 const CHILDREN_STEPS_MAX: u32 = 10_000;
@@ -42,6 +42,7 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
         args::Runs::Retry(args) => retry(args, context).await,
         args::Runs::Signal(args) => signal(args, context).await,
+        args::Runs::State(args) => talk::state(args, context).await,
     }
 }
 

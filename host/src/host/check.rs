@@ -2,13 +2,14 @@
 //! value and component is there and is what its name says, and heads and timers are what the journals
 //! make of them. It changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 use trackway_replay::{Digest, Entry, Frame, FrameId, Head, Position, RunId, RunState, Status, TenantId, Value};
-use trackway_storage::{Mark, RunKey, SledOptions, SledStorage, Storage, StorageError, StorageErrorKind};
+use trackway_storage::{Landmark, Mark, RunKey, SledOptions, SledStorage, Storage, StorageError, StorageErrorKind};
 
 use super::{Host, folder};
+use crate::worker::landmarks_in;
 use crate::{Code, Error, Result};
 
 /// Listed of a store at once.
@@ -198,13 +199,14 @@ struct Look<'a> {
     entries: u64,
     /// That were found.
     payloads: BTreeSet<Digest>,
+    landmarks: BTreeMap<Landmark, Position>,
     flaws: BTreeSet<Flaw>,
 }
 
 impl<'a> Look<'a> {
     async fn at(storage: &'a dyn Storage, run: RunKey, components: &'a BTreeSet<Digest>) -> Result<Look<'a>> {
-        let (payloads, flaws) = (BTreeSet::new(), BTreeSet::new());
-        let mut look = Look { storage, run, components, entries: 0, payloads, flaws };
+        let (payloads, landmarks, flaws) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+        let mut look = Look { storage, run, components, entries: 0, payloads, landmarks, flaws };
         let rows = storage.check_run(run).await?;
         for what in rows.flaws {
             look.flaw(None, what, ADVICE_ROWS);
@@ -217,6 +219,9 @@ impl<'a> Look<'a> {
         };
         if let Some(state) = state {
             look.marks(&state, head.as_ref(), rows.mark);
+            if !look.landmarks.iter().map(|(landmark, place)| (landmark.clone(), *place)).eq(rows.landmarks) {
+                look.flaw(None, "what it published or answered is not found by its name", ADVICE_BUG);
+            }
             if !state.questions().eq(rows.questions) {
                 look.flaw(None, "the list of open questions does not show what it asks", ADVICE_BUG);
             }
@@ -264,6 +269,7 @@ impl<'a> Look<'a> {
                     return Ok(None);
                 }
                 self.entries += entries.len() as u64;
+                self.landmarks.extend(landmarks_in(&entries));
                 for entry in &entries {
                     if let Err(why) = apply(&mut state, entry) {
                         self.flaw(Some(entry.position), why, ADVICE_JOURNAL);

@@ -14,7 +14,7 @@ use trackway_storage::{
 use super::backup::{Backup, naming, open};
 use super::check::{self, Others};
 use super::{folder, key_of, read_backup};
-use crate::worker::end_item;
+use crate::worker::{end_item, landmarks_in};
 use crate::{Code, Error, Result};
 
 mod entities;
@@ -166,7 +166,8 @@ impl Restoring {
     async fn frame(&mut self, storage: &SledStorage, append: Append, entities: &mut Entities) -> Result<()> {
         let decoded = Frame::decode(&append.frame);
         let entries = decoded.map_err(|error| Error::new(Code::DataDamaged, error.to_string()))?.entries;
-        if let Some(before) = self.waiting.replace(append) {
+        let rows = Rows { landmarks: landmarks_in(&entries), ..append.rows };
+        if let Some(before) = self.waiting.replace(Append { rows, ..append }) {
             let few = self.logs.len().min(LOGS_WITH_A_FRAME);
             let logs = self.logs.drain(..few).collect();
             self.append(storage, before, Rows { logs, ..Rows::default() }).await?;
@@ -210,7 +211,7 @@ impl Restoring {
 
     async fn append(&mut self, storage: &SledStorage, append: Append, rows: Rows) -> Result<()> {
         let place = append.position;
-        let rows = Rows { start_key: self.start_key.take(), ..rows };
+        let rows = Rows { start_key: self.start_key.take(), landmarks: append.rows.landmarks, ..rows };
         match storage.append(Append { rows, ..append }).await {
             Appended::Durable => Ok(()),
             Appended::Refused(error) => Err(error.into()),

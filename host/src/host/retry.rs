@@ -97,7 +97,8 @@ fn wanted(state: &RunState, run: RunId, step: Option<StepId>) -> Result<Vec<Step
                 | Phase::Receiving
                 | Phase::Asking { .. }
                 | Phase::Promised { .. }
-                | Phase::Entity,
+                | Phase::Entity
+                | Phase::Accepting,
             ) => nothing(format!("step {step} of run {run} is neither parked nor between two attempts")),
             None => nothing(format!("run {run} has no open step {step}")),
         },

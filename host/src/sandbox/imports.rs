@@ -70,6 +70,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         step.func_wrap("promise-token", |mut cx: Cx<'_>, (id,): (u32,)| {
             with_host(&mut cx, |host, _, _| Ok((host.promise_token(id),)))
         })?;
+        link_publish(&mut step)?;
         link_shared(&mut step)?;
     } else {
         for name in ["call", "start-run", "entity-get", "entity-delete"] {
@@ -83,6 +84,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         step.func_wrap("promise-token", |cx: Cx<'_>, (_,): (u32,)| -> Result<(String,)> {
             Err(not_linked(&cx, Interface::Step, "promise-token", None))
         })?;
+        refuse_publish(&mut step)?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;
@@ -168,6 +170,20 @@ fn link_patched(interface: &mut Instance<'_>) -> Result<()> {
             })?;
             room(&mut cx).await?;
             Ok((answer == 1,))
+        })
+    })
+}
+
+fn link_publish(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap_async("publish", |mut cx: Cx<'_>, (key, value, at): (WasmStr, WasmStr, Option<WasmStr>)| {
+        Box::new(async move {
+            command(&mut cx, |store, give| {
+                let (key, value) = (key.to_str(&store)?, value.to_str(&store)?);
+                let at = text(at.as_ref(), &store)?;
+                give(Command::Publish { key: &key, value: &value, at: at.as_deref() });
+                Ok(())
+            })?;
+            room(&mut cx).await
         })
     })
 }
@@ -277,6 +293,12 @@ fn refuse_named(interface: &mut Instance<'_>, name: &'static str) -> Result<()> 
 fn refuse_patched(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap("patched", |cx: Cx<'_>, (_,): (WasmStr,)| -> Result<(bool,)> {
         Err(not_linked(&cx, Interface::Step, "patched", None))
+    })
+}
+
+fn refuse_publish(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap("publish", |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<()> {
+        Err(not_linked(&cx, Interface::Step, "publish", at.as_ref()))
     })
 }
 

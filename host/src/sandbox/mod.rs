@@ -61,6 +61,7 @@ pub enum Command<'a> {
     Cancel { id: u32 },
     Patched { patch: &'a str },
     Progress { progress: &'a str },
+    Publish { key: &'a str, value: &'a str, at: Option<&'a str> },
 }
 
 /// The answer to a command. `fuel`: how much the guest may use from here on, where that changes.

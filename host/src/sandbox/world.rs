@@ -23,6 +23,7 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("entity-get", "func(entity: string, key: string, options: string, at: option<string>) -> u32"),
     ("entity-set", "func(entity: string, key: string, value: string, options: string, at: option<string>) -> u32"),
     ("entity-delete", "func(entity: string, key: string, options: string, at: option<string>) -> u32"),
+    ("publish", "func(key: string, value: string, at: option<string>)"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

@@ -14,6 +14,7 @@ use super::check;
 use super::child::RunOptions;
 use super::entity;
 use super::run::Inner;
+use super::told::Publishing;
 use crate::sandbox::{Command, Manifest};
 
 #[derive(Clone, Copy)]
@@ -74,6 +75,7 @@ pub(super) enum Commanded<'a> {
     Patched {
         patch: &'a str,
     },
+    Publish(Publishing<'a>),
     /// The sandbox links it in the other role only.
     NotOurs,
 }
@@ -99,6 +101,7 @@ impl<'a> Commanded<'a> {
             Command::Forget { id } => return Commanded::Forget { id },
             Command::Cancel { id } => return Commanded::Cancel { id },
             Command::Patched { patch } => return Commanded::Patched { patch },
+            Command::Publish { key, value, at } => return Commanded::Publish(Publishing { key, value, at }),
             Command::Http { .. } | Command::Progress { .. } => return Commanded::NotOurs,
         })
     }

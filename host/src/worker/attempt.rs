@@ -124,7 +124,8 @@ impl Making {
                 | StepRequest::Receive { .. }
                 | StepRequest::AskPerson { .. }
                 | StepRequest::Promise { .. }
-                | StepRequest::Entity { .. } => None,
+                | StepRequest::Entity { .. }
+                | StepRequest::AcceptUpdate { .. } => None,
             }) else {
                 return Err(Trouble::Gone);
             };

@@ -72,7 +72,8 @@ impl RunOptions {
             | StepRequest::Receive { .. }
             | StepRequest::AskPerson { .. }
             | StepRequest::Promise { .. }
-            | StepRequest::Entity { .. } => RunOptions::default(),
+            | StepRequest::Entity { .. }
+            | StepRequest::AcceptUpdate { .. } => RunOptions::default(),
         }
     }
 
@@ -292,7 +293,8 @@ impl Inner {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity => None,
+            | Phase::Entity
+            | Phase::Accepting => None,
         }
     }
 
@@ -322,7 +324,8 @@ pub(super) fn waited_for(state: &RunState) -> Vec<(StepId, Option<RunId>)> {
         | Phase::Receiving
         | Phase::Asking { .. }
         | Phase::Promised { .. }
-        | Phase::Entity => None,
+        | Phase::Entity
+        | Phase::Accepting => None,
     });
     let wanted = orphans.chain(open).filter(|(.., request)| RunOptions::of(request).goes_down());
     wanted.map(|(step, run, _)| (step, run)).collect()

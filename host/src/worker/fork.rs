@@ -14,7 +14,7 @@ use trackway_storage::{Append, Owner, Rows, RunKey, StartKey};
 use super::entity;
 use super::load::{Journal, read_journal};
 use super::reach::in_reach;
-use super::run::{Payloads, first_state, sequencer_after};
+use super::run::{Payloads, first_state, landmarks_in, sequencer_after};
 use super::start::existing;
 use super::write::{self, Outgoing, Written};
 use super::{Core, StartAnswer, StartKeyRequest, Worker};
@@ -157,7 +157,7 @@ fn outgoing(
         previous,
         id,
         frame: Frame::encode(&entries).into(),
-        rows: Rows { owner: Owner::Keep, ..rows },
+        rows: Rows { owner: Owner::Keep, landmarks: landmarks_in(&entries), ..rows },
     };
     (id, Outgoing { append, files, entries })
 }

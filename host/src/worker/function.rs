@@ -331,7 +331,8 @@ impl GuestHost for FunctionHost {
             | Command::Patched { .. }
             | Command::EntityGet { .. }
             | Command::EntitySet { .. }
-            | Command::EntityDelete { .. } => return Err(Stop),
+            | Command::EntityDelete { .. }
+            | Command::Publish { .. } => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

@@ -192,7 +192,8 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
         | InboxBody::Promise { .. }
-        | InboxBody::Move { .. } => None,
+        | InboxBody::Move { .. }
+        | InboxBody::Update { .. } => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);

@@ -35,6 +35,7 @@ mod run;
 mod settle;
 mod start;
 mod times;
+mod told;
 mod unclear;
 mod verify;
 mod workflow;
@@ -56,6 +57,7 @@ use crate::{Code, Error, Result};
 
 pub(crate) use child::end_item;
 pub(crate) use entity::{FULL as ENTITIES_FULL, check_key as check_entity_key, check_value as check_entity_value};
+pub use run::landmarks_in;
 pub use start::{Start, StartAnswer, StartKeyRequest};
 pub use verify::{EndCheck, ReplayReport};
 

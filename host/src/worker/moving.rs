@@ -54,7 +54,8 @@ pub(super) fn asked_in(core: &Core, items: &[InboxItem]) -> Option<Asked> {
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
-        | InboxBody::Promise { .. } => None,
+        | InboxBody::Promise { .. }
+        | InboxBody::Update { .. } => None,
     })
 }
 

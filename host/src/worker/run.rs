@@ -39,6 +39,7 @@ mod timers;
 
 pub(super) use held::read_payload;
 pub(super) use rows::Along;
+pub use rows::landmarks_in;
 
 pub(crate) struct Run {
     pub key: RunKey,
@@ -319,9 +320,9 @@ impl Inner {
                 self.machine.answered(position, time, settled.step.0, settled.outcome.clone());
                 self.wake_guest();
             }
-            Kind::Signalled(_) => {
-                if let Some((topic, body)) = Topic::of_entry(&entry.kind) {
-                    self.machine.mail_arrived(topic, position, time, body.clone());
+            Kind::Signalled(_) | Kind::UpdateReceived(_) => {
+                if let Some((topic, letter)) = Topic::of_entry(entry) {
+                    self.machine.mail_arrived(topic, letter);
                 }
                 self.wake_guest();
             }
@@ -350,7 +351,9 @@ impl Inner {
             | Kind::DeadlineSet(_)
             | Kind::Patched(_)
             | Kind::StepTimed(_)
-            | Kind::Moved(_) => {}
+            | Kind::Moved(_)
+            | Kind::Published(_)
+            | Kind::Replied(_) => {}
         }
         self.note_question(position, asked, asks);
         (position, time)
@@ -424,7 +427,8 @@ impl Inner {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity => None,
+            | Phase::Entity
+            | Phase::Accepting => None,
         }
     }
 

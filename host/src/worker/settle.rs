@@ -78,7 +78,8 @@ fn policy_of(inner: &Inner, code: &Code, step: StepId) -> Option<RetryPolicy> {
         | StepRequest::Receive { .. }
         | StepRequest::AskPerson { .. }
         | StepRequest::Promise { .. }
-        | StepRequest::Entity { .. } => None,
+        | StepRequest::Entity { .. }
+        | StepRequest::AcceptUpdate { .. } => None,
     }
 }
 

@@ -249,6 +249,11 @@ impl GuestHost for ReplayHost {
                 };
                 return Ok(Reply { id: u32::from(known), fuel: Some(inner.machine.allowance(fuel)) });
             }
+            Commanded::Publish(state) => {
+                let produced = state.produced(&inner.machine, &self.shared.limits);
+                let produced = produced.map_err(|failure| inner.stop(Why::GuestFailed(failure)))?;
+                inner.machine.publish(produced, fuel)
+            }
             Commanded::NotOurs => return Err(inner.stop(Why::EndOfRecord)),
         };
         let id = inner.take(decision)?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use trackway_replay::{
     Act, Asked, Command as Produced, Completion, Decision, Failure, Forgotten, Kind, Limits, Machine, Next, Outcome,
-    PatchDecision, Patched, Proof, StepCancelAsked, StepId, StepRequest, StepState, Value, code, digest_of_cancel,
-    digest_of_forget,
+    PatchDecision, Patched, Proof, Published, StepCancelAsked, StepId, StepRequest, StepState, Value, code,
+    digest_of_cancel, digest_of_forget,
 };
 
 use super::asking::{Asking, Commanded, patch_produced, too_many_patches};
@@ -16,6 +16,7 @@ use super::child;
 use super::entity;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
 use super::times;
+use super::told::Publishing;
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 pub(super) struct WorkflowHost {
@@ -120,6 +121,22 @@ impl WorkflowHost {
         }
     }
 
+    fn publish(&self, inner: &mut Inner, state: Publishing<'_>, fuel: u64) -> Result<(), Stop> {
+        let produced = state.produced(&inner.machine, &self.run.started.limits);
+        let produced = produced.map_err(|failure| fails_with(inner, failure))?;
+        let at = produced.at.clone();
+        match inner.machine.publish(produced, fuel) {
+            Decision::Perform { proof, .. } => {
+                let value = inner.value(state.value, Value::INLINE_MAX_BYTES);
+                let published = Published { key: state.key.into(), value, proof, at };
+                inner.sequence(self.run.now(), Kind::Published(published));
+            }
+            Decision::Recall { .. } | Decision::Resume { .. } | Decision::Ignore => self.catch_up(inner),
+            Decision::Diverged(divergence) => return Err(diverged(inner, divergence)),
+        }
+        Ok(())
+    }
+
     fn about(&self, inner: &mut Inner, id: u32, act: Act, fuel: u64) -> Result<(), Stop> {
         let is_forget = matches!(act, Act::Forget { .. });
         let digest = if is_forget { digest_of_forget(id) } else { digest_of_cancel(id) };
@@ -160,7 +177,7 @@ impl WorkflowHost {
 /// What a run ends with that has used up its operations and asks for one more.
 pub(super) fn over_limit(machine: &Machine, limits: &Limits) -> Option<Failure> {
     let message = || format!("the run asked for more than {} operations", limits.steps);
-    (machine.ids() >= limits.steps).then(|| Failure::permanent(code::TOO_MANY, message()))
+    (machine.operations() >= limits.steps).then(|| Failure::permanent(code::TOO_MANY, message()))
 }
 
 fn fails_with(inner: &mut Inner, failure: Failure) -> Stop {
@@ -191,6 +208,10 @@ impl GuestHost for WorkflowHost {
                 0
             }
             Commanded::Patched { patch } => u32::from(self.patched(&mut inner, patch, fuel)?),
+            Commanded::Publish(state) => {
+                self.publish(&mut inner, state, fuel)?;
+                0
+            }
             Commanded::NotOurs => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(inner.machine.allowance(fuel)) })

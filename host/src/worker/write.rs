@@ -9,7 +9,7 @@ use trackway_storage::{Append, Appended, LogLine, Owner, Rows, StartKey, Storage
 
 use super::Core;
 use super::child;
-use super::run::{Along, Inner, Payloads, Run};
+use super::run::{Along, Inner, Payloads, Run, landmarks_in};
 
 /// Between two tries of an append whose outcome is not known, or that found no room.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -62,6 +62,7 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
         read,
         asked,
         settled,
+        landmarks: landmarks_in(&entries),
         logs,
         send,
         entities,

@@ -20,10 +20,13 @@ pub use entity::{
 };
 pub use error::{StorageError, StorageErrorKind};
 pub use memory::{Faults, MemoryStorage, Snapshot};
-pub use rows::{ComponentRecord, Deployment, InboxBody, InboxItem, LogKey, LogLine, OpenQuestion, StartKey, Version};
+pub use rows::{
+    ComponentRecord, Deployment, InboxBody, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, StartKey, Version,
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, StepId, TenantId, Timestamp};
 
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
@@ -84,6 +87,8 @@ pub struct Rows {
     pub entities: Vec<(StepId, EntityWrite)>,
     /// Steps whose answer stands with this frame: what became of their writes is kept no longer.
     pub entities_answered: Vec<StepId>,
+    /// Places in this frame that are found by their names from here on, instead of those before.
+    pub landmarks: Vec<(Landmark, Position)>,
     /// At position 0 only: the key under which the run was started.
     pub start_key: Option<StartKey>,
     /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.
@@ -144,6 +149,8 @@ pub struct Claims {
 pub enum Sent {
     /// In the inbox, durable. Also the answer when the same message had been sent before.
     Delivered,
+    /// The same message was sent before with other content. Nothing was changed.
+    Differs,
     NoSuchRun,
     /// The run has ended, with this status.
     Ended(Status),
@@ -158,6 +165,8 @@ pub struct RunRows {
     pub mark: Option<Mark>,
     /// Open questions, in the order of their steps.
     pub questions: Vec<(StepId, Position)>,
+    /// In the order of their names.
+    pub landmarks: Vec<(Landmark, Position)>,
     /// Each names a row and says what is wrong with it.
     pub flaws: Vec<String>,
 }
@@ -296,6 +305,12 @@ pub trait Storage: Send + Sync + 'static {
     /// page before.
     fn questions(&self, tenant: TenantId, before: Option<(RunId, StepId)>, max: usize)
     -> Answer<'_, Vec<OpenQuestion>>;
+
+    /// Where the entry stands that the name leads to.
+    fn landmark(&self, run: RunKey, landmark: Landmark) -> Answer<'_, Option<Position>>;
+
+    /// Every key under which the run has published, in their order, and where the entries stand.
+    fn states(&self, run: RunKey) -> Answer<'_, Vec<(Arc<str>, Position)>>;
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>>;
 

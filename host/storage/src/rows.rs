@@ -65,6 +65,45 @@ pub enum InboxBody {
         component: Digest,
         epoch: Epoch,
     },
+    /// A request to the workflow, which answers it. A large payload was put before.
+    Update {
+        name: Arc<str>,
+        payload: Value,
+    },
+}
+
+impl InboxBody {
+    /// By what a message that is sent again under its id is told from another one, where that matters. Of the
+    /// other kinds the first one counts, whatever the second one says.
+    pub(crate) fn identity(&self) -> Option<Digest> {
+        let (kind, name, payload) = match self {
+            InboxBody::Signal { name, payload, .. } => (b"signal".as_slice(), name, payload),
+            InboxBody::Update { name, payload } => (b"update".as_slice(), name, payload),
+            InboxBody::Cancel { .. }
+            | InboxBody::Terminate { .. }
+            | InboxBody::Pause { .. }
+            | InboxBody::Resume
+            | InboxBody::ChildEnded { .. }
+            | InboxBody::Retry { .. }
+            | InboxBody::Answer { .. }
+            | InboxBody::Promise { .. }
+            | InboxBody::Move { .. } => return None,
+        };
+        let payload = match payload {
+            Value::Inline(text) => Digest::of(text.as_bytes()),
+            Value::Stored { digest, .. } => *digest,
+        };
+        Some(Digest::of_parts(&[kind, name.as_bytes(), &payload.0]))
+    }
+}
+
+/// A place in a journal that is found by its name, also when the run is not in hand or has ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Landmark {
+    /// What the run published last under that key.
+    State(Arc<str>),
+    /// Its answer to that update.
+    Reply(MessageId),
 }
 
 /// A question of a run that nobody has answered yet.

@@ -18,6 +18,7 @@ mod promises;
 mod questions;
 mod room;
 mod signals;
+mod states;
 mod steps;
 mod terminate;
 mod time;

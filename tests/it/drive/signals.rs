@@ -29,7 +29,8 @@ fn signals_are_taken_once_and_in_the_order_in_which_they_came() {
             let message = 100 + u128::from(number);
             assert_eq!(rig.signal(run, message, "number", &number.to_string()).await, Sent::Delivered);
             // The same message again, also when it was read long ago.
-            assert_eq!(rig.signal(run, message, "number", "77").await, Sent::Delivered);
+            assert_eq!(rig.signal(run, message, "number", &number.to_string()).await, Sent::Delivered);
+            assert_eq!(rig.signal(run, message, "number", "77").await, Sent::Differs, "another one under that id");
             tokio::time::sleep(Duration::from_millis(u64::from(number % 2) * 10)).await;
         }
         assert_eq!(rig.output(run).await, "[1,2,3,4]");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use trackway::effects::{Effects, HttpCall, Randomness, SystemClock};
 use trackway::host::record_of;
 use trackway::sandbox::{self, Compiler, Sandbox};
-use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker};
+use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker, landmarks_in};
 use trackway_replay::{
     Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, EffectVerdict, End,
     EntityAct, Entry, Epoch, Failure, Finished, Forgotten, Frame, FrameId, Head, Kind, Limits, MessageId, Outcome,
@@ -347,7 +347,8 @@ impl Rig {
             let head = RunState::of(&kept).expect("a prefix of a journal is one").head();
             let owner = if head.status.has_ended() { Owner::End } else { Owner::Keep };
             let send = if owner == Owner::End { std::mem::take(&mut with.send) } else { Vec::new() };
-            let rows = Rows { head: Some(head), owner, start_key: with.start_key.take(), send, ..entity_rows(frame) };
+            let (start_key, landmarks) = (with.start_key.take(), landmarks_in(frame));
+            let rows = Rows { head: Some(head), owner, start_key, send, landmarks, ..entity_rows(frame) };
             let append = Append { run, position, entries, previous: previous.replace(id), id, frame: bytes, rows };
             assert!(matches!(storage.append(append).await, Appended::Durable));
         }
@@ -686,6 +687,8 @@ fn payloads_of(kind: &Kind) -> Vec<Digest> {
         }
         Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
         Kind::Signalled(signalled) => vec![&signalled.payload],
+        Kind::UpdateReceived(update) => vec![&update.payload],
+        Kind::Published(published) => vec![&published.value],
         Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Succeeded(value), .. })
         | Kind::Answered(Answered { outcome: Outcome::Succeeded(value), .. })
         | Kind::ChildEnded(ChildEnded { outcome: Outcome::Succeeded(value), .. })
@@ -708,6 +711,8 @@ pub fn short(kind: &Kind) -> String {
             format!("{name} {step}.{attempt}.{effect}")
         }
         Kind::Signalled(signalled) => format!("{name} {}", signalled.name),
+        Kind::Published(published) => format!("{name} {}", published.key),
+        Kind::UpdateReceived(update) => format!("{name} {}", update.name),
         Kind::ChildStarted(_) | Kind::ChildEnded(_) => name.to_owned(),
         _ => match (kind.step(), kind.attempt()) {
             (Some(step), Some(attempt)) => format!("{name} {step}.{attempt}"),

@@ -159,6 +159,11 @@ impl Client {
                     self.ledger.broken(Promise::Acknowledged, what);
                     return false;
                 }
+                Some(Ok(Sent::Differs)) => {
+                    let what = format!("message {} to run {} is known as another one", message.0, run.run);
+                    self.ledger.broken(Promise::Acknowledged, what);
+                    return false;
+                }
                 Some(Ok(Sent::Ended(_))) => return false,
                 Some(Ok(Sent::Full) | Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
             }
@@ -184,7 +189,7 @@ impl Client {
                     self.ledger.broken(Promise::Acknowledged, what);
                     return;
                 }
-                Some(Ok(Sent::Ended(_) | Sent::Full)) => return,
+                Some(Ok(Sent::Ended(_) | Sent::Full | Sent::Differs)) => return,
                 Some(Err(_)) | None => {}
             }
             tokio::time::sleep(AGAIN_AFTER).await;

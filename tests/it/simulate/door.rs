@@ -7,8 +7,8 @@ use std::sync::Arc;
 use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, LogKey, LogLine, MemoryStorage, OpenQuestion, RunKey, RunQuery, RunRows, Sent, StartKey,
-    Storage, StorageError, StoredFrame,
+    EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, RunKey, RunQuery, RunRows, Sent,
+    StartKey, Storage, StorageError, StoredFrame,
 };
 
 use super::ledger::{Acknowledged, Ledger};
@@ -134,6 +134,14 @@ impl Storage for Door {
         max: usize,
     ) -> Answer<'_, Vec<OpenQuestion>> {
         self.store.questions(tenant, before, max)
+    }
+
+    fn landmark(&self, run: RunKey, landmark: Landmark) -> Answer<'_, Option<Position>> {
+        self.store.landmark(run, landmark)
+    }
+
+    fn states(&self, run: RunKey) -> Answer<'_, Vec<(Arc<str>, Position)>> {
+        self.store.states(run)
     }
 
     fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {

@@ -18,6 +18,7 @@ mod questions;
 mod retries;
 mod shutdown;
 mod signals;
+mod states;
 mod wire;
 mod witness;
 

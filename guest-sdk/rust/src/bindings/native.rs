@@ -21,6 +21,7 @@ pub(crate) trait Host: Port {
     fn patched(&self, id: &str) -> bool;
     fn promise(&self, name: &str, options: &str, at: &str) -> u32;
     fn promise_token(&self, id: u32) -> String;
+    fn publish(&self, key: &str, value: &str, at: &str);
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
     fn progress(&self, progress: &str);
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
@@ -92,6 +93,10 @@ pub(crate) fn entity_set([name, key, value]: [&str; 3], options: &str, _at: &str
 
 pub(crate) fn entity_delete(name: &str, key: &str, options: &str, _at: &str) -> u32 {
     host().entity_write(name, key, None, options)
+}
+
+pub(crate) fn publish(key: &str, value: &str, at: &str) {
+    host().publish(key, value, at);
 }
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {

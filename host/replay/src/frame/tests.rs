@@ -176,6 +176,9 @@ fn a_kind_is_known_by_its_place() {
         "Patched",
         "Moved",
         "StepTimed",
+        "Published",
+        "UpdateReceived",
+        "Replied",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

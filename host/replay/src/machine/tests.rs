@@ -3,8 +3,9 @@
 use super::{Completion, Decision, FUEL_FACTOR, FUEL_SLACK, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
 use crate::testing::*;
 use crate::{
-    Act, Command, Digest, EffectKind, EffectRecord, End, Failure, Fingerprint, Kind, Outcome, Position, Proof,
-    Timestamp, Value, code, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_patched,
+    Act, Command, Digest, EffectKind, EffectRecord, End, Failure, Fingerprint, Kind, Letter, MessageId, Outcome,
+    PUBLISHED_KEYS_MAX, Position, Proof, Timestamp, Topic, Value, code, digest_of_accept_update, digest_of_cancel,
+    digest_of_forget, digest_of_http, digest_of_patched, digest_of_publish, digest_of_reply,
 };
 
 const BUDGET: u64 = 1_000;
@@ -454,4 +455,94 @@ fn a_run_asks_about_so_many_patches_only() {
     }
     assert_eq!(machine.patched(patch("another"), FUEL), PatchDecision::TooMany);
     assert_eq!(machine.patched(patch("0"), FUEL), PatchDecision::Known(true));
+}
+
+fn publish(key: &str, value: &str) -> Command {
+    Command { act: Act::Publish { key: key.into() }, digest: digest_of_publish(key, value), at: None }
+}
+
+fn accept(update: &str) -> Command {
+    Command { act: Act::AcceptUpdate { update: update.into() }, digest: digest_of_accept_update(update, ""), at: None }
+}
+
+fn reply(id: u32, answer: Result<&str, &str>) -> Command {
+    Command { act: Act::Reply { id }, digest: digest_of_reply(id, answer), at: None }
+}
+
+fn update(message: u128, name: &str) -> (Topic, Letter) {
+    let (position, time) = (Position(100 + message as u64), Timestamp(0));
+    let letter = Letter { message: MessageId(message), position, time, body: Value::inline(message.to_string()) };
+    (Topic::Update(name.into()), letter)
+}
+
+#[test]
+fn what_is_published_is_a_command_that_takes_no_id() {
+    let mut machine = machine();
+    expect(&mut machine, publish("place", "1"), 0);
+    assert_eq!(machine.publish(publish("place", "1"), FUEL), Decision::Recall { id: 0 });
+    assert!(machine.has_caught_up());
+    assert!(matches!(machine.publish(publish("place", "2"), FUEL), Decision::Perform { id: 0, .. }));
+    assert!(matches!(machine.ask(named("f"), FUEL), Decision::Perform { id: 1, .. }));
+    assert_eq!((machine.commands(), machine.operations()), (3, 3));
+}
+
+#[test]
+fn another_value_or_another_key_than_the_recorded_one_diverges() {
+    for (key, value) in [("place", "2"), ("other", "1")] {
+        let mut machine = machine();
+        expect(&mut machine, publish("place", "1"), 0);
+        assert!(matches!(machine.publish(publish(key, value), FUEL), Decision::Diverged(_)));
+    }
+}
+
+#[test]
+fn a_run_publishes_under_so_many_keys_only_and_under_each_again() {
+    let mut machine = machine();
+    for number in 0..PUBLISHED_KEYS_MAX {
+        assert!(machine.may_publish(&number.to_string()));
+        assert!(matches!(machine.publish(publish(&number.to_string(), "1"), FUEL), Decision::Perform { .. }));
+    }
+    assert!(!machine.may_publish("another"));
+    assert!(machine.may_publish("0"));
+}
+
+#[test]
+fn an_update_is_answered_once_by_the_id_that_took_it() {
+    let mut machine = machine();
+    let (topic, letter) = update(7, "move");
+    machine.mail_arrived(topic, letter);
+    assert!(matches!(machine.ask(accept("move"), FUEL), Decision::Perform { id: 1, .. }));
+    assert_eq!(machine.reply(1, reply(1, Ok("1")), FUEL), Decision::Ignore, "it was not delivered yet");
+    let outcome = Outcome::Succeeded(Value::inline("7"));
+    assert_eq!(machine.deliver(), Next::Deliver(Completion::Answer { id: 1, outcome }));
+    assert_eq!(machine.update_of(1), Some(MessageId(7)));
+    assert_eq!(machine.reply(2, reply(2, Ok("1")), FUEL), Decision::Ignore, "of no update");
+    assert!(matches!(machine.reply(1, reply(1, Err("{}")), FUEL), Decision::Perform { id: 1, .. }));
+    assert_eq!(machine.reply(1, reply(1, Ok("1")), FUEL), Decision::Ignore, "it has its answer");
+    assert_eq!(machine.update_of(1), None);
+}
+
+#[test]
+fn an_answer_on_record_has_to_be_given_again() {
+    for (answer, agrees) in [(Ok("1"), true), (Ok("2"), false), (Err("1"), false)] {
+        let mut machine = machine();
+        expect(&mut machine, accept("move"), 0);
+        let (topic, letter) = update(7, "move");
+        machine.mail_arrived(topic, letter);
+        expect(&mut machine, reply(1, Ok("1")), 1);
+        assert_eq!(machine.ask(accept("move"), FUEL), Decision::Resume { id: 1 });
+        assert!(matches!(machine.deliver(), Next::Deliver(_)));
+        let decision = machine.reply(1, reply(1, answer), FUEL);
+        assert_eq!(decision == Decision::Recall { id: 1 }, agrees, "{answer:?}");
+    }
+}
+
+#[test]
+fn an_update_is_not_a_signal_of_its_name() {
+    let mut machine = machine();
+    let (topic, letter) = update(7, "move");
+    machine.mail_arrived(topic, letter);
+    let receive = Command { act: Act::Receive { signal: "move".into() }, digest: Digest::of(b"receive"), at: None };
+    assert!(matches!(machine.ask(receive, FUEL), Decision::Perform { id: 1, .. }));
+    assert!(machine.would_wait());
 }

@@ -7,8 +7,9 @@ fn topic(name: &str) -> Topic {
 fn mail(items: &[(u64, &str)]) -> Mail {
     let mut mail = Mail::default();
     for (position, name) in items {
-        let body = Value::inline(position.to_string());
-        mail.arrived(topic(name), Position(*position), Timestamp(*position), body);
+        let (message, body) = (MessageId(u128::from(*position)), Value::inline(position.to_string()));
+        let letter = Letter { message, position: Position(*position), time: Timestamp(*position), body };
+        mail.arrived(topic(name), letter);
     }
     mail
 }
@@ -18,7 +19,7 @@ fn all(mail: &mut Mail) -> Vec<(u32, u64)> {
     let mut taken = Vec::new();
     while let Some(first) = mail.first() {
         let item = mail.take_first().expect("the first one can be taken");
-        assert_eq!(item.body, Value::inline(first.0.to_string()));
+        assert_eq!(item.letter.body, Value::inline(first.0.to_string()));
         taken.push((item.id, first.0));
     }
     assert_eq!(mail.take_first(), None);

@@ -10,6 +10,8 @@ use crate::{MessageId, StepId, Topic};
 pub(super) struct Post {
     /// Every item of the inbox that was copied into the journal.
     pub messages: BTreeSet<MessageId>,
+    /// Updates that have no answer.
+    pub unanswered: BTreeSet<MessageId>,
     boxes: BTreeMap<Topic, Balance>,
     /// Steps that wait, and those that have mail: what they asked for.
     steps: BTreeMap<StepId, Taker>,

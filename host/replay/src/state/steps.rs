@@ -54,6 +54,8 @@ pub enum Phase {
     Promised { due: Option<Timestamp> },
     /// An entity is read or written. A write stands with the frame that asks for it; only its answer is open.
     Entity,
+    /// Waits for an update.
+    Accepting,
 }
 
 #[derive(Debug)]
@@ -88,7 +90,8 @@ impl StepState {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity => None,
+            | Phase::Entity
+            | Phase::Accepting => None,
         }
     }
 }
@@ -106,7 +109,8 @@ impl RunState {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity => None,
+            | Phase::Entity
+            | Phase::Accepting => None,
         }
     }
 
@@ -123,7 +127,8 @@ impl RunState {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity => return,
+            | Phase::Entity
+            | Phase::Accepting => return,
         };
         state.budget = Spent { attempts, since: time };
         if retry.with.is_some() {
@@ -145,7 +150,8 @@ impl RunState {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity) => other,
+            | Phase::Entity
+            | Phase::Accepting) => other,
         });
     }
 
@@ -170,6 +176,7 @@ impl RunState {
                 Phase::Asking { asked: at, due: timeout_of(form).map(|timeout| asked.now + timeout) }
             }
             StepRequest::Promise { .. } => Phase::Promised { due: due_of_promise(asked) },
+            StepRequest::AcceptUpdate { .. } => Phase::Accepting,
         };
         self.asked = asked.step.0;
         if let StepRequest::Promise { owner, .. } = &asked.request {
@@ -209,7 +216,8 @@ impl RunState {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity => return None,
+            | Phase::Entity
+            | Phase::Accepting => return None,
         };
         let number = begun.attempt;
         if Some(number) != before.checked_add(1) {
@@ -229,7 +237,8 @@ impl RunState {
                 | Phase::Receiving
                 | Phase::Asking { .. }
                 | Phase::Promised { .. }
-                | Phase::Entity => fresh(),
+                | Phase::Entity
+                | Phase::Accepting => fresh(),
             };
             Phase::Attempting(AttemptState::new(number, carried))
         });
@@ -266,9 +275,15 @@ impl RunState {
     /// A step that waits for mail takes none any more; what it was going to get is another's.
     pub(super) fn give_back(&mut self, step: StepId) {
         let Some(topic) = self.mail.give_up(step) else { return };
-        let Topic::Signal(signal) = &topic;
-        let request = StepRequest::Receive { signal: signal.clone(), options: "".into() };
-        self.open(step, StepState::new(request, self.last.1, Phase::Receiving));
+        let (request, phase) = match &topic {
+            Topic::Signal(signal) => {
+                (StepRequest::Receive { signal: signal.clone(), options: "".into() }, Phase::Receiving)
+            }
+            Topic::Update(update) => {
+                (StepRequest::AcceptUpdate { update: update.clone(), options: "".into() }, Phase::Accepting)
+            }
+        };
+        self.open(step, StepState::new(request, self.last.1, phase));
         self.mail_arrived(topic);
     }
 

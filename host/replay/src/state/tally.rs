@@ -17,6 +17,7 @@ pub(super) struct Tally {
     receiving: usize,
     asking: usize,
     promised: usize,
+    accepting: usize,
     pub dues: BTreeSet<(Timestamp, StepId)>,
     /// When calls fail by themselves; apart, since a step may have both at one time.
     pub deadlines: BTreeSet<(Timestamp, StepId)>,
@@ -25,7 +26,14 @@ pub(super) struct Tally {
 impl Tally {
     /// Steps that only wait for their timer or for a person.
     pub fn idle(&self) -> usize {
-        self.sleeping + self.retrying + self.parked + self.children + self.receiving + self.asking + self.promised
+        self.sleeping
+            + self.retrying
+            + self.parked
+            + self.children
+            + self.receiving
+            + self.asking
+            + self.promised
+            + self.accepting
     }
 
     /// For what, if only for something. A person is named first: nobody else may know that it waits.
@@ -34,6 +42,7 @@ impl Tally {
             (self.asking, Waiting::Person),
             (self.promised, Waiting::Promise),
             (self.receiving, Waiting::Signal),
+            (self.accepting, Waiting::Update),
             (self.retrying + self.parked, Waiting::Retry),
             (self.children, Waiting::Child),
         ];
@@ -51,6 +60,7 @@ impl Tally {
         self.receiving += usize::from(matches!(phase, Phase::Receiving));
         self.asking += usize::from(matches!(phase, Phase::Asking { .. }));
         self.promised += usize::from(matches!(phase, Phase::Promised { .. }));
+        self.accepting += usize::from(matches!(phase, Phase::Accepting));
     }
 
     pub fn leave(&mut self, step: StepId, state: &StepState) {
@@ -68,6 +78,7 @@ impl Tally {
         self.receiving -= usize::from(matches!(phase, Phase::Receiving));
         self.asking -= usize::from(matches!(phase, Phase::Asking { .. }));
         self.promised -= usize::from(matches!(phase, Phase::Promised { .. }));
+        self.accepting -= usize::from(matches!(phase, Phase::Accepting));
     }
 }
 
@@ -82,7 +93,8 @@ impl Phase {
             | Phase::Parked(_)
             | Phase::Child { .. }
             | Phase::Receiving
-            | Phase::Entity => None,
+            | Phase::Entity
+            | Phase::Accepting => None,
         }
     }
 
@@ -98,7 +110,8 @@ impl Phase {
             | Phase::Receiving
             | Phase::Asking { .. }
             | Phase::Promised { .. }
-            | Phase::Entity => None,
+            | Phase::Entity
+            | Phase::Accepting => None,
         }
     }
 }

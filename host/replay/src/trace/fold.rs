@@ -61,6 +61,8 @@ pub(super) struct Fold<'a> {
     pauses: Vec<Row>,
     patches: Vec<Row>,
     moves: Vec<Row>,
+    /// What the workflow told: its state, and its answers to updates.
+    told: Vec<Row>,
     pub(super) mail: Sorting,
     /// Rows of what was sent and not taken.
     pub(super) unclaimed: Vec<Row>,
@@ -89,6 +91,7 @@ impl<'a> Fold<'a> {
             pauses: Vec::new(),
             patches: Vec::new(),
             moves: Vec::new(),
+            told: Vec::new(),
             mail: Sorting::default(),
             unclaimed: Vec::new(),
             activations: Vec::new(),
@@ -201,6 +204,20 @@ impl<'a> Fold<'a> {
                 self.moves.push(at_once(format!("move-{}", self.moves.len() + 1), what, place));
                 Some(())
             }
+            Kind::Published(published) => {
+                let what = What::Publish { key: published.key.clone() };
+                let row = self.told(place, "publish", what, &published.at);
+                row.output = Some(Shown::of(&published.value));
+                row.close(place, RowStatus::Succeeded);
+                Some(())
+            }
+            Kind::UpdateReceived(update) => self.update_received(place, update),
+            Kind::Replied(replied) => {
+                let row = self.told(place, "reply", What::Reply { step: replied.step }, &replied.at);
+                row.answer(place, &replied.outcome)?;
+                row.positions.dedup();
+                Some(())
+            }
             Kind::ChildOf(child_of) => {
                 let run = self.run.as_mut().filter(|run| run.parent.is_none())?;
                 run.parent = Some(StartedBy { run: child_of.parent, step: child_of.step });
@@ -301,6 +318,10 @@ impl<'a> Fold<'a> {
                         | What::Question { .. }
                         | What::Promise { .. }
                         | What::Entity { .. }
+                        | What::Accept { .. }
+                        | What::Publish { .. }
+                        | What::Reply { .. }
+                        | What::Update { .. }
                         | What::Signal { .. }
                         | What::Cancel { .. }
                         | What::Patch { .. }
@@ -351,6 +372,9 @@ impl<'a> Fold<'a> {
                     EntityAct::Get | EntityAct::Delete => None,
                 };
                 (what, options, value, RowStatus::Running)
+            }
+            StepRequest::AcceptUpdate { update, options } => {
+                (What::Accept { update: update.clone() }, options, None, RowStatus::Waiting)
             }
         };
         let mut row = Row::new(asked.step.to_string(), None, what, place);
@@ -411,6 +435,14 @@ impl<'a> Fold<'a> {
         Some(())
     }
 
+    fn told(&mut self, place: Place, word: &str, what: What, at: &Option<Arc<str>>) -> &mut Row {
+        let mut row = Row::new(format!("{word}-{}", place.position), None, what, place);
+        row.at.clone_from(at);
+        let place = self.told.len();
+        self.told.push(row);
+        &mut self.told[place]
+    }
+
     fn is_paused(&self) -> bool {
         self.pauses.last().is_some_and(Row::is_open)
     }
@@ -442,8 +474,8 @@ impl<'a> Fold<'a> {
         };
         let mut rows = Vec::new();
         // What others did to the run stands where it came in the order of what was asked for.
-        let others =
-            self.pauses.into_iter().chain(self.patches).chain(self.moves).chain(self.cancel).chain(self.unclaimed);
+        let others = self.pauses.into_iter().chain(self.patches).chain(self.moves).chain(self.told).chain(self.cancel);
+        let others = others.chain(self.unclaimed);
         let mut others: Vec<Row> = others.collect();
         others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {

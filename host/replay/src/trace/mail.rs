@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fold::Fold;
 use super::row::Place;
 use super::{Row, RowStatus, Shown, What};
-use crate::{Position, RunId, Signalled, StepId, Timestamp, Topic, Value};
+use crate::{Position, RunId, Signalled, StepId, Timestamp, Topic, UpdateReceived, Value};
 
 #[cfg(test)]
 mod tests;
@@ -71,11 +71,12 @@ impl Sorting {
 }
 
 fn row_of(topic: &Topic, item: &Item) -> Row {
-    let what = match topic {
-        Topic::Signal(name) => What::Signal { name: name.clone(), from: item.from },
+    let (what, word) = match topic {
+        Topic::Signal(name) => (What::Signal { name: name.clone(), from: item.from }, "signal"),
+        Topic::Update(name) => (What::Update { name: name.clone() }, "update"),
     };
     let place = Place { position: item.position, time: item.time };
-    let mut row = Row::new(format!("signal-{}", item.position), None, what, place);
+    let mut row = Row::new(format!("{word}-{}", item.position), None, what, place);
     row.status = RowStatus::Queued;
     row.output = Some(Shown::of(&item.body));
     row
@@ -86,6 +87,13 @@ impl Fold<'_> {
         let Place { position, time } = place;
         let item = Item { position, time, body: signalled.payload.clone(), from: signalled.from };
         self.mail.arrived(Topic::Signal(signalled.name.clone()), item);
+        Some(())
+    }
+
+    pub(super) fn update_received(&mut self, place: Place, update: &UpdateReceived) -> Option<()> {
+        let Place { position, time } = place;
+        let item = Item { position, time, body: update.payload.clone(), from: None };
+        self.mail.arrived(Topic::Update(update.name.clone()), item);
         Some(())
     }
 

@@ -140,6 +140,8 @@ fn deliveries_of(whole: &Ran, cut: usize) -> Vec<Completion> {
                     Kind::Asked(asked) => _ = machine.ask(asked.into(), proof.fuel),
                     Kind::Forgotten(forgotten) => _ = machine.about(forgotten.step.0, forgotten.into(), proof.fuel),
                     Kind::StepCancelAsked(asked) => _ = machine.about(asked.step.0, asked.into(), proof.fuel),
+                    Kind::Published(published) => _ = machine.publish(published.into(), proof.fuel),
+                    Kind::Replied(replied) => _ = machine.reply(replied.step.0, replied.into(), proof.fuel),
                     _ => {}
                 }
             }

@@ -14,8 +14,8 @@ use trackway_replay::{
     CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked,
     EffectId, EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished,
     Forgotten, Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched, Paused, Position,
-    Progressed, Proof, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started,
-    StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, Value, With, code,
+    Progressed, Proof, Published, Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled,
+    Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -108,7 +108,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 29, "{names:?}");
+    assert_eq!(names.len(), 32, "{names:?}");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -126,6 +126,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("promises", frames(promises())),
         ("entities", frames(entities())),
         ("timed", frames(timed())),
+        ("updates", frames(updates())),
     ]
 }
 
@@ -390,6 +391,40 @@ fn promises() -> Vec<Kind> {
             Outcome::Succeeded(Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 }),
         ),
         settled(3, None, Outcome::Failed(expired)),
+    ]
+}
+
+/// State that is shown, an update that is answered, one that is refused and one that nobody takes.
+fn updates() -> Vec<Kind> {
+    let proof = |deliveries| Proof { digest: Digest::of(b"told"), deliveries, fuel: 44 };
+    let published = |key: &str, value, deliveries| {
+        let (proof, at) = (proof(deliveries), Some("src/lib.rs:9".into()));
+        Kind::Published(Published { key: key.into(), value, proof, at })
+    };
+    let update = |message: u128, payload| {
+        Kind::UpdateReceived(UpdateReceived { message: MessageId(message), name: "move".into(), payload })
+    };
+    let accept = |step, deliveries| {
+        asked(step, StepRequest::AcceptUpdate { update: "move".into(), options: "".into() }, deliveries)
+    };
+    let replied = |step, message: u128, outcome, deliveries| {
+        let (step, message) = (StepId(step), MessageId(message));
+        Kind::Replied(Replied { step, message, outcome, proof: proof(deliveries), at: None })
+    };
+    let refused = Failure::permanent("OCCUPIED", "somebody stands there").to_value();
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        published("place", Value::inline("{\"x\": 1}"), 0),
+        published("map", Value::Stored { digest: Digest::of(b"map"), size_bytes: 70_000 }, 0),
+        update(1, Value::inline("\"left\"")),
+        accept(1, 0),
+        replied(1, 1, Outcome::Succeeded(Value::inline("true")), 1),
+        accept(2, 1),
+        claimed("worker-2"),
+        update(2, Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 }),
+        replied(2, 2, Outcome::Failed(refused), 2),
+        update(u128::MAX, Value::inline("null")),
     ]
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use trackway_replay::{
     Act, Asked, AttemptResumed, Claimed, Command, Compared, Completion, Decision, Digest, Divergence, End, Entry,
-    Epoch, Failure, Finished, Forgotten, Frame, Kind, Limits, Machine, Next, Outcome, Phase, Position, Proof, RULES,
-    Random, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest, StepState, Timestamp, Topic,
-    Value, code, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_receive, digest_of_sleep,
+    Epoch, Failure, Finished, Forgotten, Frame, Kind, Limits, Machine, Next, Outcome, Phase, Position, Proof,
+    Published, RULES, Random, Replied, RunId, RunState, Sequencer, Started, StepCancelAsked, StepId, StepRequest,
+    StepState, Timestamp, Topic, Value, code, digest_of_accept_update, digest_of_call, digest_of_cancel,
+    digest_of_forget, digest_of_publish, digest_of_receive, digest_of_reply, digest_of_sleep,
 };
 
-use crate::world::World;
+use crate::world::{What, World};
 
 pub const COMPONENT: Digest = Digest([1; 32]);
 pub const BUDGET: u64 = 3_000;
@@ -23,6 +24,10 @@ pub enum Op {
     Call(u8),
     Sleep(u64),
     Receive(u8),
+    Accept(u8),
+    /// To the update of one of the ids so far, or of none.
+    Reply(u32),
+    Publish(u8),
     Next,
     /// About one of the ids so far, or one that was never given out.
     Forget(u32),
@@ -38,6 +43,9 @@ pub fn programs() -> impl Strategy<Value = Vec<Op>> {
         6 => (0_u8..5).prop_map(Op::Call),
         3 => (0_u64..3_000).prop_map(Op::Sleep),
         4 => (0_u8..3).prop_map(Op::Receive),
+        4 => (0_u8..3).prop_map(Op::Accept),
+        4 => any::<u32>().prop_map(Op::Reply),
+        2 => (0_u8..3).prop_map(Op::Publish),
         6 => Just(Op::Next),
         2 => any::<u32>().prop_map(Op::Forget),
         2 => any::<u32>().prop_map(Op::Cancel),
@@ -200,7 +208,8 @@ impl<'a> Host<'a> {
                 | Phase::Receiving
                 | Phase::Asking { .. }
                 | Phase::Promised { .. }
-                | Phase::Entity => None,
+                | Phase::Entity
+                | Phase::Accepting => None,
             })
             .collect();
         for (step, attempt) in attempts {
@@ -221,6 +230,9 @@ impl<'a> Host<'a> {
                     Op::Call(function) => self.call(*function)?,
                     Op::Sleep(duration_ms) => self.sleep(*duration_ms)?,
                     Op::Receive(name) => self.receive(*name)?,
+                    Op::Accept(name) => self.accept(*name)?,
+                    Op::Reply(pick) => self.reply(*pick)?,
+                    Op::Publish(key) => self.publish(*key)?,
                     Op::Next => _ = self.next()?,
                     Op::Forget(pick) => self.about(1 + pick % (self.machine.ids() + 1), true)?,
                     Op::Cancel(pick) => self.about(1 + pick % (self.machine.ids() + 1), false)?,
@@ -323,6 +335,56 @@ impl<'a> Host<'a> {
         self.after_command(Vec::new())
     }
 
+    fn accept(&mut self, name: u8) -> Result<(), Stop> {
+        let other = if self.before_command()? { "-other" } else { "" };
+        let update: Arc<str> = format!("u{name}{other}").into();
+        let digest = digest_of_accept_update(&update, "");
+        let command = Command { act: Act::AcceptUpdate { update: update.clone() }, digest, at: None };
+        let request = StepRequest::AcceptUpdate { update: update.clone(), options: "".into() };
+        let id = self.ask(command, request)?;
+        self.world.received(id, &update);
+        self.after_command(Vec::new())
+    }
+
+    fn reply(&mut self, pick: u32) -> Result<(), Stop> {
+        let waiting: Vec<u32> = self.world.unanswered.keys().copied().collect();
+        let id = waiting.get(pick as usize % (waiting.len() + 1)).copied().unwrap_or(pick);
+        let update = self.world.unanswered.remove(&id);
+        assert_eq!(self.machine.update_of(id), update, "what waits for an answer is what the guest knows to wait");
+        let is_other = if update.is_some() { self.before_command()? } else { self.burn(10).map(|()| false)? };
+        let output = format!("[{id},{is_other}]");
+        let command = Command { act: Act::Reply { id }, digest: digest_of_reply(id, Ok(&output)), at: None };
+        let decision = self.machine.reply(id, command, self.fuel);
+        let Some(message) = update else {
+            assert_eq!(decision, Decision::Ignore);
+            self.saw.push(Saw::Ignored);
+            return self.after_command(Vec::new());
+        };
+        let outcome = Outcome::Succeeded(Value::inline(output));
+        self.tell(decision, |proof| Kind::Replied(Replied { step: StepId(id), message, outcome, proof, at: None }))
+    }
+
+    fn publish(&mut self, key: u8) -> Result<(), Stop> {
+        let value = format!("[{},{}]", self.machine.commands(), self.before_command()?);
+        let key: Arc<str> = format!("k{key}").into();
+        let digest = digest_of_publish(&key, &value);
+        assert!(self.machine.may_publish(&key));
+        let command = Command { act: Act::Publish { key: key.clone() }, digest, at: None };
+        let decision = self.machine.publish(command, self.fuel);
+        self.tell(decision, |proof| Kind::Published(Published { key, value: Value::inline(value), proof, at: None }))
+    }
+
+    fn tell(&mut self, decision: Decision, kind: impl FnOnce(Proof) -> Kind) -> Result<(), Stop> {
+        match decision {
+            Decision::Perform { proof, .. } => self.push(kind(proof)),
+            Decision::Recall { .. } => self.recalled += 1,
+            Decision::Resume { .. } | Decision::Ignore => unreachable!("what is told leaves nothing to do"),
+            Decision::Diverged(divergence) => return Err(Stop::Diverged(divergence)),
+        }
+        self.saw.push(Saw::Id(0));
+        self.after_command(Vec::new())
+    }
+
     fn ask(&mut self, command: Command, request: StepRequest) -> Result<u32, Stop> {
         let at = command.at.clone();
         let was_on_record = !self.machine.has_caught_up();
@@ -394,9 +456,10 @@ impl<'a> Host<'a> {
         let told = self.world.goes_on(false);
         self.happens(told);
         if self.setup.record.is_empty() && self.state.end().is_none() {
-            let waits = |step: &&StepState| matches!(step.phase, Phase::Receiving) && !step.cancel_asked;
+            let waits =
+                |step: &&StepState| matches!(step.phase, Phase::Receiving | Phase::Accepting) && !step.cancel_asked;
             let waiting = self.state.steps().values().filter(waits).count();
-            assert_eq!(waiting, self.world.receives_unmet(), "the state knows how many wait for a signal");
+            assert_eq!(waiting, self.world.receives_unmet(), "the state knows how many wait for a signal or an update");
         }
         Ok(())
     }
@@ -426,7 +489,12 @@ impl<'a> Host<'a> {
         let told = self.world.queue.remove(place);
         assert_eq!(completion, wanted, "the earliest in the journal that can be delivered");
         match &completion {
-            Completion::Answer { id, .. } => self.world.delivered(*id),
+            Completion::Answer { id, .. } => {
+                self.world.delivered(*id);
+                if let What::Mail { update: Some(message), .. } = told.what {
+                    self.world.unanswered.insert(*id, message);
+                }
+            }
             Completion::Cancel { .. } => self.world.cancel_delivered(),
         }
         // A signal may have waited for long.
@@ -468,9 +536,9 @@ impl<'a> Host<'a> {
                 let other = Outcome::Failed(Value::inline("\"a second answer\""));
                 self.machine.answered(position.plus(1_000_000), time, id, other);
             }
-            Kind::Signalled(_) => {
-                let (topic, body) = Topic::of_entry(&entry.kind).expect("a signal is sent");
-                self.machine.mail_arrived(topic, entry.position, entry.time, body.clone());
+            Kind::Signalled(_) | Kind::UpdateReceived(_) => {
+                let (topic, letter) = Topic::of_entry(entry).expect("a signal is sent");
+                self.machine.mail_arrived(topic, letter);
             }
             Kind::CancelReceived(cancel) => {
                 self.machine.cancel_received(entry.position, entry.time, cancel.reason.clone());
@@ -514,6 +582,9 @@ fn name(kind: &Kind) -> String {
     if let Kind::Signalled(signalled) = kind {
         return format!("Signalled {}", signalled.message);
     }
+    if let Kind::UpdateReceived(update) = kind {
+        return format!("UpdateReceived {}", update.message);
+    }
     let place = match kind {
         Kind::AttemptStarted(begun) => (begun.step, begun.attempt, 0),
         Kind::EffectAsked(asked) => (asked.step, asked.attempt, asked.effect.0),
@@ -530,6 +601,8 @@ pub fn proof_of(kind: &Kind) -> Option<&Proof> {
         Kind::Asked(asked) => Some(&asked.proof),
         Kind::Forgotten(forgotten) => Some(&forgotten.proof),
         Kind::StepCancelAsked(asked) => Some(&asked.proof),
+        Kind::Published(published) => Some(&published.proof),
+        Kind::Replied(replied) => Some(&replied.proof),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use trackway_replay::{
     Answered, AttemptFailed, AttemptStarted, CancelReceived, Completion, Digest, EffectAnswered, EffectAsked, EffectId,
-    EffectRequest, Failure, Kind, MessageId, Outcome, Proof, Signalled, StepId, Timestamp, Value, code,
+    EffectRequest, Failure, Kind, MessageId, Outcome, Proof, Signalled, StepId, Timestamp, UpdateReceived, Value, code,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,12 @@ pub struct Told {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     Completion(Completion),
-    Signal { name: String, payload: Value },
+    /// `update`: it waits for an answer under this.
+    Mail {
+        name: String,
+        payload: Value,
+        update: Option<MessageId>,
+    },
 }
 
 pub struct World {
@@ -36,12 +41,15 @@ pub struct World {
     /// Of those that are open: what each waits for, unless it was asked to cancel.
     receives: BTreeMap<u32, String>,
     signals: u64,
+    /// Updates that were delivered and not answered, by the id that took each.
+    pub unanswered: BTreeMap<u32, MessageId>,
 }
 
 impl World {
     pub fn new(seed: u64, cancel_at: Option<u32>, clock: Timestamp) -> World {
         let (scripts, open, queue, receives) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
-        World { seed, draws: 0, points: 0, cancel_at, clock, scripts, open, queue, receives, signals: 0 }
+        let unanswered = BTreeMap::new();
+        World { seed, draws: 0, points: 0, cancel_at, clock, scripts, open, queue, receives, signals: 0, unanswered }
     }
 
     pub fn called(&mut self, id: u32, function: &str) {
@@ -80,18 +88,18 @@ impl World {
     pub fn first(&self) -> Option<(usize, Completion)> {
         self.queue.iter().enumerate().find_map(|(place, told)| match &told.what {
             What::Completion(completion) => Some((place, completion.clone())),
-            What::Signal { name, payload } => {
+            What::Mail { name, payload, .. } => {
                 let (id, _) = self.receives.iter().find(|(_, wanted)| *wanted == name)?;
                 Some((place, Completion::Answer { id: *id, outcome: Outcome::Succeeded(payload.clone()) }))
             }
         })
     }
 
-    /// How many ids wait for a signal that was not told yet.
+    /// How many ids wait for a signal or an update that was not told yet.
     pub fn receives_unmet(&self) -> usize {
         let mut unmet: Vec<&String> = self.receives.values().collect();
         for told in &self.queue {
-            if let What::Signal { name, .. } = &told.what
+            if let What::Mail { name, .. } = &told.what
                 && let Some(place) = unmet.iter().position(|wanted| *wanted == name)
             {
                 unmet.remove(place);
@@ -137,8 +145,8 @@ impl World {
         }
         let mut wanted = self.draw(4);
         if self.draw(6) == 0 {
-            let name = format!("s{}", self.draw(3));
-            happened.push(self.signal(&name));
+            let name = format!("{}{}", ["s", "u"][self.draw(2) as usize], self.draw(3));
+            happened.push(self.send(&name));
         }
         while wanted > 0 || (must && self.first().is_none()) {
             wanted = wanted.saturating_sub(1);
@@ -147,7 +155,7 @@ impl World {
                 else {
                     break;
                 };
-                happened.push(self.signal(&name));
+                happened.push(self.send(&name));
                 break;
             }
             let place = self.draw(self.scripts.len() as u64) as usize;
@@ -160,10 +168,14 @@ impl World {
         happened
     }
 
-    fn signal(&mut self, name: &str) -> (Timestamp, Kind) {
+    /// A signal, or an update where the name begins with `u`.
+    fn send(&mut self, name: &str) -> (Timestamp, Kind) {
         self.signals += 1;
         let message = MessageId(u128::from(self.signals) << 64);
         let payload = Value::inline(self.signals.to_string());
+        if name.starts_with('u') {
+            return self.tell(Kind::UpdateReceived(UpdateReceived { message, name: name.into(), payload }));
+        }
         self.tell(Kind::Signalled(Signalled { message, name: name.into(), payload, from: None }))
     }
 
@@ -177,7 +189,12 @@ impl World {
                 Some(What::Completion(Completion::Cancel { reason: cancel.reason.clone() }))
             }
             Kind::Signalled(signalled) => {
-                Some(What::Signal { name: signalled.name.to_string(), payload: signalled.payload.clone() })
+                let (name, payload) = (signalled.name.to_string(), signalled.payload.clone());
+                Some(What::Mail { name, payload, update: None })
+            }
+            Kind::UpdateReceived(update) => {
+                let (name, payload) = (update.name.to_string(), update.payload.clone());
+                Some(What::Mail { name, payload, update: Some(update.message) })
             }
             _ => None,
         };

@@ -16,6 +16,29 @@ pub struct Sent {
     pub message: String,
 }
 
+/// `GET /v1/runs/{id}/state`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct States {
+    #[schema(value_type = String)]
+    pub run: RunId,
+    /// In the order of the keys.
+    pub state: Vec<State>,
+    /// For the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// What a run published last under a key.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct State {
+    pub key: String,
+    #[schema(value_type = serde_json::Value)]
+    pub value: Box<RawValue>,
+    pub published_at: Time,
+    /// Of the entry in the journal: a later value has a higher one.
+    pub position: u64,
+}
+
 /// `GET /v1/questions`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Questions {

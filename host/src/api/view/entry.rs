@@ -156,6 +156,24 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.from = signalled.from;
             show_value(&signalled.payload, &mut view.payload, &mut view.payload_stored);
         }
+        Kind::Published(published) => {
+            view.name = Some(published.key.to_string());
+            show_value(&published.value, &mut view.payload, &mut view.payload_stored);
+            show_proof(&mut view, &published.proof);
+            view.at = published.at.as_deref().map(str::to_owned);
+        }
+        Kind::UpdateReceived(update) => {
+            view.message = Some(message(update.message));
+            view.name = Some(update.name.to_string());
+            show_value(&update.payload, &mut view.payload, &mut view.payload_stored);
+        }
+        Kind::Replied(replied) => {
+            view.message = Some(message(replied.message));
+            view.step = Some(replied.step.0);
+            show_outcome(&mut view, &replied.outcome);
+            show_proof(&mut view, &replied.proof);
+            view.at = replied.at.as_deref().map(str::to_owned);
+        }
     }
     view
 }
@@ -221,6 +239,11 @@ fn show_step_request(view: &mut model::Entry, request: &StepRequest) {
         StepRequest::Promise { name, options, .. } => {
             view.operation = Some("promise".to_owned());
             view.name = Some(name.to_string());
+            options
+        }
+        StepRequest::AcceptUpdate { update, options } => {
+            view.operation = Some("accept-update".to_owned());
+            view.name = Some(update.to_string());
             options
         }
     };

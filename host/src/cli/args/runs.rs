@@ -56,6 +56,10 @@ pub enum Runs {
     #[command(after_help = "Examples:\n  trackway runs signal @last approved -i '{\"by\": \"Ann\"}'\n  \
                             trackway runs signal 01k9 paid -i @payment.json --id payment-77")]
     Signal(RunsSignal),
+    /// Show what a run publishes of itself, at any time: also while it sleeps, and after its end
+    #[command(after_help = "Examples:\n  trackway runs state @last\n  trackway runs state 01k9 progress\n\n\
+                            With a key its value alone is printed. Only what is durable is shown.")]
+    State(RunsState),
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +143,18 @@ pub struct RunsSignal {
     /// Sending twice under one id sends once; a fresh one if left out
     #[arg(long, value_name = "KEY")]
     pub id: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsState {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Only the value under this key
+    #[arg(id = "state", value_name = "KEY")]
+    pub key: Option<String>,
     #[command(flatten)]
     pub connect: Connect,
 }

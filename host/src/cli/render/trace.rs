@@ -290,6 +290,10 @@ fn title(row: &Row) -> String {
         | What::Question { .. }
         | What::Promise { .. }
         | What::Entity { .. }
+        | What::Accept { .. }
+        | What::Publish { .. }
+        | What::Reply { .. }
+        | What::Update { .. }
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }
@@ -343,6 +347,10 @@ fn notes(row: &Row) -> Vec<String> {
         | What::Entity { .. }
         | What::Sleep { .. }
         | What::Receive { .. }
+        | What::Accept { .. }
+        | What::Publish { .. }
+        | What::Reply { .. }
+        | What::Update { .. }
         | What::Patch { .. }
         | What::Move { .. }
         | What::Signal { .. } => {}

@@ -227,6 +227,7 @@ impl GuestHost for Scripted {
             Command::Cancel { id } => format!("cancel {id}"),
             Command::Patched { patch } => format!("patched {patch}"),
             Command::Progress { progress } => format!("progress {progress}"),
+            Command::Publish { key, value, at } => format!("publish {key} {value} {at:?}"),
         };
         self.seen().commands.push((told, fuel));
         self.id += 1;

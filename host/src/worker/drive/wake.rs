@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
     CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived, Settled,
-    Signalled, StepId, Timestamp, Value, code,
+    Signalled, StepId, Timestamp, UpdateReceived, Value, code,
 };
 use trackway_storage::{InboxBody, InboxItem, RunKey};
 
@@ -178,7 +178,8 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         | Phase::Attempting(_)
         | Phase::Parked(_)
         | Phase::Child { .. }
-        | Phase::Receiving => {}
+        | Phase::Receiving
+        | Phase::Accepting => {}
     }
 }
 
@@ -205,7 +206,8 @@ pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId,
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
         | InboxBody::Promise { .. }
-        | InboxBody::Move { .. } => None,
+        | InboxBody::Move { .. }
+        | InboxBody::Update { .. } => None,
     })
 }
 
@@ -252,12 +254,13 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
             Kind::RetryReceived(RetryReceived { message, step, with, verdict })
         }
         // It stands in the journal, and in the inbox only because that was brought back from a backup.
-        InboxBody::Signal { .. } if inner.state.has_message(message) => {
+        InboxBody::Signal { .. } | InboxBody::Update { .. } if inner.state.has_message(message) => {
             let end = inner.end();
             inner.read.push((end, message));
             return;
         }
         InboxBody::Signal { name, payload, from } => Kind::Signalled(Signalled { message, name, payload, from }),
+        InboxBody::Update { name, payload } => Kind::UpdateReceived(UpdateReceived { message, name, payload }),
         InboxBody::Answer { step, request, answer, by } => match inner.state.step(step).map(|state| &state.phase) {
             Some(Phase::Asking { due, .. }) if due.is_none_or(|due| item.arrived <= due) => {
                 inner.remove_timer(step);
@@ -320,6 +323,14 @@ fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
             let outcome = Outcome::Failed(failure.to_value());
             inner.sequence(now, Kind::Settled(Settled { step, request: None, outcome, by: None }));
         }
-        Some(Phase::Waiting | Phase::Parked(_) | Phase::Child { .. } | Phase::Receiving | Phase::Entity) | None => {}
+        Some(
+            Phase::Waiting
+            | Phase::Parked(_)
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Entity
+            | Phase::Accepting,
+        )
+        | None => {}
     }
 }

@@ -1,8 +1,8 @@
 //! Rows that go with the frame which holds their cause: log lines, items of the inbox that were read, what
-//! is sent to other runs, the questions that are open. It never writes one.
+//! is sent to other runs, the questions that are open, what is found by its name. It never writes one.
 
-use trackway_replay::{Entry, MessageId, Position, RunState, StepId};
-use trackway_storage::{EntityWrite, InboxItem, LogLine, RunKey};
+use trackway_replay::{Entry, Kind, MessageId, Position, RunState, StepId};
+use trackway_storage::{EntityWrite, InboxItem, Landmark, LogLine, RunKey};
 
 use super::Inner;
 
@@ -24,6 +24,16 @@ pub(super) type Question = (StepId, Position);
 pub(super) fn question_in(state: &RunState, entry: &Entry) -> Option<Question> {
     let step = entry.kind.step()?;
     Some((step, state.question(step)?))
+}
+
+/// What is found by its name from the frame of these entries on.
+pub fn landmarks_in(entries: &[Entry]) -> Vec<(Landmark, Position)> {
+    let landmark = |entry: &Entry| match &entry.kind {
+        Kind::Published(published) => Some((Landmark::State(published.key.clone()), entry.position)),
+        Kind::Replied(replied) => Some((Landmark::Reply(replied.message), entry.position)),
+        _ => None,
+    };
+    entries.iter().filter_map(landmark).collect()
 }
 
 impl Inner {

@@ -23,8 +23,8 @@ use crate::desk::Desk;
 use crate::watch::Watches;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, INBOX_MAX, InboxItem, LogKey, LogLine, OpenQuestion, RunKey, RunQuery, RunRows, Sent, StartKey,
-    Storage, StorageError, StorageErrorKind, StoredFrame,
+    EntityWritten, INBOX_MAX, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, RunKey, RunQuery, RunRows, Sent,
+    StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// One process's way to the store. Others may have theirs at the same time: see [`MemoryStorage::join`].
@@ -369,6 +369,14 @@ impl Storage for MemoryStorage {
         self.read(move |state| state.questions(tenant, before, max))
     }
 
+    fn landmark(&self, run: RunKey, landmark: Landmark) -> Answer<'_, Option<Position>> {
+        self.read(move |state| state.runs.get(&run)?.landmarks.get(&landmark).copied())
+    }
+
+    fn states(&self, run: RunKey) -> Answer<'_, Vec<(Arc<str>, Position)>> {
+        self.read(move |state| state.states(run))
+    }
+
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {
         let key = (tenant, key.into());
         self.read(move |state| state.start_keys.get(&key).cloned())
@@ -425,19 +433,7 @@ impl Storage for MemoryStorage {
     }
 
     fn entities(&self, tenant: TenantId, query: EntityQuery) -> Answer<'_, Vec<Entity>> {
-        self.read(move |state| {
-            let all = state.entities.get(&tenant).into_iter().flat_map(|entities| &entities.of);
-            // As a store that keeps names behind their length.
-            let place = |name: &Arc<str>, key: &Arc<str>| (name.len(), name.clone(), key.clone());
-            let mut later: Vec<_> = all
-                .filter(|((name, _), _)| query.name.as_ref().is_none_or(|wanted| wanted == name))
-                .filter(|((name, key), _)| {
-                    query.after.as_ref().is_none_or(|(last, after)| place(name, key) > place(last, after))
-                })
-                .collect();
-            later.sort_by_key(|((name, key), _)| place(name, key));
-            later.into_iter().map(|(_, entity)| entity.clone()).take(query.limit).collect()
-        })
+        self.read(move |state| state.entities_of(tenant, &query))
     }
 
     fn entity_version(&self, tenant: TenantId) -> Answer<'_, u64> {

@@ -9,8 +9,9 @@ use super::doors::Doors;
 use super::invalid;
 use crate::entity::{EntityChange, EntityTally};
 use crate::{
-    Append, Appended, ComponentRecord, Deployment, Entity, EntityRestore, EntityWrite, EntityWritten, InboxItem,
-    LogKey, LogLine, Mark, OpenQuestion, Owner, RunKey, RunRows, Sent, StartKey, StorageError, StoredFrame,
+    Append, Appended, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite, EntityWritten,
+    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, RunKey, RunRows, Sent, StartKey, StorageError,
+    StoredFrame,
 };
 
 #[derive(Default, Clone)]
@@ -41,10 +42,11 @@ pub(super) struct Run {
     pub recalls: u32,
     pub inbox: Vec<InboxItem>,
     /// Everything that was ever sent to it.
-    messages: BTreeSet<MessageId>,
+    messages: BTreeMap<MessageId, Option<Digest>>,
     pub logs: BTreeMap<LogKey, LogLine>,
     pub questions: BTreeMap<StepId, Position>,
     pub receipts: BTreeMap<StepId, EntityWritten>,
+    pub landmarks: BTreeMap<Landmark, Position>,
 }
 
 /// Where a run is after a crash.
@@ -81,7 +83,31 @@ impl State {
 
     pub fn rows(&self, run: RunKey) -> RunRows {
         let questions = self.runs.get(&run).into_iter().flat_map(|run| run.questions.clone()).collect();
-        RunRows { mark: self.mark(run), questions, flaws: Vec::new() }
+        let landmarks = self.runs.get(&run).into_iter().flat_map(|run| run.landmarks.clone()).collect();
+        RunRows { mark: self.mark(run), questions, landmarks, flaws: Vec::new() }
+    }
+
+    pub fn entities_of(&self, tenant: TenantId, query: &EntityQuery) -> Vec<Entity> {
+        let all = self.entities.get(&tenant).into_iter().flat_map(|entities| &entities.of);
+        // As a store that keeps names behind their length.
+        let place = |name: &Arc<str>, key: &Arc<str>| (name.len(), name.clone(), key.clone());
+        let mut later: Vec<_> = all
+            .filter(|((name, _), _)| query.name.as_ref().is_none_or(|wanted| wanted == name))
+            .filter(|((name, key), _)| {
+                query.after.as_ref().is_none_or(|(last, after)| place(name, key) > place(last, after))
+            })
+            .collect();
+        later.sort_by_key(|((name, key), _)| place(name, key));
+        later.into_iter().map(|(_, entity)| entity.clone()).take(query.limit).collect()
+    }
+
+    pub fn states(&self, run: RunKey) -> Vec<(Arc<str>, Position)> {
+        let landmarks = self.runs.get(&run).into_iter().flat_map(|run| &run.landmarks);
+        let states = landmarks.filter_map(|(landmark, place)| match landmark {
+            Landmark::State(name) => Some((name.clone(), *place)),
+            Landmark::Reply(_) => None,
+        });
+        states.collect()
     }
 
     pub fn questions(&self, tenant: TenantId, before: Option<(RunId, StepId)>, max: usize) -> Vec<OpenQuestion> {
@@ -160,10 +186,11 @@ impl State {
                 due: None,
                 recalls: 0,
                 inbox: Vec::new(),
-                messages: BTreeSet::new(),
+                messages: BTreeMap::new(),
                 logs: BTreeMap::new(),
                 questions: BTreeMap::new(),
                 receipts: BTreeMap::new(),
+                landmarks: BTreeMap::new(),
             }
         });
         run.owner = epoch;
@@ -183,6 +210,7 @@ impl State {
         }
         run.inbox.retain(|item| !rows.read.contains(&item.message));
         run.logs.extend(rows.logs.into_iter().map(|line| (line.key, line)));
+        run.landmarks.extend(rows.landmarks);
         run.questions.extend(rows.asked);
         run.questions.retain(|step, _| !rows.settled.contains(step));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
@@ -224,7 +252,7 @@ impl State {
             Owner::End => {
                 run.place = Place::Ended;
                 run.inbox = Vec::new();
-                run.messages = BTreeSet::new();
+                run.messages = BTreeMap::new();
                 run.questions = BTreeMap::new();
                 run.receipts = BTreeMap::new();
                 doors.end(key);
@@ -271,13 +299,14 @@ impl State {
         if run.place == Place::Ended {
             return Sent::Ended(run.head.as_ref().map_or(Status::Failed, |head| head.status));
         }
-        if run.messages.contains(&item.message) {
-            return Sent::Delivered;
+        let identity = item.body.identity();
+        if let Some(known) = run.messages.get(&item.message) {
+            return if *known == identity { Sent::Delivered } else { Sent::Differs };
         }
         if run.inbox.len() >= inbox_max {
             return Sent::Full;
         }
-        run.messages.insert(item.message);
+        run.messages.insert(item.message, identity);
         run.inbox.push(item);
         run.place = Place::Ready;
         if let Some(due) = run.due.take() {

@@ -145,6 +145,9 @@ impl Draft {
         for step in &rows.settled {
             self.remove(&key::question(run, *step));
         }
+        for (landmark, place) in &rows.landmarks {
+            self.stage(&key::landmark(run, landmark), place)?;
+        }
         for (digest, bytes) in &rows.payloads {
             self.stage_payload(run, *digest, bytes);
         }

@@ -31,7 +31,8 @@ pub(super) struct Draft {
     touched: Vec<RunKey>,
     /// Of this batch, so not to be read yet.
     pub start_keys: HashMap<(TenantId, Arc<str>), StartKey>,
-    pub sent: HashSet<(RunKey, MessageId)>,
+    /// With what tells one message from another.
+    pub sent: HashMap<(RunKey, MessageId), Vec<u8>>,
     pub revisions: HashMap<(TenantId, Arc<str>), u64>,
     pub entities: Changed,
     pub receipts: HashSet<(RunKey, StepId)>,
@@ -107,7 +108,7 @@ impl Draft {
             runs: HashMap::new(),
             touched: Vec::new(),
             start_keys: HashMap::new(),
-            sent: HashSet::new(),
+            sent: HashMap::new(),
             revisions: HashMap::new(),
             entities: Changed::default(),
             receipts: HashSet::new(),

@@ -18,6 +18,11 @@ impl Shared {
     }
 }
 
+/// Rows of an older version have no identity: then the first one counts.
+fn sent_again(known: &[u8], identity: &[u8]) -> Sent {
+    if known.is_empty() || known == identity { Sent::Delivered } else { Sent::Differs }
+}
+
 impl Draft {
     pub fn send(&mut self, run: RunKey, item: &InboxItem) -> Result<Sent, StorageError> {
         self.send_up_to(run, item, INBOX_MAX)
@@ -37,8 +42,13 @@ impl Draft {
                 Place::Ready(row) | Place::Parked(row) => Place::Ready(OpenRow { due: None, ..row }),
             };
             let key = key::message(run, item.message);
-            if draft.sent.contains(&(run, item.message)) || draft.shared.written(&key)?.is_some() {
-                return Ok(Sent::Delivered);
+            let identity = item.body.identity();
+            let identity = identity.as_ref().map(|digest| digest.0.as_slice()).unwrap_or_default();
+            if let Some(known) = draft.sent.get(&(run, item.message)) {
+                return Ok(sent_again(known, identity));
+            }
+            if let Some(row) = draft.shared.written(&key)? {
+                return Ok(sent_again(row.body(), identity));
             }
             if state.unread.len() >= inbox_max {
                 return Ok(Sent::Full);
@@ -46,11 +56,11 @@ impl Draft {
             draft.shared.room.check()?;
             let order = draft.commit * ORDERS_PER_COMMIT + draft.sent.len() as u64;
             draft.stage(&key::inbox(run, order), item)?;
-            let value = draft.writer.bytes(&key, draft.commit, &[]);
+            let value = draft.writer.bytes(&key, draft.commit, identity);
             draft.insert(&key, value);
             draft.stage_move(run, state.place, to)?;
             draft.tell(News::Knock(run));
-            draft.sent.insert((run, item.message));
+            draft.sent.insert((run, item.message), identity.to_vec());
             state.unread.push((order, item.message));
             state.place = to;
             Ok(Sent::Delivered)
@@ -74,7 +84,7 @@ impl Draft {
             self.remove(&key);
         }
         let of_this_batch: Vec<MessageId> =
-            self.sent.iter().filter(|(to, _)| *to == run).map(|(_, message)| *message).collect();
+            self.sent.keys().filter(|(to, _)| *to == run).map(|(_, message)| *message).collect();
         for message in of_this_batch {
             self.remove(&key::message(run, message));
         }

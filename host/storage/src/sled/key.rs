@@ -3,7 +3,7 @@
 
 use trackway_replay::{Digest, MessageId, Position, RunId, StepId, TenantId, Timestamp};
 
-use crate::{LogKey, RunKey};
+use crate::{Landmark, LogKey, RunKey};
 
 /// Kinds of rows. On disk: a letter keeps its meaning for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Log = b'L',
     /// A message that was sent to an open run, read or not.
     Message = b'M',
+    /// The place of an entry, by its name.
+    Landmark = b'S',
     /// An open run that nobody owns and that has nothing to do yet.
     Parked = b'P',
     /// An open question, by its step.
@@ -80,6 +82,40 @@ pub(super) fn inbox(run: RunKey, order: u64) -> [u8; RUN_BYTES + 8] {
 
 pub(super) fn message(run: RunKey, message: MessageId) -> [u8; RUN_BYTES + 16] {
     under_run(Kind::Message, run, message.0.to_be_bytes())
+}
+
+/// Behind the run: a byte for what it is, then its name.
+const STATE: u8 = b's';
+const REPLY: u8 = b'r';
+
+pub(super) fn landmark(run: RunKey, landmark: &Landmark) -> Vec<u8> {
+    let mut key = of_run(Kind::Landmark, run).to_vec();
+    match landmark {
+        Landmark::State(name) => {
+            key.push(STATE);
+            key.extend_from_slice(name.as_bytes());
+        }
+        Landmark::Reply(message) => {
+            key.push(REPLY);
+            key.extend_from_slice(&message.0.to_be_bytes());
+        }
+    }
+    key
+}
+
+/// The prefix of all that a run has published.
+pub(super) fn states(run: RunKey) -> Vec<u8> {
+    landmark(run, &Landmark::State("".into()))
+}
+
+/// `None`: no such key.
+pub(super) fn landmark_of(key: &[u8]) -> Option<Landmark> {
+    let (kind, name) = key.get(RUN_BYTES..)?.split_first()?;
+    match *kind {
+        STATE => Some(Landmark::State(std::str::from_utf8(name).ok()?.into())),
+        REPLY => Some(Landmark::Reply(MessageId(u128::from_be_bytes(name.try_into().ok()?)))),
+        _ => None,
+    }
 }
 
 pub(super) fn question(run: RunKey, step: StepId) -> [u8; RUN_BYTES + 4] {

@@ -43,8 +43,8 @@ use self::owner::Claimed;
 use self::shared::{Shared, closed};
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, LogKey, LogLine, OpenQuestion, PAYLOAD_ROW_MAX_BYTES, RunKey, RunQuery, RunRows, Sent,
-    StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, PAYLOAD_ROW_MAX_BYTES, RunKey, RunQuery,
+    RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// A store that is dropped waits so long for reads that were given up, so that the folder is free.
@@ -308,6 +308,14 @@ impl Storage for SledStorage {
         max: usize,
     ) -> Answer<'_, Vec<OpenQuestion>> {
         self.read(move |shared| shared.questions(tenant, before, max))
+    }
+
+    fn landmark(&self, run: RunKey, landmark: Landmark) -> Answer<'_, Option<Position>> {
+        self.read(move |shared| shared.landmark(run, &landmark))
+    }
+
+    fn states(&self, run: RunKey) -> Answer<'_, Vec<(Arc<str>, Position)>> {
+        self.read(move |shared| shared.states(run))
     }
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {

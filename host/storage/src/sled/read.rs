@@ -2,12 +2,13 @@
 
 use ::sled::IVec;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use trackway_replay::{Head, Position, RunId, StepId, TenantId};
 
 use super::key::{self, Kind};
 use super::row::{Row, damaged, gap};
 use super::shared::Shared;
-use crate::{LogKey, LogLine, OpenQuestion, RunKey, RunQuery, StartKey, StorageError, StoredFrame};
+use crate::{Landmark, LogKey, LogLine, OpenQuestion, RunKey, RunQuery, StartKey, StorageError, StoredFrame};
 
 impl Shared {
     /// Stops at the first frame that is not durable yet: the caller must not wait for it.
@@ -186,6 +187,22 @@ impl Shared {
             questions.push(OpenQuestion { run: run.run, step, asked: row.decode(&key)? });
         }
         Ok(questions)
+    }
+
+    pub fn landmark(&self, run: RunKey, landmark: &Landmark) -> Result<Option<Position>, StorageError> {
+        let key = key::landmark(run, landmark);
+        self.get(&key)?.map(|row| row.decode(&key)).transpose()
+    }
+
+    pub fn states(&self, run: RunKey) -> Result<Vec<(Arc<str>, Position)>, StorageError> {
+        let state = |row: Result<(IVec, Row), StorageError>| {
+            let (key, row) = row?;
+            match key::landmark_of(&key) {
+                Some(Landmark::State(name)) => Ok((name, row.decode(&key)?)),
+                Some(Landmark::Reply(_)) | None => Err(damaged(&key, "its key has no name")),
+            }
+        };
+        self.rows(&key::states(run)).map(state).collect()
     }
 
     pub fn start_key(&self, tenant: TenantId, key: &str) -> Result<Option<StartKey>, StorageError> {

@@ -16,12 +16,13 @@ use crate::entity::{EntityMark, EntityTally};
 use crate::{Entity, EntityWritten, InboxItem, LogLine, Mark, RunKey, RunRows, StartKey, StorageError};
 
 /// Rows that stand under a run.
-const OF_RUNS: [Kind; 10] = [
+const OF_RUNS: [Kind; 11] = [
     Kind::Frame,
     Kind::Head,
     Kind::Inbox,
     Kind::Log,
     Kind::Message,
+    Kind::Landmark,
     Kind::Parked,
     Kind::Question,
     Kind::Ready,
@@ -168,10 +169,18 @@ impl Shared {
         if mark.is_none() && !receipts.is_empty() {
             flaws.0.push(format!("run {} has ended and still has {} receipts", run.run, receipts.len()));
         }
+        let mut landmarks = Vec::new();
+        for (key, place) in self.decoded::<Position>(Kind::Landmark, run, &mut flaws)? {
+            match key::landmark_of(&key) {
+                Some(landmark) => landmarks.push((landmark, place)),
+                None => flaws.row(&key, "its key has no name"),
+            }
+        }
+        landmarks.sort();
         if frames == 0 {
             flaws.0.push(format!("run {} has rows and no journal", run.run));
         }
-        Ok(RunRows { mark, questions, flaws: flaws.0 })
+        Ok(RunRows { mark, questions, landmarks, flaws: flaws.0 })
     }
 
     /// Checksum, chain and places of all frames; how many there are.

@@ -80,6 +80,8 @@ promises! {
         payloads_come_back_as_they_were,
         log_lines_stand_once_in_order,
         open_questions_are_listed_page_by_page_until_they_are_settled,
+        a_landmark_leads_to_the_last_entry_of_its_name_also_after_the_end,
+        a_message_is_told_from_another_one_under_its_id,
         lines_without_a_frame_stand_only_after_the_last_frame_that_is_known,
         components_come_back_with_their_manifest,
         a_deployment_is_changed_only_from_the_revision_it_has,

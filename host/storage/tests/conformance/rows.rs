@@ -1,10 +1,10 @@
 //! Promises about what stands beside the journals.
 
 use bytes::Bytes;
-use trackway_replay::{Digest, FrameId, MessageId, Position, RunId, Status, StepId, TenantId};
+use trackway_replay::{Digest, FrameId, MessageId, Position, RunId, Status, StepId, TenantId, Value};
 use trackway_storage::{
-    Append, Appended, ComponentRecord, Deployment, INBOX_MAX, LogKey, LogLine, OpenQuestion, Owner,
-    PAYLOAD_ROW_MAX_BYTES, RunKey, Sent, StartKey, Version,
+    Append, Appended, ComponentRecord, Deployment, INBOX_MAX, InboxBody, InboxItem, Landmark, LogKey, LogLine,
+    OpenQuestion, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey, Sent, StartKey, Version,
 };
 
 use crate::subject::{Journal, Subject, at, claim, durable, item, run, started};
@@ -292,4 +292,62 @@ pub async fn open_questions_are_listed_page_by_page_until_they_are_settled(subje
     journals[2].append(&*store, end).await;
     assert_eq!(page(None, 9).await, [question(1, 300), question(1, 1)]);
     assert_eq!(store.check_run(run(3)).await.unwrap().flaws, Vec::<String>::new());
+}
+
+pub async fn a_landmark_leads_to_the_last_entry_of_its_name_also_after_the_end(subject: Subject) {
+    let store = subject.store();
+    let state = |name: &str| Landmark::State(name.into());
+    let reply = |message| Landmark::Reply(MessageId(message));
+    let mut journal = started(&*store, 1).await;
+    started(&*store, 2).await;
+    let mut append = journal.next(Owner::Keep);
+    append.rows.landmarks = vec![(state("map"), Position(1)), (state("a"), Position(1)), (reply(7), Position(1))];
+    let fenced = Append { previous: Some(FrameId(77)), ..append.clone() };
+    assert!(matches!(store.append(fenced).await, Appended::Fenced));
+    assert_eq!(store.states(run(1)).await.unwrap(), [], "nothing of a lost timeline is found");
+    journal.append(&*store, append).await;
+    let mut append = journal.next(Owner::Keep);
+    append.rows.landmarks = vec![(state("map"), Position(2)), (state("map"), Position(3))];
+    journal.append(&*store, append).await;
+    journal.go(&*store, Owner::End).await;
+    drop(store);
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.states(run(1)).await.unwrap(), [("a".into(), Position(1)), ("map".into(), Position(3))]);
+    assert_eq!(store.landmark(run(1), reply(7)).await.unwrap(), Some(Position(1)));
+    assert_eq!(store.landmark(run(1), reply(8)).await.unwrap(), None);
+    assert_eq!(store.landmark(run(1), state("ma")).await.unwrap(), None);
+    assert_eq!(store.landmark(run(2), state("map")).await.unwrap(), None);
+    assert_eq!(store.states(run(2)).await.unwrap(), []);
+    let rows = store.check_run(run(1)).await.unwrap();
+    assert_eq!(rows.landmarks, [(state("a"), Position(1)), (state("map"), Position(3)), (reply(7), Position(1))]);
+    assert_eq!(rows.flaws, Vec::<String>::new());
+}
+
+pub async fn a_message_is_told_from_another_one_under_its_id(subject: Subject) {
+    let mut journal = started(&*subject.store(), 1).await;
+    let signal = |name: &str, payload: &str| InboxItem {
+        body: InboxBody::Signal { name: name.into(), payload: Value::inline(payload), from: None },
+        ..item(1)
+    };
+    let update = InboxItem { body: InboxBody::Update { name: "paid".into(), payload: Value::inline("1") }, ..item(1) };
+    assert_eq!(subject.store().send(run(1), signal("paid", "1")).await.unwrap(), Sent::Delivered);
+    let subject = subject.kill();
+    let store = subject.store();
+    for _ in 0..2 {
+        assert_eq!(store.send(run(1), signal("paid", "1")).await.unwrap(), Sent::Delivered);
+        assert_eq!(store.send(run(1), signal("paid", "2")).await.unwrap(), Sent::Differs);
+        assert_eq!(store.send(run(1), signal("due", "1")).await.unwrap(), Sent::Differs);
+        assert_eq!(store.send(run(1), update.clone()).await.unwrap(), Sent::Differs);
+        assert!(store.inbox(run(1)).await.unwrap().len() <= 1);
+        // The same where the run has read it.
+        let mut append = journal.next(Owner::Keep);
+        append.rows.read = vec![MessageId(1)];
+        journal.append(&*store, append).await;
+    }
+    // In one batch too, where neither is on the disk yet.
+    let both = [signal("paid", "1"), signal("paid", "2")].map(|item| InboxItem { message: MessageId(2), ..item });
+    let sends = both.map(|item| store.send(run(1), item));
+    let sent: Vec<Sent> = futures_util::future::join_all(sends).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(sent, [Sent::Delivered, Sent::Differs]);
 }

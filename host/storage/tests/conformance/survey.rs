@@ -38,7 +38,7 @@ pub async fn runs_start_keys_and_payloads_are_listed_page_by_page(subject: Subje
 }
 
 pub async fn a_sound_run_has_no_flaws_and_says_where_it_is(subject: Subject) {
-    let sound = |mark| RunRows { mark, questions: Vec::new(), flaws: Vec::new() };
+    let sound = |mark| RunRows { mark, questions: Vec::new(), landmarks: Vec::new(), flaws: Vec::new() };
     let (ready, ended) = (run(1), run(2));
     let parked = run(3);
     let due = Some(at(9));

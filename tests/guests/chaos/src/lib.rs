@@ -53,7 +53,10 @@ pub enum Act {
     /// Also where the run is cancelled meanwhile.
     Shield(Box<Act>),
     /// The works one after the other; if it `fails` then, each is undone by a work.
-    Saga { works: Vec<Work>, fails: bool },
+    Saga {
+        works: Vec<Work>,
+        fails: bool,
+    },
 }
 
 #[value]

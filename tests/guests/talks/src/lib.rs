@@ -38,9 +38,50 @@ pub async fn weighs(ctx: Ctx) -> Result<usize, Failure> {
     Ok(ctx.promise::<String>("text").await?.len())
 }
 
+/// Shows how high it is, a minute after the other.
+#[workflow]
+pub async fn climbs(ctx: Ctx, steps: u32) -> Result<u32, Failure> {
+    ctx.publish("from", &"here".to_owned());
+    for height in 1..=steps {
+        ctx.publish("height", &height);
+        ctx.sleep(Duration::from_secs(60)).await?;
+    }
+    ctx.publish("view", &"x".repeat(200_000));
+    Ok(steps)
+}
+
+/// Shows how high it is, step after step.
+#[workflow]
+pub async fn hurries(ctx: Ctx, steps: u32) -> Result<u32, Failure> {
+    for height in 1..=steps {
+        ctx.publish("height", &height);
+        ctx.sleep(Duration::from_millis(1)).await?;
+    }
+    Ok(steps)
+}
+
+/// More than is shown at once.
+#[workflow]
+pub async fn boasts_much(ctx: Ctx) -> Result<(), Failure> {
+    (10..20_u32).for_each(|key| ctx.publish(&format!("key-{key}"), &"x".repeat(200_000)));
+    Ok(())
+}
+
+/// Publishes more than there is room for, in one way or another.
+#[workflow]
+pub async fn boasts(ctx: Ctx, how: String) -> Result<(), Failure> {
+    match how.as_str() {
+        "name" => ctx.publish("no name", &1_u32),
+        "size" => ctx.publish("size", &"x".repeat(256 << 10)),
+        "keys" => (0..300_u32).for_each(|key| ctx.publish(&format!("key-{key}"), &key)),
+        _ => (0..300_u32).for_each(|value| ctx.publish("one", &value)),
+    }
+    ctx.sleep(Duration::from_millis(1)).await
+}
+
 #[function]
 fn invoice(pay_with: String) -> usize {
     pay_with.len()
 }
 
-export!(sells, gives_up, weighs, invoice);
+export!(sells, gives_up, weighs, climbs, hurries, boasts_much, boasts, invoice);

@@ -1,0 +1,48 @@
+//! What a workflow tells others: the state that it shows, and its answers to updates. Commands without an id
+//! of their own, so nothing of them is ever delivered.
+
+use super::{Decision, Held, Machine};
+use crate::{Act, Command, MessageId, PUBLISHED_KEYS_MAX};
+
+impl Machine {
+    /// The guest publishes. A key too many is the caller's to refuse, by [`Machine::may_publish`], before.
+    pub fn publish(&mut self, command: Command, fuel: u64) -> Decision {
+        let Act::Publish { key } = &command.act else { return Decision::Ignore };
+        let key = key.clone();
+        let decision = self.tell(&command, 0, fuel);
+        self.published.insert(key);
+        decision
+    }
+
+    /// Whether the guest may publish under this key. It depends on what the guest did, not on what is on record.
+    pub fn may_publish(&self, key: &str) -> bool {
+        self.published.len() < PUBLISHED_KEYS_MAX || self.published.contains(key)
+    }
+
+    /// The update that `id` took, while it has no answer.
+    pub fn update_of(&self, id: u32) -> Option<MessageId> {
+        self.updates.get(&id).copied()
+    }
+
+    /// The guest answers an update; ignored where `id` has none that waits for an answer.
+    pub fn reply(&mut self, id: u32, command: Command, fuel: u64) -> Decision {
+        if self.updates.remove(&id).is_none() {
+            return Decision::Ignore;
+        }
+        self.tell(&command, id, fuel)
+    }
+
+    fn tell(&mut self, command: &Command, id: u32, fuel: u64) -> Decision {
+        self.told = self.told.saturating_add(1);
+        match self.hold_against_record(command, (id > 0).then_some(id), fuel) {
+            Held::New(proof) => Decision::Perform { id, proof },
+            Held::Same => Decision::Recall { id },
+            Held::Diverged(divergence) => Decision::Diverged(divergence),
+        }
+    }
+
+    /// How many operations the guest has asked for, those without an id included.
+    pub fn operations(&self) -> u32 {
+        self.ids.saturating_add(self.told)
+    }
+}
