@@ -46,6 +46,8 @@ pub enum Act {
     Promise(String),
     /// Whether this code is as new as that.
     Patched(String),
+    /// Writes an entity that nobody else writes, and reads it.
+    Keep(String),
     /// Another run of this workflow.
     Child(Box<Plan>),
     /// Gives up after so many milliseconds.
@@ -182,6 +184,15 @@ impl Doer {
                 }
                 Act::Promise(name) => self.bore(self.ctx.promise::<Json>(name.as_str()).await),
                 Act::Patched(id) => Ok(json!(self.ctx.patched(id))),
+                Act::Keep(name) => {
+                    let entity = self.ctx.entity("kept", format!("{}-{name}", self.ctx.run_id()));
+                    let gave = async {
+                        let version = entity.set(json!({ "sent": name })).await?;
+                        let read = entity.get::<Json>().await?;
+                        Ok(json!(read.map(|read| json!([read.version == version, read.value]))))
+                    };
+                    self.bore(gave.await)
+                }
                 Act::Child(plan) => {
                     let plan = trackway_sdk::serde_json::to_value(plan)?;
                     self.bore(self.ctx.child::<chaos>(plan).await)
