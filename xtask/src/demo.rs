@@ -145,6 +145,7 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Cancel { .. }
         | What::Patch { .. }
         | What::Move { .. }
+        | What::Continue
         | What::Pause { .. } => None,
     };
     rows.filter_map(url).collect()

@@ -12,6 +12,8 @@ pub(crate) trait Port {
     fn random(&self, size_bytes: u32) -> Vec<u8>;
     fn log(&self, level: &str, message: &str, fields: &str);
     fn panicked(&self, message: &str, at: Option<&str>);
+    /// Only of workflows.
+    fn continue_with(&self, input: &str, unused: &[u32]);
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -106,7 +108,7 @@ mod wasm {
     pub(crate) struct EffectPort;
 
     macro_rules! port {
-        ($port:ident, $interface:ident) => {
+        ($port:ident, $interface:ident, $continue_with:expr) => {
             impl Port for $port {
                 fn sleep(&self, duration_ms: u64, options: &str, at: &str) -> u32 {
                     $interface::sleep(duration_ms, options, Some(at))
@@ -132,10 +134,14 @@ mod wasm {
                 fn panicked(&self, message: &str, at: Option<&str>) {
                     $interface::panicked(message, at);
                 }
+                fn continue_with(&self, input: &str, unused: &[u32]) {
+                    let continue_with: fn(&str, &[u32]) = $continue_with;
+                    continue_with(input, unused);
+                }
             }
         };
     }
 
-    port!(StepPort, step);
-    port!(EffectPort, effect);
+    port!(StepPort, step, step::continue_with);
+    port!(EffectPort, effect, |_, _| {});
 }

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use crate::bindings;
-use crate::failure::place;
+use crate::failure::{Failure, code, place};
+use crate::json;
 use crate::log::Log;
 use crate::runtime::Runtime;
 use crate::{
@@ -253,6 +254,37 @@ impl Ctx {
     /// `id` is a name: letters, digits, `_`, `-` and `.`, at most 128 bytes; another one fails the run.
     pub fn patched(&self, id: &str) -> bool {
         bindings::patched(id)
+    }
+
+    /// Lets the run go on with another input: return what this gives, and the workflow is called anew, in the
+    /// same run. Its id, parent, key and deadline stay, and so do signals that nobody took; what else is open is
+    /// given up. For a workflow that lives for ever, or does more steps than one should remember: what came
+    /// before is never recalled again, and the newest code of its deployment goes on.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[workflow(signals(leave: ()))]
+    /// async fn subscription(ctx: Ctx, months: u32) -> Result<u32, Failure> {
+    ///     select! {
+    ///         left = ctx.signal::<()>("leave") => left.map(|()| months),
+    ///         month = ctx.sleep(Duration::from_secs(30 * 86_400)) => {
+    ///             month.and(ctx.continue_with::<subscription>(months + 1))
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Always, and at once: the failure with code `CONTINUED`, which only counts as one where the workflow
+    /// does not return it. Another one where `W` is not the workflow itself, or its input cannot be JSON.
+    pub fn continue_with<W: Workflow>(&self, input: W::Input) -> Result<W::Output, Failure> {
+        if W::NAME != self.workflow() {
+            let message = format!("a run of `{}` cannot go on as `{}`", self.workflow(), W::NAME);
+            return Err(Failure::permanent(code::UNKNOWN_WORKFLOW, message));
+        }
+        Runtime::current().go_on_with(json::write_output(&input)?);
+        Err(Failure::permanent(code::CONTINUED, "the run goes on with another input"))
     }
 
     /// Makes a promise: something that is settled from outside, once, by whoever has its

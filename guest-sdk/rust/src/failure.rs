@@ -23,6 +23,8 @@ pub mod code {
     pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
     /// A saga failed, and not all that it had done could be undone.
     pub const UNDO_FAILED: &str = "UNDO_FAILED";
+    /// What a workflow returns that goes on with a new input; see [`Ctx::continue_with`](crate::Ctx::continue_with).
+    pub const CONTINUED: &str = "CONTINUED";
     /// The operation, or the whole run, was cancelled.
     pub const CANCELLED: &str = "CANCELLED";
     /// An input is not what its schema or type says.
@@ -132,6 +134,11 @@ impl Failure {
     /// Whether the operation or the run was cancelled, rather than gone wrong.
     pub fn is_cancelled(&self) -> bool {
         self.code == code::CANCELLED
+    }
+
+    /// Whether it only says that the run goes on with another input, and is to be passed on.
+    pub fn is_continued(&self) -> bool {
+        self.code == code::CONTINUED
     }
 
     /// Reads the body of a `failed` completion. Any text becomes a failure.

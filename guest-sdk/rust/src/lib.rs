@@ -50,6 +50,8 @@ mod guide {
     mod entities {}
     #[doc = include_str!("../../../docs/guide/state.md")]
     mod state {}
+    #[doc = include_str!("../../../docs/guide/long-lived.md")]
+    mod long_lived {}
 }
 
 #[doc(hidden)]

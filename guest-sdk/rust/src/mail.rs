@@ -11,6 +11,8 @@ pub(crate) struct Mail {
     returned: BTreeMap<String, BTreeMap<u64, String>>,
     delivered: BTreeMap<u32, (u64, String)>,
     deliveries: u64,
+    /// Which id the host gave each one to.
+    takers: BTreeMap<u64, u32>,
 }
 
 impl Mail {
@@ -22,6 +24,7 @@ impl Mail {
     pub(crate) fn answered(&mut self, id: u32) {
         if let Some(name) = self.wanted.remove(&id) {
             self.deliveries += 1;
+            self.takers.insert(self.deliveries, id);
             self.delivered.insert(id, (self.deliveries, name));
         }
     }
@@ -51,6 +54,13 @@ impl Mail {
     pub(crate) fn give_back(&mut self, returned: Returned) {
         let Returned { name, place, body } = returned;
         self.returned.entry(name).or_default().insert(place, body);
+    }
+
+    /// The ids to which the host gave what nobody has used.
+    pub(crate) fn unused(&self) -> Vec<u32> {
+        let returned = self.returned.values().flat_map(BTreeMap::keys);
+        let places = returned.chain(self.delivered.values().map(|(place, _)| place));
+        places.filter_map(|place| self.takers.get(place).copied()).collect()
     }
 
     /// An open operation for which something was given back, and what.

@@ -30,6 +30,8 @@ pub(crate) struct Runtime {
     cancelled: RefCell<Option<Rc<str>>>,
     /// The cancel came while every open await was shielded: the next one that is not fails instead.
     owed: Cell<bool>,
+    /// What the run goes on with once its workflow has returned.
+    goes_on: RefCell<Option<String>>,
 }
 
 /// Around whoever waits for an operation.
@@ -87,6 +89,7 @@ pub(crate) fn block_on<T>(
         scopes: RefCell::default(),
         cancelled: RefCell::default(),
         owed: Cell::new(false),
+        goes_on: RefCell::default(),
     });
     let _entered = Entered(CURRENT.replace(Some(runtime.clone())));
     let woken = Arc::new(Woken(AtomicBool::new(true)));
@@ -96,6 +99,7 @@ pub(crate) fn block_on<T>(
     loop {
         while woken.0.swap(false, Ordering::Relaxed) {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                runtime.end(output.as_ref().err());
                 return output;
             }
         }
@@ -124,6 +128,19 @@ impl Runtime {
         CURRENT.with_borrow(Clone::clone).expect(
             "operations need a run: call this from a workflow or function, or from a test through `trackway_sdk::testing`",
         )
+    }
+
+    /// Lets the run go on with `input`, if its workflow returns the failure that says so.
+    pub(crate) fn go_on_with(&self, input: String) {
+        self.goes_on.replace(Some(input));
+    }
+
+    fn end(&self, failure: Option<&Failure>) {
+        if failure.is_some_and(Failure::is_continued)
+            && let Some(input) = self.goes_on.take()
+        {
+            self.port.continue_with(&input, &self.mail.borrow().unused());
+        }
     }
 
     pub(crate) fn port(&self) -> &'static dyn Port {

@@ -63,6 +63,8 @@ impl Ctx {
         let saga = Saga { ctx: self.clone(), stack: RefCell::default() };
         match body(&saga).await {
             Ok(output) => Ok(output),
+            // It has not failed: the run goes on.
+            Err(failure) if failure.is_continued() => Err(failure),
             Err(failure) => Err(saga.undone(failure).await),
         }
     }

@@ -154,8 +154,7 @@ impl Host {
     pub fn run<W: Workflow>(&self, input: W::Input) -> Result<W::Output, Failure> {
         let input = values::write_output(&input)?;
         let context = json!({ "run": "test", "workflow": W::NAME, "deployment": "test" }).to_string();
-        let instance = Instance::new(self.shared.clone(), self.shared.cancel_after);
-        read(with_host(instance, || workflow_main::<W>(&input, &context)))
+        read(drive(&self.shared, workflow_main::<W>, input, &context, self.shared.cancel_after))
     }
 
     /// Makes one attempt of a function.
@@ -205,6 +204,24 @@ impl fmt::Debug for Host {
     }
 }
 
+/// Calls a workflow, and again for as long as it goes on with another input.
+fn drive(
+    shared: &Rc<Shared>,
+    main: Main,
+    mut input: String,
+    context: &str,
+    mut cancel_after: Option<u32>,
+) -> Result<String, String> {
+    loop {
+        let instance = Instance::new(shared.clone(), cancel_after);
+        let outcome = with_host(instance.clone(), || main(&input, context));
+        let mut inbox = instance.inbox.borrow_mut();
+        let Some(next) = inbox.goes_on.take() else { return outcome };
+        input = next;
+        cancel_after = cancel_after.map(|deliveries| deliveries.saturating_sub(inbox.deliveries));
+    }
+}
+
 fn read<T: Value>(outcome: Result<String, String>) -> Result<T, Failure> {
     outcome.map_err(|failure| Failure::from_text(&failure)).and_then(|output| values::read_output(&output))
 }
@@ -229,6 +246,10 @@ struct Inbox {
     ready: VecDeque<Completion>,
     /// By when they are due, then by id.
     timers: BTreeMap<(u64, u32), Completion>,
+    /// What each id got of what was sent.
+    taken: BTreeMap<u32, Signal>,
+    /// What the workflow is called anew with.
+    goes_on: Option<String>,
 }
 
 impl Instance {
@@ -309,7 +330,7 @@ impl Imports for Instance {
         self.shared.calls.borrow_mut().push(workflow.to_owned());
         let begun_ms = self.shared.now_ms.get();
         let context = json!({ "run": "child", "workflow": workflow, "deployment": "test" }).to_string();
-        let outcome = with_host(Instance::new(self.shared.clone(), None), || main(input, &context));
+        let outcome = drive(&self.shared, main, input.to_owned(), &context, None);
         let took_ms = self.shared.now_ms.replace(begun_ms) - begun_ms;
         let options: serde_json::Value = serde_json::from_str(options).unwrap_or_default();
         match options["detach"] == true {
@@ -441,6 +462,13 @@ impl Port for Instance {
     }
 
     fn panicked(&self, _message: &str, _at: Option<&str>) {}
+
+    fn continue_with(&self, input: &str, unused: &[u32]) {
+        let mut inbox = self.inbox.borrow_mut();
+        inbox.goes_on = Some(input.to_owned());
+        let back: Vec<Signal> = unused.iter().filter_map(|id| inbox.taken.remove(id)).collect();
+        self.shared.signals.borrow_mut().splice(..0, back);
+    }
 }
 
 #[cfg(test)]

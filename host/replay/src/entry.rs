@@ -75,6 +75,8 @@ pub enum Kind {
     UpdateReceived(UpdateReceived),
     /// The workflow's answer to one.
     Replied(Replied),
+    /// The workflow begins anew in the same run. What stands before it is recalled no more.
+    Continued(Box<Continued>),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -416,6 +418,36 @@ pub struct Replied {
     pub at: Option<Arc<str>>,
 }
 
+/// All that the run takes along: with `Started` alone a worker can go on from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continued {
+    pub input: Value,
+    /// How the guest came to the end of the stretch before.
+    pub fingerprint: Fingerprint,
+    /// What `random` is made of from here on.
+    pub seed: [u8; 32],
+    /// Steps asked for before: their numbers run on, while the guest counts its ids from 1 again.
+    pub steps: u32,
+    /// What was sent to the run and nobody took, or answered: the places of those entries.
+    pub mail: Vec<Position>,
+    pub cancel: Option<CancelTaken>,
+    pub deployment: Arc<str>,
+    pub component: Digest,
+    /// When the run began, for people.
+    pub began: Timestamp,
+    pub deadline: Option<Timestamp>,
+    pub child_of: Option<ChildOf>,
+    /// The keys under which the run has published.
+    pub published: Vec<Arc<str>>,
+}
+
+/// A cancel of the run from before it was continued. Its workflow, which begins anew, is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelTaken {
+    pub received: Timestamp,
+    pub reason: Arc<str>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
@@ -483,6 +515,7 @@ impl Kind {
             Kind::Published(_) => "Published",
             Kind::UpdateReceived(_) => "UpdateReceived",
             Kind::Replied(_) => "Replied",
+            Kind::Continued(_) => "Continued",
         }
     }
 
@@ -520,7 +553,8 @@ impl Kind {
             | Kind::Patched(_)
             | Kind::Moved(_)
             | Kind::Published(_)
-            | Kind::UpdateReceived(_) => None,
+            | Kind::UpdateReceived(_)
+            | Kind::Continued(_) => None,
         }
     }
 
@@ -557,6 +591,7 @@ impl Kind {
             | Kind::Replied(Replied { outcome, .. }) => match outcome {
                 Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
             },
+            Kind::Continued(continued) => vec![&continued.input],
             Kind::Failed(failed) => vec![&failed.failure],
             Kind::FailedKeeping(failed) => vec![&failed.failure],
             Kind::Parked(parked) => vec![&parked.failure],

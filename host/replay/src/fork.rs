@@ -4,9 +4,11 @@
 //! Kept is what stood before the step was asked for, but of steps without an answer there only that
 //! they were asked for: what was under way begins anew, under keys of the new run.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::{Cut, Entry, Kind, StepId};
+use crate::{Continued, Cut, Digest, Entry, Kind, Position, StepId};
 
 /// A fork of a fork of a fork: each has to name the cuts of all, in one entry.
 pub const FORK_DEPTH_MAX: usize = 100;
@@ -15,7 +17,10 @@ pub const FORK_DEPTH_MAX: usize = 100;
 #[derive(Debug)]
 pub struct Kept<'a> {
     /// Without `Started`, in their order; the new run gives them places of its own.
-    pub entries: Vec<&'a Entry>,
+    pub entries: Vec<Cow<'a, Entry>>,
+    /// Through which deployment, and with which code, the new run begins.
+    pub deployment: Arc<str>,
+    pub component: Digest,
     /// How many of them are the workflow's commands.
     pub commands: u64,
     /// Where the guest's randomness changed before.
@@ -56,7 +61,12 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
     };
     let before = journal.get(1..cut).unwrap_or_default();
     let closed = closed(before);
-    let mut kept = Kept { entries: Vec::new(), commands: 0, cuts: Vec::new() };
+    // Each stretch goes on with the code that its workflow was on at last, which does all of it.
+    let mut codes = codes_of(journal).into_iter();
+    let (deployment, component) = codes.next().ok_or(CannotFork::NoSuchStep { step, steps: 0 })?;
+    let mut kept = Kept { entries: Vec::new(), deployment, component, commands: 0, cuts: Vec::new() };
+    // Where each kept entry stands in the new run, behind `Started` and `Forked`.
+    let mut places: BTreeMap<Position, Position> = BTreeMap::new();
     for entry in before {
         let is_kept = match &entry.kind {
             Kind::AttemptStarted(begun) => closed.contains(&begun.step),
@@ -76,6 +86,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
                 kept.cuts.clone_from(&forked.cuts);
                 false
             }
+            Kind::Continued(_) => true,
             Kind::ChildStarted(started) => closed.contains(&started.step),
             // Nobody waits for the new run.
             Kind::ChildOf(_) => false,
@@ -99,7 +110,15 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
         };
         if is_kept {
             kept.commands += u64::from(entry.kind.is_command());
-            kept.entries.push(entry);
+            places.insert(entry.position, Position(2 + kept.entries.len() as u64));
+            kept.entries.push(match &entry.kind {
+                Kind::Continued(continued) => {
+                    let code = codes.next().unwrap_or_else(|| (continued.deployment.clone(), continued.component));
+                    let kind = Kind::Continued(Box::new(in_a_fork(continued, &places, code)));
+                    Cow::Owned(Entry { kind, ..entry.clone() })
+                }
+                _ => Cow::Borrowed(entry),
+            });
         }
     }
     let commands = kept.commands;
@@ -108,4 +127,35 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
         return Err(CannotFork::TooDeep);
     }
     Ok(kept)
+}
+
+/// The code that each stretch of a journal was on when it ended, or is on.
+fn codes_of(journal: &[Entry]) -> Vec<(Arc<str>, Digest)> {
+    let mut codes: Vec<(Arc<str>, Digest)> = Vec::new();
+    for entry in journal {
+        match &entry.kind {
+            Kind::Started(started) => codes.push((started.deployment.clone(), started.component)),
+            Kind::Continued(continued) => codes.push((continued.deployment.clone(), continued.component)),
+            Kind::Moved(moved) => {
+                if let Some(code) = codes.last_mut() {
+                    *code = (moved.deployment.clone(), moved.component);
+                }
+            }
+            _ => {}
+        }
+    }
+    codes
+}
+
+/// With the places of the new run, and without what was the other run's alone.
+fn in_a_fork(continued: &Continued, places: &BTreeMap<Position, Position>, code: (Arc<str>, Digest)) -> Continued {
+    let (deployment, component) = code;
+    Continued {
+        deployment,
+        component,
+        mail: continued.mail.iter().filter_map(|item| places.get(item).copied()).collect(),
+        deadline: None,
+        child_of: None,
+        ..continued.clone()
+    }
 }

@@ -35,10 +35,10 @@ pub use command::{Act, Command};
 pub use divergence::Divergence;
 pub use entry::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
-    CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, EffectAnswered, EffectAsked,
-    EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Moved, Park, Patched, Paused,
-    Progressed, Proof, Published, Replied, Resumed, RetryReceived, Settled, Signalled, Started, StepCancelAsked,
-    StepTimed, Tie, UpdateReceived, With,
+    CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut, DeadlineSet,
+    EffectAnswered, EffectAsked, EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind,
+    Moved, Park, Patched, Paused, Progressed, Proof, Published, Replied, Resumed, RetryReceived, Settled, Signalled,
+    Started, StepCancelAsked, StepTimed, Tie, UpdateReceived, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};
@@ -47,7 +47,7 @@ pub use head::{Head, Status, Waiting};
 pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
 pub use limits::{Limits, PUBLISHED_KEYS_MAX, PUBLISHED_MAX_BYTES};
 pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
-pub use mail::{Letter, Topic};
+pub use mail::{Letter, MAIL_TAKEN_ALONG_MAX, Topic};
 pub use promise::{PromiseToken, Tokens, due_of_promise};
 pub use random::{Random, RunRandom, idempotency_key};
 pub use request::{

@@ -84,6 +84,14 @@ pub struct Compared {
     pub deliveries: u64,
 }
 
+impl Compared {
+    pub fn add(&mut self, other: Compared) {
+        self.with_fuel += other.with_fuel;
+        self.without_fuel += other.without_fuel;
+        self.deliveries += other.deliveries;
+    }
+}
+
 /// Whether the fuel on record was counted by the very engine and code that run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FuelRule {
@@ -143,6 +151,8 @@ pub struct Machine {
     /// What the guest was told of each patch that it asked about.
     patches: BTreeMap<Arc<str>, bool>,
     ids: u32,
+    /// Those before the guest's first one.
+    base: u32,
     commands: u64,
     deliveries: u32,
     /// Whose answer was delivered last.
@@ -180,6 +190,7 @@ impl Machine {
             told: 0,
             patches: BTreeMap::new(),
             ids: 0,
+            base: 0,
             commands: 0,
             deliveries: 0,
             last: None,
@@ -189,6 +200,35 @@ impl Machine {
             end: None,
             compared: Compared::default(),
         }
+    }
+
+    /// The machine of a run that was continued: `steps` and `commands` count on, the guest sees its own.
+    pub(crate) fn counting_on(self, steps: u32, commands: u64, published: BTreeSet<Arc<str>>) -> Machine {
+        Machine { ids: steps, base: steps, commands, published, ..self }
+    }
+
+    /// The step that the guest knows under this id: its own count from 1.
+    pub fn step_of(&self, guest: u32) -> u32 {
+        // 0 is nobody's; with steps before, it must not become one of those.
+        if guest == 0 { 0 } else { guest.saturating_add(self.base) }
+    }
+
+    /// The keys under which the run has published.
+    pub fn published(&self) -> Vec<Arc<str>> {
+        self.published.iter().cloned().collect()
+    }
+
+    /// Under which id the guest knows the step.
+    pub fn guest_id(&self, step: u32) -> u32 {
+        step.saturating_sub(self.base)
+    }
+
+    /// Where what was sent to the run stands, in order, that nobody has taken, or that these steps took and
+    /// give back.
+    pub fn mail_left(&self, unused: &[u32]) -> Vec<Position> {
+        // An update that has no answer is there again.
+        let unanswered = self.updates.keys().copied();
+        self.mail.left(&unused.iter().copied().chain(unanswered).collect::<Vec<_>>())
     }
 
     /// Takes in an entry that was on record before the guest began: whatever its workflow did or
@@ -217,6 +257,7 @@ impl Machine {
                 let trapped = matches!(end, End::Failed(_));
                 self.expect_end(*fingerprint, trapped, fuel_rule);
             }
+            Kind::Continued(continued) => self.expect_end(continued.fingerprint, false, fuel_rule),
             Kind::Finished(Finished { fingerprint: None, .. })
             | Kind::Started(_)
             | Kind::Claimed(_)
@@ -526,9 +567,9 @@ impl Machine {
         self.open.len()
     }
 
-    /// How many ids have been given out.
+    /// How many ids the guest was given.
     pub fn ids(&self) -> u32 {
-        self.ids
+        self.ids - self.base
     }
 
     /// Whether a guest that asks for the next completion would get [`Next::Wait`].

@@ -10,6 +10,9 @@ use crate::{Entry, Kind, MessageId, Position, StepRequest, Timestamp, Value};
 #[cfg(test)]
 mod tests;
 
+/// A run that goes on with a new input takes so much unread mail along: its places stand in one entry.
+pub const MAIL_TAKEN_ALONG_MAX: usize = 1_500;
+
 /// Under what somebody sends, and an id waits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
@@ -64,6 +67,8 @@ pub(crate) struct Mail {
     wanted: BTreeMap<u32, Topic>,
     /// The first item of each box that an open id wants, by its place in the journal.
     deliverable: BTreeMap<Position, Topic>,
+    /// What each id got, by its place in the journal.
+    taken: BTreeMap<u32, Position>,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +115,15 @@ impl Mail {
         }
     }
 
+    /// Where the items stand that nobody has taken, and those that `unused` ids had got.
+    pub fn left(&self, unused: &[u32]) -> Vec<Position> {
+        let items = self.boxes.values().flat_map(|mailbox| mailbox.items.iter().map(|item| item.position));
+        let mut left: Vec<_> = items.chain(unused.iter().filter_map(|id| self.taken.get(id).copied())).collect();
+        left.sort_unstable();
+        left.dedup();
+        left
+    }
+
     /// Where the earliest item stands that an open id wants.
     pub fn first(&self) -> Option<Position> {
         self.deliverable.first_key_value().map(|(position, _)| *position)
@@ -122,6 +136,7 @@ impl Mail {
         let letter = mailbox.items.pop_front()?;
         let id = mailbox.takers.pop_first()?;
         self.wanted.remove(&id);
+        self.taken.insert(id, letter.position);
         if mailbox.takers.is_empty() && mailbox.items.is_empty() {
             self.boxes.remove(&topic);
         } else {

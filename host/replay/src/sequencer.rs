@@ -23,6 +23,8 @@ const FRAME_MOST_BYTES: usize = 56 << 10;
 const ENTRY_OVERHEAD_BYTES: usize = 160;
 /// 128 bits, seven to a byte.
 const MESSAGE_ID_MAX_BYTES: usize = 19;
+/// 64 bits, seven to a byte.
+const POSITION_MAX_BYTES: usize = 10;
 /// A seed and a number.
 const CUT_MAX_BYTES: usize = 48;
 
@@ -175,6 +177,17 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Settled(settled) => outcome(&settled.outcome) + text(&settled.by),
         Kind::Signalled(signalled) => signalled.name.len() + inline(&signalled.payload),
         Kind::Patched(patched) => patched.id.len(),
+        Kind::Continued(continued) => {
+            let reason = continued.cancel.as_ref().map_or(0, |cancel| cancel.reason.len());
+            let fixed = 160;
+            let published: usize = continued.published.iter().map(|key| key.len() + 2).sum();
+            inline(&continued.input)
+                + published
+                + POSITION_MAX_BYTES * continued.mail.len()
+                + continued.deployment.len()
+                + reason
+                + fixed
+        }
         Kind::Moved(moved) => moved.deployment.len(),
         Kind::Published(published) => published.key.len() + inline(&published.value) + text(&published.at),
         Kind::UpdateReceived(update) => update.name.len() + inline(&update.payload),

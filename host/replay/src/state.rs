@@ -6,8 +6,7 @@ use std::sync::Arc;
 use crate::head;
 use crate::{
     AttemptFailed, AttemptFailedKeeping, AttemptParked, ChildOf, Digest, End, Entry, FORMAT, Forked, FuelRule, Head,
-    Kind, MessageId, Outcome, Park, Position, RunRandom, Started, Status, StepId, StepRequest, Timestamp, Tokens,
-    Topic,
+    Kind, MessageId, Outcome, Park, Position, Started, Status, StepId, StepRequest, Timestamp, Tokens, Topic,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -39,10 +38,13 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+mod stretch;
+
 pub use attempt::{AttemptState, Carried, EffectKind, EffectRecord};
 pub use steps::{ParkedState, Phase, StepState};
 
 use self::post::Post;
+use self::stretch::Stretch;
 use self::tally::Tally;
 
 #[derive(Debug)]
@@ -63,6 +65,9 @@ pub struct RunState {
     child_of: Option<ChildOf>,
     /// Steps that are closed and whose run may have been started, or not: nobody wrote it down.
     orphans: BTreeMap<StepId, StepRequest>,
+    /// Where what was sent to the run stands, since it was continued last or before and not taken.
+    arrivals: BTreeMap<Position, (Topic, MessageId)>,
+    stretch: Option<Stretch>,
     deadline: Option<Timestamp>,
     tokens: Tokens,
     end: Option<End>,
@@ -117,6 +122,8 @@ impl RunState {
             forked: None,
             child_of: None,
             orphans: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            stretch: None,
             deadline: None,
             tokens: Tokens::new(started.seed, started.run),
             end: None,
@@ -153,6 +160,7 @@ impl RunState {
             Kind::Patched(_) if self.claims.is_empty() => return Err(unexpected()),
             // Only its guest is told, from the record of its commands.
             Kind::Patched(_) => {}
+            Kind::Continued(continued) => self.go_on_with(continued, entry).ok_or_else(unexpected)?,
             Kind::Moved(moved) => {
                 self.deployment = moved.deployment.clone();
                 self.component = moved.component;
@@ -281,14 +289,18 @@ impl RunState {
                 if !self.mail.messages.insert(signalled.message) {
                     return Err(unexpected());
                 }
-                self.mail_arrived(Topic::Signal(signalled.name.clone()));
+                let topic = Topic::Signal(signalled.name.clone());
+                self.arrivals.insert(at, (topic.clone(), signalled.message));
+                self.mail_arrived(topic);
             }
             Kind::UpdateReceived(update) => {
                 if !self.mail.messages.insert(update.message) {
                     return Err(unexpected());
                 }
                 self.mail.unanswered.insert(update.message);
-                self.mail_arrived(Topic::Update(update.name.clone()));
+                let topic = Topic::Update(update.name.clone());
+                self.arrivals.insert(at, (topic.clone(), update.message));
+                self.mail_arrived(topic);
             }
             Kind::Replied(replied) => {
                 self.was_asked(replied.step).ok_or_else(unexpected)?;
@@ -372,17 +384,6 @@ impl RunState {
     pub fn fork_lacks(&self) -> u64 {
         let there = self.last.0.0.saturating_sub(1);
         self.forked.as_ref().map_or(0, |forked| forked.entries.saturating_sub(there))
-    }
-
-    /// What its workflow draws from.
-    pub fn random(&self) -> RunRandom {
-        RunRandom::new(self.started.seed, self.forked.as_ref().map_or(&[], |forked| forked.cuts.as_slice()))
-    }
-
-    /// What attempts draw from, and the host for them.
-    pub fn attempt_seed(&self) -> [u8; 32] {
-        let cut = self.forked.as_ref().and_then(|forked| forked.cuts.last());
-        cut.map_or(self.started.seed, |cut| cut.seed)
     }
 
     /// When the host ends the run, if it was started so.
@@ -487,7 +488,7 @@ impl RunState {
             status: self.status,
             waiting: (self.status == Status::Waiting).then(|| self.tally.waiting()),
             due: is_idle.then(|| self.due()).flatten(),
-            started: self.forked.as_ref().map_or(self.started_at, |forked| forked.at),
+            started: self.began(),
             changed: self.changed,
             finished: self.end.as_ref().map(|_| self.last.1),
             code,
@@ -503,7 +504,7 @@ impl RunState {
             Some(End::Succeeded(_)) => Status::Succeeded,
             Some(End::Failed(_)) => Status::Failed,
             Some(End::Cancelled { .. } | End::Terminated { .. }) => Status::Cancelled,
-            None if self.claims.is_empty() || self.fork_lacks() > 0 => Status::Queued,
+            None if self.claims.is_empty() && self.stretch.is_none() || self.fork_lacks() > 0 => Status::Queued,
             None if self.pause.is_some() => Status::Paused,
             None if self.steps.is_empty() || self.tally.idle() < self.steps.len() => Status::Running,
             None if self.tally.idle() > self.tally.sleeping => Status::Waiting,

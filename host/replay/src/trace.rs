@@ -96,8 +96,9 @@ pub struct ForkedFrom {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
-    /// run's cancel, `pause-1` its first pause, `patch-1` its first patch, `move-1` its first move, `publish-9` and
-    /// `reply-9` what it told with entry 9. The same in every view and as the journal grows.
+    /// run's cancel, `pause-1` its first pause, `patch-1` its first patch, `move-1` its first move,
+    /// `continue-1` where its workflow began anew first, `publish-9` and `reply-9` what it told with entry 9. The
+    /// same in every view and as the journal grows.
     pub id: String,
     /// Id of the row above.
     pub parent: Option<String>,
@@ -233,6 +234,8 @@ pub enum What {
         deployment: Arc<str>,
         component: Digest,
     },
+    /// The workflow began anew in the same run; its input is what it was given.
+    Continue,
     /// Somebody held the run, from the row's start to its end.
     Pause {
         reason: Arc<str>,
@@ -391,6 +394,7 @@ impl Trace {
                     | What::Cancel { .. }
                     | What::Patch { .. }
                     | What::Move { .. }
+                    | What::Continue
                     | What::Pause { .. },
                     _,
                 ) => {}
@@ -437,6 +441,7 @@ impl Row {
             What::Update { name } => format!("update {name}, not taken"),
             What::Signal { name, .. } => format!("signal {name}, not taken"),
             What::Cancel { .. } => "cancel".to_owned(),
+            What::Continue => "continued".to_owned(),
             What::Move { deployment, .. } => format!("moved to {deployment}"),
             What::Patch { patch } => format!("patched {patch}"),
             What::Pause { .. } => "pause".to_owned(),

@@ -5,7 +5,8 @@ use super::completion::Completion;
 use super::guest::{self, Guest, Panicked, command, room, with_host};
 use super::{Command, Role};
 use std::borrow::Cow;
-use wasmtime::component::{Linker, LinkerInstance, WasmStr};
+use trackway_replay::MAIL_TAKEN_ALONG_MAX;
+use wasmtime::component::{Linker, LinkerInstance, WasmList, WasmStr};
 use wasmtime::{AsContext, Engine, Result, StoreContext, StoreContextMut};
 
 pub const STEP: &str = "trackway:guest/step@0.1.0";
@@ -66,6 +67,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         link_named(&mut step, "receive", |signal, options, at| Command::Receive { signal, options, at })?;
         link_named(&mut step, "ask-person", |form, options, at| Command::AskPerson { form, options, at })?;
         link_patched(&mut step)?;
+        link_continue_with(&mut step)?;
         link_named(&mut step, "promise", |name, options, at| Command::Promise { name, options, at })?;
         step.func_wrap("promise-token", |mut cx: Cx<'_>, (id,): (u32,)| {
             with_host(&mut cx, |host, _, _| Ok((host.promise_token(id),)))
@@ -80,6 +82,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         refuse_named(&mut step, "receive")?;
         refuse_named(&mut step, "ask-person")?;
         refuse_patched(&mut step)?;
+        refuse_continue_with(&mut step)?;
         refuse_named(&mut step, "promise")?;
         step.func_wrap("promise-token", |cx: Cx<'_>, (_,): (u32,)| -> Result<(String,)> {
             Err(not_linked(&cx, Interface::Step, "promise-token", None))
@@ -181,6 +184,22 @@ fn link_publish(interface: &mut Instance<'_>) -> Result<()> {
                 let (key, value) = (key.to_str(&store)?, value.to_str(&store)?);
                 let at = text(at.as_ref(), &store)?;
                 give(Command::Publish { key: &key, value: &value, at: at.as_deref() });
+                Ok(())
+            })?;
+            room(&mut cx).await
+        })
+    })
+}
+
+fn link_continue_with(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap_async("continue-with", |mut cx: Cx<'_>, (input, unused): (WasmStr, WasmList<u32>)| {
+        Box::new(async move {
+            command(&mut cx, |store, give| {
+                let input = input.to_str(&store)?;
+                // Whoever decides refuses more than that.
+                let named = unused.as_le_slice(&store).iter().take(MAIL_TAKEN_ALONG_MAX + 1);
+                let unused: Vec<u32> = named.map(|id| u32::from_le(*id)).collect();
+                give(Command::ContinueWith { input: &input, unused: &unused });
                 Ok(())
             })?;
             room(&mut cx).await
@@ -299,6 +318,12 @@ fn refuse_patched(interface: &mut Instance<'_>) -> Result<()> {
 fn refuse_publish(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap("publish", |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<()> {
         Err(not_linked(&cx, Interface::Step, "publish", at.as_ref()))
+    })
+}
+
+fn refuse_continue_with(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap("continue-with", |cx: Cx<'_>, (_, _): (WasmStr, WasmList<u32>)| -> Result<()> {
+        Err(not_linked(&cx, Interface::Step, "continue-with", None))
     })
 }
 

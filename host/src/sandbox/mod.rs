@@ -62,12 +62,13 @@ pub enum Command<'a> {
     Patched { patch: &'a str },
     Progress { progress: &'a str },
     Publish { key: &'a str, value: &'a str, at: Option<&'a str> },
+    ContinueWith { input: &'a str, unused: &'a [u32] },
 }
 
 /// The answer to a command. `fuel`: how much the guest may use from here on, where that changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
-    /// 0 for `forget`, `cancel` and `progress`; for `patched` 1 if it is so, else 0.
+    /// 0 for `forget`, `cancel`, `progress` and `continue-with`; for `patched` 1 if it is so, else 0.
     pub id: u32,
     pub fuel: Option<u64>,
 }

@@ -24,6 +24,7 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("entity-set", "func(entity: string, key: string, value: string, options: string, at: option<string>) -> u32"),
     ("entity-delete", "func(entity: string, key: string, options: string, at: option<string>) -> u32"),
     ("publish", "func(key: string, value: string, at: option<string>)"),
+    ("continue-with", "func(input: string, unused: list<u32>)"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

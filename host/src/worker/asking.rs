@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 use trackway_replay::{
-    Act, Command as Produced, Digest, EntityAct, EntityVerb, Failure, Form, Limits, PATCHES_MAX, StepRequest, Value,
-    code, digest_of_ask_person, digest_of_call, digest_of_entity, digest_of_patched, digest_of_promise,
-    digest_of_receive, digest_of_sleep, digest_of_start_run,
+    Act, Command as Produced, Digest, EntityAct, EntityVerb, Failure, Form, Limits, MAIL_TAKEN_ALONG_MAX, Machine,
+    PATCHES_MAX, Position, StepRequest, Value, code, digest_of_ask_person, digest_of_call, digest_of_entity,
+    digest_of_patched, digest_of_promise, digest_of_receive, digest_of_sleep, digest_of_start_run,
 };
 
 use trackway_storage::ENTITY_KEY_MAX_BYTES;
@@ -76,6 +76,11 @@ pub(super) enum Commanded<'a> {
         patch: &'a str,
     },
     Publish(Publishing<'a>),
+    /// Once it has returned, it is called anew with this.
+    ContinueWith {
+        input: &'a str,
+        unused: &'a [u32],
+    },
     /// The sandbox links it in the other role only.
     NotOurs,
 }
@@ -102,6 +107,7 @@ impl<'a> Commanded<'a> {
             Command::Cancel { id } => return Commanded::Cancel { id },
             Command::Patched { patch } => return Commanded::Patched { patch },
             Command::Publish { key, value, at } => return Commanded::Publish(Publishing { key, value, at }),
+            Command::ContinueWith { input, unused } => return Commanded::ContinueWith { input, unused },
             Command::Http { .. } | Command::Progress { .. } => return Commanded::NotOurs,
         })
     }
@@ -115,6 +121,36 @@ pub(super) fn patch_produced(patch: &str) -> Result<Produced, Failure> {
 
 pub(super) fn too_many_patches() -> Failure {
     Failure::permanent(code::TOO_MANY, format!("the run asked about more than {PATCHES_MAX} patches"))
+}
+
+/// What a workflow that returns goes on with, in the same run.
+#[derive(Debug)]
+pub(super) struct GoesOn {
+    pub input: Arc<str>,
+    /// Steps whose signal it took and did not use.
+    unused: Vec<u32>,
+}
+
+impl GoesOn {
+    pub fn new(machine: &Machine, limits: &Limits, input: &str, unused: &[u32]) -> Result<GoesOn, Failure> {
+        check::value(input, limits, code::BAD_INPUT)?;
+        if unused.len() > MAIL_TAKEN_ALONG_MAX {
+            return Err(too_much_mail());
+        }
+        let unused = unused.iter().map(|id| machine.step_of(*id)).collect();
+        Ok(GoesOn { input: input.into(), unused })
+    }
+
+    /// Where what was sent to the run stands that it takes along.
+    pub fn mail(&self, machine: &Machine) -> Result<Vec<Position>, Failure> {
+        let left = machine.mail_left(&self.unused);
+        if left.len() > MAIL_TAKEN_ALONG_MAX { Err(too_much_mail()) } else { Ok(left) }
+    }
+}
+
+fn too_much_mail() -> Failure {
+    let message = format!("the run cannot be continued with more than {MAIL_TAKEN_ALONG_MAX} signals that nobody took");
+    Failure::permanent(code::TOO_MANY, message)
 }
 
 impl Asking<'_> {

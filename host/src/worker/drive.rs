@@ -81,7 +81,8 @@ impl Active {
             "workflow": started.workflow,
             "deployment": started.deployment,
         });
-        let (name, input, limits) = (started.workflow.clone(), started.input.clone(), started.limits.clone());
+        let (name, limits) = (started.workflow.clone(), started.limits.clone());
+        let input = run.lock().state.input().clone();
         let guest: BoxFuture<'static, End> = {
             let run = run.clone();
             Box::pin(async move {

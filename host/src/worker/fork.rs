@@ -45,8 +45,8 @@ impl Worker {
         let started = Started {
             run: key.run,
             key_seed: core.random(),
-            deployment: before.deployment().clone(),
-            component: before.component(),
+            deployment: kept.deployment.clone(),
+            component: kept.component,
             ..(**before.started()).clone()
         };
         let files = payloads_of(core, source, &[&started.input]).await?;
@@ -90,9 +90,10 @@ impl Worker {
     }
 }
 
-/// Copies what a fork still lacks of the run that it comes from. Answers its whole journal.
-pub(super) async fn complete(core: &Core, key: RunKey, mut journal: Journal, state: RunState) -> Result<Journal> {
-    let Some(forked) = state.forked().cloned() else { return Ok(journal) };
+/// Copies what a fork, whose journal so far is given, still lacks of the run that it comes from.
+pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: RunState) -> Result<()> {
+    let Some(forked) = state.forked().cloned() else { return Ok(()) };
+    let mut last_frame = journal.last_frame;
     let source = RunKey { run: forked.from, ..key };
     let from = read_journal(&*core.storage, source).await.map_err(|error| {
         let why = format!("run {} was to be restarted from run {}: {}", key.run, source.run, error.message);
@@ -106,7 +107,7 @@ pub(super) async fn complete(core: &Core, key: RunKey, mut journal: Journal, sta
     if kept.entries.len() as u64 != forked.entries {
         return Err(changed());
     }
-    let closed: BTreeSet<StepId> = fork::closed(kept.entries.iter().copied());
+    let closed: BTreeSet<StepId> = fork::closed(kept.entries.iter().map(AsRef::as_ref));
     let there = kept.entries.len() - state.fork_lacks() as usize;
     let mut state = state;
     let mut sequencer = sequencer_after(state.last(), core.storage.epoch());
@@ -126,11 +127,9 @@ pub(super) async fn complete(core: &Core, key: RunKey, mut journal: Journal, sta
             // What had no answer begins anew, so its write is this run's own.
             let entities = entity::writes_of(&entries, &closed, core.clock.now());
             let rows = Rows { head: is_last.then(|| state.head()), asked, entities, ..Rows::default() };
-            let previous = Some(journal.last_frame);
-            journal.entries.extend(entries.iter().cloned());
-            let (frame, outgoing) = outgoing(core, key, previous, entries, files, rows);
+            let (frame, outgoing) = outgoing(core, key, Some(last_frame), entries, files, rows);
             match write::write(core, outgoing).await {
-                Written::UpTo(_) => journal.last_frame = frame,
+                Written::UpTo(_) => last_frame = frame,
                 Written::Refused(error) => return Err(error.into()),
                 Written::Fenced | Written::KeyTaken(_) | Written::GaveUp | Written::Lines(_) => {
                     return Err(Error::new(Code::Stopping, format!("run {} is not this worker's any more", key.run)));
@@ -138,7 +137,7 @@ pub(super) async fn complete(core: &Core, key: RunKey, mut journal: Journal, sta
             }
         }
     }
-    Ok(journal)
+    Ok(())
 }
 
 fn outgoing(

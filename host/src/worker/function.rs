@@ -332,7 +332,8 @@ impl GuestHost for FunctionHost {
             | Command::EntityGet { .. }
             | Command::EntitySet { .. }
             | Command::EntityDelete { .. }
-            | Command::Publish { .. } => return Err(Stop),
+            | Command::Publish { .. }
+            | Command::ContinueWith { .. } => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

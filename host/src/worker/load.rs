@@ -20,6 +20,7 @@ use super::fork;
 use super::moving::{self, Taken};
 use super::reach::in_reach;
 use super::run::{Given, Loaded, Run, sequencer_after};
+use super::stretch::read_stretch;
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
@@ -73,8 +74,8 @@ pub(super) fn machine_of(state: &RunState, entries: &[Entry], engine: &str) -> M
 
 /// The same for other code: what `component` on `engine` is held against.
 pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str, component: Digest) -> Machine {
-    let mut machine = Machine::new(state.started_at(), state.started().limits.fuel);
-    for entry in entries {
+    let mut machine = state.machine();
+    for entry in entries.iter().filter(|entry| state.is_recalled(entry)) {
         machine.recall(entry, state.fuel_rule(entry.position, engine, component));
     }
     machine
@@ -160,9 +161,7 @@ struct Tail {
 }
 
 async fn tail(core: &Core, key: RunKey) -> Result<Tail> {
-    let Journal { entries, last_frame } = read_journal(&*core.storage, key).await?;
-    let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
-    let state = RunState::of(&entries).map_err(unreadable)?;
+    let (state, Journal { last_frame, .. }) = read_stretch(&*core.storage, key).await?;
     Ok(Tail { last_frame, sequencer: sequencer_after(state.last(), core.storage.epoch()), state: Some(state) })
 }
 
@@ -299,12 +298,13 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
     if recalls > RECALLS_MAX && asked.is_none() {
         return Err(quarantined());
     }
-    let mut journal = read_journal(&*core.storage, key).await?;
     let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
-    let mut state = RunState::of(&journal.entries).map_err(unreadable)?;
+    let (mut state, mut journal) = read_stretch(&*core.storage, key).await?;
     if state.fork_lacks() > 0 {
-        journal = fork::complete(core, key, journal, state).await?;
-        state = RunState::of(&journal.entries).map_err(unreadable)?;
+        let whole = read_journal(&*core.storage, key).await?;
+        let of_all = RunState::of(&whole.entries).map_err(unreadable)?;
+        fork::complete(core, key, whole, of_all).await?;
+        (state, journal) = read_stretch(&*core.storage, key).await?;
     }
     // What this worker would write next must be able to follow.
     let (last, _) = state.last();
@@ -326,7 +326,7 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
     let code = code_of(core, key.tenant, state.component()).await?;
     let grants = grants_of(core, key, state.deployment(), state.component()).await?;
     let machine = machine_of(&state, &entries, core.sandbox.engine_name());
-    let durable = Position(entries.len() as u64);
+    let durable = state.last().0.plus(1);
     let sequencer = sequencer_after(state.last(), core.storage.epoch());
     let loaded = Loaded {
         machine,

@@ -34,6 +34,7 @@ mod registry;
 mod run;
 mod settle;
 mod start;
+mod stretch;
 mod times;
 mod told;
 mod unclear;

@@ -9,13 +9,14 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    Answered, AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, Forgotten,
-    FrameId, Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status,
-    StepId, Timestamp, Topic, Value, code,
+    Answered, AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, FrameId,
+    Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status, StepId,
+    Timestamp, Topic, Value, code,
 };
 use trackway_storage::{EntityWrite, InboxItem, LogKey, LogLine, RunKey, StartKey};
 
 use super::Core;
+use super::asking::GoesOn;
 use super::durable::{Durable, Gone, Progress};
 use super::log::{LogRoom, log_line};
 use super::reach::in_reach;
@@ -117,6 +118,8 @@ pub(super) struct Inner {
     pub recall_counted: bool,
     /// The recall came to a quiet end, if not further: it did not bring the process down.
     pub recall_survived: bool,
+    /// Once the workflow returns, the run goes on with this.
+    pub goes_on: Option<GoesOn>,
     pub stop: Option<Stopping>,
     pub drain_until: Option<Timestamp>,
     pub effects_in_flight: usize,
@@ -201,6 +204,7 @@ impl Run {
             moved_on: false,
             recall_counted: loaded.recall_counted,
             recall_survived: false,
+            goes_on: None,
             stop: None,
             drain_until: None,
             effects_in_flight: 0,
@@ -290,11 +294,7 @@ impl Inner {
         }
         let entry = self.sequencer.entry(clock, kind);
         let asked = rows::question_in(&self.state, &entry);
-        if let Kind::Answered(Answered { step, .. }) | Kind::Forgotten(Forgotten { step, .. }) = &entry.kind
-            && matches!(self.state.step(*step).map(|state| &state.phase), Some(Phase::Entity))
-        {
-            self.entities_answered.push((entry.position.plus(1), *step));
-        }
+        self.note_given_up(&entry);
         let before = self.deadline_of(&entry);
         // First, so that a mistake of ours would cost a panic and never a journal.
         self.state.apply(&entry).expect("what a worker sequences follows the rules of a journal");
@@ -353,7 +353,8 @@ impl Inner {
             | Kind::StepTimed(_)
             | Kind::Moved(_)
             | Kind::Published(_)
-            | Kind::Replied(_) => {}
+            | Kind::Replied(_)
+            | Kind::Continued(_) => {}
         }
         self.note_question(position, asked, asks);
         (position, time)

@@ -14,8 +14,8 @@ use trackway_replay::{
 };
 use trackway_storage::RunKey;
 
-use self::end::{CodeIs, GuestEnd, agree, describe, describe_recorded};
-use super::asking::{Commanded, patch_produced, too_many_patches};
+use self::end::{CodeIs, GuestEnd, agree, describe, describe_goes_on, describe_recorded, goes_on_with};
+use super::asking::{Commanded, GoesOn, patch_produced, too_many_patches};
 use super::code::code_of;
 use super::load::{Journal, machine_of_code, read_journal};
 use super::run::read_payload;
@@ -51,12 +51,38 @@ impl Worker {
     pub async fn replay(&self, key: RunKey, with: Option<(Digest, Arc<GuestCode>)>) -> Result<ReplayReport> {
         let Journal { entries, .. } = read_journal(&*self.core.storage, key).await?;
         let unreadable = |why: trackway_replay::BadJournal| Error::new(Code::JournalUnreadable, why.to_string());
-        let state = RunState::of(&entries).map_err(unreadable)?;
-        replay(&self.core, key, &entries, &state, with).await
+        let Some((first, rest)) = entries.split_first().filter(|_| with.is_none()) else {
+            let state = RunState::of(&entries).map_err(unreadable)?;
+            return replay(&self.core, key, &entries, &state, with).await;
+        };
+        // One stretch after the other, each on the code that it came to its end with.
+        let mut state = RunState::new(first).map_err(unreadable)?;
+        let mut compared = Compared::default();
+        for (at, entry) in rest.iter().enumerate() {
+            if matches!(entry.kind, Kind::Continued(_)) {
+                let stretch = stretch_of(&state, &entries, at + 2);
+                let report = replay(&self.core, key, &stretch, &state, None).await?;
+                compared.add(report.compared);
+                if report.divergence.is_some() {
+                    return Ok(ReplayReport { compared, ..report });
+                }
+            }
+            state.apply(entry).map_err(unreadable)?;
+        }
+        let report = replay(&self.core, key, &stretch_of(&state, &entries, entries.len()), &state, None).await?;
+        compared.add(report.compared);
+        Ok(ReplayReport { compared, ..report })
     }
 }
 
-/// Replays a run from its entries and what they fold to.
+/// What a machine of a run is told that stands so, of its first `end` entries.
+fn stretch_of(state: &RunState, entries: &[Entry], end: usize) -> Vec<Entry> {
+    let from = state.continued_at().map_or(0, |at| at.0 as usize + 1);
+    let mail = state.mail_taken_along().filter_map(|place| entries.get(place.0 as usize));
+    mail.chain(entries.get(from..end).unwrap_or_default()).cloned().collect()
+}
+
+/// Replays a run from what stands since its workflow began anew, if it did, and what all that folds to.
 pub(super) async fn replay(
     core: &Arc<Core>,
     key: RunKey,
@@ -71,9 +97,9 @@ pub(super) async fn replay(
     };
     let engine = core.sandbox.engine_name();
     let machine = machine_of_code(state, entries, engine, component);
-    let recorded = Recorded::of(entries);
+    let recorded = Recorded::of(entries.iter().rfind(|entry| state.is_recalled(entry)));
     let code_is = if component == state.component() { CodeIs::TheRecorded } else { CodeIs::Another };
-    let input = match &started.input {
+    let input = match state.input() {
         Value::Inline(text) => text.clone(),
         Value::Stored { digest, .. } => read_payload(core, key, *digest).await?,
     };
@@ -83,7 +109,7 @@ pub(super) async fn replay(
         "deployment": started.deployment,
     });
     let fuel = machine.allowance(0);
-    let inner = Mutex::new(Inner { machine, stop: None });
+    let inner = Mutex::new(Inner { machine, goes_on: None, stop: None });
     let shared = Arc::new(Shared { core: core.clone(), key, limits: started.limits.clone(), inner });
     let host =
         ReplayHost { shared: shared.clone(), random: state.random(), tokens: state.tokens().clone(), loading: None };
@@ -103,14 +129,17 @@ pub(super) async fn replay(
 enum Recorded {
     ByGuest(RunEnd),
     ByHost,
+    /// It went on in the same run, with this.
+    GoesOn(Value),
     NotYet,
 }
 
 impl Recorded {
-    fn of(entries: &[Entry]) -> Recorded {
-        match entries.last().map(|entry| &entry.kind) {
+    fn of(last: Option<&Entry>) -> Recorded {
+        match last.map(|entry| &entry.kind) {
             Some(Kind::Finished(Finished { end, fingerprint: Some(_), .. })) => Recorded::ByGuest(end.clone()),
             Some(Kind::Finished(Finished { fingerprint: None, .. })) => Recorded::ByHost,
+            Some(Kind::Continued(continued)) => Recorded::GoesOn(continued.input.clone()),
             Some(_) | None => Recorded::NotYet,
         }
     }
@@ -118,7 +147,7 @@ impl Recorded {
     /// The verdict on a guest that did all that is on record.
     fn check(&self) -> EndCheck {
         match self {
-            Recorded::ByGuest(_) => EndCheck::Identical,
+            Recorded::ByGuest(_) | Recorded::GoesOn(_) => EndCheck::Identical,
             Recorded::ByHost => EndCheck::EndedByHost,
             Recorded::NotYet => EndCheck::NotEnded,
         }
@@ -143,6 +172,10 @@ fn report(shared: &Shared, recorded: &Recorded, code_is: CodeIs, end: End) -> Re
             Some(divergence) => return diverged(*divergence),
             None => GuestEnd::MadeByHost(failure),
         },
+        Ended::Returned(_) if let Some(goes_on) = inner.goes_on.take() => match goes_on.mail(&inner.machine) {
+            Ok(_) => GuestEnd::GoesOn(goes_on.input),
+            Err(failure) => GuestEnd::MadeByHost(failure),
+        },
         how @ (Ended::Returned(_) | Ended::Trapped(_)) => {
             GuestEnd::of(how, &shared.limits).ok_or_else(without_reason)?
         }
@@ -151,20 +184,26 @@ fn report(shared: &Shared, recorded: &Recorded, code_is: CodeIs, end: End) -> Re
         let produced = format!("{} with {}", divergence.produced, describe(&produced));
         return diverged(Divergence { produced, ..*divergence });
     }
-    match recorded {
-        Recorded::ByGuest(recorded) if !agree(recorded, &produced, inner.machine.cancel_was_delivered(), code_is) => {
-            diverged(Divergence {
-                id: None,
-                commands: inner.machine.commands(),
-                recorded: describe_recorded(recorded),
-                produced: describe(&produced),
-                recorded_at: None,
-                produced_at: produced.at().map(str::to_owned),
-                recorded_digest: None,
-                produced_digest: None,
-            })
+    let another = match recorded {
+        Recorded::ByGuest(recorded) => {
+            let was_delivered = inner.machine.cancel_was_delivered();
+            (!agree(recorded, &produced, was_delivered, code_is)).then(|| describe_recorded(recorded))
         }
-        Recorded::ByGuest(_) | Recorded::ByHost | Recorded::NotYet => agreed(),
+        Recorded::GoesOn(input) => (!goes_on_with(input, &produced)).then(|| describe_goes_on(input)),
+        Recorded::ByHost | Recorded::NotYet => None,
+    };
+    match another {
+        None => agreed(),
+        Some(recorded) => diverged(Divergence {
+            id: None,
+            commands: inner.machine.commands(),
+            recorded,
+            produced: describe(&produced),
+            recorded_at: None,
+            produced_at: produced.at().map(str::to_owned),
+            recorded_digest: None,
+            produced_digest: None,
+        }),
     }
 }
 
@@ -181,6 +220,7 @@ struct Shared {
 
 struct Inner {
     machine: Machine,
+    goes_on: Option<GoesOn>,
     stop: Option<Why>,
 }
 
@@ -232,10 +272,12 @@ impl GuestHost for ReplayHost {
         let decision = match commanded {
             Commanded::Ask(asking) => inner.machine.ask(asking.produced(), fuel),
             Commanded::Forget { id } => {
+                let id = inner.machine.step_of(id);
                 let command = Produced { act: Act::Forget { id }, digest: digest_of_forget(id), at: None };
                 inner.machine.about(id, command, fuel)
             }
             Commanded::Cancel { id } => {
+                let id = inner.machine.step_of(id);
                 let command = Produced { act: Act::Cancel { id }, digest: digest_of_cancel(id), at: None };
                 inner.machine.about(id, command, fuel)
             }
@@ -254,10 +296,18 @@ impl GuestHost for ReplayHost {
                 let produced = produced.map_err(|failure| inner.stop(Why::GuestFailed(failure)))?;
                 inner.machine.publish(produced, fuel)
             }
+            Commanded::ContinueWith { input, unused } => {
+                let goes_on = GoesOn::new(&inner.machine, &self.shared.limits, input, unused);
+                inner.goes_on = Some(goes_on.map_err(|failure| inner.stop(Why::GuestFailed(failure)))?);
+                return Ok(Reply { id: 0, fuel: Some(inner.machine.allowance(fuel)) });
+            }
             Commanded::NotOurs => return Err(inner.stop(Why::EndOfRecord)),
         };
         let id = inner.take(decision)?;
-        Ok(Reply { id: if starts_something { id } else { 0 }, fuel: Some(inner.machine.allowance(fuel)) })
+        Ok(Reply {
+            id: if starts_something { inner.machine.guest_id(id) } else { 0 },
+            fuel: Some(inner.machine.allowance(fuel)),
+        })
     }
 
     fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Stop>> {
@@ -284,6 +334,7 @@ impl GuestHost for ReplayHost {
             Next::Wait => return Poll::Ready(Err(inner.stop(Why::EndOfRecord))),
             Next::Diverged(divergence) => return Poll::Ready(Err(inner.stop(Why::Diverged(divergence)))),
         };
+        let id = inner.machine.guest_id(id);
         let delivery = |body| Delivery { kind, id, body, fuel: Some(inner.machine.allowance(0)), refuel: true };
         match value {
             Value::Inline(text) => Poll::Ready(Ok(delivery(text))),
@@ -299,7 +350,7 @@ impl GuestHost for ReplayHost {
     }
 
     fn promise_token(&mut self, id: u32) -> String {
-        self.tokens.of(StepId(id)).to_string()
+        self.tokens.of(StepId(self.shared.lock().machine.step_of(id))).to_string()
     }
 
     fn now_ms(&mut self) -> u64 {

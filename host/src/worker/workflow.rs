@@ -10,7 +10,7 @@ use trackway_replay::{
     digest_of_cancel, digest_of_forget,
 };
 
-use super::asking::{Asking, Commanded, patch_produced, too_many_patches};
+use super::asking::{Asking, Commanded, GoesOn, patch_produced, too_many_patches};
 use super::attempt::{self, Begin};
 use super::child;
 use super::entity;
@@ -198,13 +198,23 @@ impl GuestHost for WorkflowHost {
             return Err(Stop);
         }
         let id = match Commanded::of(command) {
-            Commanded::Ask(asking) => self.ask(&mut inner, asking, fuel)?,
+            Commanded::Ask(asking) => {
+                let step = self.ask(&mut inner, asking, fuel)?;
+                inner.machine.guest_id(step)
+            }
             Commanded::Forget { id } => {
+                let id = inner.machine.step_of(id);
                 self.about(&mut inner, id, Act::Forget { id }, fuel)?;
                 0
             }
             Commanded::Cancel { id } => {
+                let id = inner.machine.step_of(id);
                 self.about(&mut inner, id, Act::Cancel { id }, fuel)?;
+                0
+            }
+            Commanded::ContinueWith { input, unused } => {
+                let goes_on = GoesOn::new(&inner.machine, &run.started.limits, input, unused);
+                inner.goes_on = Some(goes_on.map_err(|failure| fails_with(&mut inner, failure))?);
                 0
             }
             Commanded::Patched { patch } => u32::from(self.patched(&mut inner, patch, fuel)?),
@@ -278,7 +288,8 @@ impl GuestHost for WorkflowHost {
     }
 
     fn promise_token(&mut self, id: u32) -> String {
-        self.run.lock().state.tokens().of(StepId(id)).to_string()
+        let inner = self.run.lock();
+        inner.state.tokens().of(StepId(inner.machine.step_of(id))).to_string()
     }
 
     fn now_ms(&mut self) -> u64 {
@@ -320,11 +331,12 @@ pub(super) fn delivery_of(
     completion: Completion,
     allowance: u64,
 ) -> Result<Delivery, (Delivery, Value)> {
-    let (kind, id, value) = match completion {
+    let (kind, step, value) = match completion {
         Completion::Answer { id, outcome: Outcome::Succeeded(value) } => ("succeeded", id, value),
         Completion::Answer { id, outcome: Outcome::Failed(value) } => ("failed", id, value),
         Completion::Cancel { reason } => ("cancel", 0, cancel_body(&reason)),
     };
+    let id = inner.machine.guest_id(step);
     let delivery = |body| Delivery { kind, id, body, fuel: Some(allowance), refuel: true };
     match &value {
         Value::Inline(text) => Ok(delivery(text.clone())),

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod children;
+mod continued;
 mod control;
 mod crash;
 mod deadline;

@@ -302,6 +302,23 @@ impl Rig {
         Rig::with(Arc::new(storage.crash()), self.same_world(), self.options.clone()).await
     }
 
+    /// The same, where the frames of the entries at `unreadable` hold nothing that can be read.
+    pub async fn cut_unreadable(&self, run: RunKey, entries: usize, unreadable: std::ops::Range<usize>) -> Rig {
+        let storage = self.same_code().await;
+        let kept = self.entries(run).await.into_iter().take(entries);
+        let mut previous = None;
+        for (place, entry) in kept.enumerate() {
+            let id = FrameId(place as u128 + 1);
+            let frame = if unreadable.contains(&place) { b"?".to_vec() } else { Frame::encode(&[entry]) };
+            let position = Position(place as u64);
+            let rows = Rows { head: Some(self.head(run).await), ..Rows::default() };
+            let append =
+                Append { run, position, entries: 1, previous: previous.replace(id), id, frame: frame.into(), rows };
+            assert!(matches!(storage.append(append).await, Appended::Durable));
+        }
+        Rig::with(Arc::new(storage.crash()), self.same_world(), self.options.clone()).await
+    }
+
     /// The same with the first `frames` frames as they stand.
     pub async fn cut_at_frame(&self, run: RunKey, frames: usize) -> Rig {
         let kept = self.frames(run).await.into_iter().take(frames).collect();
@@ -329,7 +346,8 @@ impl Rig {
             storage.put_component(TENANT, record, bytes).await.expect("stored");
         }
         for deployment in self.storage.deployments(TENANT).await.expect("read") {
-            storage.put_deployment(TENANT, deployment).await.expect("stored");
+            // The first of it there.
+            storage.put_deployment(TENANT, Deployment { revision: 1, ..deployment }).await.expect("stored");
         }
         storage
     }
@@ -361,6 +379,15 @@ impl Rig {
     /// Uploads a guest and deploys it under its name.
     pub async fn deploy(&self, guest: &str) -> Digest {
         self.deploy_bytes(guest, guest_bytes(guest)).await
+    }
+
+    /// Deploys a component that is there under a name that is there, as its second version.
+    pub async fn deploy_again(&self, name: &str, component: Digest) {
+        let found = self.storage.deployment(TENANT, name).await.expect("read").expect("deployed");
+        let mut versions = found.versions;
+        versions.push(Version { version: 2, component, deployed: Timestamp(2), allow_hosts: Vec::new() });
+        let deployment = Deployment { name: name.into(), revision: found.revision + 1, current: 2, versions };
+        assert!(self.storage.put_deployment(TENANT, deployment).await.expect("deployed"));
     }
 
     pub async fn deploy_bytes(&self, name: &str, bytes: Vec<u8>) -> Digest {

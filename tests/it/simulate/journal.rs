@@ -104,6 +104,7 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         Kind::Signalled(signalled) => Some(&signalled.payload),
         Kind::UpdateReceived(update) => Some(&update.payload),
         Kind::Published(published) => Some(&published.value),
+        Kind::Continued(continued) => Some(&continued.input),
         Kind::Finished(finished) => match &finished.end {
             End::Succeeded(value) | End::Failed(value) => Some(value),
             End::Cancelled { .. } | End::Terminated { .. } => None,

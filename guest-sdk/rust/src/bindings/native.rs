@@ -133,6 +133,9 @@ macro_rules! port {
             fn panicked(&self, message: &str, at: Option<&str>) {
                 host().panicked(message, at);
             }
+            fn continue_with(&self, input: &str, unused: &[u32]) {
+                host().continue_with(input, unused);
+            }
         }
     };
 }

@@ -8,6 +8,7 @@ use super::{BEGIN_MS, Host, Inbox, Instance};
 use crate::Failure;
 use crate::bindings::Completion;
 
+#[derive(Clone)]
 pub(super) struct Signal {
     at_ms: u64,
     name: String,
@@ -69,7 +70,9 @@ impl Instance {
                 inbox.receives.remove(&id);
                 // Of a question that has a deadline.
                 inbox.timers.retain(|(_, timer), _| *timer != id);
-                (at_ms, completion(id, signals.remove(place).outcome))
+                let signal = signals.remove(place);
+                inbox.taken.insert(id, signal.clone());
+                (at_ms, completion(id, signal.outcome))
             }
             None => match inbox.timers.pop_first() {
                 Some(((due_ms, id), completion)) => {

@@ -68,7 +68,12 @@ fn the_cuts_of_a_fork_stay_where_they_are_kept() {
 fn a_longer_journal_gives_the_same_fork() {
     let whole = journal([started(), claimed(), call(1), answered(1), call(2), attempt(2, 1), answered(2), call(3)]);
     let of = |journal: &[Entry]| -> Vec<Entry> {
-        kept(journal, StepId(2)).expect("it can be forked").entries.into_iter().cloned().collect()
+        kept(journal, StepId(2))
+            .expect("it can be forked")
+            .entries
+            .into_iter()
+            .map(std::borrow::Cow::into_owned)
+            .collect()
     };
     for end in 5..whole.len() {
         assert_eq!(of(&whole[..end]), of(&whole));

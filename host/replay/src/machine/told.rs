@@ -43,6 +43,6 @@ impl Machine {
 
     /// How many operations the guest has asked for, those without an id included.
     pub fn operations(&self) -> u32 {
-        self.ids.saturating_add(self.told)
+        self.ids().saturating_add(self.told)
     }
 }

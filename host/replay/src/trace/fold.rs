@@ -9,8 +9,9 @@ use super::read::{label, micros, read_answer, sleep};
 use super::row::Place;
 use super::{Activation, ForkedFrom, Payloads, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What};
 use crate::{
-    Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Digest, EffectAsked, EffectRequest, End, EntityAct, Entry,
-    Failure, Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Tokens, Topic, Value,
+    Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Continued, Digest, EffectAsked, EffectRequest, End, EntityAct,
+    Entry, Failure, Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Tokens, Topic,
+    Value,
 };
 
 mod attempts;
@@ -63,6 +64,7 @@ pub(super) struct Fold<'a> {
     moves: Vec<Row>,
     /// What the workflow told: its state, and its answers to updates.
     told: Vec<Row>,
+    stretches: Vec<Row>,
     pub(super) mail: Sorting,
     /// Rows of what was sent and not taken.
     pub(super) unclaimed: Vec<Row>,
@@ -92,6 +94,7 @@ impl<'a> Fold<'a> {
             patches: Vec::new(),
             moves: Vec::new(),
             told: Vec::new(),
+            stretches: Vec::new(),
             mail: Sorting::default(),
             unclaimed: Vec::new(),
             activations: Vec::new(),
@@ -196,6 +199,7 @@ impl<'a> Fold<'a> {
                 self.patches.push(at_once(format!("patch-{}", self.patches.len() + 1), what, place));
                 Some(())
             }
+            Kind::Continued(continued) => self.continued(place, continued),
             Kind::Moved(moved) => {
                 let run = self.run.as_mut()?;
                 run.deployment = moved.deployment.clone();
@@ -326,6 +330,7 @@ impl<'a> Fold<'a> {
                         | What::Cancel { .. }
                         | What::Patch { .. }
                         | What::Move { .. }
+                        | What::Continue
                         | What::Pause { .. } => {}
                     }
                 }
@@ -420,6 +425,27 @@ impl<'a> Fold<'a> {
         Some(())
     }
 
+    /// What was open is given up, but for mail that nobody took.
+    fn continued(&mut self, place: Place, continued: &Continued) -> Option<()> {
+        let left = self.mail.take_out(&continued.mail);
+        self.deliver_mail();
+        self.unclaimed.retain(|row| !row.positions.iter().any(|position| continued.mail.contains(position)));
+        self.mail = left;
+        for step in std::mem::take(&mut self.open) {
+            if let Some(step) = self.steps.get_mut(&step) {
+                step.row.close(place, RowStatus::Aborted);
+            }
+            self.step_ended(step, place, RowStatus::Aborted);
+        }
+        let run = self.run.as_mut()?;
+        run.deployment = continued.deployment.clone();
+        run.component = continued.component;
+        let mut row = at_once(format!("continue-{}", self.stretches.len() + 1), What::Continue, place);
+        row.input = Some(Shown::of(&continued.input));
+        self.stretches.push(row);
+        Some(())
+    }
+
     /// The step's row has its end; what is still open below it gets one too.
     fn step_ended(&mut self, step: StepId, place: Place, left: RowStatus) -> Option<()> {
         self.open.remove(&step);
@@ -475,7 +501,7 @@ impl<'a> Fold<'a> {
         let mut rows = Vec::new();
         // What others did to the run stands where it came in the order of what was asked for.
         let others = self.pauses.into_iter().chain(self.patches).chain(self.moves).chain(self.told).chain(self.cancel);
-        let others = others.chain(self.unclaimed);
+        let others = others.chain(self.stretches).chain(self.unclaimed);
         let mut others: Vec<Row> = others.collect();
         others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {

@@ -47,6 +47,17 @@ impl Sorting {
         }
     }
 
+    /// What stands at these places and nobody took, for the steps to come.
+    pub fn take_out(&mut self, places: &[Position]) -> Sorting {
+        let mut left = Sorting::default();
+        for (topic, mailbox) in &mut self.boxes {
+            for item in mailbox.items.extract_if(.., |item| places.contains(&item.position)) {
+                left.boxes.entry(topic.clone()).or_default().items.push(item);
+            }
+        }
+        left
+    }
+
     /// How many steps have their mail by now.
     pub fn taken(&self) -> u32 {
         let taken = self.boxes.values().map(|mailbox| mailbox.items.len().min(mailbox.takers.len()));

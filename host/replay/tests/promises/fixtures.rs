@@ -11,11 +11,12 @@ use std::sync::Once;
 
 use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
-    CancelReceived, ChildEnded, ChildOf, ChildStarted, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked,
-    EffectId, EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, FORMAT, Failure, Fingerprint, Finished,
-    Forgotten, Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched, Paused, Position,
-    Progressed, Proof, Published, Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled,
-    Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived, Value, With, code,
+    CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut, DeadlineSet, Digest,
+    EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, FORMAT, Failure,
+    Fingerprint, Finished, Forgotten, Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched,
+    Paused, Position, Progressed, Proof, Published, Replied, Resumed, RetryReceived, RunId, RunState, Sequencer,
+    Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived,
+    Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -108,7 +109,41 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 32, "{names:?}");
+    assert_eq!(names.len(), 33, "{names:?}");
+}
+
+/// Whoever resumes a run from where it was continued last knows as much as whoever read all of it.
+#[test]
+fn a_state_made_of_the_last_stretch_alone_is_that_of_the_whole_journal() {
+    let journal = frames(continued()).concat();
+    for end in 1..=journal.len() {
+        let whole = RunState::of(&journal[..end]).expect("it is a journal");
+        let Some(cut) = journal[..end].iter().rposition(|entry| matches!(entry.kind, Kind::Continued(_))) else {
+            continue;
+        };
+        let Kind::Continued(continued) = &journal[cut].kind else { unreachable!("it was looked for") };
+        let mail: Vec<_> = continued.mail.iter().map(|place| journal[place.0 as usize].clone()).collect();
+        let mut state = RunState::resumed(&journal[..3], &mail, &journal[cut]).expect("they belong together");
+        journal[cut + 1..end].iter().for_each(|entry| state.apply(entry).expect("it follows"));
+        assert_eq!(format!("{state:#?}"), format!("{whole:#?}"), "the first {end}");
+        assert_eq!(state.head(), whole.head());
+    }
+}
+
+#[test]
+fn a_continued_entry_that_does_not_fit_what_was_before_it_is_refused() {
+    let journal = frames(continued()).concat();
+    let change = |change: &dyn Fn(&mut Continued)| {
+        let mut entry = journal[6].clone();
+        let Kind::Continued(continued) = &mut entry.kind else { panic!("{entry:?}") };
+        change(continued);
+        let mut state = RunState::of(&journal[..6]).expect("it is a journal");
+        state.apply(&entry)
+    };
+    assert!(change(&|_| {}).is_ok());
+    assert!(change(&|continued| continued.steps = 2).is_err(), "other steps");
+    assert!(change(&|continued| continued.mail = vec![Position(5)]).is_err(), "no mail");
+    assert!(change(&|continued| continued.mail = vec![Position(99)]).is_err(), "not there");
 }
 
 fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
@@ -124,6 +159,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("signals", frames(signals())),
         ("questions", frames(questions())),
         ("promises", frames(promises())),
+        ("continued", frames(continued())),
         ("entities", frames(entities())),
         ("timed", frames(timed())),
         ("updates", frames(updates())),
@@ -476,6 +512,52 @@ fn entities() -> Vec<Kind> {
         Kind::Finished(Finished {
             end: End::Succeeded(Value::inline("1")),
             fingerprint: Some(Fingerprint { commands: 3, deliveries: 3, fuel: 4_321 }),
+            unread: Vec::new(),
+        }),
+    ]
+}
+
+/// A child that goes on with new inputs, with a signal and a cancel that it takes along.
+fn continued() -> Vec<Kind> {
+    let signal = |message: u128, name: &str| {
+        let (name, payload) = (name.into(), Value::inline("1"));
+        Kind::Signalled(Signalled { message: MessageId(message), name, payload, from: None })
+    };
+    let child_of = ChildOf { parent: RunId(3), step: StepId(9), tie: Tie::Awaited };
+    let goes_on = |input, commands, steps, mail: &[u64]| Continued {
+        input,
+        fingerprint: Fingerprint { commands, deliveries: 1, fuel: 4_321 },
+        seed: [9; 32],
+        steps,
+        mail: mail.iter().map(|place| Position(*place)).collect(),
+        cancel: None,
+        deployment: "news".into(),
+        component: Digest::of(b"newer code"),
+        began: Timestamp::from_millis(1_750_000_000_000),
+        deadline: Some(Timestamp::from_millis(1_760_000_000_000)),
+        child_of: Some(child_of.clone()),
+        published: vec!["progress".into()],
+    };
+    let cancel = CancelTaken { received: Timestamp::from_millis(1_750_000_000_010), reason: "no more".into() };
+    let large = Value::Stored { digest: Digest::of(b"input"), size_bytes: 70_000 };
+    vec![
+        started(Value::null()),
+        Kind::ChildOf(child_of.clone()),
+        claimed("worker-1"),
+        signal(1, "number"),
+        signal(2, "number"),
+        asked(1, StepRequest::Receive { signal: "number".into(), options: "".into() }, 0),
+        Kind::Continued(Box::new(goes_on(Value::inline("{\"left\": 2}"), 1, 1, &[4]))),
+        claimed("worker-1"),
+        call(2, Value::inline("1")),
+        Kind::CancelReceived(CancelReceived { message: MessageId(3), reason: "no more".into() }),
+        signal(4, "other"),
+        Kind::Continued(Box::new(Continued { cancel: Some(cancel), ..goes_on(large, 2, 2, &[4, 10]) })),
+        claimed("worker-2"),
+        asked(3, StepRequest::Receive { signal: "number".into(), options: "".into() }, 0),
+        Kind::Finished(Finished {
+            end: End::Cancelled { reason: "no more".into() },
+            fingerprint: Some(Fingerprint { commands: 3, deliveries: 2, fuel: 4_321 }),
             unread: Vec::new(),
         }),
     ]

@@ -37,7 +37,7 @@ macro_rules! entry {
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
-            /// `Signalled`, `Settled`, `Patched`, `Moved` or `StepTimed`.
+            /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed` or `Continued`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -116,6 +116,14 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.name = Some(patched.id.to_string());
             show_proof(&mut view, &patched.proof);
         }
+        Kind::Continued(continued) => {
+            show_value(&continued.input, &mut view.input, &mut view.input_stored);
+            view.deployment = Some(continued.deployment.to_string());
+            view.component = Some(continued.component);
+            view.commands = Some(continued.fingerprint.commands);
+            view.deliveries = Some(continued.fingerprint.deliveries);
+            view.fuel = Some(continued.fingerprint.fuel);
+        }
         Kind::Moved(moved) => {
             view.message = Some(message(moved.message));
             view.deployment = Some(moved.deployment.to_string());

@@ -298,6 +298,7 @@ fn title(row: &Row) -> String {
         | What::Cancel { .. }
         | What::Patch { .. }
         | What::Move { .. }
+        | What::Continue
         | What::Pause { .. } => row.title(),
     }
 }
@@ -353,6 +354,7 @@ fn notes(row: &Row) -> Vec<String> {
         | What::Update { .. }
         | What::Patch { .. }
         | What::Move { .. }
+        | What::Continue
         | What::Signal { .. } => {}
     }
     if row.cancel_asked.is_some() {

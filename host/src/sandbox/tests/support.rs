@@ -225,6 +225,7 @@ impl GuestHost for Scripted {
             }
             Command::Forget { id } => format!("forget {id}"),
             Command::Cancel { id } => format!("cancel {id}"),
+            Command::ContinueWith { input, unused } => format!("continue-with {input} {unused:?}"),
             Command::Patched { patch } => format!("patched {patch}"),
             Command::Progress { progress } => format!("progress {progress}"),
             Command::Publish { key, value, at } => format!("publish {key} {value} {at:?}"),

@@ -1,7 +1,11 @@
 //! How a run ends: by its workflow, by the host, or not at all because it is stuck.
 
+use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Status, Timestamp, Value, code};
+use trackway_replay::{
+    CancelTaken, Continued, Digest, End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Position, Status,
+    Timestamp, Value, code,
+};
 use trackway_storage::{InboxBody, InboxItem, Owner};
 
 use super::wake::{Ends, receive};
@@ -9,6 +13,7 @@ use super::{Driver, Stop};
 use crate::sandbox::{End, Ended};
 use crate::worker::check;
 use crate::worker::child;
+use crate::worker::code::code_of;
 use crate::worker::reach::in_reach;
 use crate::worker::run::{Inner, Run, Stopping};
 use crate::{Code, Error};
@@ -22,13 +27,14 @@ impl Driver {
     pub(super) async fn guest_ended(&mut self, end: End) -> Option<Stop> {
         let run = self.active.run.clone();
         let result = match end.how {
+            Ended::Returned(_) if run.lock().goes_on.is_some() => Ok(String::new()),
             Ended::Returned(Ok(output)) => {
                 check::value(&output, &run.started.limits, code::BAD_OUTPUT).map(|()| output)
             }
             Ended::Returned(Err(failure)) => Err(Failure::from_guest(&failure)),
             Ended::Trapped(failure) => match trouble_of(&run, &failure) {
                 Some(error) => return Some(self.stuck(error).await),
-                None => Err(failure),
+                None => self.fails(failure),
             },
             Ended::HostFailed(error) if error.code == Code::Overloaded => {
                 tracing::warn!(run = %run.key.run, %error, "the run is given back until there is room");
@@ -43,7 +49,7 @@ impl Driver {
                         return Some(self.stuck(Error::new(Code::Diverged, divergence.to_string())).await);
                     }
                     Some(Stopping::Unreadable(error)) => return Some(self.stuck(error).await),
-                    Some(Stopping::GuestFailed(failure)) => Err(failure),
+                    Some(Stopping::GuestFailed(failure)) => self.fails(failure),
                     Some(Stopping::Gone) | None => return Some(Stop::Gone),
                 }
             }
@@ -58,13 +64,24 @@ impl Driver {
             let mut inner = run.lock();
             match inner.machine.end(fuel) {
                 Err(divergence) => Err(Error::new(Code::Diverged, divergence.to_string())),
-                Ok(fingerprint) => Ok((end_of(&mut inner, result), fingerprint)),
+                Ok(fingerprint) => Ok(match next_of(&mut inner) {
+                    Some(Ok(next)) => (Ok(next), fingerprint),
+                    Some(Err(failure)) => (Err(end_of(&mut inner, Err(failure))), fingerprint),
+                    None => (Err(end_of(&mut inner, result)), fingerprint),
+                }),
             }
         };
         match ended {
-            Ok((end, fingerprint)) => self.finish(end, Some(fingerprint)).await,
+            Ok((Ok(next), fingerprint)) => self.go_on(next, fingerprint).await,
+            Ok((Err(end), fingerprint)) => self.finish(end, Some(fingerprint)).await,
             Err(error) => self.stuck(error).await,
         }
+    }
+
+    /// A workflow that traps, or is stopped by an import, has not come to where it would go on.
+    fn fails(&self, failure: Failure) -> Result<String, Failure> {
+        self.active.run.lock().goes_on = None;
+        Err(failure)
     }
 
     pub(super) async fn finish(&mut self, end: RunEnd, fingerprint: Option<Fingerprint>) -> Stop {
@@ -84,6 +101,52 @@ impl Driver {
             inner.stop = Some(Stopping::Gone);
         }
         self.write_all(Owner::End).await.unwrap_or(Stop::Ended)
+    }
+
+    /// The workflow begins anew, in the same run: whoever takes it up next recalls nothing from before.
+    async fn go_on(&mut self, next: Next, fingerprint: Fingerprint) -> Stop {
+        let run = self.active.run.clone();
+        if let Some(stop) = self.let_children_go().await {
+            return stop;
+        }
+        let deployment = run.lock().state.deployment().clone();
+        let component = newest_code(&run, &deployment).await;
+        // So that the head goes with one frame that holds all.
+        if let Some(stop) = self.write_all(Owner::Keep).await {
+            return stop;
+        }
+        {
+            let mut inner = run.lock();
+            let live = std::mem::take(&mut inner.attempts);
+            let last = inner.end();
+            inner.aborts.extend(live.into_values().map(|live| (last, live.abort)));
+            // The places of the mail stand in the same entry.
+            let input = inner.value(&next.input, Value::EFFECT_INLINE_MAX_BYTES);
+            let state = &inner.state;
+            let cancel =
+                state.cancel().map(|cancel| CancelTaken { received: cancel.received, reason: cancel.reason.clone() });
+            let continued = Continued {
+                input,
+                fingerprint,
+                seed: state.next_seed(fingerprint.commands),
+                steps: state.asked(),
+                mail: next.mail,
+                cancel,
+                deployment: state.deployment().clone(),
+                component,
+                began: state.began(),
+                deadline: state.deadline(),
+                child_of: state.child_of().cloned(),
+                published: inner.machine.published(),
+            };
+            inner.head_written = None;
+            inner.sequence(run.now(), Kind::Continued(Box::new(continued)));
+            inner.stop = Some(Stopping::Gone);
+        }
+        match self.write_all(Owner::Keep).await {
+            Some(stop) => stop,
+            None => self.release().await,
+        }
     }
 
     /// Before the end: every run that is being started stands or does not, and what nobody waits for
@@ -172,6 +235,41 @@ pub(in crate::worker) fn stuck_head(head: Head, now: Timestamp, error: &Error) -
         code: Some(error.code.text().into()),
         message: Some(error.message.clone().into()),
         ..head
+    }
+}
+
+/// With what a run goes on whose workflow has returned.
+struct Next {
+    input: Arc<str>,
+    mail: Vec<Position>,
+}
+
+/// What the run goes on with, if it does, or why it cannot.
+fn next_of(inner: &mut Inner) -> Option<Result<Next, Failure>> {
+    let goes_on = inner.goes_on.take()?;
+    Some(goes_on.mail(&inner.machine).map(|mail| Next { input: goes_on.input, mail }))
+}
+
+/// What the deployment of a run points to now, if that has its workflow: nothing on record binds a workflow
+/// that begins anew.
+async fn newest_code(run: &Run, deployment: &str) -> Digest {
+    let (core, mine) = (&run.core, run.code.digest());
+    let newest = match core.storage.deployment(run.key.tenant, deployment).await {
+        Ok(Some(found)) => found.versions.iter().find(|it| it.version == found.current).map(|it| it.component),
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(run = %run.key.run, %error, "the run goes on with the code that it has");
+            None
+        }
+    };
+    let Some(newest) = newest.filter(|newest| *newest != mine) else { return mine };
+    match code_of(core, run.key.tenant, newest).await {
+        Ok(code) if code.manifest().workflow(&run.started.workflow).is_some() => newest,
+        Ok(_) => mine,
+        Err(error) => {
+            tracing::warn!(run = %run.key.run, %error, "the run goes on with the code that it has");
+            mine
+        }
     }
 }
 

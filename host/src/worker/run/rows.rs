@@ -1,7 +1,7 @@
 //! Rows that go with the frame which holds their cause: log lines, items of the inbox that were read, what
 //! is sent to other runs, the questions that are open, what is found by its name. It never writes one.
 
-use trackway_replay::{Entry, Kind, MessageId, Position, RunState, StepId};
+use trackway_replay::{Answered, Entry, Forgotten, Kind, MessageId, Phase, Position, RunState, StepId, StepState};
 use trackway_storage::{EntityWrite, InboxItem, Landmark, LogLine, RunKey};
 
 use super::Inner;
@@ -41,6 +41,27 @@ impl Inner {
     pub(super) fn note_question(&mut self, position: Position, before: Option<Question>, after: Option<Question>) {
         if let Some((step, _)) = after.or(before).filter(|_| before != after) {
             self.questions.push((position.plus(1), step, after.map(|(_, asked)| asked)));
+        }
+    }
+
+    /// Keeps which answers of entities nobody waits for after this entry, and of a run that goes on with
+    /// another input, which questions.
+    pub(super) fn note_given_up(&mut self, entry: &Entry) {
+        let end = entry.position.plus(1);
+        let is_entity = |state: &StepState| matches!(state.phase, Phase::Entity);
+        match &entry.kind {
+            Kind::Answered(Answered { step, .. }) | Kind::Forgotten(Forgotten { step, .. })
+                if self.state.step(*step).is_some_and(is_entity) =>
+            {
+                self.entities_answered.push((end, *step));
+            }
+            Kind::Continued(_) => {
+                let questions: Vec<_> = self.state.questions().map(|(step, _)| (end, step, None)).collect();
+                self.questions.extend(questions);
+                let entities = self.state.steps().iter().filter(|(_, state)| is_entity(state));
+                self.entities_answered.extend(entities.map(|(step, _)| (end, *step)));
+            }
+            _ => {}
         }
     }
 

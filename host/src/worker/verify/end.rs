@@ -1,5 +1,6 @@
 //! Whether a guest that was run again came to the end that is on record. Pure.
 
+use std::sync::Arc;
 use trackway_replay::{Digest, End as RunEnd, Failure, Limits, Value, code};
 
 use crate::sandbox::Ended;
@@ -12,6 +13,8 @@ mod tests;
 #[derive(Debug)]
 pub(super) enum GuestEnd {
     Output(String),
+    /// It is to be called anew with this.
+    GoesOn(Arc<str>),
     /// A failure that it returned: its own words.
     Returned(Failure),
     /// A failure that the host made of a trap, of a limit, or of an output that is none.
@@ -41,7 +44,7 @@ impl GuestEnd {
 
     pub fn at(&self) -> Option<&str> {
         match self {
-            GuestEnd::Output(_) => None,
+            GuestEnd::Output(_) | GuestEnd::GoesOn(_) => None,
             GuestEnd::Returned(failure) | GuestEnd::MadeByHost(failure) => failure.at.as_deref(),
         }
     }
@@ -49,7 +52,7 @@ impl GuestEnd {
     fn is_cancelled(&self, cancel_was_delivered: bool) -> bool {
         match self {
             GuestEnd::Returned(failure) => cancel_was_delivered && failure.code == code::CANCELLED,
-            GuestEnd::Output(_) | GuestEnd::MadeByHost(_) => false,
+            GuestEnd::Output(_) | GuestEnd::GoesOn(_) | GuestEnd::MadeByHost(_) => false,
         }
     }
 }
@@ -68,8 +71,17 @@ pub(super) fn agree(recorded: &RunEnd, produced: &GuestEnd, cancel_was_delivered
         (RunEnd::Failed(recorded), GuestEnd::MadeByHost(failure)) => {
             same_cause(&Failure::from_value(recorded), failure, code)
         }
-        (RunEnd::Succeeded(_), GuestEnd::Returned(_) | GuestEnd::MadeByHost(_))
-        | (RunEnd::Failed(_), GuestEnd::Output(_)) => false,
+        (RunEnd::Succeeded(_), GuestEnd::Returned(_) | GuestEnd::MadeByHost(_) | GuestEnd::GoesOn(_))
+        | (RunEnd::Failed(_), GuestEnd::Output(_) | GuestEnd::GoesOn(_)) => false,
+    }
+}
+
+/// Whether it goes on with what the run went on with.
+pub(super) fn goes_on_with(recorded: &Value, produced: &GuestEnd) -> bool {
+    match (recorded, produced) {
+        (Value::Inline(text), GuestEnd::GoesOn(input)) => **text == **input,
+        (Value::Stored { digest, .. }, GuestEnd::GoesOn(input)) => *digest == Digest::of(input.as_bytes()),
+        (_, GuestEnd::Output(_) | GuestEnd::Returned(_) | GuestEnd::MadeByHost(_)) => false,
     }
 }
 
@@ -103,7 +115,15 @@ const SHOWN_MAX_BYTES: usize = 200;
 pub(super) fn describe(produced: &GuestEnd) -> String {
     match produced {
         GuestEnd::Output(output) => format!("the output {}", check::cut(output, SHOWN_MAX_BYTES)),
+        GuestEnd::GoesOn(input) => format!("going on with {}", check::cut(input, SHOWN_MAX_BYTES)),
         GuestEnd::Returned(failure) | GuestEnd::MadeByHost(failure) => describe_failure(failure),
+    }
+}
+
+pub(super) fn describe_goes_on(input: &Value) -> String {
+    match input {
+        Value::Inline(text) => format!("going on with {}", check::cut(text, SHOWN_MAX_BYTES)),
+        Value::Stored { digest, size_bytes } => format!("going on with {size_bytes} bytes, digest {digest:.12}"),
     }
 }
 
