@@ -301,6 +301,10 @@ impl<'a> Follow<'a> {
             let shown = tokens(&text).map(|token| (self.run, token.to_owned()));
             self.ledger.lock().shown.extend(shown);
         }
+        if let Some(Ok(page)) = process.ask(PATIENCE, process.host.states(self.run.run, None, usize::MAX)).await {
+            let states = page.states.into_iter().map(|state| (self.run, state.position, state.key));
+            self.ledger.lock().states_seen.extend(states);
+        }
         let Some(Ok(lines)) = process.ask(PATIENCE, process.host.logs(self.run.run, None, usize::MAX)).await else {
             return;
         };

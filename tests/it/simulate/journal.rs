@@ -1,6 +1,7 @@
 //! One run's journal as it stands at the end, and what must be true of any journal by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use trackway_replay::{
     Asked, EffectRequest, End, Entry, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
     Value,
@@ -55,6 +56,21 @@ impl Journal {
             Kind::Finished(_) => true,
             _ => false,
         })
+    }
+
+    /// Where what was published last under each key stands.
+    pub fn published(&self) -> BTreeMap<Arc<str>, Position> {
+        let states = self.entries.iter().filter_map(|entry| match &entry.kind {
+            Kind::Published(published) => Some((published.key.clone(), entry.position)),
+            _ => None,
+        });
+        states.collect()
+    }
+
+    /// Whether what was published under that key stands at that place.
+    pub fn has_published(&self, key: &str, position: Position) -> bool {
+        let there = self.entries.get(position.0 as usize).map(|entry| &entry.kind);
+        matches!(there, Some(Kind::Published(published)) if &*published.key == key)
     }
 
     /// When each sleep that came to its end was due, and the entry that says so.

@@ -80,6 +80,8 @@ pub struct Records {
     pub frames: Vec<Acknowledged>,
     /// Entries that clients read, by their place.
     pub seen: BTreeMap<(RunKey, Position), Entry>,
+    /// What clients read of what runs publish, by the place where it stands.
+    pub states_seen: BTreeSet<(RunKey, Position, Arc<str>)>,
     /// Log lines that clients read.
     pub lines_seen: BTreeMap<(RunKey, LogKey), Arc<str>>,
     /// Tokens in the traces that clients read.

@@ -36,7 +36,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 25] = [
+const MET: [&str; 26] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -53,6 +53,7 @@ const MET: [&str; 25] = [
     "Settled",
     "Promise { run",
     "Patched",
+    "Published",
     "ChildStarted",
     "ChildEnded",
     "Paused",

@@ -29,6 +29,7 @@ pub enum Act {
     Ask(String),
     Promise(String),
     Patched(String),
+    Publish(String),
     Keep(String),
     Child(Box<Plan>),
     Within(u64, Box<Act>),
@@ -92,7 +93,7 @@ impl Act {
             let count = drawing.dice.within(at_least..=3);
             (0..count).map(|_| Act::draw(drawing, depth - 1)).collect::<Vec<_>>()
         };
-        let kind = drawing.dice.within(if depth == 0 { 0..=10 } else { 0..=22 });
+        let kind = drawing.dice.within(if depth == 0 { 0..=11 } else { 0..=23 });
         match kind {
             0..=3 => Act::Step(Work::draw(drawing.dice)),
             4 | 5 => Act::SleepMs(draw_wait_ms(drawing.dice)),
@@ -101,15 +102,16 @@ impl Act {
             8 => Act::Promise(drawing.name("promise")),
             9 => Act::Patched(drawing.name("patch")),
             10 => Act::Keep(drawing.name("entity")),
-            11 => Act::Turn(several(drawing, 1)),
-            12 | 13 => Act::All(several(drawing, 2)),
-            14 => Act::Come(several(drawing, 2)),
-            15 | 16 => Act::Race(several(drawing, 2)),
-            17 => Act::Drop(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
-            18 => Act::Cancel(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
-            19 => Act::Child(Box::new(Act::draw_child(drawing))),
-            20 => Act::Within(draw_wait_ms(drawing.dice), Box::new(Act::draw(drawing, depth - 1))),
-            21 => Act::Shield(Box::new(Act::draw(drawing, depth - 1))),
+            11 => Act::Publish(drawing.name("state")),
+            12 => Act::Turn(several(drawing, 1)),
+            13 | 14 => Act::All(several(drawing, 2)),
+            15 => Act::Come(several(drawing, 2)),
+            16 | 17 => Act::Race(several(drawing, 2)),
+            18 => Act::Drop(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            19 => Act::Cancel(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            20 => Act::Child(Box::new(Act::draw_child(drawing))),
+            21 => Act::Within(draw_wait_ms(drawing.dice), Box::new(Act::draw(drawing, depth - 1))),
+            22 => Act::Shield(Box::new(Act::draw(drawing, depth - 1))),
             _ => {
                 let count = drawing.dice.within(1..=3);
                 let works = (0..count).map(|_| Work::draw(drawing.dice)).collect();
@@ -139,14 +141,14 @@ impl Act {
                 act.name_signals(names);
             }
             Act::Step(_) | Act::SleepMs(_) | Act::Ask(_) | Act::Promise(_) | Act::Patched(_) => {}
-            Act::Keep(_) | Act::Child(_) | Act::Saga { .. } => {}
+            Act::Publish(_) | Act::Keep(_) | Act::Child(_) | Act::Saga { .. } => {}
         }
     }
 
     fn is_racing(&self) -> bool {
         match self {
             Act::Step(_) | Act::SleepMs(_) | Act::Signal(_) | Act::Ask(_) | Act::Promise(_) => false,
-            Act::Patched(_) | Act::Keep(_) | Act::Saga { .. } => false,
+            Act::Patched(_) | Act::Publish(_) | Act::Keep(_) | Act::Saga { .. } => false,
             Act::Turn(acts) | Act::All(acts) => acts.iter().any(Act::is_racing),
             Act::Drop(_, other) | Act::Shield(other) => other.is_racing(),
             Act::Child(plan) => plan.is_racing(),
@@ -164,6 +166,7 @@ impl Act {
             Act::Ask(_) => person(),
             Act::Promise(name) => payload_of(name),
             Act::Patched(_) => json!(true),
+            Act::Publish(_) => json!("published"),
             // Written once, however often the run is taken up: the version that it was told of stands.
             Act::Keep(name) => json!([true, payload_of(name)]),
             Act::Child(plan) => plan.output(),

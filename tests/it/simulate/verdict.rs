@@ -104,6 +104,10 @@ async fn rows_fit(stage: &Stage, process: &Process, journal: &Journal) {
         Ok(Some(_)) => {}
         other => broken(format!("its head: {other:?}")),
     }
+    let states = process.door.store.states(run).await.map(BTreeMap::from_iter);
+    if !states.as_ref().is_ok_and(|states| *states == journal.published()) {
+        broken(format!("its states are at {states:?}, its journal has {:?}", journal.published()));
+    }
     for value in journal.entries.iter().filter_map(|entry| journal::value_of(&entry.kind)) {
         if let Err(error) = text(process, run, value).await {
             broken(error);
@@ -219,6 +223,12 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
         let there = journals.get(&run).and_then(|journal| journal.entries.get(position.0 as usize));
         if there != Some(&entry) {
             broken(format!("run {} at {position}: a client saw {entry:?}, there is {there:?}", run.run));
+        }
+    }
+    let states_seen = stage.ledger.lock().states_seen.clone();
+    for (run, position, key) in states_seen {
+        if !journals.get(&run).is_some_and(|journal| journal.has_published(&key, position)) {
+            broken(format!("run {} at {position}: a client saw what was published under {key}", run.run));
         }
     }
     for (run, status) in ends_seen {

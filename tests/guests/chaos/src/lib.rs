@@ -46,6 +46,8 @@ pub enum Act {
     Promise(String),
     /// Whether this code is as new as that.
     Patched(String),
+    /// Publishes a number under the key, and the next one.
+    Publish(String),
     /// Writes an entity that nobody else writes, and reads it.
     Keep(String),
     /// Another run of this workflow.
@@ -184,6 +186,11 @@ impl Doer {
                 }
                 Act::Promise(name) => self.bore(self.ctx.promise::<Json>(name.as_str()).await),
                 Act::Patched(id) => Ok(json!(self.ctx.patched(id))),
+                Act::Publish(key) => {
+                    self.ctx.publish(key, &1);
+                    self.ctx.publish(key, &2);
+                    Ok(json!("published"))
+                }
                 Act::Keep(name) => {
                     let entity = self.ctx.entity("kept", format!("{}-{name}", self.ctx.run_id()));
                     let gave = async {
