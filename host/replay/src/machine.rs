@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::divergence::{describe, describe_proof};
+use self::compare::Held;
+use crate::divergence::describe;
 use crate::mail::{Mail, Taken};
 use crate::{
     Act, Command, Divergence, EffectKind, EffectRecord, End, Entry, Fingerprint, Finished, Kind, Letter, MessageId,
     Outcome, Position, Proof, Timestamp, Topic,
 };
 
+mod compare;
 mod told;
 
 #[cfg(test)]
@@ -597,120 +599,4 @@ impl Machine {
         self.now = self.now.max(time);
         self.compared.deliveries += u64::from(!self.recorded.is_empty() || self.end.is_some());
     }
-
-    fn hold_against_record(&mut self, command: &Command, id: Option<u32>, fuel: u64) -> Held {
-        let proof = Proof { digest: command.digest, deliveries: self.deliveries, fuel };
-        if !matches!(command.act, Act::Patched { .. }) {
-            self.pass_over_patches(None);
-        }
-        let Some(recorded) = self.recorded.front() else {
-            if let Some(end) = &self.end {
-                return Held::Diverged(Box::new(self.divergence_from_end(end).against(id, command, &proof)));
-            }
-            self.commands += 1;
-            return Held::New(proof);
-        };
-        if !recorded.agrees_with(command, &proof) {
-            return Held::Diverged(Box::new(self.divergence(recorded).against(id, command, &proof)));
-        }
-        match recorded.fuel_rule {
-            FuelRule::Exact => self.compared.with_fuel += 1,
-            FuelRule::Loose => {
-                self.compared.without_fuel += 1;
-                self.excess = self.excess.max(fuel.saturating_sub(recorded.proof.fuel));
-            }
-        }
-        self.recorded.pop_front();
-        self.commands += 1;
-        Held::Same
-    }
-
-    fn too_many_deliveries(&self) -> Option<Box<Divergence>> {
-        let allowed = match (self.recorded.front(), &self.end) {
-            (Some(recorded), _) => recorded.proof.deliveries,
-            (None, Some(end)) => end.fingerprint.deliveries,
-            (None, None) => return None,
-        };
-        // To describe a divergence takes longer than the delivery.
-        if self.deliveries < allowed {
-            return None;
-        }
-        let divergence = self.before_what_is_recorded()?;
-        Some(Box::new(Divergence { produced: self.describe_wait(), ..divergence }))
-    }
-
-    fn describe_wait(&self) -> String {
-        format!("wait for a completion after {} deliveries", self.deliveries)
-    }
-
-    /// A divergence from the next command or end on record, if there is any.
-    fn before_what_is_recorded(&self) -> Option<Divergence> {
-        match (self.recorded.front(), &self.end) {
-            (Some(recorded), _) => Some(self.divergence(recorded)),
-            (None, Some(end)) => Some(self.divergence_from_end(end)),
-            (None, None) => None,
-        }
-    }
-
-    fn divergence(&self, recorded: &Recorded) -> Divergence {
-        let id = match recorded.command.act {
-            Act::Forget { id } | Act::Cancel { id } | Act::Reply { id } => Some(id),
-            Act::Call { .. }
-            | Act::Http
-            | Act::Sleep { .. }
-            | Act::StartRun { .. }
-            | Act::Receive { .. }
-            | Act::AskPerson
-            | Act::Promise { .. }
-            | Act::Entity { .. }
-            | Act::AcceptUpdate { .. } => Some(self.ids.saturating_add(1)),
-            Act::Patched { .. } | Act::Publish { .. } => None,
-        };
-        Divergence {
-            id,
-            commands: self.commands,
-            recorded: format!("{} {}", recorded.command.act, describe_proof(&recorded.proof)),
-            produced: String::new(),
-            recorded_at: recorded.command.at.as_deref().map(str::to_owned),
-            produced_at: None,
-            recorded_digest: Some(recorded.proof.digest),
-            produced_digest: None,
-        }
-    }
-
-    fn divergence_from_end(&self, end: &RecordedEnd) -> Divergence {
-        Divergence {
-            id: None,
-            commands: self.commands,
-            recorded: format!("the end {}", describe(&end.fingerprint)),
-            produced: String::new(),
-            recorded_at: None,
-            produced_at: None,
-            recorded_digest: None,
-            produced_digest: None,
-        }
-    }
-}
-
-impl Recorded {
-    fn agrees_with(&self, command: &Command, proof: &Proof) -> bool {
-        self.proof.digest == proof.digest
-            && self.command.act == command.act
-            && self.proof.deliveries == proof.deliveries
-            && (self.fuel_rule == FuelRule::Loose || self.proof.fuel == proof.fuel)
-    }
-}
-
-impl RecordedEnd {
-    fn agrees_with(&self, produced: &Fingerprint) -> bool {
-        self.fingerprint.commands == produced.commands
-            && self.fingerprint.deliveries == produced.deliveries
-            && (self.fuel_rule == FuelRule::Loose || self.fingerprint.fuel == produced.fuel)
-    }
-}
-
-enum Held {
-    New(Proof),
-    Same,
-    Diverged(Box<Divergence>),
 }
