@@ -48,7 +48,7 @@ use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage}
 
 use self::catalog::Catalogs;
 use crate::effects::{Clock, Effects, Egress, Randomness, SystemClock, SystemRandomness};
-use crate::sandbox::{Compiler, Sandbox};
+use crate::sandbox::{CANCEL_GRACE_MS_MAX, Compiler, Sandbox};
 use crate::worker::{Options, Parts, ReplayReport, Spawner, TokioSpawner, Worker};
 use crate::{Code, Error, Result};
 
@@ -179,10 +179,19 @@ impl Host {
     }
 
     /// Asks a run to cancel. Durable when it answers. With the same `key` it asks once only, and
-    /// says so again also when the run has ended since.
-    pub async fn cancel(&self, run: RunId, reason: &str, key: Option<&str>) -> Result<()> {
+    /// says so again also when the run has ended since. `grace_ms`: after how long the host ends the run, else
+    /// as its workflow says; said to a run that was cancelled before, it counts from that cancel.
+    pub async fn cancel(&self, run: RunId, reason: &str, grace_ms: Option<u64>, key: Option<&str>) -> Result<()> {
         let reason = Arc::from(cut(reason, REASON_MAX_BYTES));
-        self.tell(run, "cancel", InboxBody::Cancel { reason }, key).await
+        let body = match grace_ms {
+            None => InboxBody::Cancel { reason },
+            Some(grace_ms) if grace_ms <= CANCEL_GRACE_MS_MAX => InboxBody::CancelWithin { reason, grace_ms },
+            Some(_) => {
+                let why = format!("a cancelled run gets at most {CANCEL_GRACE_MS_MAX} ms to end");
+                return Err(Error::new(Code::BadRequest, why));
+            }
+        };
+        self.tell(run, "cancel", body, key).await
     }
 
     /// Ends a run at once, without asking it: also one that computes, waits for nobody or is stuck.

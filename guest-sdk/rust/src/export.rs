@@ -13,6 +13,10 @@ use crate::bindings::{EffectPort, Port, StepPort};
 use crate::failure::{Failure, code};
 use crate::{Ctx, FnCtx, json, runtime};
 
+mod policy;
+
+pub use policy::{Policy, Tries};
+
 /// What can cross between workflow, function and people. Write [`#[value]`](macro@crate::value) on
 /// your own types; numbers, text, `Vec`, `Option`, tuples and maps are values already.
 ///
@@ -90,6 +94,8 @@ pub trait Workflow: Sized + 'static {
     #[doc(hidden)]
     const RUN_TIMEOUT_MS: Option<u64> = None;
     #[doc(hidden)]
+    const CANCEL_GRACE_MS: Option<u64> = None;
+    #[doc(hidden)]
     fn signals() -> Vec<Declared> {
         Vec::new()
     }
@@ -163,84 +169,6 @@ pub struct About {
     pub takes_input: bool,
 }
 
-/// When a function is tried again, and what it wants to reach; the fields of the manifest.
-#[doc(hidden)]
-#[derive(Serialize, Clone, Copy)]
-pub struct Policy {
-    #[serde(skip_serializing_if = "Tries::is_default")]
-    pub retry: Tries,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ambiguous: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub heartbeat_timeout_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule_to_start_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule_to_close_ms: Option<u64>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub hosts: &'static [&'static str],
-}
-
-#[doc(hidden)]
-#[derive(Serialize, PartialEq, Clone, Copy)]
-pub struct Tries {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub factor: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff_max_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jitter: Option<f64>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub except: &'static [&'static str],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadline_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resume: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exhausted: Option<&'static str>,
-}
-
-impl Tries {
-    /// What the host does by itself.
-    pub const DEFAULT: Tries = Tries {
-        attempts: None,
-        backoff: None,
-        backoff_ms: None,
-        factor: None,
-        backoff_max_ms: None,
-        jitter: None,
-        except: &[],
-        deadline_ms: None,
-        resume: None,
-        exhausted: None,
-    };
-
-    fn is_default(&self) -> bool {
-        *self == Tries::DEFAULT
-    }
-}
-
-impl Policy {
-    /// What the host does by itself.
-    pub const DEFAULT: Policy = Policy {
-        retry: Tries::DEFAULT,
-        ambiguous: None,
-        timeout_ms: None,
-        heartbeat_timeout_ms: None,
-        schedule_to_start_ms: None,
-        schedule_to_close_ms: None,
-        hosts: &[],
-    };
-}
-
 /// What can stand in `export!`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a workflow nor a function of Trackway",
@@ -282,6 +210,8 @@ pub struct Described {
     output: Schema,
     #[serde(skip_serializing_if = "Option::is_none")]
     run_timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_grace_ms: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signals: Vec<Declared>,
     #[serde(flatten)]
@@ -338,6 +268,7 @@ fn main<I: Value, O: Value, B: Future<Output = Result<O, Failure>>>(
 fn describe_workflow<W: Workflow>() -> Described {
     Described {
         run_timeout_ms: W::RUN_TIMEOUT_MS,
+        cancel_grace_ms: W::CANCEL_GRACE_MS,
         signals: W::signals(),
         ..described::<W::Input, W::Output>(W::NAME, W::ABOUT, None)
     }
@@ -349,8 +280,9 @@ fn describe_function<F: Function>() -> Described {
 
 fn described<I: Value, O: Value>(name: &'static str, about: About, policy: Option<Policy>) -> Described {
     let input = about.takes_input.then(I::input_schema);
-    let (run_timeout_ms, signals) = (None, Vec::new());
-    Described { name, doc: about.doc, input, output: O::output_schema(), run_timeout_ms, signals, policy }
+    let (doc, output, run_timeout_ms, cancel_grace_ms, signals) =
+        (about.doc, O::output_schema(), None, None, Vec::new());
+    Described { name, doc, input, output, run_timeout_ms, cancel_grace_ms, signals, policy }
 }
 
 /// A panic is told to the host before it becomes a trap. In a test the usual hook stays.

@@ -77,6 +77,8 @@ pub enum Kind {
     Replied(Replied),
     /// The workflow begins anew in the same run. What stands before it is recalled no more.
     Continued(Box<Continued>),
+    /// How long the run has after its cancel. The last one counts.
+    GraceSet(GraceSet),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -286,6 +288,14 @@ pub struct StepCancelAsked {
 pub struct CancelReceived {
     pub message: MessageId,
     pub reason: Arc<str>,
+}
+
+/// Copied from the inbox, before the cancel that it came with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraceSet {
+    pub message: MessageId,
+    /// From the first cancel to the moment at which the host ends the run.
+    pub grace_ms: u64,
 }
 
 /// Copied from the inbox. Of a run that was asked to cancel it changes nothing.
@@ -516,6 +526,7 @@ impl Kind {
             Kind::UpdateReceived(_) => "UpdateReceived",
             Kind::Replied(_) => "Replied",
             Kind::Continued(_) => "Continued",
+            Kind::GraceSet(_) => "GraceSet",
         }
     }
 
@@ -551,6 +562,7 @@ impl Kind {
             | Kind::ChildOf(_)
             | Kind::DeadlineSet(_)
             | Kind::Patched(_)
+            | Kind::GraceSet(_)
             | Kind::Moved(_)
             | Kind::Published(_)
             | Kind::UpdateReceived(_)
@@ -631,6 +643,7 @@ impl Kind {
             | Kind::DeadlineSet(_)
             | Kind::Patched(_)
             | Kind::StepTimed(_)
+            | Kind::GraceSet(_)
             | Kind::Moved(_) => Vec::new(),
         }
     }

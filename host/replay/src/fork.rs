@@ -81,6 +81,8 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::StepTimed(timed) => closed.contains(&timed.step),
             // A new run has time of its own.
             Kind::DeadlineSet(_) => false,
+            // That of a cancel of the other run, which comes behind it.
+            Kind::GraceSet(_) => false,
             Kind::CancelReceived(_) => return Err(CannotFork::Cancelled { step }),
             Kind::Forked(forked) => {
                 kept.cuts.clone_from(&forked.cuts);

@@ -36,9 +36,9 @@ pub use divergence::Divergence;
 pub use entry::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut, DeadlineSet,
-    EffectAnswered, EffectAsked, EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, Kept, Kind,
-    Moved, Park, Patched, Paused, Progressed, Proof, Published, Replied, Resumed, RetryReceived, Settled, Signalled,
-    Started, StepCancelAsked, StepTimed, Tie, UpdateReceived, With,
+    EffectAnswered, EffectAsked, EffectVerdict, End, Entry, Fingerprint, Finished, Forgotten, Forked, GraceSet, Kept,
+    Kind, Moved, Park, Patched, Paused, Progressed, Proof, Published, Replied, Resumed, RetryReceived, Settled,
+    Signalled, Started, StepCancelAsked, StepTimed, Tie, UpdateReceived, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};

@@ -279,6 +279,7 @@ impl Machine {
             | Kind::Progressed(_)
             | Kind::Moved(_)
             | Kind::StepTimed(_)
+            | Kind::GraceSet(_)
             | Kind::DeadlineSet(_) => {}
         }
     }

@@ -200,6 +200,7 @@ fn size_max(kind: &Kind) -> usize {
         | Kind::Resumed(_)
         | Kind::ChildOf(_)
         | Kind::StepTimed(_)
+        | Kind::GraceSet(_)
         | Kind::DeadlineSet(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::head;
 use crate::{
-    AttemptFailed, AttemptFailedKeeping, AttemptParked, ChildOf, Digest, End, Entry, FORMAT, Forked, FuelRule, Head,
-    Kind, MessageId, Outcome, Park, Position, Started, Status, StepId, StepRequest, Timestamp, Tokens, Topic,
+    AttemptFailed, AttemptFailedKeeping, AttemptParked, ChildOf, Digest, End, Entry, FORMAT, Forked, FuelRule,
+    GraceSet, Head, Kind, MessageId, Outcome, Park, Position, Started, Status, StepId, StepRequest, Timestamp, Tokens,
+    Topic,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -60,6 +61,7 @@ pub struct RunState {
     asked: u32,
     tally: Tally,
     cancel: Option<CancelState>,
+    grace: Option<GraceSet>,
     pause: Option<PauseState>,
     forked: Option<Box<Forked>>,
     child_of: Option<ChildOf>,
@@ -118,6 +120,7 @@ impl RunState {
             asked: 0,
             tally: Tally::default(),
             cancel: None,
+            grace: None,
             pause: None,
             forked: None,
             child_of: None,
@@ -239,6 +242,7 @@ impl RunState {
                 // The workflow is to be told, and may clean up.
                 self.pause = None;
             }
+            Kind::GraceSet(set) => self.grace = Some(set.clone()),
             Kind::Paused(paused) => {
                 if self.cancel.is_none() {
                     let state = PauseState { since: entry.time, reason: paused.reason.clone() };
@@ -354,6 +358,11 @@ impl RunState {
 
     pub fn cancel(&self) -> Option<&CancelState> {
         self.cancel.as_ref()
+    }
+
+    /// How long the run has after its cancel, where whoever cancelled it said so.
+    pub fn grace(&self) -> Option<&GraceSet> {
+        self.grace.as_ref()
     }
 
     /// Since when somebody holds the run, and why.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
-    EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, Kept, Kind, Limits, MessageId,
-    Outcome, Park, Paused, Position, Progressed, Proof, Published, RULES, Replied, Resumed, RetryReceived, RunId,
-    Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Timestamp, UpdateReceived, Value,
-    With, code,
+    EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, GraceSet, Kept, Kind, Limits,
+    MessageId, Outcome, Park, Paused, Position, Progressed, Proof, Published, RULES, Replied, Resumed, RetryReceived,
+    RunId, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Timestamp, UpdateReceived,
+    Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -184,6 +184,10 @@ pub fn cancel() -> Kind {
     Kind::CancelReceived(CancelReceived { message: MessageId(9), reason: "enough".into() })
 }
 
+pub fn grace(grace_ms: u64) -> Kind {
+    Kind::GraceSet(GraceSet { message: MessageId(9), grace_ms })
+}
+
 pub fn paused() -> Kind {
     Kind::Paused(Paused { message: MessageId(10), reason: "look at it".into() })
 }
@@ -227,6 +231,7 @@ pub fn every_kind() -> Vec<Entry> {
         failed(1, 1, 2_000),
         forgotten(2),
         step_cancel(3),
+        grace(60_000),
         cancel(),
         signalled(1, "paid"),
         receive(5, "paid"),

@@ -224,6 +224,9 @@ pub enum What {
     /// The run was asked to cancel.
     Cancel {
         reason: Arc<str>,
+        /// From then to the moment at which the host ends the run, where somebody said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_ms: Option<u64>,
     },
     /// The workflow asked whether it may do as its newer code does, and may.
     Patch {

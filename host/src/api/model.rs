@@ -244,10 +244,22 @@ pub struct RunPage {
     pub cursor: Option<String>,
 }
 
-/// `POST /v1/runs/{id}/cancel` and `/terminate`
+/// `POST /v1/runs/{id}/cancel`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
+    #[serde(default)]
+    pub reason: String,
+    /// After how long the host ends the run, at most a day; else as its workflow says, or 30 s. Said to a run that was
+    /// cancelled before, it counts from that cancel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
+}
+
+/// `POST /v1/runs/{id}/terminate`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Terminate {
     #[serde(default)]
     pub reason: String,
 }

@@ -14,7 +14,9 @@ use utoipa::IntoParams;
 
 use super::body::{self, Asked, Limit, Params};
 use super::found::Found;
-use super::model::{Cancel, EffectWord, LogPage, Problem, Retried, Retry, Run, RunPage, Start, Started, Trace};
+use super::model::{
+    Cancel, EffectWord, LogPage, Problem, Retried, Retry, Run, RunPage, Start, Started, Terminate, Trace,
+};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
@@ -193,7 +195,7 @@ fn patience(seconds: f64) -> Answer<Duration> {
     }
 }
 
-/// Asks a run to cancel. The workflow is told once and may clean up.
+/// Asks a run to cancel. The workflow is told once and may clean up, until the host ends the run.
 #[utoipa::path(
     post,
     operation_id = "cancel_run",
@@ -213,7 +215,7 @@ pub async fn cancel(
     Found(head): Found,
     Asked { key, body: asked }: Asked<Cancel>,
 ) -> Answer<Accepted> {
-    api.host.cancel(head.run, &asked.reason, key.as_deref()).await?;
+    api.host.cancel(head.run, &asked.reason, asked.grace_ms, key.as_deref()).await?;
     accepted(&api, head.run).await
 }
 
@@ -265,7 +267,7 @@ pub async fn retry(
     path = "/v1/runs/{id}/terminate",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Cancel,
+    request_body = Terminate,
     responses(
         (status = 202, body = Run),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -276,7 +278,7 @@ pub async fn retry(
 pub async fn terminate(
     State(api): State<Api>,
     Found(head): Found,
-    Asked { key, body: asked }: Asked<Cancel>,
+    Asked { key, body: asked }: Asked<Terminate>,
 ) -> Answer<Accepted> {
     api.host.terminate(head.run, &asked.reason, key.as_deref()).await?;
     accepted(&api, head.run).await

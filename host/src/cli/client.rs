@@ -154,8 +154,8 @@ impl Client {
         self.post(&["runs", &run.to_string(), "cancel"], cancel).await
     }
 
-    pub async fn terminate(&self, run: RunId, cancel: &model::Cancel) -> Result<model::Run> {
-        self.post(&["runs", &run.to_string(), "terminate"], cancel).await
+    pub async fn terminate(&self, run: RunId, terminate: &model::Terminate) -> Result<model::Run> {
+        self.post(&["runs", &run.to_string(), "terminate"], terminate).await
     }
 
     pub async fn pause(&self, run: RunId, pause: &model::Pause) -> Result<model::Run> {

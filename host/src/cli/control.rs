@@ -3,6 +3,7 @@
 //! many there are, none is missed and none is met twice. Decides nothing about a run.
 
 use serde::Serialize;
+use std::time::Duration;
 use trackway_replay::{RunId, Status};
 
 use super::Context;
@@ -20,7 +21,7 @@ const PAGE_MAX: usize = 500;
 /// What is done to a run.
 #[derive(Debug, Clone)]
 pub enum Act {
-    Cancel { reason: String },
+    Cancel { reason: String, grace: Option<Duration> },
     Terminate { reason: String },
     Pause { reason: String },
     Resume,
@@ -127,8 +128,11 @@ async fn all(act: &Act, which: Which, client: &Client, output: &Output) -> Done 
 impl Act {
     async fn on(&self, client: &Client, run: RunId) -> Result<model::Run> {
         match self {
-            Act::Cancel { reason } => client.cancel(run, &model::Cancel { reason: reason.clone() }).await,
-            Act::Terminate { reason } => client.terminate(run, &model::Cancel { reason: reason.clone() }).await,
+            Act::Cancel { reason, grace } => {
+                let grace_ms = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+                client.cancel(run, &model::Cancel { reason: reason.clone(), grace_ms }).await
+            }
+            Act::Terminate { reason } => client.terminate(run, &model::Terminate { reason: reason.clone() }).await,
             Act::Pause { reason } => client.pause(run, &model::Pause { reason: reason.clone() }).await,
             Act::Resume => client.resume(run).await,
             Act::Restart { from_step } => {

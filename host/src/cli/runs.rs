@@ -34,7 +34,9 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
             context.output.one(&run, &run.id.to_string(), text)?;
             Ok(Exit::Ok)
         }
-        args::Runs::Cancel(args) => control(Act::Cancel { reason: args.reason }, args.which, context).await,
+        args::Runs::Cancel(args) => {
+            control(Act::Cancel { reason: args.reason, grace: args.grace }, args.which, context).await
+        }
         args::Runs::Pause(args) => control(Act::Pause { reason: args.reason }, args.which, context).await,
         args::Runs::Resume(which) => control(Act::Resume, which, context).await,
         args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,

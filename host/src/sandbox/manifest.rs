@@ -16,6 +16,8 @@ const HOST_BYTES_MAX: usize = 300;
 pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
 /// A year, as for the deadline of retries.
 pub const RUN_TIMEOUT_MS_MAX: u64 = 365 * 86_400_000;
+/// A day: who has to wait longer for an end sends a signal instead.
+pub const CANCEL_GRACE_MS_MAX: u64 = 86_400_000;
 const TIMEOUT_MS_DEFAULT: u64 = 300_000;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct WorkflowEntry {
     pub name: Arc<str>,
     /// The host ends a run that takes longer.
     pub run_timeout_ms: Option<u64>,
+    /// How long it has after a cancel.
+    pub cancel_grace_ms: Option<u64>,
     pub doc: Option<String>,
     /// JSON Schema.
     pub input: Option<Value>,
@@ -132,6 +136,7 @@ fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
         signals,
         name: entry.name()?,
         run_timeout_ms,
+        cancel_grace_ms: entry.millis("cancel_grace_ms", CANCEL_GRACE_MS_MAX)?,
         doc: entry.text("doc", DOC_BYTES_MAX)?,
         input: entry.schema("input")?,
         output: entry.schema("output")?,

@@ -26,7 +26,7 @@ use crate::sandbox::{End, Ended, GuestCall, Role};
 pub(super) use end::stuck_head;
 pub(super) use wake::terminate_in;
 
-/// From the cancel's entry to the moment at which the host ends the run by itself.
+/// From the cancel's entry to the moment at which the host ends the run by itself, where nobody says otherwise.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(30);
 
 /// About as long as a flush takes, which an answer waits for.

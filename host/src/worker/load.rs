@@ -179,7 +179,7 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
     let items = core.storage.inbox(key).await?;
     let terminate = terminate_in(&items);
     let cancel = items.iter().find_map(|item| match &item.body {
-        InboxBody::Cancel { reason } => {
+        InboxBody::Cancel { reason } | InboxBody::CancelWithin { reason, .. } => {
             let reason = check::cut(reason, REASON_MAX_BYTES).into();
             Some(CancelReceived { message: item.message, reason })
         }

@@ -47,6 +47,7 @@ pub(super) fn asked_in(core: &Core, items: &[InboxItem]) -> Option<Asked> {
             is_given_up: core.storage.epoch().0 > epoch.0.saturating_add(PROCESSES_MAX),
         }),
         InboxBody::Cancel { .. }
+        | InboxBody::CancelWithin { .. }
         | InboxBody::Terminate { .. }
         | InboxBody::Pause { .. }
         | InboxBody::Resume

@@ -106,6 +106,8 @@ pub(super) struct Inner {
     pub rang: bool,
     /// Somebody asked to end the run at once, and why.
     pub terminate: Option<Arc<str>>,
+    /// As its workflow says, or whoever cancels it.
+    cancel_grace: Duration,
     /// Everything before this position is wanted durable now.
     pub forced: Position,
     /// When the oldest entry without a frame was sequenced.
@@ -165,6 +167,8 @@ impl Run {
         let Given { key, core, code, grants } = given;
         let started = loaded.state.started().clone();
         let attempt_seed = loaded.state.attempt_seed();
+        let said_ms = code.manifest().workflow(&started.workflow).and_then(|workflow| workflow.cancel_grace_ms);
+        let cancel_grace = said_ms.map_or(super::drive::CANCEL_GRACE, Duration::from_millis);
         let inner = Inner {
             random: loaded.state.random(),
             machine: loaded.machine,
@@ -196,6 +200,7 @@ impl Run {
             knocked: true,
             rang: true,
             terminate: None,
+            cancel_grace,
             forced: Position::FIRST,
             pending_since: Timestamp::default(),
             previous: loaded.previous,
@@ -351,6 +356,7 @@ impl Inner {
             | Kind::DeadlineSet(_)
             | Kind::Patched(_)
             | Kind::StepTimed(_)
+            | Kind::GraceSet(_)
             | Kind::Moved(_)
             | Kind::Published(_)
             | Kind::Replied(_)

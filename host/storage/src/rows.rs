@@ -70,6 +70,11 @@ pub enum InboxBody {
         name: Arc<str>,
         payload: Value,
     },
+    /// As `Cancel`; the host ends the run so long after its first cancel.
+    CancelWithin {
+        reason: Arc<str>,
+        grace_ms: u64,
+    },
 }
 
 impl InboxBody {
@@ -80,6 +85,7 @@ impl InboxBody {
             InboxBody::Signal { name, payload, .. } => (b"signal".as_slice(), name, payload),
             InboxBody::Update { name, payload } => (b"update".as_slice(), name, payload),
             InboxBody::Cancel { .. }
+            | InboxBody::CancelWithin { .. }
             | InboxBody::Terminate { .. }
             | InboxBody::Pause { .. }
             | InboxBody::Resume

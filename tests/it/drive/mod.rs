@@ -8,6 +8,7 @@ mod crash;
 mod deadline;
 mod ends;
 mod entities;
+mod grace;
 mod limits;
 mod logs;
 mod mending;

@@ -141,6 +141,7 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::DeadlineSet(_)
         | Kind::Patched(_)
         | Kind::StepTimed(_)
+        | Kind::GraceSet(_)
         | Kind::Moved(_) => None,
     }
 }

@@ -22,7 +22,9 @@ const IN_TIME_SLACK: Duration = Duration::from_millis(20);
 pub fn all_settled(process: &Process) -> bool {
     let store = &process.door.store;
     // Only what ends it at once moves a stuck run; the rest waits with it.
-    let ends_it = |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. } | InboxBody::Terminate { .. });
+    let ends_it = |item: &InboxItem| {
+        matches!(item.body, InboxBody::Cancel { .. } | InboxBody::CancelWithin { .. } | InboxBody::Terminate { .. })
+    };
     let is_quiet = |head: &Head, run| head.status.has_ended() || !store.standing_inbox(run).iter().any(ends_it);
     let is_settled = |run| store.standing_head(run).is_some_and(|head| is_settled(&head) && is_quiet(&head, run));
     store.standing_runs().into_iter().all(is_settled)

@@ -31,6 +31,21 @@ fn one_run_is_held_resumed_and_restarted_by_its_name() {
 }
 
 #[test]
+fn a_cancel_says_how_long_the_run_has_to_end() {
+    let server = Server::with_guest("cancelled", "");
+    let typed = |words: &str| run(&mut server.trackway(words));
+    let id = typed("run ignores --detach -o id").expect(0).line().to_owned();
+    typed("runs cancel @last --grace soon").expect(2);
+    typed("runs cancel @last --grace 25h").refused(2, "TW0604");
+    typed("runs cancel @last --grace 24h").expect(0);
+    let trace = typed("trace @last -o text").expect(0).stdout;
+    assert!(trace.contains("with 1d00h to end"), "{trace}");
+    typed("runs cancel @last --grace 0s").expect(0);
+    until(&server, &id, "cancelled");
+    typed("replay @last").expect(0);
+}
+
+#[test]
 fn many_runs_are_held_resumed_and_cancelled_by_what_they_are() {
     let server = Server::with_guest("sleeper", "");
     let typed = |words: &str| run(&mut server.trackway(words));

@@ -25,6 +25,7 @@ pub struct Arguments {
     pub resume: Option<bool>,
     pub exhausted: Option<String>,
     pub run_timeout_ms: Option<u64>,
+    pub cancel_grace_ms: Option<u64>,
     pub ambiguous: Option<String>,
     pub timeout_ms: Option<u64>,
     pub heartbeat_timeout_ms: Option<u64>,
@@ -87,7 +88,7 @@ impl Parse for Signal {
 
 impl Arguments {
     pub fn of_workflow(tokens: TokenStream) -> Result<Arguments> {
-        read(tokens, "workflow", &["name", "run_timeout", "signals"])
+        read(tokens, "workflow", &["name", "run_timeout", "cancel_grace", "signals"])
     }
 
     pub fn of_function(tokens: TokenStream) -> Result<Arguments> {
@@ -116,6 +117,11 @@ impl Arguments {
     /// The constant `RUN_TIMEOUT_MS`.
     pub fn to_run_timeout(&self) -> TokenStream {
         option(self.run_timeout_ms)
+    }
+
+    /// The constant `CANCEL_GRACE_MS`.
+    pub fn to_cancel_grace(&self) -> TokenStream {
+        option(self.cancel_grace_ms)
     }
 
     /// The constant `POLICY`.
@@ -193,6 +199,7 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             "timeout" => arguments.timeout_ms = Some(timeout_ms(&value)?),
             "factor" => arguments.factor = Some(number(&value, "factor", 1.0, 10.0)?),
             "jitter" => arguments.jitter = Some(number(&value, "jitter", 0.0, 1.0)?),
+            "cancel_grace" => arguments.cancel_grace_ms = Some(timeout_ms(&value)?),
             "run_timeout" => arguments.run_timeout_ms = Some(timeout_ms(&value)?),
             "growth" => arguments.growth = Some(word(&value, "growth", &["exponential", "linear", "fixed"])?),
             "except" => arguments.except = codes(&value)?,

@@ -42,6 +42,7 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
     let visibility = &function.vis;
     let check = check_context(context, quote!(::trackway_sdk::Ctx));
     let run_timeout = arguments.to_run_timeout();
+    let cancel_grace = arguments.to_cancel_grace();
     let signals = signals_of(&arguments);
     Ok(quote! {
         #function
@@ -59,6 +60,7 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
                 const NAME: &'static str = #export_name;
                 const ABOUT: ::trackway_sdk::__private::About = #about;
                 const RUN_TIMEOUT_MS: ::core::option::Option<u64> = #run_timeout;
+                const CANCEL_GRACE_MS: ::core::option::Option<u64> = #cancel_grace;
                 #signals
                 async fn run(
                     ctx: ::trackway_sdk::Ctx,

@@ -34,7 +34,7 @@ async fn count(_ctx: FnCtx, page: Page) -> Result<usize, Failure> {
 fn nothing() {}
 
 /// Looks around.
-#[workflow(name = "look-around", run_timeout = "2h")]
+#[workflow(name = "look-around", run_timeout = "2h", cancel_grace = "5m")]
 async fn look(_ctx: Ctx, pages: Vec<Page>) -> Result<usize, Failure> {
     Ok(pages.len())
 }
@@ -57,6 +57,7 @@ fn names_docs_and_policies_reach_the_manifest() {
     assert_eq!(manifest["contract"], "0.1");
     assert_eq!(manifest["sdk"]["language"], "rust");
     assert_eq!(manifest["workflows"][0]["run_timeout_ms"], 7_200_000);
+    assert_eq!(manifest["workflows"][0]["cancel_grace_ms"], 300_000);
     let function = &manifest["functions"][0];
     assert_eq!(function["name"], "count");
     assert_eq!(function["doc"], "Counts the words\nof a page.\n\nAnd its links.");

@@ -180,6 +180,7 @@ fn a_kind_is_known_by_its_place() {
         "UpdateReceived",
         "Replied",
         "Continued",
+        "GraceSet",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

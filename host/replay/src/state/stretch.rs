@@ -141,6 +141,8 @@ impl RunState {
         self.orphans.clear();
         self.tally = Tally::default();
         self.pause = None;
+        // Said again behind it.
+        self.grace = None;
         self.cancel = continued
             .cancel
             .as_ref()

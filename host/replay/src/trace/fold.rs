@@ -59,6 +59,7 @@ pub(super) struct Fold<'a> {
     pub(super) open: BTreeSet<StepId>,
     pub(super) steps_ended: u32,
     cancel: Option<Row>,
+    grace_ms: Option<u64>,
     pauses: Vec<Row>,
     patches: Vec<Row>,
     moves: Vec<Row>,
@@ -90,6 +91,7 @@ impl<'a> Fold<'a> {
             open: BTreeSet::new(),
             steps_ended: 0,
             cancel: None,
+            grace_ms: None,
             pauses: Vec::new(),
             patches: Vec::new(),
             moves: Vec::new(),
@@ -170,15 +172,25 @@ impl<'a> Fold<'a> {
                 Some(())
             }
             Kind::CancelReceived(received) => {
-                if self.cancel.is_some() {
-                    return None;
+                // The first one counts.
+                if let Some(row) = &mut self.cancel {
+                    row.positions.push(place.position);
+                    return Some(());
                 }
                 self.resumed(place);
-                let mut row =
-                    Row::new("cancel".to_owned(), None, What::Cancel { reason: received.reason.clone() }, place);
+                let what = What::Cancel { reason: received.reason.clone(), grace_ms: self.grace_ms };
+                let mut row = Row::new("cancel".to_owned(), None, what, place);
                 row.end(place, RowStatus::Succeeded);
                 row.positions.dedup();
                 self.cancel = Some(row);
+                Some(())
+            }
+            Kind::GraceSet(set) => {
+                self.grace_ms = Some(set.grace_ms);
+                if let Some(Row { what: What::Cancel { grace_ms, .. }, positions, .. }) = &mut self.cancel {
+                    *grace_ms = self.grace_ms;
+                    positions.push(place.position);
+                }
                 Some(())
             }
             Kind::Finished(finished) => self.finished(place, finished),

@@ -13,10 +13,10 @@ use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut, DeadlineSet, Digest,
     EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, FORMAT, Failure,
-    Fingerprint, Finished, Forgotten, Forked, Frame, Kept, Kind, Limits, MessageId, Moved, Outcome, Park, Patched,
-    Paused, Position, Progressed, Proof, Published, Replied, Resumed, RetryReceived, RunId, RunState, Sequencer,
-    Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived,
-    Value, With, code,
+    Fingerprint, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind, Limits, MessageId, Moved, Outcome, Park,
+    Patched, Paused, Position, Progressed, Proof, Published, Replied, Resumed, RetryReceived, RunId, RunState,
+    Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp,
+    UpdateReceived, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -109,7 +109,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 33, "{names:?}");
+    assert_eq!(names.len(), 34, "{names:?}");
 }
 
 /// Whoever resumes a run from where it was continued last knows as much as whoever read all of it.
@@ -163,6 +163,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("entities", frames(entities())),
         ("timed", frames(timed())),
         ("updates", frames(updates())),
+        ("grace", frames(grace())),
     ]
 }
 
@@ -346,6 +347,13 @@ fn timed() -> Vec<Kind> {
         call(3, Value::inline("3")),
         timed(3, at(0), Some(Timestamp(u64::MAX))),
     ]
+}
+
+/// Cancelled with so long to end, and then with longer.
+fn grace() -> Vec<Kind> {
+    let grace = |grace_ms| Kind::GraceSet(GraceSet { message: MessageId(7), grace_ms });
+    let cancel = Kind::CancelReceived(CancelReceived { message: MessageId(7), reason: "enough".into() });
+    vec![started(Value::null()), claimed("worker-1"), grace(0), cancel, grace(86_400_000)]
 }
 
 fn child_and_parent() -> Vec<Kind> {

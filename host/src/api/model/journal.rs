@@ -37,7 +37,7 @@ macro_rules! entry {
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
-            /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed` or `Continued`.
+            /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed`, `Continued` or `GraceSet`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +110,8 @@ entry! {
     progress: Box<RawValue>,
     /// When the host ends the run.
     deadline_at: Time,
+    /// From the cancel to the moment at which the host ends the run.
+    grace_ms: u64,
     /// When the step fails unless an attempt of it has begun.
     start_by: Time,
     /// When the step fails unless it is answered.

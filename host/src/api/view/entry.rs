@@ -107,6 +107,10 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.message = Some(message(cancel.message));
             view.reason = Some(cancel.reason.to_string());
         }
+        Kind::GraceSet(set) => {
+            view.message = Some(message(set.message));
+            view.grace_ms = Some(set.grace_ms);
+        }
         Kind::Finished(finished) => show_end(&mut view, finished),
         Kind::Paused(paused) => {
             view.message = Some(message(paused.message));

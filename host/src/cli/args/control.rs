@@ -3,6 +3,8 @@
 use clap::Args;
 
 use super::Connect;
+use crate::cli::duration::parse_duration;
+use std::time::Duration;
 
 /// The words of `--status`.
 pub const STATUSES: [&str; 9] =
@@ -40,6 +42,9 @@ pub struct RunsCancel {
     /// Why; the workflow gets to see it
     #[arg(long, default_value = "cancelled from the command line")]
     pub reason: String,
+    /// After how long the host ends the run, at most a day; as its workflow says, or 30s, if left out
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub grace: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

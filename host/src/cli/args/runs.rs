@@ -17,9 +17,9 @@ pub enum Runs {
     /// Show what is known of a run
     #[command(after_help = "Examples:\n  trackway runs describe @last\n  trackway runs describe 01k9 -o json")]
     Describe(OneRun),
-    /// Ask a run to stop: its workflow is told once and may clean up; 30 s later the host ends it
+    /// Ask a run to stop: its workflow is told once and may clean up, for 30 s unless told otherwise
     #[command(
-        after_help = "Examples:\n  trackway runs cancel @last\n  trackway runs cancel 01k9 --reason 'wrong input'\n  \
+        after_help = "Examples:\n  trackway runs cancel @last\n  trackway runs cancel 01k9 --reason 'wrong input' --grace 5m\n  \
                             trackway runs cancel --all --workflow headlines --dry-run"
     )]
     Cancel(RunsCancel),

@@ -328,7 +328,11 @@ fn notes(row: &Row) -> Vec<String> {
             let progress = progress.as_ref().filter(|_| !row.status.has_ended());
             notes.extend(progress.map(|progress| format!("at {}", shown(progress))));
         }
-        What::Cancel { reason } | What::Pause { reason } => notes.push(clean(reason)),
+        What::Cancel { reason, grace_ms } => {
+            notes.push(clean(reason));
+            notes.extend(grace_ms.map(|grace_ms| format!("with {} to end", show_ms(grace_ms))));
+        }
+        What::Pause { reason } => notes.push(clean(reason)),
         What::Run { run, .. } => notes.extend(run.map(|run| run.to_string())),
         What::Receive { from: Some(run), .. } | What::Signal { from: Some(run), .. } => {
             notes.push(format!("from run {run}"));

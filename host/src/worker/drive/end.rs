@@ -139,8 +139,11 @@ impl Driver {
                 child_of: state.child_of().cloned(),
                 published: inner.machine.published(),
             };
+            let grace = state.grace().cloned();
             inner.head_written = None;
             inner.sequence(run.now(), Kind::Continued(Box::new(continued)));
+            // What comes before is read no more.
+            grace.into_iter().for_each(|grace| _ = inner.sequence(run.now(), Kind::GraceSet(grace)));
             inner.stop = Some(Stopping::Gone);
         }
         match self.write_all(Owner::Keep).await {
@@ -184,7 +187,8 @@ impl Driver {
         let run = self.active.run.clone();
         let items = in_reach(&run.core, run.key.run, || run.core.storage.inbox(run.key)).await.ok()?;
         let mut inner = run.lock();
-        let is_cancel = |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. });
+        let is_cancel =
+            |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. } | InboxBody::CancelWithin { .. });
         if inner.state.cancel().is_none() && !items.iter().any(is_cancel) {
             return None;
         }

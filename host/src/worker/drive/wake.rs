@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
-    CancelReceived, ChildEnded, Failure, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived, Settled,
-    Signalled, StepId, Timestamp, UpdateReceived, Value, code,
+    CancelReceived, ChildEnded, Failure, GraceSet, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived,
+    Settled, Signalled, StepId, Timestamp, UpdateReceived, Value, code,
 };
 use trackway_storage::{InboxBody, InboxItem, RunKey};
 
@@ -199,6 +199,7 @@ pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId,
     items.iter().find_map(|item| match &item.body {
         InboxBody::Terminate { reason } => Some((item.message, check::cut(reason, check::REASON_MAX_BYTES).into())),
         InboxBody::Cancel { .. }
+        | InboxBody::CancelWithin { .. }
         | InboxBody::Pause { .. }
         | InboxBody::Resume
         | InboxBody::ChildEnded { .. }
@@ -220,6 +221,15 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
     let was_paused = inner.state.is_paused();
     let kind = match item.body {
         InboxBody::Cancel { reason } => {
+            let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
+            Kind::CancelReceived(CancelReceived { message, reason })
+        }
+        // To one that is cancelled already it gives another time to end.
+        InboxBody::CancelWithin { grace_ms, .. } if inner.state.cancel().is_some() => {
+            Kind::GraceSet(GraceSet { message, grace_ms })
+        }
+        InboxBody::CancelWithin { reason, grace_ms } => {
+            inner.sequence(now, Kind::GraceSet(GraceSet { message, grace_ms }));
             let reason = check::cut(&reason, check::REASON_MAX_BYTES).into();
             Kind::CancelReceived(CancelReceived { message, reason })
         }

@@ -1,6 +1,7 @@
 //! The moments at which a run goes on by itself: timers of steps, deadlines of calls, the end of a cancel's
 //! grace. It never waits for one.
 
+use std::time::Duration;
 use trackway_replay::{Entry, StepId, Timestamp};
 
 use super::Inner;
@@ -42,6 +43,7 @@ impl Inner {
 
     /// When a run that was asked to cancel is ended by the host.
     pub fn cancel_deadline(&self) -> Option<Timestamp> {
-        self.state.cancel().map(|cancel| cancel.received + super::super::drive::CANCEL_GRACE)
+        let grace = self.state.grace().map_or(self.cancel_grace, |set| Duration::from_millis(set.grace_ms));
+        self.state.cancel().map(|cancel| cancel.received + grace)
     }
 }

@@ -39,6 +39,14 @@ pub async fn ignores(ctx: Ctx) -> Result<(), Failure> {
     }
 }
 
+/// The same, and asks for more time to end.
+#[workflow(cancel_grace = "5m")]
+pub async fn ignores_longer(ctx: Ctx) -> Result<(), Failure> {
+    loop {
+        let _ = ctx.sleep(VERY_LONG).await;
+    }
+}
+
 /// Finishes with a result all the same.
 #[workflow]
 pub async fn succeeds_anyway(ctx: Ctx) -> Result<String, Failure> {
@@ -66,4 +74,4 @@ async fn endless(ctx: FnCtx) -> Result<(), Failure> {
     ctx.sleep(VERY_LONG).await
 }
 
-export!(cleans_up, tells, gives_up, ignores, succeeds_anyway, never_asks, undo, endless);
+export!(cleans_up, tells, gives_up, ignores, ignores_longer, succeeds_anyway, never_asks, undo, endless);
