@@ -19,6 +19,7 @@ mod retry;
 mod schema;
 mod signal;
 mod start;
+mod stream;
 mod views;
 mod ways;
 
@@ -35,6 +36,7 @@ pub use restore::restore;
 pub use retry::RetryRequest;
 pub use signal::SignalRequest;
 pub use start::StartRequest;
+pub use stream::{Heard, Streamed, StreamedEvent, Streamer};
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 pub use ways::ways_on;
 

@@ -144,6 +144,7 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }
+        | What::Event { .. }
         | What::Move { .. }
         | What::Continue
         | What::Pause { .. } => None,

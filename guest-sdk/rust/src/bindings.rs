@@ -11,6 +11,7 @@ pub(crate) trait Port {
     fn now(&self) -> u64;
     fn random(&self, size_bytes: u32) -> Vec<u8>;
     fn log(&self, level: &str, message: &str, fields: &str);
+    fn emit(&self, event: &str, data: &str, at: &str);
     fn panicked(&self, message: &str, at: Option<&str>);
     /// Only of workflows.
     fn continue_with(&self, input: &str, unused: &[u32]);
@@ -20,16 +21,16 @@ pub(crate) trait Port {
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
-    Completion, EffectPort, Host, StepPort, ask_person, call, entity_delete, entity_get, entity_set, http, patched,
-    progress, promise, promise_token, publish, receive, start_run, with_host,
+    Completion, EffectPort, Host, StepPort, ask_person, call, delta, entity_delete, entity_get, entity_set, http,
+    patched, progress, promise, promise_token, publish, receive, start_run, with_host,
 };
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    Completion, EffectPort, StepPort, ask_person, call, entity_delete, entity_get, entity_set, http, patched, progress,
-    promise, promise_token, publish, receive, start_run,
+    Completion, EffectPort, StepPort, ask_person, call, delta, entity_delete, entity_get, entity_set, http, patched,
+    progress, promise, promise_token, publish, receive, start_run,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -100,6 +101,10 @@ mod wasm {
         step::publish(key, value, Some(at));
     }
 
+    pub(crate) fn delta(event: &str, data: &str) {
+        effect::delta(event, data);
+    }
+
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {
         effect::http(request, options, Some(at))
     }
@@ -130,6 +135,9 @@ mod wasm {
                 }
                 fn log(&self, level: &str, message: &str, fields: &str) {
                     $interface::log(level, message, fields);
+                }
+                fn emit(&self, event: &str, data: &str, at: &str) {
+                    $interface::emit(event, data, Some(at));
                 }
                 fn panicked(&self, message: &str, at: Option<&str>) {
                     $interface::panicked(message, at);

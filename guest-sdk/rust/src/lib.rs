@@ -52,6 +52,8 @@ mod guide {
     mod state {}
     #[doc = include_str!("../../../docs/guide/long-lived.md")]
     mod long_lived {}
+    #[doc = include_str!("../../../docs/guide/streaming.md")]
+    mod streaming {}
 }
 
 #[doc(hidden)]
@@ -73,6 +75,7 @@ mod retry;
 mod runtime;
 mod saga;
 mod scope;
+mod tell;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 

@@ -20,7 +20,7 @@ use crate::failure::{Failure, code};
 use crate::{Call, Function, Value, Workflow, json as values};
 use entities::Entities;
 pub use exchange::{HttpRequest, HttpResponse};
-use sent::{Signal, completion, promise, question};
+use sent::{Signal, completion, promise, question, told};
 use tried::Tried;
 
 /// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
@@ -97,6 +97,8 @@ struct Shared {
     lines: RefCell<Vec<String>>,
     /// What was published last under each key.
     states: RefCell<BTreeMap<String, String>>,
+    emitted: RefCell<Vec<(String, serde_json::Value)>>,
+    deltas: RefCell<Vec<(String, serde_json::Value)>>,
 }
 
 impl Host {
@@ -115,6 +117,8 @@ impl Host {
                 calls: RefCell::default(),
                 lines: RefCell::default(),
                 states: RefCell::default(),
+                emitted: RefCell::default(),
+                deltas: RefCell::default(),
             }),
         }
     }
@@ -184,6 +188,16 @@ impl Host {
     pub fn state<T: Value>(&self, key: &str) -> Option<T> {
         let states = self.shared.states.borrow();
         states.get(key).map(|value| values::read_output(value).expect("what was published is a `T`"))
+    }
+
+    /// What was told to those who follow the run, in order.
+    pub fn emitted(&self) -> Vec<(String, serde_json::Value)> {
+        self.shared.emitted.borrow().clone()
+    }
+
+    /// What functions told that does not stay.
+    pub fn deltas(&self) -> Vec<(String, serde_json::Value)> {
+        self.shared.deltas.borrow().clone()
     }
 
     /// How much virtual time has passed.
@@ -315,6 +329,10 @@ impl Imports for Instance {
         };
         self.shared.now_ms.set(begun_ms);
         self.answer(outcome, took_ms)
+    }
+
+    fn delta(&self, event: &str, data: &str) {
+        self.shared.deltas.borrow_mut().push((event.to_owned(), told(data)));
     }
 
     fn progress(&self, progress: &str) {
@@ -459,6 +477,10 @@ impl Port for Instance {
     fn log(&self, level: &str, message: &str, fields: &str) {
         let line = format!("{level}: {message} {fields}");
         self.shared.lines.borrow_mut().push(line.trim_end().to_owned());
+    }
+
+    fn emit(&self, event: &str, data: &str, _at: &str) {
+        self.shared.emitted.borrow_mut().push((event.to_owned(), told(data)));
     }
 
     fn panicked(&self, _message: &str, _at: Option<&str>) {}

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Asked, Digest, EffectAsked, EffectRequest, EntityVerb, Forgotten, Patched, Published, Replied, StepCancelAsked,
-    StepRequest, Topic,
+    Asked, AttemptEmitted, Digest, EffectAsked, EffectRequest, Emitted, EntityVerb, Forgotten, Patched, Published,
+    Replied, StepCancelAsked, StepRequest, Topic,
 };
 
 /// What a command does, in short: enough to tell one from another in a message.
@@ -53,6 +53,9 @@ pub enum Act {
     Patched {
         patch: Arc<str>,
     },
+    Emit {
+        name: Arc<str>,
+    },
 }
 
 /// A command, as it stands in the journal or as the guest gives it.
@@ -80,7 +83,8 @@ impl Act {
             | Act::Reply { .. }
             | Act::Forget { .. }
             | Act::Cancel { .. }
-            | Act::Patched { .. } => None,
+            | Act::Patched { .. }
+            | Act::Emit { .. } => None,
         }
     }
 }
@@ -102,6 +106,7 @@ impl fmt::Display for Act {
             Act::Forget { id } => write!(f, "forget {id}"),
             Act::Cancel { id } => write!(f, "cancel {id}"),
             Act::Patched { patch } => write!(f, "patched `{patch}`"),
+            Act::Emit { name } => write!(f, "emit `{name}`"),
         }
     }
 }
@@ -163,5 +168,19 @@ impl From<&StepCancelAsked> for Command {
 impl From<&Patched> for Command {
     fn from(patched: &Patched) -> Command {
         Command { act: Act::Patched { patch: patched.id.clone() }, digest: patched.proof.digest, at: None }
+    }
+}
+
+impl From<&Emitted> for Command {
+    fn from(emitted: &Emitted) -> Command {
+        let act = Act::Emit { name: emitted.name.clone() };
+        Command { act, digest: emitted.proof.digest, at: emitted.at.clone() }
+    }
+}
+
+impl From<&AttemptEmitted> for Command {
+    fn from(emitted: &AttemptEmitted) -> Command {
+        let act = Act::Emit { name: emitted.name.clone() };
+        Command { act, digest: emitted.proof.digest, at: emitted.at.clone() }
     }
 }

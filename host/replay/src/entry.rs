@@ -79,6 +79,10 @@ pub enum Kind {
     Continued(Box<Continued>),
     /// How long the run has after its cancel. The last one counts.
     GraceSet(GraceSet),
+    /// The workflow told something to those who follow the run.
+    Emitted(Emitted),
+    /// A function did.
+    AttemptEmitted(AttemptEmitted),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -459,6 +463,24 @@ pub struct CancelTaken {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emitted {
+    pub name: Arc<str>,
+    pub data: Value,
+    pub proof: Proof,
+    pub at: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEmitted {
+    pub step: StepId,
+    pub attempt: u32,
+    pub name: Arc<str>,
+    pub data: Value,
+    pub proof: Proof,
+    pub at: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     pub end: End,
     /// How the guest came to its end; absent when the host ended it from outside.
@@ -527,6 +549,8 @@ impl Kind {
             Kind::Replied(_) => "Replied",
             Kind::Continued(_) => "Continued",
             Kind::GraceSet(_) => "GraceSet",
+            Kind::Emitted(_) => "Emitted",
+            Kind::AttemptEmitted(_) => "AttemptEmitted",
         }
     }
 
@@ -551,6 +575,7 @@ impl Kind {
             Kind::ChildEnded(ended) => Some(ended.step),
             Kind::StepTimed(timed) => Some(timed.step),
             Kind::Replied(replied) => Some(replied.step),
+            Kind::AttemptEmitted(emitted) => Some(emitted.step),
             Kind::Started(_)
             | Kind::Claimed(_)
             | Kind::CancelReceived(_)
@@ -566,7 +591,8 @@ impl Kind {
             | Kind::Moved(_)
             | Kind::Published(_)
             | Kind::UpdateReceived(_)
-            | Kind::Continued(_) => None,
+            | Kind::Continued(_)
+            | Kind::Emitted(_) => None,
         }
     }
 
@@ -581,6 +607,7 @@ impl Kind {
             Kind::FailedKeeping(failed) => Some(failed.attempt),
             Kind::Parked(parked) => Some(parked.attempt),
             Kind::Progressed(progressed) => Some(progressed.attempt),
+            Kind::AttemptEmitted(emitted) => Some(emitted.attempt),
             _ => None,
         }
     }
@@ -608,6 +635,7 @@ impl Kind {
             Kind::FailedKeeping(failed) => vec![&failed.failure],
             Kind::Parked(parked) => vec![&parked.failure],
             Kind::Progressed(progressed) => vec![&progressed.progress],
+            Kind::Emitted(Emitted { data, .. }) | Kind::AttemptEmitted(AttemptEmitted { data, .. }) => vec![data],
             Kind::RetryReceived(RetryReceived { verdict: Some(EffectVerdict::Answer(value)), .. }) => vec![value],
             Kind::Signalled(signalled) => vec![&signalled.payload],
             Kind::Published(published) => vec![&published.value],
@@ -658,6 +686,7 @@ impl Kind {
                 | Kind::Patched(_)
                 | Kind::Published(_)
                 | Kind::Replied(_)
+                | Kind::Emitted(_)
         )
     }
 }

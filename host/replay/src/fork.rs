@@ -79,6 +79,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::RetryReceived(retry) => closed.contains(&retry.step),
             Kind::Progressed(progressed) => closed.contains(&progressed.step),
             Kind::StepTimed(timed) => closed.contains(&timed.step),
+            Kind::AttemptEmitted(emitted) => closed.contains(&emitted.step),
             // A new run has time of its own.
             Kind::DeadlineSet(_) => false,
             // That of a cancel of the other run, which comes behind it.
@@ -108,6 +109,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             | Kind::Published(_)
             | Kind::UpdateReceived(_)
             | Kind::Replied(_)
+            | Kind::Emitted(_)
             | Kind::Finished(_) => true,
         };
         if is_kept {

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod compare;
+mod patches;
 mod told;
 
 #[cfg(test)]
@@ -242,6 +243,7 @@ impl Machine {
             Kind::Forgotten(forgotten) => self.expect(forgotten.into(), forgotten.proof, fuel_rule),
             Kind::StepCancelAsked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
             Kind::Patched(patched) => self.expect(patched.into(), patched.proof, fuel_rule),
+            Kind::Emitted(emitted) => self.expect(emitted.into(), emitted.proof, fuel_rule),
             Kind::Answered(answered) => self.answered(position, time, answered.step.0, answered.outcome.clone()),
             Kind::ChildEnded(ended) => self.answered(position, time, ended.step.0, ended.outcome.clone()),
             Kind::CancelReceived(cancel) => self.cancel_received(position, time, cancel.reason.clone()),
@@ -280,6 +282,7 @@ impl Machine {
             | Kind::Moved(_)
             | Kind::StepTimed(_)
             | Kind::GraceSet(_)
+            | Kind::AttemptEmitted(_)
             | Kind::DeadlineSet(_) => {}
         }
     }
@@ -288,6 +291,7 @@ impl Machine {
     pub fn recall_effect(&mut self, record: &EffectRecord, fuel_rule: FuelRule) {
         match &record.kind {
             EffectKind::Asked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
+            EffectKind::Emitted(emitted) => self.expect(emitted.into(), emitted.proof, fuel_rule),
             EffectKind::Answered(answered) => {
                 self.answered(record.position, record.time, answered.effect.0, answered.outcome.clone());
             }
@@ -387,6 +391,7 @@ impl Machine {
             | Act::StartRun { .. }
             | Act::Receive { .. }
             | Act::Patched { .. }
+            | Act::Emit { .. }
             | Act::AskPerson
             | Act::Promise { .. }
             | Act::Entity { .. }
@@ -395,52 +400,6 @@ impl Machine {
             | Act::Reply { .. } => {}
         }
         decision
-    }
-
-    /// The guest asks whether it may do as its newer code does. Yes, if what it does is new, or if it was
-    /// told so on record; no, if other code passed this place without asking: what is on record then is
-    /// what the older code did. Once for each id: the first answer counts for the whole run.
-    pub fn patched(&mut self, command: Command, fuel: u64) -> PatchDecision {
-        let Act::Patched { patch } = &command.act else { return PatchDecision::Known(false) };
-        if let Some(known) = self.patches.get(patch) {
-            return PatchDecision::Known(*known);
-        }
-        if self.patches.len() >= PATCHES_MAX {
-            return PatchDecision::TooMany;
-        }
-        let patch = patch.clone();
-        self.pass_over_patches(Some(&patch));
-        let goes_on = match self.recorded.front() {
-            Some(recorded) => recorded.command.act == command.act,
-            None => self.end.is_none(),
-        };
-        if !goes_on {
-            self.patches.insert(patch, false);
-            return PatchDecision::Known(false);
-        }
-        let held = self.hold_against_record(&command, None, fuel);
-        self.patches.insert(patch, true);
-        match held {
-            Held::New(proof) => PatchDecision::Record(proof),
-            Held::Same => PatchDecision::Known(true),
-            Held::Diverged(divergence) => PatchDecision::Diverged(divergence),
-        }
-    }
-
-    /// Other code need not ask any more about a patch that is on record as there: it does so always.
-    fn pass_over_patches(&mut self, but: Option<&str>) {
-        while let Some(recorded) = self.recorded.pop_front_if(|recorded| {
-            let Act::Patched { patch } = &recorded.command.act else { return false };
-            recorded.fuel_rule == FuelRule::Loose
-                && recorded.proof.deliveries == self.deliveries
-                && but.is_none_or(|but| **patch != *but)
-        }) {
-            if let Act::Patched { patch } = recorded.command.act {
-                self.patches.entry(patch).or_insert(true);
-            }
-            self.compared.without_fuel += 1;
-            self.commands += 1;
-        }
     }
 
     /// Closes an id without a command: an effect's `forget`, which its function repeats by itself.

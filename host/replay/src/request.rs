@@ -159,6 +159,10 @@ pub fn digest_of_reply(id: u32, answer: Result<&str, &str>) -> Digest {
     Digest::of_parts(&[b"reply", how, &id.to_le_bytes(), text.as_bytes()])
 }
 
+pub fn digest_of_emit(name: &str, data: &str) -> Digest {
+    Digest::of_parts(&[b"emit", name.as_bytes(), data.as_bytes()])
+}
+
 pub fn digest_of_forget(id: u32) -> Digest {
     Digest::of_parts(&[b"forget", &id.to_le_bytes()])
 }

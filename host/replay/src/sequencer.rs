@@ -192,6 +192,8 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Published(published) => published.key.len() + inline(&published.value) + text(&published.at),
         Kind::UpdateReceived(update) => update.name.len() + inline(&update.payload),
         Kind::Replied(replied) => outcome(&replied.outcome) + text(&replied.at),
+        Kind::Emitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
+        Kind::AttemptEmitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)

@@ -160,9 +160,13 @@ impl RunState {
                 self.claims.push(claim);
             }
             Kind::Asked(asked) => self.begin_step(asked, (at, entry.time)).ok_or_else(unexpected)?,
-            Kind::Patched(_) if self.claims.is_empty() => return Err(unexpected()),
-            // Only its guest is told, from the record of its commands.
-            Kind::Patched(_) => {}
+            Kind::Patched(_) | Kind::Emitted(_) if self.claims.is_empty() => return Err(unexpected()),
+            // Only its guest is told, from the record of its commands, and those who follow it.
+            Kind::Patched(_) | Kind::Emitted(_) => {}
+            Kind::AttemptEmitted(emitted) => {
+                let attempt = self.attempt_mut(emitted.step, emitted.attempt).ok_or_else(unexpected)?;
+                attempt.emitted(emitted, at, entry.time);
+            }
             Kind::Continued(continued) => self.go_on_with(continued, entry).ok_or_else(unexpected)?,
             Kind::Moved(moved) => {
                 self.deployment = moved.deployment.clone();

@@ -97,8 +97,8 @@ pub struct ForkedFrom {
 pub struct Row {
     /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
     /// run's cancel, `pause-1` its first pause, `patch-1` its first patch, `move-1` its first move,
-    /// `continue-1` where its workflow began anew first, `publish-9` and `reply-9` what it told with entry 9. The
-    /// same in every view and as the journal grows.
+    /// `continue-1` where its workflow began anew first, `publish-9`, `reply-9` and `event-9` what it told with entry
+    /// 9, `3.1.event-9` what that attempt told. The same in every view and as the journal grows.
     pub id: String,
     /// Id of the row above.
     pub parent: Option<String>,
@@ -231,6 +231,10 @@ pub enum What {
     /// The workflow asked whether it may do as its newer code does, and may.
     Patch {
         patch: Arc<str>,
+    },
+    /// The workflow, or the attempt above it, told something to those who follow the run; the input is what.
+    Event {
+        name: Arc<str>,
     },
     /// Somebody moved the run to other code, which does all that was on record.
     Move {
@@ -396,6 +400,7 @@ impl Trace {
                     | What::Signal { .. }
                     | What::Cancel { .. }
                     | What::Patch { .. }
+                    | What::Event { .. }
                     | What::Move { .. }
                     | What::Continue
                     | What::Pause { .. },
@@ -447,6 +452,7 @@ impl Row {
             What::Continue => "continued".to_owned(),
             What::Move { deployment, .. } => format!("moved to {deployment}"),
             What::Patch { patch } => format!("patched {patch}"),
+            What::Event { name } => format!("event {name}"),
             What::Pause { .. } => "pause".to_owned(),
         }
     }

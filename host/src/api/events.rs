@@ -22,7 +22,7 @@ use crate::Code;
 use crate::host::{Follower, Growth, is_settled};
 
 /// Shorter than what proxies and clients take for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A follower of a long journal rests this many times as long as an event took to make, so that
 /// it never takes more than a fifth of a core.
 const REST_FACTOR: u32 = 4;

@@ -23,6 +23,7 @@ mod runs;
 mod signals;
 mod states;
 mod store;
+mod stream;
 
 mod body;
 mod found;

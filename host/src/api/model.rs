@@ -6,12 +6,14 @@ mod control;
 mod entities;
 mod journal;
 mod store;
+mod stream;
 mod talk;
 
 pub use control::Move;
 pub use entities::{Entity, EntityPage};
 pub use journal::{Entry, JournalPage, Stored};
 pub use store::{Flaw, StoreReport};
+pub use stream::{StreamDelta, StreamEnd, StreamEvent, StreamReset, Streamed};
 pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent, State, States};
 
 use serde::{Deserialize, Serialize};

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::problem::Refusal;
 use super::{
     Keys, components, control, deployments, entities, events, health, journal, promises, questions, replay, runs,
-    signals, states, store,
+    signals, states, store, stream,
 };
 use crate::Code;
 use crate::host::Host;
@@ -105,6 +105,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(runs::trace))
         .routes(routes!(runs::logs))
         .routes(routes!(events::events))
+        .routes(routes!(stream::stream))
         .routes(routes!(journal::journal))
         .routes(routes!(replay::replay))
         .routes(routes!(store::check))

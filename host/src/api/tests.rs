@@ -8,6 +8,7 @@ mod promises;
 mod refusals;
 mod runs;
 mod signals;
+mod stream;
 mod support;
 mod uploads;
 

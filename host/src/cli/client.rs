@@ -19,7 +19,8 @@ mod events;
 mod feed;
 
 pub use events::{Events, Next};
-use feed::{Feed, RECONNECT_FOR, patiently};
+pub use feed::{Fed, Feed};
+use feed::{RECONNECT_FOR, patiently};
 
 /// A server that can be reached answers a connection in a fraction of this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -283,7 +284,12 @@ impl Client {
 
     /// What happens to a run, from its beginning, across lost connections, to its end.
     pub fn events(&self, run: RunId) -> Events<'_> {
-        Events::new(Feed::new(self, run, "events"))
+        Events::new(Feed::new(self, run, "events", None))
+    }
+
+    /// What the guests of a run tell, after the event of the id `after`.
+    pub fn stream(&self, run: RunId, after: Option<String>) -> Feed<'_> {
+        Feed::new(self, run, "stream", after)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {

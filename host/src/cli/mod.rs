@@ -34,6 +34,7 @@ mod sdk;
 mod server;
 mod sources;
 mod sse;
+mod stream;
 mod talk;
 pub mod toolchain;
 

@@ -73,6 +73,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
             with_host(&mut cx, |host, _, _| Ok((host.promise_token(id),)))
         })?;
         link_publish(&mut step)?;
+        link_emit(&mut step)?;
         link_shared(&mut step)?;
     } else {
         for name in ["call", "start-run", "entity-get", "entity-delete"] {
@@ -88,6 +89,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
             Err(not_linked(&cx, Interface::Step, "promise-token", None))
         })?;
         refuse_publish(&mut step)?;
+        refuse_emit(&mut step, Interface::Step)?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;
@@ -95,10 +97,14 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
     if role == Some(Role::Function) {
         link_http(&mut effect)?;
         link_progress(&mut effect)?;
+        link_emit(&mut effect)?;
+        link_delta(&mut effect)?;
         link_shared(&mut effect)?;
     } else {
         refuse_http(&mut effect)?;
         refuse_progress(&mut effect)?;
+        refuse_emit(&mut effect, Interface::Effect)?;
+        refuse_delta(&mut effect)?;
         refuse_shared(&mut effect, Interface::Effect)?;
     }
     link_panicked(&mut effect)?;
@@ -224,6 +230,34 @@ fn link_progress(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
+fn link_emit(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap_async("emit", |mut cx: Cx<'_>, (event, data, at): Parameters| {
+        Box::new(async move {
+            command(&mut cx, |store, give| {
+                let (event, data) = (event.to_str(&store)?, data.to_str(&store)?);
+                let at = text(at.as_ref(), &store)?;
+                give(Command::Emit { event: &event, data: &data, at: at.as_deref() });
+                Ok(())
+            })?;
+            room(&mut cx).await
+        })
+    })
+}
+
+fn link_delta(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap_async("delta", |mut cx: Cx<'_>, (event, data): (WasmStr, WasmStr)| {
+        Box::new(async move {
+            command(&mut cx, |store, give| {
+                let (event, data) = (event.to_str(&store)?, data.to_str(&store)?);
+                give(Command::Delta { event: &event, data: &data });
+                Ok(())
+            })?;
+            room(&mut cx).await
+        })
+    })
+}
+
 /// What both interfaces have.
 fn link_shared(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap_async("sleep", |mut cx: Cx<'_>, (ms, options, at): (u64, WasmStr, Option<WasmStr>)| {
@@ -336,6 +370,19 @@ fn refuse_http(interface: &mut Instance<'_>) -> Result<()> {
 fn refuse_progress(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap("progress", |cx: Cx<'_>, (_,): (WasmStr,)| -> Result<()> {
         Err(not_linked(&cx, Interface::Effect, "progress", None))
+    })
+}
+
+fn refuse_emit(interface: &mut Instance<'_>, of: Interface) -> Result<()> {
+    type Parameters = (WasmStr, WasmStr, Option<WasmStr>);
+    interface.func_wrap("emit", move |cx: Cx<'_>, (_, _, at): Parameters| -> Result<()> {
+        Err(not_linked(&cx, of, "emit", at.as_ref()))
+    })
+}
+
+fn refuse_delta(interface: &mut Instance<'_>) -> Result<()> {
+    interface.func_wrap("delta", |cx: Cx<'_>, (_, _): (WasmStr, WasmStr)| -> Result<()> {
+        Err(not_linked(&cx, Interface::Effect, "delta", None))
     })
 }
 

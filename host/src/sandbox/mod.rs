@@ -65,12 +65,14 @@ pub enum Command<'a> {
     Progress { progress: &'a str },
     Publish { key: &'a str, value: &'a str, at: Option<&'a str> },
     ContinueWith { input: &'a str, unused: &'a [u32] },
+    Emit { event: &'a str, data: &'a str, at: Option<&'a str> },
+    Delta { event: &'a str, data: &'a str },
 }
 
 /// The answer to a command. `fuel`: how much the guest may use from here on, where that changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
-    /// 0 for `forget`, `cancel`, `progress` and `continue-with`; for `patched` 1 if it is so, else 0.
+    /// 0 for `forget`, `cancel`, `progress`, `emit`, `delta` and `continue-with`; for `patched` 1 if it is so, else 0.
     pub id: u32,
     pub fuel: Option<u64>,
 }

@@ -20,6 +20,7 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("patched", "func(id: string) -> bool"),
     ("promise", "func(name: string, options: string, at: option<string>) -> u32"),
     ("promise-token", "func(id: u32) -> string"),
+    ("emit", EMIT),
     ("entity-get", "func(entity: string, key: string, options: string, at: option<string>) -> u32"),
     ("entity-set", "func(entity: string, key: string, value: string, options: string, at: option<string>) -> u32"),
     ("entity-delete", "func(entity: string, key: string, options: string, at: option<string>) -> u32"),
@@ -37,6 +38,8 @@ pub const EFFECT_FUNCTIONS: &[(&str, &str)] = &[
     ("http", "func(request: string, options: string, at: option<string>) -> u32"),
     ("sleep", SLEEP),
     ("progress", "func(progress: string)"),
+    ("emit", EMIT),
+    ("delta", "func(event: string, data: string)"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),
@@ -46,6 +49,7 @@ pub const EFFECT_FUNCTIONS: &[(&str, &str)] = &[
     ("panicked", PANICKED),
 ];
 const SLEEP: &str = "func(duration-ms: u64, options: string, at: option<string>) -> u32";
+const EMIT: &str = "func(event: string, data: string, at: option<string>)";
 const NEXT: &str = "func() -> record { kind: string, id: u32, body: string }";
 const LOG: &str = "func(level: string, message: string, fields: string)";
 const PANICKED: &str = "func(message: string, at: option<string>)";

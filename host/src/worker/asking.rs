@@ -81,6 +81,11 @@ pub(super) enum Commanded<'a> {
         input: &'a str,
         unused: &'a [u32],
     },
+    Emit {
+        event: &'a str,
+        data: &'a str,
+        at: Option<&'a str>,
+    },
     /// The sandbox links it in the other role only.
     NotOurs,
 }
@@ -108,7 +113,8 @@ impl<'a> Commanded<'a> {
             Command::Patched { patch } => return Commanded::Patched { patch },
             Command::Publish { key, value, at } => return Commanded::Publish(Publishing { key, value, at }),
             Command::ContinueWith { input, unused } => return Commanded::ContinueWith { input, unused },
-            Command::Http { .. } | Command::Progress { .. } => return Commanded::NotOurs,
+            Command::Emit { event, data, at } => return Commanded::Emit { event, data, at },
+            Command::Http { .. } | Command::Progress { .. } | Command::Delta { .. } => return Commanded::NotOurs,
         })
     }
 }

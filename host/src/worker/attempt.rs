@@ -326,6 +326,7 @@ fn recalling(run: &Run, inner: &Inner, on_record: &OnRecord, number: u32, compon
         let own = match &record.kind {
             EffectKind::Asked(asked) => asked.attempt == number,
             EffectKind::Answered(answered) => answered.attempt == number,
+            EffectKind::Emitted(emitted) => emitted.attempt == number,
         };
         let rule = if own { inner.state.fuel_rule(record.position, engine, component) } else { FuelRule::Loose };
         machine.recall_effect(record, rule);

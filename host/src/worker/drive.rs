@@ -134,7 +134,9 @@ impl Drop for Active {
         let launched = inner.launched.take();
         drop(inner);
         drop(launched);
-        self.run.set_durable(Durable::Never);
+        let run = &self.run;
+        run.core.deltas.cut(run.key, run.durable_position());
+        run.set_durable(Durable::Never);
     }
 }
 

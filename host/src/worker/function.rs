@@ -8,13 +8,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
-    Act, Command as Produced, Decision, Digest, EffectAsked, EffectId, EffectRequest, Failure, Kind, Machine, Next,
-    Position, Progressed, Proof, Random, StepId, Timestamp, Value, code, digest_of_http, digest_of_sleep,
-    idempotency_key,
+    Act, AttemptEmitted, Command as Produced, Decision, Digest, EffectAsked, EffectId, EffectRequest, Failure, Kind,
+    Machine, Next, Position, Progressed, Proof, Random, StepId, Timestamp, Value, code, digest_of_http,
+    digest_of_sleep, idempotency_key,
 };
 use trackway_storage::LogKey;
 
 use super::check;
+use super::deltas::Delta;
+use super::emit::{self, DeltaRoom};
 use super::log::{LogRoom, log_line};
 use super::progress::{Telling, Told};
 use super::run::{self, Inner, Run};
@@ -42,6 +44,7 @@ pub(super) struct AttemptInner {
     pub telling: Telling,
     log_place: (u64, u32),
     log_room: LogRoom,
+    delta_room: DeltaRoom,
 }
 
 /// What the instance wants its task to do.
@@ -106,6 +109,7 @@ impl Attempt {
             telling: Telling::new(run.now()),
             log_place: (0, 0),
             log_room: LogRoom::default(),
+            delta_room: DeltaRoom::default(),
         };
         Arc::new(Attempt { run, step, number, grants, inner: Mutex::new(inner) })
     }
@@ -242,6 +246,58 @@ impl FunctionHost {
         Ok(())
     }
 
+    fn emit(&self, event: &str, data: &str, at: Option<&str>, fuel: u64) -> Result<(), Stop> {
+        let mut inner = self.attempt.lock();
+        self.check_room(&mut inner)?;
+        let failed = |inner: &mut AttemptInner, failure| inner.stopped(AttemptStop::Failed(failure));
+        let produced = emit::produced(event, data, at).map_err(|failure| failed(&mut inner, failure))?;
+        let at = produced.at.clone();
+        let proof = match inner.machine.emit(produced, fuel) {
+            Decision::Recall { .. } | Decision::Resume { .. } | Decision::Ignore => return Ok(()),
+            Decision::Perform { proof, .. } => proof,
+            Decision::Diverged(divergence) => {
+                return Err(inner.stopped(AttemptStop::NotResumable(divergence.to_string())));
+            }
+        };
+        let Attempt { run, step, number, .. } = &*self.attempt;
+        let mut journal = run.lock();
+        if !journal.is_live(*step, *number) || run.core.is_draining() {
+            return Err(inner.stopped(AttemptStop::Gone));
+        }
+        let (step, attempt, data) = (*step, *number, emit::data(data));
+        let emitted = AttemptEmitted { step, attempt, name: event.into(), data, proof, at };
+        journal.sequence(run.now(), Kind::AttemptEmitted(emitted));
+        run.poke.notify_one();
+        Ok(())
+    }
+
+    /// Told anew by an instance that recalls its attempt: those who follow the run are told that it does.
+    fn delta(&self, event: &str, data: &str) -> Result<(), Stop> {
+        let mut inner = self.attempt.lock();
+        if let Err(failure) = emit::delta(event, data) {
+            return Err(inner.stopped(AttemptStop::Failed(failure)));
+        }
+        let Some(number) = inner.delta_room.take(event, data) else { return Ok(()) };
+        let Attempt { run, step, number: attempt, .. } = &*self.attempt;
+        let journal = run.lock();
+        if !journal.is_live(*step, *attempt) {
+            return Err(inner.stopped(AttemptStop::Gone));
+        }
+        let (step, attempt, cause) = (*step, *attempt, journal.end());
+        // While it is locked, so that places and causes have one order.
+        run.core.deltas.tell(run.key, Delta { step, attempt, number, cause, name: event.into(), data: data.into() });
+        Ok(())
+    }
+
+    fn check_room(&self, inner: &mut AttemptInner) -> Result<(), Stop> {
+        let limit = self.attempt.run.started.limits.effects;
+        if inner.machine.operations() >= limit {
+            let message = format!("the attempt asked for more than {limit} effects");
+            return Err(inner.stopped(AttemptStop::Failed(Failure::permanent(code::TOO_MANY, message))));
+        }
+        Ok(())
+    }
+
     fn ask(
         &self,
         inner: &mut AttemptInner,
@@ -250,11 +306,7 @@ impl FunctionHost {
         at: Option<&str>,
         fuel: u64,
     ) -> Result<Decision, Stop> {
-        let limit = self.attempt.run.started.limits.effects;
-        if inner.machine.ids() >= limit {
-            let message = format!("the attempt asked for more than {limit} effects");
-            return Err(inner.stopped(AttemptStop::Failed(Failure::permanent(code::TOO_MANY, message))));
-        }
+        self.check_room(inner)?;
         let at = at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
         match inner.machine.ask(Produced { act, digest, at }, fuel) {
             Decision::Diverged(divergence) => Err(inner.stopped(AttemptStop::NotResumable(divergence.to_string()))),
@@ -320,6 +372,14 @@ impl GuestHost for FunctionHost {
             }
             Command::Progress { progress } => {
                 self.progress(progress)?;
+                0
+            }
+            Command::Emit { event, data, at } => {
+                self.emit(event, data, at, fuel)?;
+                0
+            }
+            Command::Delta { event, data } => {
+                self.delta(event, data)?;
                 0
             }
             // The sandbox links none of these in this role.

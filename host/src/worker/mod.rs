@@ -19,8 +19,10 @@ mod check;
 mod child;
 mod claim;
 mod code;
+mod deltas;
 mod drive;
 mod durable;
+mod emit;
 mod entity;
 mod fork;
 mod function;
@@ -57,6 +59,7 @@ use crate::sandbox::Sandbox;
 use crate::{Code, Error, Result};
 
 pub(crate) use child::end_item;
+pub(crate) use deltas::{Delta, Placed, Watch};
 pub(crate) use entity::{FULL as ENTITIES_FULL, check_key as check_entity_key, check_value as check_entity_value};
 pub use run::landmarks_in;
 pub use start::{Start, StartAnswer, StartKeyRequest};
@@ -130,6 +133,7 @@ pub(crate) struct Core {
     registry: registry::Registry,
     runs: Arc<Semaphore>,
     answers: answers::Answers,
+    deltas: Arc<deltas::Deltas>,
     places: Arc<places::Places>,
     /// How many wait for room among the runs in hand.
     room_wanted: AtomicUsize,
@@ -181,6 +185,7 @@ impl Worker {
             runs: Arc::new(Semaphore::new(options.runs_max)),
             places: places::Places::new(options.attempts_max),
             answers: answers::Answers::default(),
+            deltas: Arc::default(),
             registry: registry::Registry::default(),
             room_wanted: AtomicUsize::new(0),
             drain_until: OnceLock::new(),
@@ -204,6 +209,11 @@ impl Worker {
     pub fn answering(&self, run: RunKey) -> Answering {
         self.core.answers.begin(run);
         Answering { core: self.core.clone(), run }
+    }
+
+    /// What functions of the run tell right now.
+    pub(crate) fn deltas(&self, run: RunKey) -> Watch {
+        self.core.deltas.watch(run)
     }
 
     /// Takes no new runs, gives effects in flight `grace` to end, and returns when all that was

@@ -360,7 +360,9 @@ impl Inner {
             | Kind::Moved(_)
             | Kind::Published(_)
             | Kind::Replied(_)
-            | Kind::Continued(_) => {}
+            | Kind::Continued(_)
+            | Kind::Emitted(_)
+            | Kind::AttemptEmitted(_) => {}
         }
         self.note_question(position, asked, asks);
         (position, time)

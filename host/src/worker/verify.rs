@@ -17,6 +17,7 @@ use trackway_storage::RunKey;
 use self::end::{CodeIs, GuestEnd, agree, describe, describe_goes_on, describe_recorded, goes_on_with};
 use super::asking::{Commanded, GoesOn, patch_produced, too_many_patches};
 use super::code::code_of;
+use super::emit;
 use super::load::{Journal, machine_of_code, read_journal};
 use super::run::read_payload;
 use super::workflow::{cancel_body, nothing_open, over_limit};
@@ -266,7 +267,8 @@ impl GuestHost for ReplayHost {
         let mut inner = self.shared.lock();
         let commanded = Commanded::of(command);
         let starts_something = matches!(commanded, Commanded::Ask(_));
-        if starts_something && let Some(failure) = over_limit(&inner.machine, &self.shared.limits) {
+        let counts = starts_something || matches!(commanded, Commanded::Emit { .. });
+        if counts && let Some(failure) = over_limit(&inner.machine, &self.shared.limits) {
             return Err(inner.stop(Why::GuestFailed(failure)));
         }
         let decision = match commanded {
@@ -300,6 +302,11 @@ impl GuestHost for ReplayHost {
                 let goes_on = GoesOn::new(&inner.machine, &self.shared.limits, input, unused);
                 inner.goes_on = Some(goes_on.map_err(|failure| inner.stop(Why::GuestFailed(failure)))?);
                 return Ok(Reply { id: 0, fuel: Some(inner.machine.allowance(fuel)) });
+            }
+            Commanded::Emit { event, data, at } => {
+                let produced = emit::produced(event, data, at);
+                let produced = produced.map_err(|failure| inner.stop(Why::GuestFailed(failure)))?;
+                inner.machine.emit(produced, fuel)
             }
             Commanded::NotOurs => return Err(inner.stop(Why::EndOfRecord)),
         };

@@ -5,14 +5,15 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use trackway_replay::{
-    Act, Asked, Command as Produced, Completion, Decision, Failure, Forgotten, Kind, Limits, Machine, Next, Outcome,
-    PatchDecision, Patched, Proof, Published, StepCancelAsked, StepId, StepRequest, StepState, Value, code,
+    Act, Asked, Command as Produced, Completion, Decision, Emitted, Failure, Forgotten, Kind, Limits, Machine, Next,
+    Outcome, PatchDecision, Patched, Proof, Published, StepCancelAsked, StepId, StepRequest, StepState, Value, code,
     digest_of_cancel, digest_of_forget,
 };
 
 use super::asking::{Asking, Commanded, GoesOn, patch_produced, too_many_patches};
 use super::attempt::{self, Begin};
 use super::child;
+use super::emit;
 use super::entity;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
 use super::times;
@@ -137,6 +138,23 @@ impl WorkflowHost {
         Ok(())
     }
 
+    fn emit(&self, inner: &mut Inner, event: &str, data: &str, at: Option<&str>, fuel: u64) -> Result<(), Stop> {
+        if let Some(failure) = over_limit(&inner.machine, &self.run.started.limits) {
+            return Err(fails_with(inner, failure));
+        }
+        let produced = emit::produced(event, data, at).map_err(|failure| fails_with(inner, failure))?;
+        let at = produced.at.clone();
+        match inner.machine.emit(produced, fuel) {
+            Decision::Perform { proof, .. } => {
+                let emitted = Emitted { name: event.into(), data: emit::data(data), proof, at };
+                inner.sequence(self.run.now(), Kind::Emitted(emitted));
+            }
+            Decision::Recall { .. } | Decision::Resume { .. } | Decision::Ignore => self.catch_up(inner),
+            Decision::Diverged(divergence) => return Err(diverged(inner, divergence)),
+        }
+        Ok(())
+    }
+
     fn about(&self, inner: &mut Inner, id: u32, act: Act, fuel: u64) -> Result<(), Stop> {
         let is_forget = matches!(act, Act::Forget { .. });
         let digest = if is_forget { digest_of_forget(id) } else { digest_of_cancel(id) };
@@ -220,6 +238,10 @@ impl GuestHost for WorkflowHost {
             Commanded::Patched { patch } => u32::from(self.patched(&mut inner, patch, fuel)?),
             Commanded::Publish(state) => {
                 self.publish(&mut inner, state, fuel)?;
+                0
+            }
+            Commanded::Emit { event, data, at } => {
+                self.emit(&mut inner, event, data, at, fuel)?;
                 0
             }
             Commanded::NotOurs => return Err(Stop),

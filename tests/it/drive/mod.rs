@@ -22,6 +22,7 @@ mod room;
 mod signals;
 mod states;
 mod steps;
+mod streaming;
 mod terminate;
 mod time;
 mod times;

@@ -121,6 +121,8 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         Kind::UpdateReceived(update) => Some(&update.payload),
         Kind::Published(published) => Some(&published.value),
         Kind::Continued(continued) => Some(&continued.input),
+        Kind::Emitted(emitted) => Some(&emitted.data),
+        Kind::AttemptEmitted(emitted) => Some(&emitted.data),
         Kind::Finished(finished) => match &finished.end {
             End::Succeeded(value) | End::Failed(value) => Some(value),
             End::Cancelled { .. } | End::Terminated { .. } => None,

@@ -10,7 +10,7 @@ use super::{Place, Server, run, signal, wait_for};
 
 impl Server {
     /// `kill -9`, and at once another server at the same address on the same folder.
-    fn killed_and_started_again(mut self) -> Server {
+    pub(super) fn killed_and_started_again(mut self) -> Server {
         let address = self.url.trim_start_matches("http://").to_owned();
         let place = std::mem::replace(&mut self.place, Place::new());
         signal(&self.child, "KILL");

@@ -19,6 +19,7 @@ mod retries;
 mod shutdown;
 mod signals;
 mod states;
+mod streaming;
 mod wire;
 mod witness;
 

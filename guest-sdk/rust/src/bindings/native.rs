@@ -24,6 +24,7 @@ pub(crate) trait Host: Port {
     fn publish(&self, key: &str, value: &str, at: &str);
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
     fn progress(&self, progress: &str);
+    fn delta(&self, event: &str, data: &str);
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
     fn entity_get(&self, name: &str, key: &str) -> u32;
     /// `None` deletes.
@@ -99,6 +100,10 @@ pub(crate) fn publish(key: &str, value: &str, at: &str) {
     host().publish(key, value, at);
 }
 
+pub(crate) fn delta(event: &str, data: &str) {
+    host().delta(event, data);
+}
+
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {
     host().http(request, options, at)
 }
@@ -129,6 +134,9 @@ macro_rules! port {
             }
             fn log(&self, level: &str, message: &str, fields: &str) {
                 host().log(level, message, fields);
+            }
+            fn emit(&self, event: &str, data: &str, at: &str) {
+                host().emit(event, data, at);
             }
             fn panicked(&self, message: &str, at: Option<&str>) {
                 host().panicked(message, at);

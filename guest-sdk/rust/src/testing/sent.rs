@@ -118,3 +118,8 @@ pub(super) fn promise(name: &str) -> String {
 pub(super) fn question(title: &str) -> String {
     format!("? {title}")
 }
+
+/// What is told to those who follow the run.
+pub(super) fn told(data: &str) -> serde_json::Value {
+    serde_json::from_str(data).expect("what is told is JSON")
+}

@@ -71,7 +71,7 @@ impl Machine {
             | Act::Promise { .. }
             | Act::Entity { .. }
             | Act::AcceptUpdate { .. } => Some(self.ids.saturating_add(1)),
-            Act::Patched { .. } | Act::Publish { .. } => None,
+            Act::Patched { .. } | Act::Publish { .. } | Act::Emit { .. } => None,
         };
         Divergence {
             id,

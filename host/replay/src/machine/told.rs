@@ -1,4 +1,4 @@
-//! What a workflow tells others: the state that it shows, and its answers to updates. Commands without an id
+//! What a guest tells others: the state that it shows, its answers to updates, and events. Commands without an id
 //! of their own, so nothing of them is ever delivered.
 
 use super::{Decision, Held, Machine};
@@ -17,6 +17,11 @@ impl Machine {
     /// Whether the guest may publish under this key. It depends on what the guest did, not on what is on record.
     pub fn may_publish(&self, key: &str) -> bool {
         self.published.len() < PUBLISHED_KEYS_MAX || self.published.contains(key)
+    }
+
+    /// The guest, a workflow or a function, tells something to those who follow the run.
+    pub fn emit(&mut self, command: Command, fuel: u64) -> Decision {
+        self.tell(&command, 0, fuel)
     }
 
     /// The update that `id` took, while it has no answer.

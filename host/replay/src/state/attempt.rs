@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{EffectAnswered, EffectAsked, EffectId, EffectVerdict, Kept, Position, Timestamp, Value};
+use crate::{AttemptEmitted, EffectAnswered, EffectAsked, EffectId, EffectVerdict, Kept, Position, Timestamp, Value};
 
 /// What the next attempt recalls of those before it.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct EffectRecord {
 pub enum EffectKind {
     Asked(EffectAsked),
     Answered(EffectAnswered),
+    /// Not an effect, but something that it did in their midst.
+    Emitted(AttemptEmitted),
 }
 
 impl AttemptState {
@@ -59,6 +61,7 @@ impl AttemptState {
                     effects_asked = asked.effect.0;
                 }
                 EffectKind::Answered(answered) => _ = open.remove(&answered.effect),
+                EffectKind::Emitted(_) => {}
             }
         }
         let (progress, verdict) = (None, None);
@@ -79,6 +82,7 @@ impl AttemptState {
                 stays && left.insert(asked.effect)
             }
             EffectKind::Answered(answered) => Some(answered.effect) != last && left.contains(&answered.effect),
+            EffectKind::Emitted(emitted) => last.is_none() || emitted.proof.deliveries < answers,
         });
         Carried { origin: self.origin, started: self.started, given: self.given, effects }
     }
@@ -87,7 +91,7 @@ impl AttemptState {
     pub fn open_effects(&self) -> impl Iterator<Item = &EffectAsked> {
         self.open.values().filter_map(|place| match &self.effects.get(*place)?.kind {
             EffectKind::Asked(asked) => Some(asked),
-            EffectKind::Answered(_) => None,
+            EffectKind::Answered(_) | EffectKind::Emitted(_) => None,
         })
     }
 
@@ -99,6 +103,10 @@ impl AttemptState {
         self.open.insert(asked.effect, self.effects.len());
         self.effects.push(EffectRecord { position, time, kind: EffectKind::Asked(asked.clone()) });
         Some(())
+    }
+
+    pub(super) fn emitted(&mut self, emitted: &AttemptEmitted, position: Position, time: Timestamp) {
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Emitted(emitted.clone()) });
     }
 
     pub(super) fn effect_answered(

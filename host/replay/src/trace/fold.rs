@@ -63,7 +63,7 @@ pub(super) struct Fold<'a> {
     pauses: Vec<Row>,
     patches: Vec<Row>,
     moves: Vec<Row>,
-    /// What the workflow told: its state, and its answers to updates.
+    /// What the workflow told: its state, its answers to updates, and events.
     told: Vec<Row>,
     stretches: Vec<Row>,
     pub(super) mail: Sorting,
@@ -212,6 +212,21 @@ impl<'a> Fold<'a> {
                 Some(())
             }
             Kind::Continued(continued) => self.continued(place, continued),
+            Kind::Emitted(emitted) => {
+                let id = format!("event-{}", place.position);
+                let row = at_once(id, What::Event { name: emitted.name.clone() }, place);
+                self.told.push(Row { at: emitted.at.clone(), input: Some(Shown::of(&emitted.data)), ..row });
+                Some(())
+            }
+            Kind::AttemptEmitted(emitted) => {
+                let attempt = self.attempt(emitted.step, emitted.attempt)?;
+                let parent = attempt.row.id.clone();
+                let id = format!("{parent}.event-{}", place.position);
+                let row = at_once(id, What::Event { name: emitted.name.clone() }, place);
+                let (at, input) = (emitted.at.clone(), Some(Shown::of(&emitted.data)));
+                attempt.events.push(Row { parent: Some(parent), at, input, ..row });
+                Some(())
+            }
             Kind::Moved(moved) => {
                 let run = self.run.as_mut()?;
                 run.deployment = moved.deployment.clone();
@@ -341,6 +356,7 @@ impl<'a> Fold<'a> {
                         | What::Signal { .. }
                         | What::Cancel { .. }
                         | What::Patch { .. }
+                        | What::Event { .. }
                         | What::Move { .. }
                         | What::Continue
                         | What::Pause { .. } => {}
@@ -529,6 +545,7 @@ impl<'a> Fold<'a> {
                     totals.count_effect(&effect);
                     rows.push(effect);
                 }
+                rows.extend(attempt.events);
             }
         }
         rows.extend(others.into_iter().rev());

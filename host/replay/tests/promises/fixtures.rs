@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use trackway_replay::{
-    Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
-    CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut, DeadlineSet, Digest,
-    EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectVerdict, End, EntityAct, Entry, Epoch, FORMAT, Failure,
-    Fingerprint, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind, Limits, MessageId, Moved, Outcome, Park,
-    Patched, Paused, Position, Progressed, Proof, Published, Replied, Resumed, RetryReceived, RunId, RunState,
-    Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp,
-    UpdateReceived, Value, With, code,
+    Answered, Asked, AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed,
+    AttemptStarted, CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut,
+    DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectVerdict, Emitted, End, EntityAct,
+    Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind, Limits,
+    MessageId, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Published, Replied, Resumed,
+    RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest,
+    StepTimed, Tie, Timestamp, UpdateReceived, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -109,7 +109,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 34, "{names:?}");
+    assert_eq!(names.len(), 36, "{names:?}");
 }
 
 /// Whoever resumes a run from where it was continued last knows as much as whoever read all of it.
@@ -164,6 +164,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("timed", frames(timed())),
         ("updates", frames(updates())),
         ("grace", frames(grace())),
+        ("events", frames(events())),
     ]
 }
 
@@ -566,6 +567,38 @@ fn continued() -> Vec<Kind> {
         Kind::Finished(Finished {
             end: End::Cancelled { reason: "no more".into() },
             fingerprint: Some(Fingerprint { commands: 3, deliveries: 2, fuel: 4_321 }),
+            unread: Vec::new(),
+        }),
+    ]
+}
+
+/// Of the workflow and of an attempt, which is taken up again.
+fn events() -> Vec<Kind> {
+    let emitted = |name: &str, data: &str, at: Option<&str>| {
+        let proof = proof(name, 0, 21);
+        Kind::Emitted(Emitted { name: name.into(), data: Value::inline(data), proof, at: at.map(Into::into) })
+    };
+    let told = |attempt, data: &str, deliveries| {
+        let (name, proof) = ("page".into(), proof(data, deliveries, 5));
+        let data = Value::inline(data);
+        Kind::AttemptEmitted(AttemptEmitted { step: StepId(1), attempt, name, data, proof, at: None })
+    };
+    let attempt = 1;
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        emitted("chapter", "{\"n\": 1}", Some("src/lib.rs:12")),
+        call(1, Value::inline("1")),
+        Kind::AttemptStarted(AttemptStarted { step: StepId(1), attempt }),
+        told(attempt, "1", 0),
+        claimed("worker-2"),
+        Kind::AttemptResumed(AttemptResumed { step: StepId(1), attempt }),
+        told(attempt, "\"zwölf\"", 1),
+        Kind::Answered(Answered { step: StepId(1), outcome: Outcome::Succeeded(Value::inline("7")) }),
+        emitted(&"e".repeat(128), "", None),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("7")),
+            fingerprint: Some(Fingerprint { commands: 3, deliveries: 1, fuel: 99 }),
             unread: Vec::new(),
         }),
     ]

@@ -37,7 +37,8 @@ macro_rules! entry {
             /// `EffectAnswered`, `Failed`, `Answered`, `Forgotten`, `StepCancelAsked`,
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
-            /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed`, `Continued` or `GraceSet`.
+            /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed`, `Continued`, `GraceSet`,
+            /// `Emitted` or `AttemptEmitted`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,10 +69,8 @@ entry! {
     step: u32,
     attempt: u32,
     effect: u32,
-    /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`,
-    /// `promise` or `http`.
-    /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`, `entity-get`, `entity-set`,
-    /// `entity-delete` or `http`.
+    /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`, `promise`, `entity-get`,
+    /// `entity-set`, `entity-delete` or `http`.
     operation: String,
     function: String,
     /// Of a run or a call; of an entity, what it is set to.
@@ -131,10 +130,9 @@ entry! {
     fuel: u64,
     /// Commands in all.
     commands: u64,
-    /// Of a signal, a promise or a patch.
-    /// Of a signal, a patch or an entity.
+    /// Of a signal, a promise, a patch, an entity or an event.
     name: String,
-    /// What a signal brought.
+    /// What a signal brought, or an event tells.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Box<RawValue>,

@@ -125,9 +125,17 @@ impl Server {
 
     /// Follows a run; HTTP/1.0, so that the stream comes as it is.
     pub async fn events(&self, run: &str, last: Option<&str>) -> Events {
+        self.followed(run, "events", last).await
+    }
+
+    pub async fn stream(&self, run: &str, last: Option<&str>) -> Events {
+        self.followed(run, "stream", last).await
+    }
+
+    async fn followed(&self, run: &str, what: &str, last: Option<&str>) -> Events {
         let mut stream = TcpStream::connect(self.address).await.expect("the server is there");
         let last = last.map(|last| format!("last-event-id: {last}\r\n")).unwrap_or_default();
-        let head = format!("GET /v1/runs/{run}/events HTTP/1.0\r\nauthorization: Bearer {KEY}\r\n{last}\r\n");
+        let head = format!("GET /v1/runs/{run}/{what} HTTP/1.0\r\nauthorization: Bearer {KEY}\r\n{last}\r\n");
         stream.write_all(head.as_bytes()).await.expect("the head is sent");
         let mut reader = BufReader::new(stream);
         let mut status = String::new();

@@ -128,6 +128,20 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.deliveries = Some(continued.fingerprint.deliveries);
             view.fuel = Some(continued.fingerprint.fuel);
         }
+        Kind::Emitted(emitted) => {
+            view.name = Some(emitted.name.to_string());
+            view.at = emitted.at.as_deref().map(str::to_owned);
+            show_value(&emitted.data, &mut view.payload, &mut view.payload_stored);
+            show_proof(&mut view, &emitted.proof);
+        }
+        Kind::AttemptEmitted(emitted) => {
+            view.step = Some(emitted.step.0);
+            view.attempt = Some(emitted.attempt);
+            view.name = Some(emitted.name.to_string());
+            view.at = emitted.at.as_deref().map(str::to_owned);
+            show_value(&emitted.data, &mut view.payload, &mut view.payload_stored);
+            show_proof(&mut view, &emitted.proof);
+        }
         Kind::Moved(moved) => {
             view.message = Some(message(moved.message));
             view.deployment = Some(moved.deployment.to_string());

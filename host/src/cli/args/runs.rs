@@ -60,6 +60,25 @@ pub enum Runs {
     #[command(after_help = "Examples:\n  trackway runs state @last\n  trackway runs state 01k9 progress\n\n\
                             With a key its value alone is printed. Only what is durable is shown.")]
     State(RunsState),
+    /// Show what a run tells, as it comes, to its end
+    #[command(after_help = "Examples:\n  trackway runs stream @last\n  trackway runs stream 01k9 --kept -o jsonl\n  \
+                            trackway runs stream 01k9 --after 41")]
+    Stream(RunsStream),
+}
+
+#[derive(Debug, Args)]
+pub struct RunsStream {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Only what stays: not what functions tell right now
+    #[arg(long)]
+    pub kept: bool,
+    /// Go on after the event of this id
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 #[derive(Debug, Args)]

@@ -38,9 +38,9 @@ pub enum Fed {
 }
 
 impl<'a> Feed<'a> {
-    pub fn new(client: &'a Client, run: RunId, what: &'static str) -> Feed<'a> {
+    pub fn new(client: &'a Client, run: RunId, what: &'static str, last: Option<String>) -> Feed<'a> {
         let (reader, ready) = (sse::Reader::default(), VecDeque::new());
-        Feed { client, run, what, last: None, is_open: false, stream: None, reader, ready }
+        Feed { client, run, what, last, is_open: false, stream: None, reader, ready }
     }
 
     pub async fn next(&mut self) -> Result<Fed> {

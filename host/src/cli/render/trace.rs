@@ -297,6 +297,7 @@ fn title(row: &Row) -> String {
         | What::Signal { .. }
         | What::Cancel { .. }
         | What::Patch { .. }
+        | What::Event { .. }
         | What::Move { .. }
         | What::Continue
         | What::Pause { .. } => row.title(),
@@ -328,6 +329,7 @@ fn notes(row: &Row) -> Vec<String> {
             let progress = progress.as_ref().filter(|_| !row.status.has_ended());
             notes.extend(progress.map(|progress| format!("at {}", shown(progress))));
         }
+        What::Event { .. } => notes.extend(row.input.as_ref().map(shown)),
         What::Cancel { reason, grace_ms } => {
             notes.push(clean(reason));
             notes.extend(grace_ms.map(|grace_ms| format!("with {} to end", show_ms(grace_ms))));

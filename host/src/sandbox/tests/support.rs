@@ -229,6 +229,8 @@ impl GuestHost for Scripted {
             Command::Patched { patch } => format!("patched {patch}"),
             Command::Progress { progress } => format!("progress {progress}"),
             Command::Publish { key, value, at } => format!("publish {key} {value} {at:?}"),
+            Command::Emit { event, data, at } => format!("emit {event} {data} {at:?}"),
+            Command::Delta { event, data } => format!("delta {event} {data}"),
         };
         self.seen().commands.push((told, fuel));
         self.id += 1;

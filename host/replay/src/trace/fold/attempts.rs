@@ -23,6 +23,7 @@ pub struct Step {
 pub struct Attempt {
     pub row: Row,
     pub effects: BTreeMap<EffectId, Row>,
+    pub events: Vec<Row>,
     /// How many answers the function had got when it asked for each.
     asked_after: BTreeMap<EffectId, u32>,
 }
@@ -49,7 +50,7 @@ impl Fold<'_> {
         for before in step.attempts.values_mut() {
             before.abort(place);
         }
-        let mut attempt = Attempt { row, effects: BTreeMap::new(), asked_after: BTreeMap::new() };
+        let mut attempt = Attempt { row, effects: BTreeMap::new(), events: Vec::new(), asked_after: BTreeMap::new() };
         if let Some(kept) = kept {
             step.carry_over(kept, &mut attempt, place);
         }
