@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Failure, Kind, code};
+use trackway_replay::{Failure, Kind, Waiting, code};
 use trackway_storage::{MemoryStorage, RunKey};
 
 use crate::rig::{Rig, in_virtual_time, is_parked};
@@ -40,6 +40,25 @@ fn a_run_that_waits_for_a_person() {
         rig.until(run, |head| head.waiting.is_some()).await;
         ends_after_a_minute(&rig, run).await;
         assert!(!is_parked(&rig.head(run).await));
+    });
+}
+
+#[test]
+fn a_run_between_two_attempts() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("mending").await;
+        let patient = r#"{"url": "", "until": 3, "how": "fixed", "retry_after_ms": 3600000}"#;
+        let run = rig.start_within(MINUTE, "mending", "tries", patient).await;
+        rig.until(run, |head| head.waiting == Some(Waiting::Retry)).await;
+        ends_after_a_minute(&rig, run).await;
+        let run = rig.start_within(MINUTE, "mending", "tries", patient).await;
+        rig.until(run, |head| head.waiting == Some(Waiting::Retry)).await;
+        let rig = rig.crash_for(MINUTE * 60).await;
+        assert_eq!(rig.failure(run).await.code, code::TIMEOUT, "the retry that was due meanwhile is not made");
+        let begun = rig.kinds(run).await.into_iter().filter(|kind| kind.starts_with("AttemptStarted")).count();
+        assert_eq!(begun, 1);
+        rig.replays(run).await;
     });
 }
 

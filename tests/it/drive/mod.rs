@@ -9,6 +9,7 @@ mod deadline;
 mod ends;
 mod entities;
 mod grace;
+mod late;
 mod limits;
 mod logs;
 mod mending;

@@ -1,6 +1,5 @@
 //! Promises: made over crashes and restarts, settled once by their token, in time or not at all.
 
-use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::trace::{What, trace};
 use trackway_replay::{
@@ -97,9 +96,7 @@ fn one_that_nobody_settles_expires_and_what_came_in_time_counts_though_the_host_
         waits_for_a_promise(&rig, run).await;
         tokio::time::sleep(Duration::from_millis(59_500)).await;
         assert_eq!(settle(&rig, run, paid(1)).await, Sent::Delivered);
-        let storage = Arc::new(rig.storage.crash());
-        tokio::time::sleep(Duration::from_secs(3_600)).await;
-        let rig = Rig::on(storage, Arc::default(), Duration::from_secs(3)).await;
+        let rig = rig.crash_for(Duration::from_secs(3_600)).await;
         assert_eq!(rig.output(run).await, "\"paid 1\"");
         rig.replays(run).await;
     });

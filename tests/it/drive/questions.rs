@@ -1,6 +1,5 @@
 //! Questions to people: asked over crashes and restarts, answered once, in time or not at all.
 
-use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{Kind, MessageId, Status, StepId, Value, Waiting};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
@@ -61,9 +60,7 @@ fn an_approval_just_before_its_deadline_counts_though_the_host_was_down() {
         waits_for_a_person(&rig, run).await;
         tokio::time::sleep(Duration::from_millis(59_500)).await;
         assert_eq!(answer(&rig, run, 1, r#"{"approve":true}"#).await, Sent::Delivered);
-        let storage = Arc::new(rig.storage.crash());
-        tokio::time::sleep(Duration::from_secs(3_600)).await;
-        let rig = Rig::on(storage, Arc::default(), Duration::from_secs(3)).await;
+        let rig = rig.crash_for(Duration::from_secs(3_600)).await;
         assert_eq!(rig.output(run).await, "\"ann: true\"");
         rig.replays(run).await;
     });

@@ -108,9 +108,7 @@ fn a_signal_just_before_a_deadline_counts_though_nobody_was_there() {
         tokio::time::sleep(Duration::from_secs(59)).await;
         assert_eq!(rig.signal(run, 1, "called-off", "null").await, Sent::Delivered);
         // The process dies before it reads its inbox, and is gone for long.
-        let storage = Arc::new(rig.storage.crash());
-        tokio::time::sleep(Duration::from_secs(3_600)).await;
-        let rig = Rig::on(storage, Arc::default(), Duration::from_secs(3)).await;
+        let rig = rig.crash_for(Duration::from_secs(3_600)).await;
         assert_eq!(rig.output(run).await, "\"called off with 10 missing\"");
         rig.replays(run).await;
     });

@@ -47,6 +47,29 @@ pub async fn ignores_longer(ctx: Ctx) -> Result<(), Failure> {
     }
 }
 
+/// Sells nothing: what it did is undone, slowly.
+#[workflow]
+pub async fn undoes(ctx: Ctx) -> Result<(), Failure> {
+    ctx.saga(async |saga| {
+        for part in ["first", "second"] {
+            saga.step(make, part.to_owned()).undo(unmake, Clone::clone).await?;
+        }
+        Err(Failure::permanent("NO_SALE", "as planned"))
+    })
+    .await
+}
+
+#[function]
+fn make(part: String) -> String {
+    part
+}
+
+#[function]
+async fn unmake(ctx: FnCtx, part: String) -> Result<String, Failure> {
+    ctx.sleep(Duration::from_secs(8)).await?;
+    Ok(part)
+}
+
 /// Finishes with a result all the same.
 #[workflow]
 pub async fn succeeds_anyway(ctx: Ctx) -> Result<String, Failure> {
@@ -74,4 +97,17 @@ async fn endless(ctx: FnCtx) -> Result<(), Failure> {
     ctx.sleep(VERY_LONG).await
 }
 
-export!(cleans_up, tells, gives_up, ignores, ignores_longer, succeeds_anyway, never_asks, undo, endless);
+export!(
+    cleans_up,
+    tells,
+    gives_up,
+    ignores,
+    ignores_longer,
+    succeeds_anyway,
+    never_asks,
+    undoes,
+    undo,
+    endless,
+    make,
+    unmake
+);
