@@ -106,6 +106,8 @@ codes! {
     CannotRestart = "TW0320", "cannot be restarted from there";
     /// Other code does not do what is on record of the run.
     CannotMove = "TW0321", "cannot go on with other code";
+    /// It has not ended, so it cannot be removed.
+    RunOpen = "TW0322", "run has not ended";
     /// No step of the run waits for a person or for its next attempt.
     NothingToRetry = "TW0315", "nothing to try again";
     /// No entity of that name and key.

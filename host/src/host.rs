@@ -14,6 +14,7 @@ mod moves;
 mod promises;
 mod published;
 mod questions;
+mod remove;
 mod restore;
 mod retry;
 mod schema;

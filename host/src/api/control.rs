@@ -1,6 +1,7 @@
 //! What people do to runs beside starting and ending them: holding them, and starting them anew.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use trackway_replay::StepId;
 
@@ -11,8 +12,8 @@ use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::runs::{Accepted, accepted, started};
 use super::view;
-use crate::Code;
 use crate::host::MoveRequest;
+use crate::{Code, Error};
 
 /// Holds a run: it begins nothing and gets nothing until it is resumed or cancelled. What is under way
 /// comes to its end.
@@ -37,6 +38,28 @@ pub async fn pause(
 ) -> Answer<Accepted> {
     api.host.pause(head.run, &asked.reason, key.as_deref()).await?;
     accepted(&api, head.run).await
+}
+
+/// Removes a run that has ended, for good: its journal, its values, its log lines and its idempotency key.
+#[utoipa::path(
+    delete,
+    operation_id = "remove_run",
+    path = "/v1/runs/{id}",
+    tag = "runs",
+    params(("id" = String, Path)),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It has not ended, or \
+            the run that started it has not read its end."),
+    )
+)]
+pub async fn remove(State(api): State<Api>, Found(head): Found) -> Answer<StatusCode> {
+    // In a task of its own: whoever asked may go away half way.
+    let host = api.host.clone();
+    let removed = tokio::spawn(async move { host.remove(head.run).await }).await;
+    removed.map_err(|error| Error::new(Code::Internal, format!("removing a run: {error}")))??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lets a held run go on where it was.

@@ -124,6 +124,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::PromiseSettled
         | Code::CannotRestart
         | Code::CannotMove
+        | Code::RunOpen
         | Code::NothingToRetry
         | Code::KeyConflict
         | Code::DeploymentConflict

@@ -82,7 +82,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::promote))
         .routes(routes!(deployments::rollback))
         .routes(routes!(runs::start, runs::list))
-        .routes(routes!(runs::get))
+        .routes(routes!(runs::get, control::remove))
         .routes(routes!(runs::wait))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::terminate))

@@ -252,6 +252,10 @@ pub struct Server {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
     pub grace: Duration,
 
+    /// Remove runs so long after their end; without it they are kept for ever
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub keep_finished: Option<Duration>,
+
     /// How many runs may be active at once
     #[arg(long, value_name = "N")]
     pub runs_max: Option<NonZeroUsize>,

@@ -163,6 +163,10 @@ impl Client {
         self.post(&["runs", &run.to_string(), "pause"], pause).await
     }
 
+    pub async fn remove(&self, run: RunId) -> Result<()> {
+        self.send(self.request(Method::DELETE, &["runs", &run.to_string()])?).await.map(drop)
+    }
+
     pub async fn resume(&self, run: RunId) -> Result<model::Run> {
         self.post(&["runs", &run.to_string(), "resume"], &model::Resume {}).await
     }

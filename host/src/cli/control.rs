@@ -25,6 +25,7 @@ pub enum Act {
     Terminate { reason: String },
     Pause { reason: String },
     Resume,
+    Remove,
     Restart { from_step: Option<u32> },
     Move { to: String },
 }
@@ -66,6 +67,11 @@ pub async fn control(act: Act, which: Which, context: &Context) -> Done {
             let run = act.on(&client, run.id).await?;
             let word = if run.deployment == *to { "is moved" } else { "is being moved" };
             let said = format!("{} {word} to {}\n", run.id, clean(to));
+            (run, said)
+        }
+        Act::Remove => {
+            client.remove(run.id).await?;
+            let said = format!("{} is removed\n", run.id);
             (run, said)
         }
         Act::Cancel { .. } | Act::Pause { .. } | Act::Resume => {
@@ -135,6 +141,11 @@ impl Act {
             Act::Terminate { reason } => client.terminate(run, &model::Terminate { reason: reason.clone() }).await,
             Act::Pause { reason } => client.pause(run, &model::Pause { reason: reason.clone() }).await,
             Act::Resume => client.resume(run).await,
+            Act::Remove => {
+                let gone = client.run(&run.to_string()).await?;
+                client.remove(run).await?;
+                Ok(gone)
+            }
             Act::Restart { from_step } => {
                 let restart = model::Restart { from_step: *from_step };
                 Ok(client.restart(run, &restart, &fresh_key()?).await?.run)
@@ -155,6 +166,7 @@ impl Act {
             Act::Terminate { .. } => "terminated",
             Act::Pause { .. } => "asked to pause",
             Act::Resume => "asked to resume",
+            Act::Remove => "removed",
             Act::Restart { .. } => "restarted",
             Act::Move { .. } => "moved",
         }
@@ -169,6 +181,7 @@ impl Act {
             Act::Pause { .. } => &[Status::Queued, Status::Running, Status::Sleeping, Status::Waiting],
             Act::Resume => &[Status::Paused],
             Act::Restart { .. } => &[Status::Failed],
+            Act::Remove => &[Status::Succeeded, Status::Failed, Status::Cancelled],
         };
         statuses.iter().map(|status| status.name().to_owned()).collect()
     }

@@ -71,6 +71,7 @@ impl Exit {
             | Code::RunEnded
             | Code::CannotRestart
             | Code::CannotMove
+            | Code::RunOpen
             | Code::QuestionSettled
             | Code::NothingToRetry => Exit::Conflict,
             Code::Unreachable | Code::Stopping => Exit::Unreachable,

@@ -41,6 +41,7 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Resume(which) => control(Act::Resume, which, context).await,
         args::Runs::Restart(args) => control(Act::Restart { from_step: args.from_step }, args.which, context).await,
         args::Runs::Move(args) => control(Act::Move { to: args.to }, args.which, context).await,
+        args::Runs::Rm(which) => control(Act::Remove, which, context).await,
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
         args::Runs::Retry(args) => retry(args, context).await,
         args::Runs::Signal(args) => signal(args, context).await,

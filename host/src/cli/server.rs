@@ -62,7 +62,12 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
         let file = file.display();
         output.say(&format!("to use it: export TRACKWAY_SERVER={server} TRACKWAY_KEY=$(head -1 '{file}')"));
     }
-    serve_until_stopped(host, listener, keys, args.grace, output).await?;
+    let keeping = args.keep_finished.map(|keep| tokio::spawn(Arc::clone(&host).keep_finished(keep)));
+    let served = serve_until_stopped(host, listener, keys, args.grace, output).await;
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
+    served?;
     output.say("stopped; everything is durable");
     Ok(Exit::Ok)
 }

@@ -158,6 +158,16 @@ pub enum Sent {
     Full,
 }
 
+/// What [`Storage::remove`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// Nothing of it is left.
+    Gone,
+    NoSuchRun,
+    /// It has not ended, or a moment ago. Nothing was changed.
+    Open,
+}
+
 /// Where a run stands beside its journal, and what is wrong with its rows; see [`Storage::check_run`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunRows {
@@ -289,6 +299,10 @@ pub trait Storage: Send + Sync + 'static {
     fn head(&self, run: RunKey) -> Answer<'_, Option<Head>>;
 
     fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>>;
+
+    /// Removes a run that has ended: all at once, its start key too, which may start another run from then
+    /// on. Whatever comes in between, all of it stands or nothing is seen of it any more.
+    fn remove(&self, run: RunKey) -> Answer<'_, Removed>;
 
     /// Resolves when a frame of `run` after `seen` entries is durable, or may be. Views that
     /// follow a run wait here and then read.

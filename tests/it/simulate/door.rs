@@ -7,8 +7,8 @@ use std::sync::Arc;
 use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, RunKey, RunQuery, RunRows, Sent,
-    StartKey, Storage, StorageError, StoredFrame,
+    EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Removed, RunKey, RunQuery,
+    RunRows, Sent, StartKey, Storage, StorageError, StoredFrame,
 };
 
 use super::ledger::{Acknowledged, Ledger};
@@ -88,6 +88,11 @@ impl Storage for Door {
     fn release(&self, run: RunKey) -> Answer<'_, ()> {
         self.note(format!("release {}", run.run));
         self.store.release(run)
+    }
+
+    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
+        self.note(format!("remove {}", run.run));
+        self.store.remove(run)
     }
 
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {

@@ -4,6 +4,7 @@
 mod approval;
 mod bad_input;
 mod busy;
+mod continued;
 mod control;
 mod deployments;
 mod disk;
@@ -15,6 +16,7 @@ mod newcomer;
 mod outputs;
 mod progress;
 mod questions;
+mod removed;
 mod retries;
 mod shutdown;
 mod signals;

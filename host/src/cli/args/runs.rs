@@ -35,6 +35,11 @@ pub enum Runs {
     /// Let a held run go on where it was
     #[command(after_help = "Examples:\n  trackway runs resume @last\n  trackway runs resume --all --deployment news")]
     Resume(Which),
+    /// Remove a run that has ended, for good: its journal, its values, its log lines, its idempotency key
+    #[command(after_help = "Examples:\n  trackway runs rm @last\n  \
+                            trackway runs rm --all --workflow headlines --status succeeded --dry-run\n\n\
+                            `trackway server --keep-finished 30d` does it by itself. A run that has not ended is refused.")]
+    Rm(Which),
     /// Start a run anew, or from one of its steps; the run itself stays as it is
     #[command(after_help = "Examples:\n  trackway runs restart @last\n  trackway runs restart 01k9 --from-step 3\n  \
                             trackway runs restart --all --status failed --workflow headlines --dry-run\n\n\

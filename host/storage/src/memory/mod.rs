@@ -23,8 +23,8 @@ use crate::desk::Desk;
 use crate::watch::Watches;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, INBOX_MAX, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, RunKey, RunQuery, RunRows, Sent,
-    StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    EntityWritten, INBOX_MAX, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Removed, RunKey, RunQuery, RunRows,
+    Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// One process's way to the store. Others may have theirs at the same time: see [`MemoryStorage::join`].
@@ -297,12 +297,12 @@ impl Storage for MemoryStorage {
         }))
     }
 
+    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.remove(run))))
+    }
+
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {
-        Box::pin(self.call(Access::Write, move |state, _| {
-            let run = state.open_run(run).ok_or_else(|| invalid(format!("run {} is not open", run.run)))?;
-            run.recalls = run.recalls.saturating_add(1);
-            Ok(run.recalls)
-        }))
+        Box::pin(self.call(Access::Write, move |state, _| state.begin_recall(run)))
     }
 
     fn park(&self, run: RunKey, due: Option<Timestamp>, head: Option<Head>) -> Answer<'_, ()> {

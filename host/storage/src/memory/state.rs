@@ -10,8 +10,8 @@ use super::invalid;
 use crate::entity::{EntityChange, EntityTally};
 use crate::{
     Append, Appended, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite, EntityWritten,
-    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, RunKey, RunRows, Sent, StartKey, StorageError,
-    StoredFrame,
+    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Removed, RunKey, RunRows, Sent, StartKey,
+    StorageError, StoredFrame,
 };
 
 #[derive(Default, Clone)]
@@ -133,6 +133,24 @@ impl State {
         if self.runs.get(&run).is_some_and(|run| run.owner == epoch) {
             doors.ready(run);
         }
+    }
+
+    pub fn remove(&mut self, run: RunKey) -> Removed {
+        match self.runs.get(&run).map(|run| run.place) {
+            None => return Removed::NoSuchRun,
+            Some(Place::Ready | Place::Parked) => return Removed::Open,
+            Some(Place::Ended) => {}
+        }
+        self.runs.remove(&run);
+        self.payloads.retain(|(of, _), _| *of != run);
+        self.start_keys.retain(|(tenant, _), key| (*tenant, key.run) != (run.tenant, run.run));
+        Removed::Gone
+    }
+
+    pub fn begin_recall(&mut self, run: RunKey) -> Result<u32, StorageError> {
+        let run = self.open_run(run).ok_or_else(|| invalid(format!("run {} is not open", run.run)))?;
+        run.recalls = run.recalls.saturating_add(1);
+        Ok(run.recalls)
     }
 
     pub fn open_run(&mut self, run: RunKey) -> Option<&mut Run> {

@@ -135,6 +135,7 @@ impl Draft {
         }
         if let Some(start_key) = &rows.start_key {
             self.stage(&key::named(Kind::StartKey, run.tenant, &start_key.key), start_key)?;
+            self.stage(&key::of_run(Kind::StartedBy, run), &start_key.key)?;
         }
         for line in &rows.logs {
             self.stage(&key::log(run, line.key), line)?;

@@ -16,7 +16,7 @@ use super::shared::{Shared, closed};
 use super::{Hardening, SledOptions, sync};
 use crate::{
     Append, Appended, ComponentRecord, Deployment, EntityRestore, EntityWrite, EntityWritten, InboxItem, LogLine,
-    RunKey, Sent, StorageError,
+    Removed, RunKey, Sent, StorageError,
 };
 
 /// In one batch: more would make the first of them wait for the last.
@@ -91,6 +91,15 @@ pub(super) enum Verb {
         run: RunKey,
         answer: Answerer<Receipts>,
     },
+    Remove {
+        run: RunKey,
+        answer: Answerer<Removed>,
+    },
+    /// The files of a removed run are gone.
+    Forget {
+        run: RunKey,
+        answer: Answerer<()>,
+    },
     /// Nothing but to wait for all before it.
     Settle {
         answer: Answerer<()>,
@@ -107,6 +116,7 @@ pub(super) enum Reply {
     Logged(Answerer<bool>, Result<bool, StorageError>),
     Entity(Answerer<EntityWritten>, Result<EntityWritten, StorageError>),
     Receipts(Answerer<Receipts>, Result<Receipts, StorageError>),
+    Removed(Answerer<Removed>, Result<Removed, StorageError>),
 }
 
 pub(super) fn start(
@@ -225,6 +235,7 @@ impl Reply {
             Reply::Logged(answer, logged) => drop(answer.send(logged)),
             Reply::Entity(answer, written) => drop(answer.send(written)),
             Reply::Receipts(answer, receipts) => drop(answer.send(receipts)),
+            Reply::Removed(answer, removed) => drop(answer.send(removed)),
         }
     }
 }
@@ -244,6 +255,8 @@ impl Verb {
             Verb::Send { answer, .. } => drop(answer.send(Err(error))),
             Verb::Entity { answer, .. } => drop(answer.send(Err(error))),
             Verb::Receipts { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Remove { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Forget { answer, .. } => drop(answer.send(Err(error))),
             Verb::Deployment { answer, .. } | Verb::Log { answer, .. } => drop(answer.send(Err(error))),
         }
     }

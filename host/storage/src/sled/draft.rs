@@ -92,6 +92,7 @@ pub(super) enum News {
     Park(RunKey, Option<Timestamp>),
     Stick(RunKey, Option<Timestamp>),
     End(RunKey),
+    Remove(RunKey),
 }
 
 impl Draft {
@@ -167,6 +168,14 @@ impl Draft {
             Verb::Receipts { run, answer } => {
                 let receipts = self.receipts(run);
                 Reply::Receipts(answer, self.settle(receipts))
+            }
+            Verb::Remove { run, answer } => {
+                let removed = self.remove_run(run);
+                Reply::Removed(answer, self.settle(removed))
+            }
+            Verb::Forget { run, answer } => {
+                self.remove(&key::of_run(Kind::Gone, run));
+                Reply::Done(answer, self.settle(Ok(())))
             }
             Verb::Settle { answer } => Reply::Done(answer, Ok(())),
         };
@@ -252,9 +261,9 @@ impl Draft {
             shared.deployed.forget();
         }
         let grown: Vec<RunKey> = self.grown.iter().map(|grown| grown.run).collect();
-        // Their heads changed without a frame.
+        // Their heads changed without a frame, or are gone.
         let stuck = self.news.iter().filter_map(|news| match news {
-            News::Stick(run, _) => Some(*run),
+            News::Stick(run, _) | News::Remove(run) => Some(*run),
             News::Own(_) | News::Knock(_) | News::Ready(_) | News::Park(..) | News::End(_) => None,
         });
         shared.recent.grew(self.grown.drain(..), stuck, || {
@@ -271,6 +280,7 @@ impl Draft {
                 News::Park(run, due) => desk.park(run, due),
                 News::Stick(run, due) => desk.stick(run, due),
                 News::End(run) => desk.end(run),
+                News::Remove(_) => {}
             }
         }
         shared.watches.grew(grown);
@@ -353,6 +363,11 @@ impl Place {
 }
 
 impl RunState {
+    /// Of a run that is not there.
+    pub fn nowhere() -> RunState {
+        RunState { tail: Ok(None), place: Place::Nowhere, unread: Vec::new(), owner: Owned::No }
+    }
+
     fn load(shared: &Shared, run: RunKey) -> Result<RunState, StorageError> {
         let last = shared.db.scan_prefix(key::of_run(Kind::Frame, run)).next_back();
         let tail = match last {

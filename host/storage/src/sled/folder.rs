@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::holder::{Holder, Patience};
 use super::sync;
-use crate::{StorageError, StorageErrorKind};
+use crate::{RunKey, StorageError, StorageErrorKind};
 
 /// Of the folder and of every row in it. A higher one was written by a newer program.
 pub(super) const FORMAT: u32 = 1;
@@ -71,6 +71,10 @@ impl Folder {
 
     pub fn store(&self) -> PathBuf {
         self.path.join("store")
+    }
+
+    pub fn payloads(&self, run: RunKey) -> PathBuf {
+        self.path.join("payloads").join(run.tenant.to_string()).join(run.run.to_string())
     }
 
     pub fn log(&self) -> PathBuf {

@@ -11,11 +11,15 @@ use crate::{Landmark, LogKey, RunKey};
 pub(super) enum Kind {
     /// Of the store: no tenant.
     Meta = b'A',
+    /// Under which key the run was started.
+    StartedBy = b'B',
     Component = b'C',
     Deployment = b'D',
     /// One version of a deployment.
     Version = b'E',
     Frame = b'F',
+    /// A run that was removed, but perhaps not its files.
+    Gone = b'G',
     Head = b'H',
     /// An unread item, by its order of arrival.
     Inbox = b'I',

@@ -23,6 +23,7 @@ mod owner;
 mod payload;
 mod read;
 mod recent;
+mod remove;
 mod room;
 mod row;
 mod shared;
@@ -43,8 +44,8 @@ use self::owner::Claimed;
 use self::shared::{Shared, closed};
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, PAYLOAD_ROW_MAX_BYTES, RunKey, RunQuery,
-    RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, PAYLOAD_ROW_MAX_BYTES, Removed, RunKey,
+    RunQuery, RunRows, Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// A store that is dropped waits so long for reads that were given up, so that the folder is free.
@@ -253,6 +254,18 @@ impl Storage for SledStorage {
 
     fn release(&self, run: RunKey) -> Answer<'_, ()> {
         self.write(|answer| Verb::Release { run, answer })
+    }
+
+    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
+        Box::pin(async move {
+            let removed = self.write(|answer| Verb::Remove { run, answer }).await?;
+            if removed == Removed::Gone {
+                // It is gone: what is left of it now goes at the next opening at the latest.
+                blocking(self.shared.clone(), move |shared| shared.remove_files(run)).await?;
+                self.write(|answer| Verb::Forget { run, answer }).await?;
+            }
+            Ok(removed)
+        })
     }
 
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {

@@ -10,6 +10,7 @@ use super::counter::{Counter, Last, Stop};
 use super::draft::UNMARKED_COMMITS_MAX;
 use super::folder::{Folder, Found, io_error};
 use super::key::{self, Kind};
+use super::remove;
 use super::row::{Row, Writer};
 use super::sync::{self, Synced};
 use super::{Hardening, SledOptions};
@@ -57,6 +58,7 @@ pub(super) fn open(path: &Path, options: &SledOptions) -> Result<Opened, Storage
     // Above every row that is there, also of commits that did not write their number down.
     let commit = commit + UNMARKED_COMMITS_MAX + 1;
     let epoch = raise_epoch(&db, &synced, &folder, commit, options)?;
+    remove::finish(&db, &folder)?;
     let ready = ready_runs(&db)?;
     if let Some(aside) = aside {
         // The store opened and is where it should be: the copy has nothing that it lacks.

@@ -11,7 +11,7 @@ use crate::{RunKey, StorageError, StorageErrorKind};
 
 impl Shared {
     pub fn payloads(&self, run: RunKey) -> PathBuf {
-        self.folder.path.join("payloads").join(run.tenant.to_string()).join(run.run.to_string())
+        self.folder.payloads(run)
     }
 
     pub fn put_payload_file(&self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {

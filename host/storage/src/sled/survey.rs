@@ -16,7 +16,8 @@ use crate::entity::{EntityMark, EntityTally};
 use crate::{Entity, EntityWritten, InboxItem, LogLine, Mark, RunKey, RunRows, StartKey, StorageError};
 
 /// Rows that stand under a run.
-const OF_RUNS: [Kind; 11] = [
+const OF_RUNS: [Kind; 12] = [
+    Kind::StartedBy,
     Kind::Frame,
     Kind::Head,
     Kind::Inbox,
@@ -29,7 +30,8 @@ const OF_RUNS: [Kind; 11] = [
     Kind::Receipt,
     Kind::Payload,
 ];
-const OF_OTHERS: [Kind; 8] = [
+const OF_OTHERS: [Kind; 9] = [
+    Kind::Gone,
     Kind::Meta,
     Kind::Component,
     Kind::Deployment,

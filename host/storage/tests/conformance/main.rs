@@ -8,6 +8,7 @@ mod faults;
 mod journal;
 mod listing;
 mod ownership;
+mod removal;
 mod rows;
 mod sled_only;
 mod subject;
@@ -85,6 +86,11 @@ promises! {
         lines_without_a_frame_stand_only_after_the_last_frame_that_is_known,
         components_come_back_with_their_manifest,
         a_deployment_is_changed_only_from_the_revision_it_has,
+    }
+    removal {
+        a_run_that_ended_can_be_removed_and_leaves_nothing,
+        a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill,
+        a_run_that_is_open_cannot_be_removed,
     }
     entities {
         a_write_stands_with_its_frame_and_says_what_became_of_it,

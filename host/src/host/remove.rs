@@ -1,0 +1,104 @@
+//! Removes runs that have ended: one by its name, or all that ended long enough ago. A run that is open, or whose end
+//! somebody has not read yet, is never touched.
+
+use std::sync::Arc;
+use std::time::Duration;
+use trackway_replay::{Frame, Kind, Position, RunId, TenantId, Timestamp};
+use trackway_storage::{InboxBody, Removed, RunKey};
+
+use super::{Host, key_of, views};
+use crate::{Code, Error, Result};
+
+/// Looked at in one go.
+const PAGE_RUNS: usize = 200;
+/// Between two looks for runs that may go: a part of the time that they are kept, within these bounds.
+const LOOK_PARTS: u32 = 10;
+const LOOK_AFTER_MIN: Duration = Duration::from_millis(100);
+const LOOK_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+impl Host {
+    /// Removes a run that has ended, for good: journal, values, log lines and its idempotency key, which may
+    /// start another run from then on.
+    ///
+    /// # Errors
+    /// `RunOpen` if it has not ended, or if the run that started it has not read its end.
+    pub async fn remove(&self, run: RunId) -> Result<()> {
+        let open = |why: String, hint: &str| Err(Error::new(Code::RunOpen, why).hint(hint));
+        let status = self.head(run).await?.status;
+        if !status.has_ended() {
+            let hint =
+                format!("`trackway runs cancel {run}` ends it in order, `trackway runs terminate {run}` at once");
+            return open(format!("run {run} is {}", status.name()), &hint);
+        }
+        if let Some(parent) = self.waits_for_end_of(key_of(run)).await? {
+            let why = format!("run {parent} started run {run} and has not read its end");
+            return open(why, "try again when it has; if it is paused or stuck, look after it first");
+        }
+        match self.storage.remove(key_of(run)).await? {
+            Removed::Gone => {
+                tracing::info!(%run, "removed");
+                Ok(())
+            }
+            Removed::NoSuchRun => Err(views::no_such_run(&run.to_string())),
+            Removed::Open => open(format!("run {run} is just ending"), "try again"),
+        }
+    }
+
+    /// The run that started this one, if it has yet to read how this one ended.
+    async fn waits_for_end_of(&self, child: RunKey) -> Result<Option<RunId>> {
+        let mut first = Vec::new();
+        for place in [Position::FIRST, Position::FIRST.plus(1)] {
+            if first.len() as u64 > place.0 {
+                break;
+            }
+            for stored in self.storage.frames(child, place, 1).await? {
+                // One that cannot be read can be removed all the same.
+                first.extend(Frame::decode(&stored.frame).map(|frame| frame.entries).unwrap_or_default());
+            }
+        }
+        let Some(Kind::ChildOf(of)) = first.into_iter().nth(1).map(|entry| entry.kind) else { return Ok(None) };
+        let parent = RunKey { run: of.parent, ..child };
+        let tells = |body: &InboxBody| matches!(body, InboxBody::ChildEnded { run, .. } if *run == child.run);
+        let waits = self.storage.inbox(parent).await?.iter().any(|item| tells(&item.body));
+        Ok(waits.then_some(of.parent))
+    }
+
+    /// Removes every run that ended longer ago than `keep`, now and from here on, until the host stops.
+    pub async fn keep_finished(self: Arc<Self>, keep: Duration) {
+        let pause = (keep / LOOK_PARTS).clamp(LOOK_AFTER_MIN, LOOK_AFTER_MAX);
+        while !self.is_stopping() {
+            match self.remove_finished(keep).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "removed runs that were kept long enough"),
+                Err(error) => tracing::warn!(%error, "runs that were kept long enough cannot be removed; tried again"),
+            }
+            self.clock.sleep_until(self.clock.now() + pause).await;
+        }
+    }
+
+    /// Answers how many were removed.
+    pub async fn remove_finished(&self, keep: Duration) -> Result<u64> {
+        let keep_us = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
+        let before = Timestamp(self.clock.now().0.saturating_sub(keep_us));
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let runs = self.storage.runs(TenantId::DEFAULT, after, PAGE_RUNS).await?;
+            let Some(last) = runs.last() else { return Ok(count) };
+            after = Some(*last);
+            for run in runs {
+                let Some(head) = self.storage.head(key_of(run)).await? else { continue };
+                // In the order in which they began: no later one has ended before.
+                if head.started > before || self.is_stopping() {
+                    return Ok(count);
+                }
+                if head.status.has_ended() && head.finished.is_some_and(|finished| finished <= before) {
+                    match self.remove(run).await {
+                        Ok(()) => count += 1,
+                        Err(error) if matches!(error.code, Code::RunOpen | Code::NoSuchRun) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+}
