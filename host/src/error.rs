@@ -102,6 +102,10 @@ codes! {
     PromiseSettled = "TW0332", "promise settled already";
     /// The run has published nothing under that key.
     NoSuchState = "TW0333", "nothing published under that key";
+    /// The workflow declares its updates, and that is none of them.
+    NoSuchUpdate = "TW0334", "no such update";
+    /// The run ended and had not answered the update.
+    UpdateUnanswered = "TW0335", "update not answered";
     /// The run has no such step, or cannot go on from there.
     CannotRestart = "TW0320", "cannot be restarted from there";
     /// Other code does not do what is on record of the run.

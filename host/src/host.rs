@@ -21,6 +21,7 @@ mod schema;
 mod signal;
 mod start;
 mod stream;
+mod updates;
 mod views;
 mod ways;
 
@@ -38,6 +39,7 @@ pub use retry::RetryRequest;
 pub use signal::SignalRequest;
 pub use start::StartRequest;
 pub use stream::{Heard, Streamed, StreamedEvent, Streamer};
+pub use updates::{UpdateAnswer, UpdateRequest};
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 pub use ways::ways_on;
 
@@ -46,7 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId};
+use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Topic, Value};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
 
 use self::catalog::Catalogs;
@@ -240,10 +242,18 @@ impl Host {
     /// run that has ended since.
     async fn deliver(&self, run: RunId, item: InboxItem, sent_before: bool) -> Result<()> {
         let message = item.message;
+        let letter = letter_of(&item.body);
         match self.storage.send(key_of(run), item).await? {
             Sent::Delivered => Ok(()),
             Sent::Differs => Err(sent_otherwise(run)),
             Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
+            Sent::Ended(_)
+                if sent_before
+                    && let Some(known) = journal::letter(&*self.storage, key_of(run), message).await?
+                    && letter.is_some_and(|letter| letter != known) =>
+            {
+                Err(sent_otherwise(run))
+            }
             Sent::Ended(_) if sent_before && journal::has_message(&*self.storage, key_of(run), message).await? => {
                 Ok(())
             }
@@ -298,6 +308,15 @@ fn checked_key(key: &str) -> Result<&str> {
 fn not_known_yet(run: RunId) -> Error {
     let why = format!("run {run} has read it, and the store does not say yet what came of it");
     Error::new(Code::GaveUpWaiting, why).hint("ask again: the same request is carried out once")
+}
+
+/// What a message brings to whom, where another one under its id is to be told from it.
+fn letter_of(body: &InboxBody) -> Option<(Topic, Value)> {
+    match body {
+        InboxBody::Signal { name, payload, .. } => Some((Topic::Signal(name.clone()), payload.clone())),
+        InboxBody::Update { name, payload } => Some((Topic::Update(name.clone()), payload.clone())),
+        _ => None,
+    }
 }
 
 fn sent_otherwise(run: RunId) -> Error {

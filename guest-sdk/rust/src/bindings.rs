@@ -21,16 +21,16 @@ pub(crate) trait Port {
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
-    Completion, EffectPort, Host, StepPort, ask_person, call, delta, entity_delete, entity_get, entity_set, http,
-    patched, progress, promise, promise_token, publish, receive, start_run, with_host,
+    Completion, EffectPort, Host, StepPort, accept_update, ask_person, call, delta, entity_delete, entity_get,
+    entity_set, http, patched, progress, promise, promise_token, publish, receive, reply, start_run, with_host,
 };
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    Completion, EffectPort, StepPort, ask_person, call, delta, entity_delete, entity_get, entity_set, http, patched,
-    progress, promise, promise_token, publish, receive, start_run,
+    Completion, EffectPort, StepPort, accept_update, ask_person, call, delta, entity_delete, entity_get, entity_set,
+    http, patched, progress, promise, promise_token, publish, receive, reply, start_run,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -95,6 +95,14 @@ mod wasm {
 
     pub(crate) fn entity_delete(name: &str, key: &str, options: &str, at: &str) -> u32 {
         step::entity_delete(name, key, options, Some(at))
+    }
+
+    pub(crate) fn accept_update(update: &str, options: &str, at: &str) -> u32 {
+        step::accept_update(update, options, Some(at))
+    }
+
+    pub(crate) fn reply(id: u32, answer: Result<&str, &str>, at: &str) {
+        step::reply(id, answer, Some(at));
     }
 
     pub(crate) fn publish(key: &str, value: &str, at: &str) {

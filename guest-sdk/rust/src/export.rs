@@ -100,6 +100,10 @@ pub trait Workflow: Sized + 'static {
         Vec::new()
     }
     #[doc(hidden)]
+    fn updates() -> Vec<Declared> {
+        Vec::new()
+    }
+    #[doc(hidden)]
     fn run(ctx: Ctx, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>>;
 }
 
@@ -214,6 +218,8 @@ pub struct Described {
     cancel_grace_ms: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signals: Vec<Declared>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    updates: Vec<Declared>,
     #[serde(flatten)]
     policy: Option<Policy>,
 }
@@ -257,7 +263,7 @@ fn main<I: Value, O: Value, B: Future<Output = Result<O, Failure>>>(
     input: &str,
     body: impl FnOnce(I) -> B,
 ) -> Result<String, String> {
-    tell_panics(port);
+    crate::failure::tell_panics(port);
     let outcome = runtime::block_on(port, async {
         let input = json::read_input(if about.takes_input { input } else { "null" })?;
         body(input).await
@@ -270,6 +276,7 @@ fn describe_workflow<W: Workflow>() -> Described {
         run_timeout_ms: W::RUN_TIMEOUT_MS,
         cancel_grace_ms: W::CANCEL_GRACE_MS,
         signals: W::signals(),
+        updates: W::updates(),
         ..described::<W::Input, W::Output>(W::NAME, W::ABOUT, None)
     }
 }
@@ -280,20 +287,9 @@ fn describe_function<F: Function>() -> Described {
 
 fn described<I: Value, O: Value>(name: &'static str, about: About, policy: Option<Policy>) -> Described {
     let input = about.takes_input.then(I::input_schema);
-    let (doc, output, run_timeout_ms, cancel_grace_ms, signals) =
-        (about.doc, O::output_schema(), None, None, Vec::new());
-    Described { name, doc, input, output, run_timeout_ms, cancel_grace_ms, signals, policy }
-}
-
-/// A panic is told to the host before it becomes a trap. In a test the usual hook stays.
-fn tell_panics(port: &'static (dyn Port + Sync)) {
-    if cfg!(not(target_arch = "wasm32")) {
-        return;
-    }
-    std::panic::set_hook(Box::new(move |info| {
-        let message = info.payload_as_str().unwrap_or("the panic had no message");
-        port.panicked(message, info.location().map(crate::failure::place).as_deref());
-    }));
+    let (doc, output, run_timeout_ms, cancel_grace_ms, signals, updates) =
+        (about.doc, O::output_schema(), None, None, Vec::new(), Vec::new());
+    Described { name, doc, input, output, run_timeout_ms, cancel_grace_ms, signals, updates, policy }
 }
 
 /// The export `describe`.

@@ -223,3 +223,14 @@ impl fmt::Debug for Failure {
         self.at.iter().try_for_each(|at| write!(f, " (at {at})"))
     }
 }
+
+/// A panic is told to the host before it becomes a trap. In a test the usual hook stays.
+pub(crate) fn tell_panics(port: &'static (dyn crate::bindings::Port + Sync)) {
+    if cfg!(not(target_arch = "wasm32")) {
+        return;
+    }
+    std::panic::set_hook(Box::new(move |info| {
+        let message = info.payload_as_str().unwrap_or("the panic had no message");
+        port.panicked(message, info.location().map(place).as_deref());
+    }));
+}

@@ -54,6 +54,8 @@ mod guide {
     mod long_lived {}
     #[doc = include_str!("../../../docs/guide/streaming.md")]
     mod streaming {}
+    #[doc = include_str!("../../../docs/guide/updates.md")]
+    mod updates {}
 }
 
 #[doc(hidden)]
@@ -78,6 +80,7 @@ mod scope;
 mod tell;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod update;
 
 pub use child::Child;
 pub use ctx::{Ctx, FnCtx};
@@ -93,6 +96,7 @@ pub use retry::{Ambiguous, Retry};
 pub use saga::{Saga, SagaStep};
 pub use scope::{Leftover, Scope, Task, shield, timeout};
 pub use trackway_sdk_macros::{function, join, select, try_join, value, workflow};
+pub use update::{NextUpdate, Update, Updates};
 
 pub use {schemars, serde, serde_json};
 

@@ -1,7 +1,10 @@
-//! Signals that came and were not taken after all: what an operation had when it was dropped goes to the
+//! Signals and updates that came and were not taken after all: what an operation had when it was dropped goes to the
 //! next one that waits for it. It knows names and order, and never asks the host.
 
 use std::collections::BTreeMap;
+
+/// In front of the name of an update.
+pub(crate) const UPDATE: &str = "update ";
 
 /// What the open operations of one instance wait for, and what was given back.
 #[derive(Default)]
@@ -18,6 +21,15 @@ pub(crate) struct Mail {
 impl Mail {
     pub(crate) fn opened(&mut self, id: u32, name: String) {
         self.wanted.insert(id, name);
+    }
+
+    /// The body as it is kept: that of an update goes with the id that took it at the host, to whoever has it in
+    /// the end.
+    pub(crate) fn kept(&self, id: u32, body: String) -> String {
+        match self.wanted.get(&id) {
+            Some(name) if name.starts_with(UPDATE) => format!("{id} {body}"),
+            Some(_) | None => body,
+        }
     }
 
     /// The host has answered `id`, which keeps what it got until somebody looks at it.

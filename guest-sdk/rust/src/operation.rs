@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::failure::{Failure, code, place};
-use crate::mail::Returned;
+use crate::mail::{Returned, UPDATE};
 use crate::retry::{Ambiguous, Retry, millis};
 use crate::runtime::{Answer, Runtime};
 use crate::{Value, bindings, json};
@@ -66,6 +66,9 @@ pub(crate) enum Request {
     Receive {
         signal: String,
     },
+    AcceptUpdate {
+        update: String,
+    },
     AskPerson {
         form: String,
     },
@@ -92,6 +95,17 @@ pub(crate) enum EntityRequest {
     Get,
     Set { value: String },
     Delete,
+}
+
+impl Request {
+    /// Under what the operations of an instance share what comes for it. No signal is called as an update is here.
+    fn mail(&self) -> Option<String> {
+        match self {
+            Request::Receive { signal } => Some(signal.clone()),
+            Request::AcceptUpdate { update } => Some(format!("{UPDATE}{update}")),
+            _ => None,
+        }
+    }
 }
 
 /// What is said of a run that is to be started; the fields of the contract.
@@ -290,8 +304,8 @@ impl<T> Operation<T> {
             self.state = State::Refused(Failure::cancelled(&reason));
             return;
         }
-        if let Request::Receive { signal } = request
-            && let Some(returned) = runtime.returned(signal)
+        if let Some(mail) = request.mail()
+            && let Some(returned) = runtime.returned(&mail)
         {
             waker.wake_by_ref();
             self.state = State::Returned(runtime, returned);
@@ -315,6 +329,7 @@ impl<T> Operation<T> {
                 bindings::start_run(workflow, input, options, &at)
             }
             Request::Receive { signal } => bindings::receive(signal, &options.to_text(), &at),
+            Request::AcceptUpdate { update } => bindings::accept_update(update, &options.to_text(), &at),
             Request::AskPerson { form } => bindings::ask_person(form, &options.to_text(), &at),
             Request::Promise { name, timeout_ms } => {
                 options.timeout_ms = *timeout_ms;
@@ -336,8 +351,8 @@ impl<T> Operation<T> {
             }
         };
         runtime.opened(id, waker.clone());
-        if let Request::Receive { signal } = request {
-            runtime.opened_mail(id, signal);
+        if let Some(mail) = request.mail() {
+            runtime.opened_mail(id, &mail);
         }
         self.state = State::Open(runtime, id);
     }
@@ -438,6 +453,11 @@ pub(crate) fn run<I: Value, O: Value>(workflow: &str, input: &I, at: &'static Lo
 
 pub(crate) fn receive<T: Value>(signal: String, at: &'static Location<'static>) -> Operation<T> {
     Operation::new(Ok(Request::Receive { signal }), json::read_payload, at)
+}
+
+/// Its payload behind the id that took it, which the answer needs.
+pub(crate) fn accept_update(update: String, at: &'static Location<'static>) -> Operation<String> {
+    Operation::new(Ok(Request::AcceptUpdate { update }), |body| Ok(body.to_owned()), at)
 }
 
 pub(crate) fn ask_person<T: Value>(form: String, at: &'static Location<'static>) -> Operation<T> {

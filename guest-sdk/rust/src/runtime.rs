@@ -227,7 +227,10 @@ impl Runtime {
     fn park(&self) {
         let completion = self.port.next();
         match completion.kind.as_str() {
-            "succeeded" => self.answer(completion.id, Answer::Succeeded(completion.body)),
+            "succeeded" => {
+                let body = self.mail.borrow().kept(completion.id, completion.body);
+                self.answer(completion.id, Answer::Succeeded(body));
+            }
             "failed" => self.answer(completion.id, Answer::Failed(completion.body)),
             "cancel" => self.cancel_all(&completion.body),
             // The contract: a kind that a guest does not know is passed over.

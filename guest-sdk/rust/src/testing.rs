@@ -20,7 +20,7 @@ use crate::failure::{Failure, code};
 use crate::{Call, Function, Value, Workflow, json as values};
 use entities::Entities;
 pub use exchange::{HttpRequest, HttpResponse};
-use sent::{Signal, completion, promise, question, told};
+use sent::{Signal, completion, promise, question, told, update};
 use tried::Tried;
 
 /// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
@@ -95,6 +95,8 @@ struct Shared {
     requests: Cell<u32>,
     calls: RefCell<Vec<String>>,
     lines: RefCell<Vec<String>>,
+    /// Answers to updates, in their order.
+    replies: RefCell<Vec<Result<String, String>>>,
     /// What was published last under each key.
     states: RefCell<BTreeMap<String, String>>,
     emitted: RefCell<Vec<(String, serde_json::Value)>>,
@@ -116,6 +118,7 @@ impl Host {
                 requests: Cell::new(0),
                 calls: RefCell::default(),
                 lines: RefCell::default(),
+                replies: RefCell::default(),
                 states: RefCell::default(),
                 emitted: RefCell::default(),
                 deltas: RefCell::default(),
@@ -178,26 +181,6 @@ impl Host {
     /// What was logged, as `info: message {"field": 1}`.
     pub fn log_lines(&self) -> Vec<String> {
         self.shared.lines.borrow().clone()
-    }
-
-    /// What was published last under that key.
-    ///
-    /// # Panics
-    ///
-    /// Where it is no `T`.
-    pub fn state<T: Value>(&self, key: &str) -> Option<T> {
-        let states = self.shared.states.borrow();
-        states.get(key).map(|value| values::read_output(value).expect("what was published is a `T`"))
-    }
-
-    /// What was told to those who follow the run, in order.
-    pub fn emitted(&self) -> Vec<(String, serde_json::Value)> {
-        self.shared.emitted.borrow().clone()
-    }
-
-    /// What functions told that does not stay.
-    pub fn deltas(&self) -> Vec<(String, serde_json::Value)> {
-        self.shared.deltas.borrow().clone()
     }
 
     /// How much virtual time has passed.
@@ -394,6 +377,14 @@ impl Imports for Instance {
     fn entity_write(&self, name: &str, key: &str, value: Option<&str>, options: &str) -> u32 {
         let outcome = self.shared.entities.borrow_mut().write(name, key, value, options);
         self.answer(outcome, 0)
+    }
+
+    fn accept_update(&self, name: &str, options: &str, at: &str) -> u32 {
+        self.receive(&update(name), options, at)
+    }
+
+    fn reply(&self, _id: u32, answer: Result<&str, &str>, _at: &str) {
+        self.shared.replies.borrow_mut().push(answer.map(str::to_owned).map_err(str::to_owned));
     }
 
     fn publish(&self, key: &str, value: &str, _at: &str) {

@@ -24,6 +24,7 @@ mod signals;
 mod states;
 mod store;
 mod stream;
+mod updates;
 
 mod body;
 mod found;

@@ -14,7 +14,7 @@ pub use entities::{Entity, EntityPage};
 pub use journal::{Entry, JournalPage, Stored};
 pub use store::{Flaw, StoreReport};
 pub use stream::{StreamDelta, StreamEnd, StreamEvent, StreamReset, Streamed};
-pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent, State, States};
+pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent, State, States, Update};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -115,6 +115,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchPromise
         | Code::NoSuchEntity
         | Code::NoSuchState
+        | Code::NoSuchUpdate
         | Code::NoSuchPath => StatusCode::NOT_FOUND,
         Code::EntityConflict => StatusCode::PRECONDITION_FAILED,
         Code::AmbiguousRun
@@ -122,6 +123,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::RunEnded
         | Code::QuestionSettled
         | Code::PromiseSettled
+        | Code::UpdateUnanswered
         | Code::CannotRestart
         | Code::CannotMove
         | Code::RunOpen

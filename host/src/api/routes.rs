@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::problem::Refusal;
 use super::{
     Keys, components, control, deployments, entities, events, health, journal, promises, questions, replay, runs,
-    signals, states, store, stream,
+    signals, states, store, stream, updates,
 };
 use crate::Code;
 use crate::host::Host;
@@ -97,6 +97,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(promises::reject))
         .routes(routes!(entities::list))
         .routes(routes!(entities::get, entities::set, entities::delete))
+        .routes(routes!(updates::send))
         .routes(routes!(states::list))
         .routes(routes!(states::get))
         .routes(routes!(questions::list))

@@ -172,7 +172,7 @@ pub struct WaitParams {
     responses((status = 200, body = Run), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub async fn wait(State(api): State<Api>, Found(head): Found, Params(params): Params<WaitParams>) -> Answer<Json<Run>> {
-    let patience = params.timeout.map_or(Ok(WAIT_MAX), patience)?;
+    let patience = patience_of(&params)?;
     let head = wait_for(&api, head.run, patience).await?;
     detail(&api, head.run).await.map(Json)
 }
@@ -186,6 +186,10 @@ async fn wait_for(api: &Api, run: RunId, patience: Duration) -> Answer<Head> {
         head = api.host.wait(run, patience) => Ok(head?),
         () = api.stopped() => Ok(api.host.head(run).await?),
     }
+}
+
+pub(super) fn patience_of(params: &WaitParams) -> Answer<Duration> {
+    params.timeout.map_or(Ok(WAIT_MAX), patience)
 }
 
 fn patience(seconds: f64) -> Answer<Duration> {

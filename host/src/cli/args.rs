@@ -18,7 +18,7 @@ mod runs;
 pub use entities::{Entities, OneEntity};
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
-pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream};
+pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream, RunsUpdate};
 
 #[derive(Debug, Parser)]
 #[command(

@@ -240,6 +240,19 @@ impl Client {
         self.post_once(&path, Some(&answer), key).await
     }
 
+    /// Waits until the workflow has answered, also where the server is away for a while.
+    pub async fn update(&self, run: RunId, name: &str, payload: Option<&RawValue>, key: &str) -> Result<model::Update> {
+        let run = run.to_string();
+        let path = ["runs", run.as_str(), "updates", name];
+        loop {
+            let update: model::Update =
+                patiently(RECONNECT_FOR, || async { self.post_once(&path, payload, key).await }).await?;
+            if update.outcome != "open" {
+                return Ok(update);
+            }
+        }
+    }
+
     pub async fn states(&self, run: RunId, cursor: Option<&str>) -> Result<model::States> {
         let query: Vec<_> = cursor.map(|cursor| ("cursor", cursor.to_owned())).into_iter().collect();
         self.read(self.request_with(Method::GET, &["runs", &run.to_string(), "state"], &query)?).await

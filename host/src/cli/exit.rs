@@ -61,6 +61,7 @@ impl Exit {
             | Code::NoSuchQuestion
             | Code::NoSuchPromise
             | Code::NoSuchState
+            | Code::NoSuchUpdate
             | Code::NoSuchEntity => Exit::NotFound,
             Code::Unauthorized => Exit::NotAllowed,
             Code::GaveUpWaiting => Exit::GaveUpWaiting,
@@ -69,6 +70,7 @@ impl Exit {
             | Code::DeploymentConflict
             | Code::EntityConflict
             | Code::RunEnded
+            | Code::UpdateUnanswered
             | Code::CannotRestart
             | Code::CannotMove
             | Code::RunOpen

@@ -45,6 +45,7 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Terminate(args) => control(Act::Terminate { reason: args.reason }, args.which, context).await,
         args::Runs::Retry(args) => retry(args, context).await,
         args::Runs::Signal(args) => signal(args, context).await,
+        args::Runs::Update(args) => talk::update(args, context).await,
         args::Runs::State(args) => talk::state(args, context).await,
         args::Runs::Stream(args) => super::stream::stream(args, context).await,
     }

@@ -13,7 +13,7 @@ use trackway_storage::ComponentRecord;
 
 use super::apart;
 use super::schema::{self, Shape};
-use crate::sandbox::Manifest;
+use crate::sandbox::{Manifest, SignalEntry};
 use crate::{Code, Error, Result};
 
 /// Components whose compiled schemas are kept: those in use, with room for versions being replaced.
@@ -37,16 +37,26 @@ const SLOW_CHECKS_MAX: usize = 2;
 
 /// The workflows of one component.
 pub struct Catalog {
-    /// With the signals that each declares.
-    workflows: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// What each takes, by what it is for: the input by the workflow, the rest by [`signal_of`].
+    workflows: BTreeMap<Arc<str>, Takes>,
+    /// What each takes, by what it is for: the input by the workflow, the rest by [`signal_of`] and [`update_of`].
     wanted: BTreeMap<Arc<str>, Wanted>,
     slow: Arc<Semaphore>,
+}
+
+/// What a workflow declares that may be sent to it.
+struct Takes {
+    signals: BTreeSet<Arc<str>>,
+    updates: BTreeSet<Arc<str>>,
 }
 
 /// What a signal's payload is called where it is checked and in messages. No workflow is called so.
 pub fn signal_of(workflow: &str, signal: &str) -> Arc<str> {
     Arc::from(format!("{workflow}, signal {signal}"))
+}
+
+/// The same of an update's.
+pub fn update_of(workflow: &str, update: &str) -> Arc<str> {
+    Arc::from(format!("{workflow}, update {update}"))
 }
 
 /// What a workflow takes.
@@ -74,21 +84,24 @@ impl Catalog {
         for entry in &manifest.workflows {
             want(&entry.name, &entry.input)?;
             entry.signals.iter().try_for_each(|signal| want(&signal_of(&entry.name, &signal.name), &signal.schema))?;
-            let signals = entry.signals.iter().map(|signal| Arc::clone(&signal.name)).collect();
-            workflows.insert(Arc::clone(&entry.name), signals);
+            entry.updates.iter().try_for_each(|update| want(&update_of(&entry.name, &update.name), &update.schema))?;
+            let names = |entries: &[SignalEntry]| entries.iter().map(|entry| Arc::clone(&entry.name)).collect();
+            let takes = Takes { signals: names(&entry.signals), updates: names(&entry.updates) };
+            workflows.insert(Arc::clone(&entry.name), takes);
         }
         Ok(Catalog { workflows, wanted, slow: Arc::new(Semaphore::new(SLOW_CHECKS_MAX)) })
     }
 
     /// A workflow that declares its signals takes no others; one that declares none takes any.
     pub fn check_signal_name(&self, workflow: &str, signal: &str) -> Result<()> {
-        let Some(signals) = self.workflows.get(workflow) else { return Ok(()) };
-        if signals.is_empty() || signals.contains(signal) {
-            return Ok(());
-        }
-        let names = signals.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let why = format!("`{workflow}` takes no signal `{signal}`");
-        Err(Error::new(Code::NoSuchSignal, why).hint(format!("it takes: {names}")))
+        let Some(takes) = self.workflows.get(workflow) else { return Ok(()) };
+        check_name(Code::NoSuchSignal, workflow, ("signal", signal), &takes.signals)
+    }
+
+    /// The same for updates.
+    pub fn check_update_name(&self, workflow: &str, update: &str) -> Result<()> {
+        let Some(takes) = self.workflows.get(workflow) else { return Ok(()) };
+        check_name(Code::NoSuchUpdate, workflow, ("update", update), &takes.updates)
     }
 
     pub fn has(&self, workflow: &str) -> bool {
@@ -126,6 +139,14 @@ impl Catalog {
              trackway check -o json    # shows the schema: `input` of the workflow"
         ))
     }
+}
+
+fn check_name(code: Code, workflow: &str, (word, name): (&str, &str), known: &BTreeSet<Arc<str>>) -> Result<()> {
+    if known.is_empty() || known.contains(name) {
+        return Ok(());
+    }
+    let names = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Err(Error::new(code, format!("`{workflow}` takes no {word} `{name}`")).hint(format!("it takes: {names}")))
 }
 
 impl Wanted {
@@ -209,8 +230,8 @@ pub(super) fn takes_too_long(workflow: &str) -> Error {
     Error::new(Code::InputBreaksSchema, why).hint("its schema may refer to itself too often")
 }
 
-/// Checks a value against what a workflow takes: its input, or what [`signal_of`] names. Off the async threads where it is large, and in a
-/// process of `program` where nobody can say how long it takes.
+/// Checks a value against what a workflow takes: its input, or what [`signal_of`] or [`update_of`] names. Off the
+/// async threads where it is large, and in a process of `program` where nobody can say how long it takes.
 pub async fn check_input(
     catalog: &Arc<Catalog>,
     workflow: &Arc<str>,

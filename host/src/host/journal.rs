@@ -2,7 +2,7 @@
 //! is checked; a journal that makes no sense is an error with its place, never a panic.
 
 use std::sync::Arc;
-use trackway_replay::{ChildOf, Entry, Frame, Kind, MessageId, Position, Value};
+use trackway_replay::{ChildOf, Entry, Frame, Kind, MessageId, Position, Topic, Value};
 use trackway_storage::{RunKey, Storage, StoredFrame};
 
 use crate::{Code, Error, Result};
@@ -107,6 +107,20 @@ pub async fn child_of(storage: &dyn Storage, run: RunKey) -> Result<Option<Child
     })
 }
 
+/// What a signal or an update brought that the run has read.
+pub async fn letter(storage: &dyn Storage, run: RunKey, message: MessageId) -> Result<Option<(Topic, Value)>> {
+    let mut from = Position::FIRST;
+    loop {
+        let entries = read(storage, run, from).await?;
+        let Some(last) = entries.last() else { return Ok(None) };
+        from = last.position.plus(1);
+        let mut letters = entries.iter().filter_map(Topic::of_entry);
+        if let Some((topic, letter)) = letters.find(|(_, letter)| letter.message == message) {
+            return Ok(Some((topic, letter.body)));
+        }
+    }
+}
+
 /// Whether an inbox item got into the journal, read or unread.
 pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId) -> Result<bool> {
     let mut from = Position::FIRST;
@@ -121,6 +135,7 @@ pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId)
             Kind::ChildEnded(ended) => ended.message == message,
             Kind::RetryReceived(retry) => retry.message == message,
             Kind::Signalled(signalled) => signalled.message == message,
+            Kind::UpdateReceived(update) => update.message == message,
             Kind::Moved(moved) => moved.message == message,
             // Its message is that of the question, not of the request.
             Kind::Settled(_) => false,

@@ -36,7 +36,7 @@ impl Host {
         };
         let payload = match head.status.has_ended() {
             // Refused below, unless it was sent before.
-            true => Value::null(),
+            true => as_value(&payload),
             false => self.brought(run, payload).await?,
         };
         let body = InboxBody::Signal { name, payload, from: None };

@@ -74,6 +74,8 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         })?;
         link_publish(&mut step)?;
         link_emit(&mut step)?;
+        link_named(&mut step, "accept-update", |update, options, at| Command::AcceptUpdate { update, options, at })?;
+        link_reply(&mut step)?;
         link_shared(&mut step)?;
     } else {
         for name in ["call", "start-run", "entity-get", "entity-delete"] {
@@ -90,6 +92,8 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         })?;
         refuse_publish(&mut step)?;
         refuse_emit(&mut step, Interface::Step)?;
+        refuse_named(&mut step, "accept-update")?;
+        refuse_reply(&mut step)?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;
@@ -206,6 +210,31 @@ fn link_continue_with(interface: &mut Instance<'_>) -> Result<()> {
                 let named = unused.as_le_slice(&store).iter().take(MAIL_TAKEN_ALONG_MAX + 1);
                 let unused: Vec<u32> = named.map(|id| u32::from_le(*id)).collect();
                 give(Command::ContinueWith { input: &input, unused: &unused });
+                Ok(())
+            })?;
+            room(&mut cx).await
+        })
+    })
+}
+
+fn link_reply(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (u32, std::result::Result<WasmStr, WasmStr>, Option<WasmStr>);
+    interface.func_wrap_async("reply", |mut cx: Cx<'_>, (id, answer, at): Parameters| {
+        Box::new(async move {
+            command(&mut cx, |store, give| {
+                let (output, failure);
+                let answer = match &answer {
+                    Ok(text) => {
+                        output = text.to_str(&store)?;
+                        Ok(&*output)
+                    }
+                    Err(text) => {
+                        failure = text.to_str(&store)?;
+                        Err(&*failure)
+                    }
+                };
+                let at = text(at.as_ref(), &store)?;
+                give(Command::Reply { id, answer, at: at.as_deref() });
                 Ok(())
             })?;
             room(&mut cx).await
@@ -358,6 +387,13 @@ fn refuse_publish(interface: &mut Instance<'_>) -> Result<()> {
 fn refuse_continue_with(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap("continue-with", |cx: Cx<'_>, (_, _): (WasmStr, WasmList<u32>)| -> Result<()> {
         Err(not_linked(&cx, Interface::Step, "continue-with", None))
+    })
+}
+
+fn refuse_reply(interface: &mut Instance<'_>) -> Result<()> {
+    type Parameters = (u32, std::result::Result<WasmStr, WasmStr>, Option<WasmStr>);
+    interface.func_wrap("reply", |cx: Cx<'_>, (_, _, at): Parameters| -> Result<()> {
+        Err(not_linked(&cx, Interface::Step, "reply", at.as_ref()))
     })
 }
 

@@ -43,6 +43,8 @@ pub struct WorkflowEntry {
     pub output: Option<Value>,
     /// What may be sent to it. If it names any, it takes no others.
     pub signals: Vec<SignalEntry>,
+    /// The same for what may be asked of it.
+    pub updates: Vec<SignalEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -132,8 +134,11 @@ fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
     }
     let signals = entry.entries("signals", signal)?;
     unique(&entry.place("signals"), signals.iter().map(|signal| &signal.name))?;
+    let updates = entry.entries("updates", signal)?;
+    unique(&entry.place("updates"), updates.iter().map(|update| &update.name))?;
     Ok(WorkflowEntry {
         signals,
+        updates,
         name: entry.name()?,
         run_timeout_ms,
         cancel_grace_ms: entry.millis("cancel_grace_ms", CANCEL_GRACE_MS_MAX)?,

@@ -67,6 +67,8 @@ pub enum Command<'a> {
     ContinueWith { input: &'a str, unused: &'a [u32] },
     Emit { event: &'a str, data: &'a str, at: Option<&'a str> },
     Delta { event: &'a str, data: &'a str },
+    AcceptUpdate { update: &'a str, options: &'a str, at: Option<&'a str> },
+    Reply { id: u32, answer: std::result::Result<&'a str, &'a str>, at: Option<&'a str> },
 }
 
 /// The answer to a command. `fuel`: how much the guest may use from here on, where that changes.

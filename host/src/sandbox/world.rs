@@ -26,6 +26,8 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("entity-delete", "func(entity: string, key: string, options: string, at: option<string>) -> u32"),
     ("publish", "func(key: string, value: string, at: option<string>)"),
     ("continue-with", "func(input: string, unused: list<u32>)"),
+    ("accept-update", "func(update: string, options: string, at: option<string>) -> u32"),
+    ("reply", "func(id: u32, answer: result<string, string>, at: option<string>)"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

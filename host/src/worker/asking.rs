@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use trackway_replay::{
     Act, Command as Produced, Digest, EntityAct, EntityVerb, Failure, Form, Limits, MAIL_TAKEN_ALONG_MAX, Machine,
-    PATCHES_MAX, Position, StepRequest, Value, code, digest_of_ask_person, digest_of_call, digest_of_entity,
-    digest_of_patched, digest_of_promise, digest_of_receive, digest_of_sleep, digest_of_start_run,
+    PATCHES_MAX, Position, StepRequest, Value, code, digest_of_accept_update, digest_of_ask_person, digest_of_call,
+    digest_of_entity, digest_of_patched, digest_of_promise, digest_of_receive, digest_of_sleep, digest_of_start_run,
 };
 
 use trackway_storage::ENTITY_KEY_MAX_BYTES;
@@ -14,7 +14,7 @@ use super::check;
 use super::child::RunOptions;
 use super::entity;
 use super::run::Inner;
-use super::told::Publishing;
+use super::told::{Publishing, Replying};
 use crate::sandbox::{Command, Manifest};
 
 #[derive(Clone, Copy)]
@@ -48,6 +48,11 @@ pub(super) enum Asking<'a> {
     },
     Promise {
         name: &'a str,
+        options: &'a str,
+        at: Option<&'a str>,
+    },
+    AcceptUpdate {
+        update: &'a str,
         options: &'a str,
         at: Option<&'a str>,
     },
@@ -86,6 +91,7 @@ pub(super) enum Commanded<'a> {
         data: &'a str,
         at: Option<&'a str>,
     },
+    Reply(Replying<'a>),
     /// The sandbox links it in the other role only.
     NotOurs,
 }
@@ -99,6 +105,7 @@ impl<'a> Commanded<'a> {
             Command::Receive { signal, options, at } => Asking::Receive { signal, options, at },
             Command::AskPerson { form, options, at } => Asking::AskPerson { form, options, at },
             Command::Promise { name, options, at } => Asking::Promise { name, options, at },
+            Command::AcceptUpdate { update, options, at } => Asking::AcceptUpdate { update, options, at },
             Command::EntityGet { entity, key, options, at } => {
                 Asking::Entity { verb: EntityVerb::Get, entity, key, value: "", options, at }
             }
@@ -114,6 +121,7 @@ impl<'a> Commanded<'a> {
             Command::Publish { key, value, at } => return Commanded::Publish(Publishing { key, value, at }),
             Command::ContinueWith { input, unused } => return Commanded::ContinueWith { input, unused },
             Command::Emit { event, data, at } => return Commanded::Emit { event, data, at },
+            Command::Reply { id, answer, at } => return Commanded::Reply(Replying { id, answer, at }),
             Command::Http { .. } | Command::Progress { .. } | Command::Delta { .. } => return Commanded::NotOurs,
         })
     }
@@ -170,6 +178,7 @@ impl Asking<'_> {
             Asking::Receive { signal, .. } => Act::Receive { signal: name(signal) },
             Asking::AskPerson { .. } => Act::AskPerson,
             Asking::Promise { name: promise, .. } => Act::Promise { name: name(promise) },
+            Asking::AcceptUpdate { update, .. } => Act::AcceptUpdate { update: name(update) },
             Asking::Entity { verb, entity, key, .. } => {
                 Act::Entity { verb, entity: name(entity), key: check::cut(key, ENTITY_KEY_MAX_BYTES).into() }
             }
@@ -180,6 +189,7 @@ impl Asking<'_> {
         | Asking::Receive { at, .. }
         | Asking::AskPerson { at, .. }
         | Asking::Promise { at, .. }
+        | Asking::AcceptUpdate { at, .. }
         | Asking::Entity { at, .. }) = self;
         let at = at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
         Produced { act, digest: self.digest(), at }
@@ -193,6 +203,7 @@ impl Asking<'_> {
             Asking::Receive { signal, options, .. } => digest_of_receive(signal, options),
             Asking::AskPerson { form, options, .. } => digest_of_ask_person(form, options),
             Asking::Promise { name, options, .. } => digest_of_promise(name, options),
+            Asking::AcceptUpdate { update, options, .. } => digest_of_accept_update(update, options),
             Asking::Entity { verb, entity, key, value, options, .. } => {
                 digest_of_entity(verb, entity, key, value, options)
             }
@@ -227,6 +238,9 @@ impl Asking<'_> {
             Asking::Receive { signal, options, .. } => {
                 check::name("a signal", signal).and_then(|()| check::options(options)).err()
             }
+            Asking::AcceptUpdate { update, options, .. } => {
+                check::name("an update", update).and_then(|()| check::options(options)).err()
+            }
             Asking::AskPerson { form, options, .. } => match Form::read(form) {
                 Ok(_) => check::options(options).err(),
                 Err(why) => Some(Failure::permanent(code::BAD_REQUEST, why)),
@@ -259,6 +273,9 @@ impl Asking<'_> {
             },
             Asking::Receive { signal, options, .. } => {
                 StepRequest::Receive { signal: name(signal), options: kept(options) }
+            }
+            Asking::AcceptUpdate { update, options, .. } => {
+                StepRequest::AcceptUpdate { update: name(update), options: kept(options) }
             }
             Asking::AskPerson { form, options, .. } => StepRequest::AskPerson {
                 form: if is_refused { Value::null() } else { inner.value(form, Value::INLINE_MAX_BYTES) },

@@ -393,7 +393,9 @@ impl GuestHost for FunctionHost {
             | Command::EntitySet { .. }
             | Command::EntityDelete { .. }
             | Command::Publish { .. }
-            | Command::ContinueWith { .. } => return Err(Stop),
+            | Command::ContinueWith { .. }
+            | Command::AcceptUpdate { .. }
+            | Command::Reply { .. } => return Err(Stop),
         };
         Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
     }

@@ -20,6 +20,7 @@ use super::code::code_of;
 use super::emit;
 use super::load::{Journal, machine_of_code, read_journal};
 use super::run::read_payload;
+use super::told::Replying;
 use super::workflow::{cancel_body, nothing_open, over_limit};
 use super::{Core, Worker};
 use crate::sandbox::{Code as GuestCode, Command, Delivery, End, Ended, GuestCall, GuestHost, Reply, Role, Stop};
@@ -307,6 +308,12 @@ impl GuestHost for ReplayHost {
                 let produced = emit::produced(event, data, at);
                 let produced = produced.map_err(|failure| inner.stop(Why::GuestFailed(failure)))?;
                 inner.machine.emit(produced, fuel)
+            }
+            Commanded::Reply(reply) => {
+                let reply = Replying { id: inner.machine.step_of(reply.id), ..reply };
+                let produced = reply.produced(&inner.machine, &self.shared.limits);
+                let produced = produced.map_err(|failure| inner.stop(Why::GuestFailed(failure)))?;
+                inner.machine.reply(reply.id, produced, fuel)
             }
             Commanded::NotOurs => return Err(inner.stop(Why::EndOfRecord)),
         };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use trackway_replay::{
     Act, Asked, Command as Produced, Completion, Decision, Emitted, Failure, Forgotten, Kind, Limits, Machine, Next,
-    Outcome, PatchDecision, Patched, Proof, Published, StepCancelAsked, StepId, StepRequest, StepState, Value, code,
-    digest_of_cancel, digest_of_forget,
+    Outcome, PatchDecision, Patched, Proof, Published, Replied, StepCancelAsked, StepId, StepRequest, StepState, Value,
+    code, digest_of_cancel, digest_of_forget,
 };
 
 use super::asking::{Asking, Commanded, GoesOn, patch_produced, too_many_patches};
@@ -17,7 +17,7 @@ use super::emit;
 use super::entity;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
 use super::times;
-use super::told::Publishing;
+use super::told::{Publishing, Replying};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 pub(super) struct WorkflowHost {
@@ -155,6 +155,24 @@ impl WorkflowHost {
         Ok(())
     }
 
+    fn reply(&self, inner: &mut Inner, reply: Replying<'_>, fuel: u64) -> Result<(), Stop> {
+        let limits = &self.run.started.limits;
+        let produced = reply.produced(&inner.machine, limits).map_err(|failure| fails_with(inner, failure))?;
+        let at = produced.at.clone();
+        let message = inner.machine.update_of(reply.id);
+        match (inner.machine.reply(reply.id, produced, fuel), message) {
+            (Decision::Perform { proof, .. }, Some(message)) => {
+                let outcome = reply.outcome(inner, limits);
+                let replied = Replied { step: StepId(reply.id), message, outcome, proof, at };
+                inner.sequence(self.run.now(), Kind::Replied(replied));
+            }
+            (Decision::Diverged(divergence), _) => return Err(diverged(inner, divergence)),
+            (Decision::Recall { .. } | Decision::Resume { .. }, _) => self.catch_up(inner),
+            (Decision::Perform { .. } | Decision::Ignore, _) => {}
+        }
+        Ok(())
+    }
+
     fn about(&self, inner: &mut Inner, id: u32, act: Act, fuel: u64) -> Result<(), Stop> {
         let is_forget = matches!(act, Act::Forget { .. });
         let digest = if is_forget { digest_of_forget(id) } else { digest_of_cancel(id) };
@@ -242,6 +260,11 @@ impl GuestHost for WorkflowHost {
             }
             Commanded::Emit { event, data, at } => {
                 self.emit(&mut inner, event, data, at, fuel)?;
+                0
+            }
+            Commanded::Reply(reply) => {
+                let reply = Replying { id: inner.machine.step_of(reply.id), ..reply };
+                self.reply(&mut inner, reply, fuel)?;
                 0
             }
             Commanded::NotOurs => return Err(Stop),

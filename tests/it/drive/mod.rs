@@ -29,3 +29,4 @@ mod time;
 mod times;
 mod trouble;
 mod unclear;
+mod updates;

@@ -22,6 +22,7 @@ mod shutdown;
 mod signals;
 mod states;
 mod streaming;
+mod updates;
 mod wire;
 mod witness;
 

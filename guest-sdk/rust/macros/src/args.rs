@@ -34,6 +34,7 @@ pub struct Arguments {
     pub hosts: Vec<LitStr>,
     /// What a workflow says that it takes.
     pub signals: Vec<Signal>,
+    pub updates: Vec<Signal>,
 }
 
 pub struct Signal {
@@ -54,9 +55,10 @@ struct Pair {
 impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> Result<Pair> {
         let key: Ident = input.parse()?;
-        if key == "signals" {
-            let hint = "signals and what they bring stand in brackets, as in `signals(paid: Payment, nudge: ())`";
+        if key == "signals" || key == "updates" {
+            let example = if key == "signals" { "paid: Payment, nudge: ()" } else { "add: u32, finish: ()" };
             if !input.peek(syn::token::Paren) {
+                let hint = format!("{key} and what they bring stand in brackets, as in `{key}({example})`");
                 return Err(Error::new(key.span(), hint));
             }
             let list;
@@ -88,7 +90,7 @@ impl Parse for Signal {
 
 impl Arguments {
     pub fn of_workflow(tokens: TokenStream) -> Result<Arguments> {
-        read(tokens, "workflow", &["name", "run_timeout", "cancel_grace", "signals"])
+        read(tokens, "workflow", &["name", "run_timeout", "cancel_grace", "signals", "updates"])
     }
 
     pub fn of_function(tokens: TokenStream) -> Result<Arguments> {
@@ -183,7 +185,7 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
         let value = match given {
             Given::Value(value) => value,
             Given::Signals(signals) => {
-                arguments.signals = signals;
+                *(if name == "signals" { &mut arguments.signals } else { &mut arguments.updates }) = signals;
                 seen.push(name);
                 continue;
             }

@@ -43,7 +43,8 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
     let check = check_context(context, quote!(::trackway_sdk::Ctx));
     let run_timeout = arguments.to_run_timeout();
     let cancel_grace = arguments.to_cancel_grace();
-    let signals = signals_of(&arguments);
+    let signals = declared(quote!(signals), &arguments.signals);
+    let updates = declared(quote!(updates), &arguments.updates);
     Ok(quote! {
         #function
 
@@ -62,6 +63,7 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
                 const RUN_TIMEOUT_MS: ::core::option::Option<u64> = #run_timeout;
                 const CANCEL_GRACE_MS: ::core::option::Option<u64> = #cancel_grace;
                 #signals
+                #updates
                 async fn run(
                     ctx: ::trackway_sdk::Ctx,
                     input: Self::Input,
@@ -134,15 +136,15 @@ pub fn function(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
 }
 
 /// Nothing, where none is declared.
-fn signals_of(arguments: &Arguments) -> TokenStream {
-    if arguments.signals.is_empty() {
+fn declared(what: TokenStream, names: &[Signal]) -> TokenStream {
+    if names.is_empty() {
         return TokenStream::new();
     }
-    let declared = arguments.signals.iter().map(|Signal { name, payload }| {
+    let declared = names.iter().map(|Signal { name, payload }| {
         quote_spanned!(payload.span()=> ::trackway_sdk::__private::Declared::signal::<#payload>(#name))
     });
     quote! {
-        fn signals() -> ::std::vec::Vec<::trackway_sdk::__private::Declared> {
+        fn #what() -> ::std::vec::Vec<::trackway_sdk::__private::Declared> {
             ::std::vec![#(#declared),*]
         }
     }

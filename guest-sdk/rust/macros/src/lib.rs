@@ -11,8 +11,9 @@ use proc_macro::TokenStream;
 /// Makes an async function a workflow: `async fn name(ctx: Ctx, input: T) -> Result<O, Failure>`.
 ///
 /// `input` may be left out; `T` and `O` are [values](trackway_sdk::Value). The doc comment reaches
-/// the manifest. Two keys, both may be left out: `name = "other-name"`, and `signals(paid: Payment, nudge: ())`, which
-/// says what signals it takes: then others are refused, and payloads are checked when they are sent.
+/// the manifest. All keys may be left out: `name = "other-name"`, `signals(paid: Payment, nudge: ())`, which says what
+/// signals it takes: then others are refused, and payloads are checked when they are sent; `updates(add: u32)`, the
+/// same of updates; and `run_timeout = "2h"`.
 #[proc_macro_attribute]
 pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
     item::workflow(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()

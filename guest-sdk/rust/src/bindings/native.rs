@@ -22,6 +22,8 @@ pub(crate) trait Host: Port {
     fn promise(&self, name: &str, options: &str, at: &str) -> u32;
     fn promise_token(&self, id: u32) -> String;
     fn publish(&self, key: &str, value: &str, at: &str);
+    fn accept_update(&self, update: &str, options: &str, at: &str) -> u32;
+    fn reply(&self, id: u32, answer: Result<&str, &str>, at: &str);
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
     fn progress(&self, progress: &str);
     fn delta(&self, event: &str, data: &str);
@@ -94,6 +96,17 @@ pub(crate) fn entity_set([name, key, value]: [&str; 3], options: &str, _at: &str
 
 pub(crate) fn entity_delete(name: &str, key: &str, options: &str, _at: &str) -> u32 {
     host().entity_write(name, key, None, options)
+}
+
+pub(crate) fn accept_update(update: &str, options: &str, at: &str) -> u32 {
+    host().accept_update(update, options, at)
+}
+
+/// Also from a drop after the end of the test's host: then nobody waits for it.
+pub(crate) fn reply(id: u32, answer: Result<&str, &str>, at: &str) {
+    if let Some(host) = HOST.with_borrow(Clone::clone) {
+        host.reply(id, answer, at);
+    }
 }
 
 pub(crate) fn publish(key: &str, value: &str, at: &str) {

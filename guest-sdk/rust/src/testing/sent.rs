@@ -5,8 +5,8 @@ use serde::Serialize;
 use std::time::Duration;
 
 use super::{BEGIN_MS, Host, Inbox, Instance};
-use crate::Failure;
 use crate::bindings::Completion;
+use crate::{Failure, Value, json as values};
 
 #[derive(Clone)]
 pub(super) struct Signal {
@@ -26,6 +26,50 @@ impl Host {
     pub fn signal_after(self, after: Duration, name: &str, payload: &impl Serialize) -> Host {
         let payload = serde_json::to_string(payload).expect("the payload can be written as JSON");
         self.sent_after(after, name.to_owned(), Ok(payload))
+    }
+
+    /// Sends an update to the run, before it begins.
+    pub fn update(self, name: &str, request: &impl Serialize) -> Host {
+        self.update_after(Duration::ZERO, name, request)
+    }
+
+    /// Sends an update to the run after so much virtual time.
+    pub fn update_after(self, after: Duration, name: &str, request: &impl Serialize) -> Host {
+        self.signal_after(after, &update(name), request)
+    }
+
+    /// The answers to updates, in the order in which the workflow gave them.
+    ///
+    /// # Panics
+    ///
+    /// Where an output is no `T`.
+    pub fn replies<T: Value>(&self) -> Vec<Result<T, Failure>> {
+        let replies = self.shared.replies.borrow();
+        let read = |reply: &Result<String, String>| match reply {
+            Ok(output) => Ok(values::read_output(output).expect("the answer is a `T`")),
+            Err(failure) => Err(Failure::from_text(failure)),
+        };
+        replies.iter().map(read).collect()
+    }
+
+    /// What was published last under that key.
+    ///
+    /// # Panics
+    ///
+    /// Where it is no `T`.
+    pub fn state<T: Value>(&self, key: &str) -> Option<T> {
+        let states = self.shared.states.borrow();
+        states.get(key).map(|value| values::read_output(value).expect("what was published is a `T`"))
+    }
+
+    /// What was told to those who follow the run, in order.
+    pub fn emitted(&self) -> Vec<(String, serde_json::Value)> {
+        self.shared.emitted.borrow().clone()
+    }
+
+    /// What functions told that does not stay.
+    pub fn deltas(&self) -> Vec<(String, serde_json::Value)> {
+        self.shared.deltas.borrow().clone()
     }
 
     fn sent_after(self, after: Duration, name: String, outcome: Result<String, String>) -> Host {
@@ -112,6 +156,11 @@ impl Instance {
 /// Among signals; no signal is called so.
 pub(super) fn promise(name: &str) -> String {
     format!("! {name}")
+}
+
+/// Among signals; no signal is called so.
+pub(super) fn update(name: &str) -> String {
+    format!("* {name}")
 }
 
 /// Among signals; no signal is called so.

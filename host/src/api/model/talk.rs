@@ -16,6 +16,25 @@ pub struct Sent {
     pub message: String,
 }
 
+/// `POST /v1/runs/{id}/updates/{name}`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Update {
+    #[schema(value_type = String)]
+    pub run: RunId,
+    /// Under which it stands in the journal once the run has read it, 32 hexadecimal digits.
+    pub message: String,
+    /// `succeeded`, `failed` where the workflow refuses it, or `open` while it has not answered.
+    pub outcome: String,
+    /// What the workflow answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub output: Option<Box<RawValue>>,
+    /// Why it refuses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub failure: Option<Box<RawValue>>,
+}
+
 /// `GET /v1/runs/{id}/state`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct States {

@@ -1,10 +1,12 @@
 //! The words and flags of `trackway runs`. Declares them and what their help says; does nothing.
 
 use clap::{Args, Subcommand, ValueEnum};
+use std::time::Duration;
 
 use super::Connect;
 use super::control::{self, RunsCancel, RunsMove, RunsPause, RunsRestart, RunsTerminate, Which};
 use crate::api::model;
+use crate::cli::duration::parse_duration;
 
 #[derive(Debug, Subcommand)]
 pub enum Runs {
@@ -61,6 +63,12 @@ pub enum Runs {
     #[command(after_help = "Examples:\n  trackway runs signal @last approved -i '{\"by\": \"Ann\"}'\n  \
                             trackway runs signal 01k9 paid -i @payment.json --id payment-77")]
     Signal(RunsSignal),
+    /// Ask a run for something and wait for its answer
+    #[command(after_help = "Examples:\n  trackway runs update @last add -i 3\n  \
+                            trackway runs update 01k9 move -i '{\"to\": \"attic\"}' --id move-7 --timeout 10s\n\n\
+                            The answer is printed; exit code 3 says that the workflow refuses. Whoever gave up waiting or \
+                            was cut off asks again under the same --id: it is done once.")]
+    Update(RunsUpdate),
     /// Show what a run publishes of itself, at any time: also while it sleeps, and after its end
     #[command(after_help = "Examples:\n  trackway runs state @last\n  trackway runs state 01k9 progress\n\n\
                             With a key its value alone is printed. Only what is durable is shown.")]
@@ -179,6 +187,26 @@ pub struct RunsState {
     /// Only the value under this key
     #[arg(id = "state", value_name = "KEY")]
     pub key: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsUpdate {
+    /// Id of a run, a prefix of it that fits no other, or @last
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Name of the update
+    pub name: String,
+    /// What is asked: JSON, @FILE, or - for standard input; `null` if left out
+    #[arg(short, long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub input: Option<String>,
+    /// Asking twice under one id asks once and gets the same answer; a fresh one if left out
+    #[arg(long, value_name = "KEY")]
+    pub id: Option<String>,
+    /// Wait for the answer no longer than this; it is done all the same
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
     #[command(flatten)]
     pub connect: Connect,
 }

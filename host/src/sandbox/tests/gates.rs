@@ -310,6 +310,10 @@ fn told(resolve: &wit_parser::Resolve, ty: &wit_parser::Type) -> String {
         Type::Id(id) => match &resolve.types[*id].kind {
             TypeDefKind::Type(ty) => told(resolve, ty),
             TypeDefKind::Option(ty) => format!("option<{}>", told(resolve, ty)),
+            TypeDefKind::Result(result) => {
+                let of = |ty: &Option<wit_parser::Type>| ty.as_ref().map_or("_".to_owned(), |ty| told(resolve, ty));
+                format!("result<{}, {}>", of(&result.ok), of(&result.err))
+            }
             TypeDefKind::List(ty) => format!("list<{}>", told(resolve, ty)),
             TypeDefKind::Record(record) => {
                 let fields: Vec<String> =

@@ -231,6 +231,8 @@ impl GuestHost for Scripted {
             Command::Publish { key, value, at } => format!("publish {key} {value} {at:?}"),
             Command::Emit { event, data, at } => format!("emit {event} {data} {at:?}"),
             Command::Delta { event, data } => format!("delta {event} {data}"),
+            Command::AcceptUpdate { update, options, at } => format!("accept-update {update} {options} {at:?}"),
+            Command::Reply { id, answer, at } => format!("reply {id} {answer:?} {at:?}"),
         };
         self.seen().commands.push((told, fuel));
         self.id += 1;

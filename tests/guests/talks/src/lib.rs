@@ -50,6 +50,62 @@ pub async fn climbs(ctx: Ctx, steps: u32) -> Result<u32, Failure> {
     Ok(steps)
 }
 
+/// Adds up what it is asked to add, until it is asked to finish.
+#[workflow(updates(add: u32, finish: ()))]
+pub async fn adds(ctx: Ctx) -> Result<Vec<u32>, Failure> {
+    let (adds, finishes) = (ctx.updates::<u32, u32>("add"), ctx.updates::<(), String>("finish"));
+    let (mut total, mut all) = (0, Vec::new());
+    loop {
+        select! {
+            update = adds.next() => {
+                let update = update?;
+                if *update.request() > 100 {
+                    update.refuse(Failure::permanent("TOO_MUCH", "100 at most"));
+                    continue;
+                }
+                total += ctx.step(twice, *update.request()).await?;
+                all.push(total);
+                ctx.publish("total", &total);
+                update.answer(&total);
+            },
+            update = finishes.next() => {
+                update?.answer(&"x".repeat(total as usize));
+                return Ok(all);
+            },
+        }
+    }
+}
+
+/// The same in a round for each: a round takes two and gives up the second one.
+#[workflow(updates(add: u32))]
+pub async fn adds_in_rounds(ctx: Ctx, total: u32) -> Result<u32, Failure> {
+    let adds = ctx.updates::<u32, u32>("add");
+    let update = adds.next().await?;
+    let total = total + update.request();
+    update.answer(&total);
+    if total >= 10 {
+        return Ok(total);
+    }
+    let next = adds.next().start();
+    ctx.sleep(Duration::from_secs(1)).await?;
+    drop(next);
+    ctx.continue_with::<adds_in_rounds>(total)
+}
+
+/// Takes an update of any name and drops it, takes another one and keeps it to its end.
+#[workflow]
+pub async fn forgets(ctx: Ctx, name: String) -> Result<u32, Failure> {
+    let updates = ctx.updates::<u32, u32>(name);
+    drop(updates.next().await?);
+    ctx.sleep(Duration::from_secs(600)).await?;
+    Ok(1)
+}
+
+#[function]
+fn twice(number: u32) -> u32 {
+    number * 2
+}
+
 /// Shows how high it is, step after step.
 #[workflow]
 pub async fn hurries(ctx: Ctx, steps: u32) -> Result<u32, Failure> {
@@ -84,4 +140,4 @@ fn invoice(pay_with: String) -> usize {
     pay_with.len()
 }
 
-export!(sells, gives_up, weighs, climbs, hurries, boasts_much, boasts, invoice);
+export!(sells, gives_up, weighs, climbs, hurries, boasts_much, boasts, adds, adds_in_rounds, forgets, twice, invoice);

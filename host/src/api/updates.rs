@@ -1,0 +1,77 @@
+//! Asking a run for something, and its answer.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use std::sync::Arc;
+use trackway_replay::{MessageId, RunId};
+
+use super::body::{self, Params};
+use super::found::{Found, Name};
+use super::model::{self, Problem};
+use super::problem::Answer;
+use super::routes::Api;
+use super::runs::{WaitParams, patience_of};
+use super::signals::VALUE;
+use super::view;
+use crate::host::{UpdateAnswer, UpdateRequest};
+
+/// Asks the workflow for something and waits for its answer: the body is what is asked, any JSON. With the same
+/// `Idempotency-Key` it is asked once and answered in the same way, so whoever got no answer asks again.
+#[utoipa::path(
+    post,
+    operation_id = "send_update",
+    path = "/v1/runs/{id}/updates/{name}",
+    tag = "runs",
+    params(
+        ("id" = String, Path),
+        ("name" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header),
+        WaitParams,
+    ),
+    request_body = Option<serde_json::Value>,
+    responses(
+        (status = 200, body = model::Update, description = "The workflow's answer, also where it refuses."),
+        (status = 202, body = model::Update, description = "It stands in the inbox, and the time is up: ask again."),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such run, or its \
+            workflow declares its updates and that is none of them."),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The run has ended, before \
+            it was asked or before it answered; or the key was used for another request."),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "Breaks the schema."),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
+    )
+)]
+pub async fn send(
+    State(api): State<Api>,
+    Found(head): Found,
+    Name(name): Name,
+    Params(params): Params<WaitParams>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer<(StatusCode, Json<model::Update>)> {
+    let patience = patience_of(&params)?;
+    let idempotency_key = body::idempotency_key(&headers)?;
+    let bytes = body::read(&headers, content, VALUE).await?;
+    let payload = body::value(&bytes)?;
+    drop(bytes);
+    let request = UpdateRequest { run: head.run, name: Arc::from(name), payload, idempotency_key };
+    let message = api.host.update(request).await?;
+    let answer = tokio::select! {
+        answer = api.host.update_answer(head.run, message, patience) => answer?,
+        () = api.stopped() => None,
+    };
+    let status = if answer.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(shown(head.run, message, answer))))
+}
+
+fn shown(run: RunId, message: MessageId, answer: Option<UpdateAnswer>) -> model::Update {
+    let (outcome, output, failure) = match answer {
+        None => ("open", None, None),
+        Some(UpdateAnswer::Output(output)) => ("succeeded", Some(view::raw(&output)), None),
+        Some(UpdateAnswer::Refused(failure)) => ("failed", None, Some(view::raw(&failure))),
+    };
+    model::Update { run, message: view::message(message), outcome: outcome.to_owned(), output, failure }
+}
