@@ -53,6 +53,29 @@ fn largest_end() -> Kind {
     Kind::Finished(Finished { end, fingerprint, unread: vec![MessageId(u128::MAX); 1_000] })
 }
 
+/// With as much mail and as many published keys as there can be.
+fn largest_continued() -> Kind {
+    let reason = text(4 << 10);
+    Kind::Continued(Box::new(crate::Continued {
+        input: Value::inline(text(Value::EFFECT_INLINE_MAX_BYTES)),
+        fingerprint: crate::Fingerprint { commands: u64::MAX, deliveries: u32::MAX, fuel: u64::MAX },
+        seed: [255; 32],
+        steps: u32::MAX,
+        mail: vec![Position(u64::MAX); crate::MAIL_TAKEN_ALONG_MAX],
+        cancel: Some(crate::CancelTaken { received: Timestamp(u64::MAX), reason }),
+        deployment: text(128),
+        component: crate::Digest([255; 32]),
+        began: Timestamp(u64::MAX),
+        deadline: Some(Timestamp(u64::MAX)),
+        child_of: Some(crate::ChildOf {
+            parent: crate::RunId(u128::MAX),
+            step: StepId(u32::MAX),
+            tie: crate::Tie::Detached,
+        }),
+        published: vec![text(128); crate::PUBLISHED_KEYS_MAX],
+    }))
+}
+
 fn kinds() -> Vec<Kind> {
     let stored = Value::Stored { digest: PROOF.digest, size_bytes: u64::MAX };
     let small = every_kind().into_iter().map(|entry| entry.kind);
@@ -64,6 +87,7 @@ fn kinds() -> Vec<Kind> {
         largest_sleep(4 << 10),
         largest_effect(),
         largest_end(),
+        largest_continued(),
     ];
     small.chain(large).collect()
 }
