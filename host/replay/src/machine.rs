@@ -73,8 +73,14 @@ pub enum Next {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion {
-    Answer { id: u32, outcome: Outcome },
-    Cancel { reason: Arc<str> },
+    /// Under the id by which the guest knows what it asked for.
+    Answer {
+        id: u32,
+        outcome: Outcome,
+    },
+    Cancel {
+        reason: Arc<str>,
+    },
 }
 
 /// How much was held against the record.
@@ -440,13 +446,14 @@ impl Machine {
                 self.updates.insert(id, letter.message);
             }
             self.delivered(letter.time);
+            let id = self.guest_id(id);
             return Next::Deliver(Completion::Answer { id, outcome: Outcome::Succeeded(letter.body) });
         }
         if let Some((_, (id, time, outcome))) = self.deliverable.pop_first() {
             self.open.remove(&id);
             self.last = Some(id);
             self.delivered(time);
-            return Next::Deliver(Completion::Answer { id, outcome });
+            return Next::Deliver(Completion::Answer { id: self.guest_id(id), outcome });
         }
         match self.before_what_is_recorded() {
             None => Next::Wait,

@@ -348,7 +348,6 @@ impl GuestHost for ReplayHost {
             Next::Wait => return Poll::Ready(Err(inner.stop(Why::EndOfRecord))),
             Next::Diverged(divergence) => return Poll::Ready(Err(inner.stop(Why::Diverged(divergence)))),
         };
-        let id = inner.machine.guest_id(id);
         let delivery = |body| Delivery { kind, id, body, fuel: Some(inner.machine.allowance(0)), refuel: true };
         match value {
             Value::Inline(text) => Poll::Ready(Ok(delivery(text))),

@@ -376,12 +376,11 @@ pub(super) fn delivery_of(
     completion: Completion,
     allowance: u64,
 ) -> Result<Delivery, (Delivery, Value)> {
-    let (kind, step, value) = match completion {
+    let (kind, id, value) = match completion {
         Completion::Answer { id, outcome: Outcome::Succeeded(value) } => ("succeeded", id, value),
         Completion::Answer { id, outcome: Outcome::Failed(value) } => ("failed", id, value),
         Completion::Cancel { reason } => ("cancel", 0, cancel_body(&reason)),
     };
-    let id = inner.machine.guest_id(step);
     let delivery = |body| Delivery { kind, id, body, fuel: Some(allowance), refuel: true };
     match &value {
         Value::Inline(text) => Ok(delivery(text.clone())),

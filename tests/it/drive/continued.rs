@@ -253,6 +253,15 @@ fn a_round_may_be_restarted_from_any_step() {
 }
 
 #[test]
+fn functions_get_what_they_wait_for_in_every_round() {
+    in_virtual_time(async {
+        let (rig, run) = started("naps", "2").await;
+        assert_eq!(rig.output(run).await, "0");
+        rig.replays(run).await;
+    });
+}
+
+#[test]
 fn a_large_input_is_kept_beside_the_journal() {
     in_virtual_time(async {
         let (rig, run) = started("goes_on_with_much", r#""""#).await;

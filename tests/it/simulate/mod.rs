@@ -36,7 +36,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 26] = [
+const MET: [&str; 27] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -54,6 +54,7 @@ const MET: [&str; 26] = [
     "Promise { run",
     "Patched",
     "Published",
+    "Continued",
     "ChildStarted",
     "ChildEnded",
     "Paused",

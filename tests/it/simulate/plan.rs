@@ -12,6 +12,8 @@ pub struct Plan {
     pub acts: Vec<Act>,
     pub stubborn: bool,
     pub tag: String,
+    /// What the run goes on with.
+    pub then: Option<Box<Plan>>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -63,27 +65,40 @@ enum Effect {
 
 impl Plan {
     pub fn draw(dice: &mut Dice, tag: String) -> Plan {
-        let count = dice.within(1..=4);
-        let mut drawing = Drawing { dice, tag: &tag, named: 0 };
-        let acts = (0..count).map(|_| Act::draw(&mut drawing, 2)).collect();
-        Plan { acts, stubborn: dice.chance(15), tag }
+        Plan::draw_with(&mut Drawing { dice, tag: &tag, named: 0 })
+    }
+
+    fn draw_with(drawing: &mut Drawing) -> Plan {
+        let count = drawing.dice.within(1..=4);
+        let acts = (0..count).map(|_| Act::draw(drawing, 2)).collect();
+        let stubborn = drawing.dice.chance(15);
+        let then = drawing.dice.chance(20).then(|| Box::new(Plan::draw_with(drawing)));
+        Plan { acts, stubborn, tag: drawing.tag.to_owned(), then }
+    }
+
+    /// What is done one after the other, in one round or the next.
+    fn all_acts(&self) -> impl Iterator<Item = &Act> {
+        std::iter::successors(Some(self), |plan| plan.then.as_deref()).flat_map(|plan| &plan.acts)
     }
 
     /// The signals that somebody has to send, each once.
     pub fn signals(&self) -> Vec<String> {
         let mut names = Vec::new();
-        self.acts.iter().for_each(|act| act.name_signals(&mut names));
+        self.all_acts().for_each(|act| act.name_signals(&mut names));
         names
     }
 
     /// Whether what comes of it may depend on what is first.
     pub fn is_racing(&self) -> bool {
-        self.acts.iter().any(Act::is_racing)
+        self.all_acts().any(Act::is_racing)
     }
 
     /// The output of a run without races, with each token replaced by [`MARK`].
     pub fn output(&self) -> Json {
-        Json::Array(self.acts.iter().map(Act::output).collect())
+        match &self.then {
+            Some(next) => next.output(),
+            None => Json::Array(self.acts.iter().map(Act::output).collect()),
+        }
     }
 }
 
@@ -128,7 +143,7 @@ impl Act {
             _ => Act::Step(Work::draw(drawing.dice)),
         };
         let acts = (0..count).map(|_| plain(drawing)).collect();
-        Plan { acts, stubborn: drawing.dice.chance(15), tag: format!("child of {}", drawing.tag) }
+        Plan { acts, stubborn: drawing.dice.chance(15), tag: format!("child of {}", drawing.tag), then: None }
     }
 
     fn name_signals(&self, names: &mut Vec<String>) {

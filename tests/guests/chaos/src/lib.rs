@@ -20,6 +20,9 @@ pub struct Plan {
     /// For whoever reads the journal; nothing is done with it.
     #[serde(default)]
     pub tag: String,
+    /// Goes on with this when all is done, and gives what that gives.
+    #[serde(default)]
+    pub then: Option<Box<Plan>>,
 }
 
 #[value]
@@ -239,7 +242,10 @@ pub async fn chaos(ctx: Ctx, plan: Json) -> Result<Json, Failure> {
     for act in &plan.acts {
         gave.push(doer.act(act).await?);
     }
-    Ok(json!(gave))
+    match plan.then {
+        Some(next) => doer.ctx.continue_with::<chaos>(trackway_sdk::serde_json::to_value(next)?),
+        None => Ok(json!(gave)),
+    }
 }
 
 /// The tokens of this execution and of the world's answers.

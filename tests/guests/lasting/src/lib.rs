@@ -13,6 +13,21 @@ fn double(n: u64) -> u64 {
     n * 2
 }
 
+#[function]
+async fn nap(ctx: FnCtx) -> Result<(), Failure> {
+    ctx.sleep(Duration::from_millis(1)).await
+}
+
+/// In each round a function that waits for something itself.
+#[workflow]
+pub async fn naps(ctx: Ctx, left: u32) -> Result<u32, Failure> {
+    ctx.step(nap, ()).await?;
+    if left == 0 {
+        return Ok(left);
+    }
+    ctx.continue_with::<naps>(left - 1)
+}
+
 /// In each round a step, a number drawn, a minute of sleep.
 #[workflow]
 pub async fn counts(ctx: Ctx, mut round: Round) -> Result<Vec<u64>, Failure> {
@@ -70,7 +85,8 @@ pub async fn waits(ctx: Ctx) -> Result<u32, Failure> {
 pub async fn leaves_open(ctx: Ctx, rounds: u32) -> Result<u32, Failure> {
     if rounds == 0 {
         let child = ctx.child::<waits>(()).start();
-        let question = ctx.ask::<std::collections::BTreeMap<String, bool>>(Form::new("Still there?").approval("yes")).start();
+        let question =
+            ctx.ask::<std::collections::BTreeMap<String, bool>>(Form::new("Still there?").approval("yes")).start();
         let mut promise = ctx.promise::<u32>("word");
         ctx.log().info(promise.token());
         let sleep = ctx.sleep(Duration::from_secs(3_600)).start();
@@ -126,6 +142,8 @@ pub async fn changes_its_mind(ctx: Ctx, traps: bool) -> Result<String, Failure> 
 
 export!(
     counts,
+    naps,
+    nap,
     collects,
     lasts,
     goes_on_cancelled,
