@@ -17,8 +17,10 @@ async fn started(workflow: &str, input: &str) -> (Rig, RunKey) {
     (rig, run)
 }
 
-/// Name and data of each, and the attempt that told it.
-fn told(entries: &[Entry]) -> Vec<(String, String, Option<(u32, u32)>)> {
+/// Name and data, and the attempt that told it.
+type Told = (String, String, Option<(u32, u32)>);
+
+fn told(entries: &[Entry]) -> Vec<Told> {
     let text = |value: &Value| match value {
         Value::Inline(text) => text.to_string(),
         Value::Stored { .. } => panic!("it stands in its entry"),

@@ -37,7 +37,7 @@ impl Lines {
         while !wanted(self.next().expect("it goes on")) {}
     }
 
-    fn to_the_end(mut self) -> Vec<Value> {
+    fn until_the_end(mut self) -> Vec<Value> {
         while self.next().is_some() {}
         assert_eq!(wait_for(&mut self.child).code(), Some(0));
         self.all
@@ -87,13 +87,13 @@ fn a_reader_goes_on_through_a_kill_hears_each_event_once_and_knows_what_of_the_r
     let server = server.killed_and_started_again();
     witness.wait_for(HELD, 2);
     witness.release();
-    let lines = lines.to_the_end();
+    let lines = lines.until_the_end();
     let kept: Vec<&Value> = lines.iter().filter(|line| is(line, "event")).collect();
     let names: Vec<&str> = kept.iter().map(|line| line["name"].as_str().expect("a name")).collect();
     assert_eq!(names.join(" "), ["chapter page page told"; 3].join(" "));
     let ids: Vec<u64> = kept.iter().map(|line| line["position"].as_u64().expect("a position")).collect();
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
-    assert!(kept.iter().all(|line| line["id"] == line["position"].to_string()), "{kept:?}");
+    assert!(kept.iter().all(|line| line["id"].as_str() == Some(&*line["position"].to_string())), "{kept:?}");
     let resets: Vec<&Value> = lines.iter().filter(|line| is(line, "reset")).collect();
     assert_eq!(resets.len(), 1, "{resets:?}");
     assert_eq!((&resets[0]["step"], &resets[0]["attempt"], &resets[0]["next"]), (&json!(2), &json!(1), &json!(1)));
@@ -105,15 +105,15 @@ fn a_reader_goes_on_through_a_kill_hears_each_event_once_and_knows_what_of_the_r
     // Whoever comes back with any id gets what is after it, each once.
     let strings: Vec<String> = kept.iter().map(|line| line.to_string()).collect();
     for (place, id) in ids.iter().enumerate() {
-        let rest = Lines::of(&server, &format!("@last --kept --after {id}")).to_the_end();
+        let rest = Lines::of(&server, &format!("@last --kept --after {id}")).until_the_end();
         let rest: Vec<String> = rest.iter().filter(|line| is(line, "event")).map(Value::to_string).collect();
         assert_eq!(rest, strings[place + 1..], "after {id}");
     }
     let of_the_dead = lines.iter().find(|line| is(line, "delta")).expect("one")["id"].as_str().expect("text");
-    let rest = Lines::of(&server, &format!("@last --kept --after {of_the_dead}")).to_the_end();
+    let rest = Lines::of(&server, &format!("@last --kept --after {of_the_dead}")).until_the_end();
     assert_eq!(rest.iter().filter(|line| is(line, "event")).count(), strings.len() - 1, "the first came before it");
     let end = end["id"].as_str().expect("text");
-    assert_eq!(Lines::of(&server, &format!("@last --after {end}")).to_the_end(), Vec::<Value>::new());
+    assert_eq!(Lines::of(&server, &format!("@last --after {end}")).until_the_end(), Vec::<Value>::new());
     run(&mut server.trackway("runs stream @last --after 9999")).refused(2, "TW0604");
     run(&mut server.trackway("runs stream @last --after 1.2")).refused(2, "TW0604");
 }
@@ -122,7 +122,7 @@ fn a_reader_goes_on_through_a_kill_hears_each_event_once_and_knows_what_of_the_r
 fn a_run_waits_for_no_reader_and_a_reader_that_comes_late_is_told_what_it_missed() {
     let server = Server::with_guest("streams", "");
     run(&mut server.trackway("run chatters -i 40000 --timeout 4m")).expect(0);
-    let late = Lines::of(&server, "@last").to_the_end();
+    let late = Lines::of(&server, "@last").until_the_end();
     let first = &late[0];
     assert!(is(first, "reset") && first["next"].as_u64().is_some_and(|next| next > 20_000), "{first}");
     let numbers: Vec<u64> =
@@ -131,7 +131,7 @@ fn a_run_waits_for_no_reader_and_a_reader_that_comes_late_is_told_what_it_missed
     assert_eq!(numbers, (from..=40_000).collect::<Vec<_>>());
     // It goes on after any of them while the host lives.
     let half = late.iter().filter(|line| is(line, "delta")).nth(numbers.len() / 2).expect("one");
-    let rest = Lines::of(&server, &format!("@last --after {}", half["id"].as_str().expect("text"))).to_the_end();
+    let rest = Lines::of(&server, &format!("@last --after {}", half["id"].as_str().expect("text"))).until_the_end();
     assert_eq!(rest[0]["number"].as_u64(), half["number"].as_u64().map(|number| number + 1));
 }
 
