@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use trackway::Code;
 use trackway::effects::Clock;
-use trackway::host::{AnswerRequest, SettleRequest, Settlement, StartRequest};
+use trackway::host::{AnswerRequest, SettleRequest, Settlement, StartRequest, UpdateAnswer, UpdateRequest};
 use trackway::worker::StartAnswer;
 use trackway_replay::{
     Failure, Kind, MessageId, Position, PromiseToken, RunId, Status, StepId, StepRequest, TenantId, Value,
@@ -16,7 +16,7 @@ use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use super::dice::Dice;
 use super::ledger::{Cancelled, Ledger, Promise, Told};
-use super::plan;
+use super::plan::{self, ToSend};
 use super::process::Process;
 use super::setup::Wanted;
 use super::token::tokens;
@@ -63,13 +63,13 @@ impl Client {
         let client = &self;
         let wanted = &self.wanted;
         let cancels: Vec<_> = wanted.cancels.iter().map(|after| client.cancel(run, *after, message())).collect();
-        let signals = wanted.signals.iter().map(|(name, after)| client.signal(run, name, *after, message()));
-        let signals: Vec<_> = signals.collect();
+        let sent = wanted.sent.iter().map(|(what, after)| client.send(run, what, *after, message()));
+        let sent: Vec<_> = sent.collect();
         let pauses = wanted.pauses.iter();
         let pauses: Vec<_> =
             pauses.map(|(after, lasting)| client.hold(run, *after, *lasting, [message(), message()])).collect();
         let follow = Follow::new(&self.serving, &self.ledger, dice, run);
-        tokio::join!(join_all(cancels), join_all(signals), join_all(pauses), follow.until_it_ends());
+        tokio::join!(join_all(cancels), join_all(sent), join_all(pauses), follow.until_it_ends());
     }
 
     async fn start(&self) -> RunKey {
@@ -126,9 +126,54 @@ impl Client {
         }
     }
 
-    /// Sends until it is told that it arrived, and then once more, as one does who did not hear it.
-    async fn signal(&self, run: RunKey, name: &str, after: Duration, message: MessageId) {
+    async fn send(&self, run: RunKey, what: &ToSend, after: Duration, message: MessageId) {
         tokio::time::sleep(after).await;
+        match what {
+            ToSend::Signal(name) => self.signal(run, name, message).await,
+            ToSend::Update(name) => self.update(run, name).await,
+        }
+    }
+
+    /// Asks until there is an answer, and then once more.
+    async fn update(&self, run: RunKey, name: &str) {
+        let payload: Arc<str> = plan::payload_of(name).to_string().into();
+        let mut told = 0;
+        while told < 2 {
+            let (name, payload) = (Arc::from(name), payload.clone());
+            let key = Some(format!("update {name}"));
+            let request = UpdateRequest { run: run.run, name, payload: payload.clone(), idempotency_key: key };
+            let process = self.serving.get();
+            let asking = async {
+                let message = process.host.update(request).await?;
+                process.host.update_answer(run.run, message, PATIENCE / 2).await.map(|answer| (message, answer))
+            };
+            let answer = process.ask(PATIENCE, asking).await;
+            self.ledger.note(format!("client: an update of {}: {answer:?}", run.run));
+            match answer {
+                Some(Ok((message, Some(UpdateAnswer::Output(output))))) => {
+                    if output != payload {
+                        self.ledger.broken(Promise::SameEnd, format!("an update {payload} was answered {output}"));
+                    }
+                    self.ledger.lock().replied.push((run, message));
+                    told += 1;
+                }
+                // It ended before, or will never take it.
+                Some(Ok((_, Some(UpdateAnswer::Refused(_))))) => return,
+                Some(Err(error)) if matches!(error.code, Code::RunEnded | Code::UpdateUnanswered) => return,
+                Some(Ok((_, None))) if self.has_stopped(&process, run).await => return,
+                Some(Ok((_, None)) | Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
+            }
+        }
+    }
+
+    /// Nothing goes on by itself there.
+    async fn has_stopped(&self, process: &Process, run: RunKey) -> bool {
+        let head = process.ask(PATIENCE, process.host.head(run.run)).await.and_then(Result::ok);
+        head.is_some_and(|head| head.status.has_ended() || head.status == Status::Stuck)
+    }
+
+    /// Sends until it is told that it arrived, and then once more, as one does who did not hear it.
+    async fn signal(&self, run: RunKey, name: &str, message: MessageId) {
         let payload = Value::inline(plan::payload_of(name).to_string());
         let body = InboxBody::Signal { name: name.into(), payload, from: None };
         if self.deliver(run, message, &body).await {

@@ -48,6 +48,11 @@ impl Journal {
         self.entries.iter().find(names_it).map(|entry| entry.position)
     }
 
+    /// Whether the answer to that update stands.
+    pub fn has_replied(&self, message: MessageId) -> bool {
+        self.entries.iter().any(|entry| matches!(&entry.kind, Kind::Replied(replied) if replied.message == message))
+    }
+
     /// Whether a promise was settled by somebody, or nobody waits for it any more.
     pub fn has_done_with(&self, promise: StepId) -> bool {
         self.entries.iter().any(|entry| match &entry.kind {
@@ -204,6 +209,7 @@ enum Once {
     Answered(StepId),
     Settled(StepId),
     Message(MessageId),
+    Replied(MessageId),
 }
 
 fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
@@ -218,6 +224,8 @@ fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
             Kind::Settled(settled) => Once::Settled(settled.step),
             Kind::CancelReceived(cancel) => Once::Message(cancel.message),
             Kind::Signalled(signalled) => Once::Message(signalled.message),
+            Kind::UpdateReceived(update) => Once::Message(update.message),
+            Kind::Replied(replied) => Once::Replied(replied.message),
             _ => continue,
         };
         if !stood.insert(once) {

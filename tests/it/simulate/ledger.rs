@@ -75,6 +75,8 @@ pub struct Records {
     pub cancels: Vec<Cancelled>,
     /// Signals of which somebody was told that they arrived.
     pub signals: Vec<(RunKey, MessageId)>,
+    /// Updates of which somebody got the answer.
+    pub replied: Vec<(RunKey, MessageId)>,
     /// Promises of which somebody was told that they are settled.
     pub settled: Vec<(RunKey, StepId)>,
     pub frames: Vec<Acknowledged>,

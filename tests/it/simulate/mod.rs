@@ -36,7 +36,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 27] = [
+const MET: [&str; 29] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -55,6 +55,8 @@ const MET: [&str; 27] = [
     "Patched",
     "Published",
     "Continued",
+    "Replied",
+    "Emitted",
     "ChildStarted",
     "ChildEnded",
     "Paused",

@@ -32,11 +32,20 @@ pub enum Act {
     Promise(String),
     Patched(String),
     Publish(String),
+    Emit(String),
+    Update(String),
     Keep(String),
     Child(Box<Plan>),
     Within(u64, Box<Act>),
     Shield(Box<Act>),
     Saga { works: Vec<Work>, fails: bool },
+}
+
+/// What a plan waits for.
+#[derive(Debug, Clone)]
+pub enum ToSend {
+    Signal(String),
+    Update(String),
 }
 
 /// What is drawn with a plan: the dice, and what names its parts.
@@ -81,11 +90,11 @@ impl Plan {
         std::iter::successors(Some(self), |plan| plan.then.as_deref()).flat_map(|plan| &plan.acts)
     }
 
-    /// The signals that somebody has to send, each once.
-    pub fn signals(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        self.all_acts().for_each(|act| act.name_signals(&mut names));
-        names
+    /// What somebody has to send, each once.
+    pub fn sent(&self) -> Vec<ToSend> {
+        let mut sent = Vec::new();
+        self.all_acts().for_each(|act| act.name_sent(&mut sent));
+        sent
     }
 
     /// Whether what comes of it may depend on what is first.
@@ -108,7 +117,7 @@ impl Act {
             let count = drawing.dice.within(at_least..=3);
             (0..count).map(|_| Act::draw(drawing, depth - 1)).collect::<Vec<_>>()
         };
-        let kind = drawing.dice.within(if depth == 0 { 0..=11 } else { 0..=23 });
+        let kind = drawing.dice.within(if depth == 0 { 0..=13 } else { 0..=25 });
         match kind {
             0..=3 => Act::Step(Work::draw(drawing.dice)),
             4 | 5 => Act::SleepMs(draw_wait_ms(drawing.dice)),
@@ -118,15 +127,17 @@ impl Act {
             9 => Act::Patched(drawing.name("patch")),
             10 => Act::Keep(drawing.name("entity")),
             11 => Act::Publish(drawing.name("state")),
-            12 => Act::Turn(several(drawing, 1)),
-            13 | 14 => Act::All(several(drawing, 2)),
-            15 => Act::Come(several(drawing, 2)),
-            16 | 17 => Act::Race(several(drawing, 2)),
-            18 => Act::Drop(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
-            19 => Act::Cancel(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
-            20 => Act::Child(Box::new(Act::draw_child(drawing))),
-            21 => Act::Within(draw_wait_ms(drawing.dice), Box::new(Act::draw(drawing, depth - 1))),
-            22 => Act::Shield(Box::new(Act::draw(drawing, depth - 1))),
+            12 => Act::Emit(drawing.name("event")),
+            13 => Act::Update(drawing.name("update")),
+            14 => Act::Turn(several(drawing, 1)),
+            15 | 16 => Act::All(several(drawing, 2)),
+            17 => Act::Come(several(drawing, 2)),
+            18 | 19 => Act::Race(several(drawing, 2)),
+            20 => Act::Drop(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            21 => Act::Cancel(Work::draw(drawing.dice), Box::new(Act::draw(drawing, 0))),
+            22 => Act::Child(Box::new(Act::draw_child(drawing))),
+            23 => Act::Within(draw_wait_ms(drawing.dice), Box::new(Act::draw(drawing, depth - 1))),
+            24 => Act::Shield(Box::new(Act::draw(drawing, depth - 1))),
             _ => {
                 let count = drawing.dice.within(1..=3);
                 let works = (0..count).map(|_| Work::draw(drawing.dice)).collect();
@@ -146,24 +157,26 @@ impl Act {
         Plan { acts, stubborn: drawing.dice.chance(15), tag: format!("child of {}", drawing.tag), then: None }
     }
 
-    fn name_signals(&self, names: &mut Vec<String>) {
+    fn name_sent(&self, sent: &mut Vec<ToSend>) {
         match self {
-            Act::Signal(name) => names.push(name.clone()),
+            Act::Signal(name) => sent.push(ToSend::Signal(name.clone())),
+            Act::Update(name) => sent.push(ToSend::Update(name.clone())),
             Act::Turn(acts) | Act::All(acts) | Act::Come(acts) | Act::Race(acts) => {
-                acts.iter().for_each(|act| act.name_signals(names));
+                acts.iter().for_each(|act| act.name_sent(sent));
             }
             Act::Drop(_, act) | Act::Cancel(_, act) | Act::Within(_, act) | Act::Shield(act) => {
-                act.name_signals(names);
+                act.name_sent(sent);
             }
             Act::Step(_) | Act::SleepMs(_) | Act::Ask(_) | Act::Promise(_) | Act::Patched(_) => {}
-            Act::Publish(_) | Act::Keep(_) | Act::Child(_) | Act::Saga { .. } => {}
+            Act::Publish(_) | Act::Emit(_) | Act::Keep(_) | Act::Child(_) | Act::Saga { .. } => {}
         }
     }
 
     fn is_racing(&self) -> bool {
         match self {
             Act::Step(_) | Act::SleepMs(_) | Act::Signal(_) | Act::Ask(_) | Act::Promise(_) => false,
-            Act::Patched(_) | Act::Publish(_) | Act::Keep(_) | Act::Saga { .. } => false,
+            Act::Patched(_) | Act::Publish(_) | Act::Emit(_) | Act::Update(_) => false,
+            Act::Keep(_) | Act::Saga { .. } => false,
             Act::Turn(acts) | Act::All(acts) => acts.iter().any(Act::is_racing),
             Act::Drop(_, other) | Act::Shield(other) => other.is_racing(),
             Act::Child(plan) => plan.is_racing(),
@@ -182,6 +195,8 @@ impl Act {
             Act::Promise(name) => payload_of(name),
             Act::Patched(_) => json!(true),
             Act::Publish(_) => json!("published"),
+            Act::Emit(_) => json!("told"),
+            Act::Update(name) => payload_of(name),
             // Written once, however often the run is taken up: the version that it was told of stands.
             Act::Keep(name) => json!([true, payload_of(name)]),
             Act::Child(plan) => plan.output(),

@@ -6,7 +6,7 @@ use trackway::worker::Options;
 use trackway_storage::Faults;
 
 use super::dice::Dice;
-use super::plan::Plan;
+use super::plan::{Plan, ToSend};
 use super::world::Manners;
 
 /// A run that a client wants, and what it does with it.
@@ -22,7 +22,7 @@ pub struct Wanted {
     /// From the acknowledged start to each cancel.
     pub cancels: Vec<Duration>,
     /// What is sent to it, and when.
-    pub signals: Vec<(String, Duration)>,
+    pub sent: Vec<(ToSend, Duration)>,
     /// When it is held, and how long.
     pub pauses: Vec<(Duration, Duration)>,
 }
@@ -128,7 +128,7 @@ impl Wanted {
         let plan = Plan::draw(dice, name.clone());
         let pauses = if dice.chance(20) { 1 } else { 0 };
         Wanted {
-            signals: plan.signals().into_iter().map(|name| (name, draw_wait(dice))).collect(),
+            sent: plan.sent().into_iter().map(|sent| (sent, draw_wait(dice))).collect(),
             pauses: (0..pauses).map(|_| (draw_wait(dice), draw_wait(dice))).collect(),
             plan,
             name,

@@ -190,6 +190,12 @@ fn acknowledged(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Jo
             broken(format!("a signal to run {} was acknowledged and is not there", run.run));
         }
     }
+    let replied = stage.ledger.lock().replied.clone();
+    for (run, message) in replied {
+        if !journals.get(&run).is_some_and(|journal| journal.has_replied(message)) {
+            broken(format!("an answer to update {} of run {} was given and is not there", message.0, run.run));
+        }
+    }
     let settled = stage.ledger.lock().settled.clone();
     for (run, step) in settled {
         let Some(journal) = journals.get(&run) else { continue };

@@ -51,6 +51,10 @@ pub enum Act {
     Patched(String),
     /// Publishes a number under the key, and the next one.
     Publish(String),
+    /// Tells an event of that name.
+    Emit(String),
+    /// Waits for an update of that name, and answers it.
+    Update(String),
     /// Writes an entity that nobody else writes, and reads it.
     Keep(String),
     /// Another run of this workflow.
@@ -193,6 +197,19 @@ impl Doer {
                     self.ctx.publish(key, &1);
                     self.ctx.publish(key, &2);
                     Ok(json!("published"))
+                }
+                Act::Emit(name) => {
+                    self.ctx.emit(name, &json!({ "sent": name }));
+                    Ok(json!("told"))
+                }
+                Act::Update(name) => {
+                    let taken = async {
+                        let update = self.ctx.updates::<Json, Json>(name.as_str()).next().await?;
+                        let request = update.request().clone();
+                        update.answer(&request);
+                        Ok(request)
+                    };
+                    self.bore(taken.await)
                 }
                 Act::Keep(name) => {
                     let entity = self.ctx.entity("kept", format!("{}-{name}", self.ctx.run_id()));
