@@ -109,8 +109,15 @@ impl Host {
         let message = message_of("question", run, &step.to_string());
         let body = InboxBody::Answer { step, request, answer: Value::Inline(answer), by };
         let item = InboxItem { message, arrived, body };
-        self.deliver(run, item, true).await?;
-        self.was_taken(&question, message, request).await
+        match self.deliver(run, item, true).await {
+            Ok(()) => self.was_taken(&question, message, request).await,
+            // It may have ended because of an answer that somebody else gave.
+            Err(error) if error.code == Code::RunEnded => match self.question(run, step).await {
+                Ok(Question { settled: Some(settled), .. }) => same_request(&question, settled.request, request),
+                Ok(_) | Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the answer in the inbox, or on record, is that of `request`.

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use trackway_replay::{Digest, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Digest, Frame, Kind, Position, RunId, TenantId, Timestamp};
 
 use super::{MAGIC, Record, VERSION};
-use crate::{EntityQuery, RunKey, Storage, StorageError, StorageErrorKind};
+use crate::{EntityQuery, RunKey, RunQuery, Storage, StorageError, StorageErrorKind};
 
 /// Read from the store at once.
 const FRAMES_BYTES: usize = 1 << 20;
@@ -29,7 +30,7 @@ pub async fn write(
     program: &str,
     sink: mpsc::Sender<Bytes>,
 ) -> Result<(), StorageError> {
-    let mut dump = Dump { storage, tenant, sink, sha: Sha256::new(), runs: 0, unreadable: 0, records: 0 };
+    let mut dump = Dump { storage, tenant, taken, sink, sha: Sha256::new(), runs: 0, unreadable: 0, records: 0 };
     let mut head = MAGIC.to_vec();
     head.extend_from_slice(&VERSION.to_le_bytes());
     dump.put(head).await?;
@@ -44,6 +45,7 @@ pub async fn write(
 struct Dump<'a> {
     storage: &'a dyn Storage,
     tenant: TenantId,
+    taken: Timestamp,
     sink: mpsc::Sender<Bytes>,
     sha: Sha256,
     runs: u64,
@@ -98,13 +100,24 @@ impl Dump<'_> {
         }
     }
 
+    /// Those that are there now, and what they started since: others may begin faster than they are written.
     async fn runs(&mut self) -> Result<(), StorageError> {
+        let newest = self.newest().await?;
+        let mut started_since = BTreeSet::new();
         let mut after = None;
         loop {
             let runs = self.storage.runs(self.tenant, after, RUNS).await?;
             let Some(last) = runs.last() else { return Ok(()) };
             after = Some(*last);
             for run in runs {
+                if run > newest {
+                    match self.parent(run).await? {
+                        Some(parent) if parent <= newest || started_since.contains(&parent) => {
+                            started_since.insert(run);
+                        }
+                        Some(_) | None => continue,
+                    }
+                }
                 match self.run(run).await {
                     Ok(()) => {}
                     Err(error) if error.kind == StorageErrorKind::Damaged => {
@@ -115,6 +128,32 @@ impl Dump<'_> {
                 }
             }
         }
+    }
+
+    /// No run that is there now has a greater id.
+    async fn newest(&self) -> Result<RunId, StorageError> {
+        // The clock may have been set back since a run was started, and a run may have lost its head.
+        let by_time = RunId::new(self.taken, u128::MAX);
+        match self.storage.heads(self.tenant, RunQuery { limit: 1, ..RunQuery::default() }).await {
+            Ok(heads) => Ok(heads.into_iter().map(|head| head.run).fold(by_time, RunId::max)),
+            Err(error) if error.kind == StorageErrorKind::Damaged => Ok(RunId(u128::MAX)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who started it, if a run did and this can be read.
+    async fn parent(&self, run: RunId) -> Result<Option<RunId>, StorageError> {
+        let key = RunKey { tenant: self.tenant, run };
+        let first = match self.storage.frames(key, Position::FIRST, 1).await {
+            Ok(frames) => frames.into_iter().next(),
+            Err(error) if error.kind == StorageErrorKind::Damaged => None,
+            Err(error) => return Err(error),
+        };
+        let entries = first.and_then(|first| Frame::decode(&first.frame).ok()).map(|frame| frame.entries);
+        Ok(entries.into_iter().flatten().find_map(|entry| match entry.kind {
+            Kind::ChildOf(child) => Some(child.parent),
+            _ => None,
+        }))
     }
 
     async fn run(&mut self, run: RunId) -> Result<(), StorageError> {
