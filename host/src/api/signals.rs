@@ -46,11 +46,15 @@ pub async fn send(
     headers: HeaderMap,
     content: Body,
 ) -> Answer<(StatusCode, Json<Sent>)> {
-    let idempotency_key = body::idempotency_key(&headers)?;
-    let bytes = body::read(&headers, content, VALUE).await?;
-    let payload = body::value(&bytes)?;
-    drop(bytes);
+    let (idempotency_key, payload) = sent(&headers, content).await?;
     let request = SignalRequest { run: head.run, name: Arc::from(name), payload, idempotency_key };
     let message = api.host.signal(request).await?;
     Ok((StatusCode::ACCEPTED, Json(Sent { run: head.run, message: view::message(message) })))
+}
+
+/// What is sent to a run: its key, if it has one, and the JSON text as it is.
+pub async fn sent(headers: &HeaderMap, content: Body) -> Answer<(Option<String>, Arc<str>)> {
+    let idempotency_key = body::idempotency_key(headers)?;
+    let bytes = body::read(headers, content, VALUE).await?;
+    Ok((idempotency_key, body::value(&bytes)?))
 }

@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use trackway_replay::{MessageId, RunId};
 
-use super::body::{self, Params};
+use super::body::Params;
 use super::found::{Found, Name};
 use super::model::{self, Problem};
 use super::problem::Answer;
 use super::routes::Api;
 use super::runs::{WaitParams, patience_of};
-use super::signals::VALUE;
+use super::signals::sent;
 use super::view;
 use crate::host::{UpdateAnswer, UpdateRequest};
 
@@ -53,10 +53,7 @@ pub async fn send(
     content: Body,
 ) -> Answer<(StatusCode, Json<model::Update>)> {
     let patience = patience_of(&params)?;
-    let idempotency_key = body::idempotency_key(&headers)?;
-    let bytes = body::read(&headers, content, VALUE).await?;
-    let payload = body::value(&bytes)?;
-    drop(bytes);
+    let (idempotency_key, payload) = sent(&headers, content).await?;
     let request = UpdateRequest { run: head.run, name: Arc::from(name), payload, idempotency_key };
     let message = api.host.update(request).await?;
     let answer = tokio::select! {

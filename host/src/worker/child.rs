@@ -5,7 +5,6 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::Arc;
-use std::time::Duration;
 use trackway_replay::{
     ChildOf, ChildStarted, Digest, End, Entry, Failure, Frame, FrameId, Kind, Limits, MessageId, Outcome, Phase,
     Position, RULES, RunId, RunState, Sequencer, Started, StepId, StepRequest, Tie, Timestamp, Value, code,
@@ -15,13 +14,10 @@ use trackway_storage::{Append, InboxBody, InboxItem, Rows, RunKey, StartKey};
 use super::Core;
 use super::check;
 use super::code::code_of;
-use super::reach::in_reach;
+use super::reach::{TRY_AGAIN_AFTER, in_reach};
 use super::run::{Inner, Run, cancelled, first_state, read_payload};
 use super::write::{self, Outgoing, Written};
 use crate::{Code, Error, Result};
-
-/// Between two tries of what storage did not take.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What `start-run` may say besides.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -6,18 +6,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use trackway_replay::{
     EntityAct, EntityVerb, Entry, Failure, Kind, Outcome, Phase, Position, StepId, StepRequest, Timestamp, Value, code,
 };
 use trackway_storage::{ENTITY_KEY_MAX_BYTES, ENTITY_VALUE_MAX_BYTES, Entity, EntityWrite, EntityWritten};
 
 use super::check;
+use super::reach::TRY_AGAIN_AFTER;
 use super::run::{Inner, Run};
 use crate::Result;
-
-/// Between two tries to read what storage did not give.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What may be said besides.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -8,8 +8,8 @@ use trackway_replay::RunId;
 use super::Core;
 use crate::{Code, Error, Result};
 
-/// Between two tries.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// Between two tries of what storage did not do.
+pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Asks the store for something of `run` until it answers, or until the worker has to stop. What is asked
 /// for must do no harm if it is done twice.

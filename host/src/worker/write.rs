@@ -3,16 +3,13 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::PoisonError;
-use std::time::Duration;
 use trackway_replay::{Entry, Frame, FrameId, Head, Kind, MessageId, Position, Status};
 use trackway_storage::{Append, Appended, LogLine, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
 use super::child;
+use super::reach::TRY_AGAIN_AFTER;
 use super::run::{Along, Inner, Payloads, Run, landmarks_in};
-
-/// Between two tries of an append whose outcome is not known, or that found no room.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// How a frame's way to storage ended.
 pub(super) enum Written {

@@ -67,8 +67,8 @@ fn a_workflow_that_goes_on_is_ended_by_the_host_after_the_grace() {
 fn nothing_is_written_after_the_end_that_the_host_makes() {
     in_virtual_time(async {
         let mut raced = 0;
-        // On a busy machine the workflow may get no time to ask in just then.
-        for seed in 0..100 {
+        // On a busy machine the workflow often gets no time to ask in just then, so it is tried for long.
+        for seed in 0..400 {
             let faults = Faults { delay_max: Duration::from_millis(4), ..Faults::default() };
             let rig = Rig::with_lane(Arc::new(MemoryStorage::with_faults(seed, faults))).await;
             rig.deploy("limits").await;
@@ -93,7 +93,7 @@ fn nothing_is_written_after_the_end_that_the_host_makes() {
                 return;
             }
         }
-        assert!(raced > 0, "it never asked until its end");
+        panic!("it asked until its end only {raced} times");
     });
 }
 
