@@ -44,6 +44,10 @@ const MEMORY_KEEP_RESIDENT_BYTES: usize = 0;
 const TABLE_KEEP_RESIDENT_BYTES: usize = 32 << 10;
 const STACK_KEEP_RESIDENT_BYTES: usize = 32 << 10;
 
+/// Memories that are no longer used are given back to the system this many at a time: each call interrupts the
+/// other processors. Until then their slots are not used again, unless no other is free.
+const GIVEN_BACK_AT_ONCE: usize = 16;
+
 /// What an engine is for. Code compiled by one runs in the other.
 pub enum Purpose {
     /// Instances come from a pool of this many slots.
@@ -108,6 +112,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
         .async_stack_keep_resident(STACK_KEEP_RESIDENT_BYTES)
+        .decommit_batch_size(GIVEN_BACK_AT_ONCE)
         .pagemap_scan(Enabled::No);
     pool
 }
