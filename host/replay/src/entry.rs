@@ -1,12 +1,24 @@
 //! The kinds of entry, each with its own small struct. New kinds are added at the end: a kind is
-//! known on disk by its place in [`Kind`].
+//! known on disk by its place in [`Kind`]. It never says what they add up to.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::{
-    Digest, EffectId, EffectRequest, EntityAct, Epoch, Limits, MessageId, Outcome, Position, RunId, StepId,
-    StepRequest, Timestamp, Value,
+    Digest, EffectRequest, EntityAct, Epoch, Limits, MessageId, Outcome, Position, RunId, StepId, StepRequest,
+    Timestamp, Value,
+};
+
+mod attempts;
+mod others;
+
+pub use attempts::{
+    AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted, EffectAnswered,
+    EffectAsked, EffectVerdict, Kept, Park, Progressed, RetryReceived, With,
+};
+pub use others::{
+    CancelReceived, ChildEnded, ChildOf, ChildStarted, GraceSet, Moved, Paused, Resumed, Settled, Signalled, Tie,
+    UpdateReceived,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,128 +146,6 @@ pub struct Asked {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptStarted {
-    pub step: StepId,
-    /// From 1.
-    pub attempt: u32,
-}
-
-/// After a crash: the attempt is recalled effect by effect and goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptResumed {
-    pub step: StepId,
-    pub attempt: u32,
-}
-
-/// A function is about to touch the world. Durable before it does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EffectAsked {
-    pub step: StepId,
-    pub attempt: u32,
-    pub effect: EffectId,
-    pub request: EffectRequest,
-    pub proof: Proof,
-    /// On the function's clock: the time of its last delivery.
-    pub now: Timestamp,
-    /// The idempotency key under which it is sent, where it has one.
-    pub key: Option<Arc<str>>,
-    pub at: Option<Arc<str>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EffectAnswered {
-    pub step: StepId,
-    pub attempt: u32,
-    pub effect: EffectId,
-    pub outcome: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptFailed {
-    pub step: StepId,
-    pub attempt: u32,
-    /// The text of a [`crate::Failure`].
-    pub failure: Value,
-    /// When the next attempt starts.
-    pub next_at: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptFailedKeeping {
-    pub step: StepId,
-    pub attempt: u32,
-    /// The text of a [`crate::Failure`].
-    pub failure: Value,
-    pub next_at: Timestamp,
-    pub kept: Kept,
-}
-
-/// How much of a failed attempt the next one recalls instead of doing it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// How many answers the function had got.
-    pub answers: u32,
-    /// Whose was the last one: it is asked for again, and what came after it is not kept. `None`: the
-    /// host broke the attempt off, so all that was asked for is kept.
-    pub last: Option<EffectId>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptParked {
-    pub step: StepId,
-    pub attempt: u32,
-    /// The text of a [`crate::Failure`].
-    pub failure: Value,
-    pub park: Park,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Park {
-    /// No attempt is left, or none would help. One that a person asks for begins anew.
-    Exhausted,
-    /// The same; one that a person asks for goes on with what this one had done.
-    ExhaustedKeeping(Kept),
-    /// The attempt was broken off, and nobody knows whether this effect was carried out.
-    Unclear(EffectId),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RetryReceived {
-    pub message: MessageId,
-    pub step: StepId,
-    /// The code of the attempts from here on, instead of the run's own.
-    pub with: Option<With>,
-    /// What is to be done about effects that are unclear.
-    pub verdict: Option<EffectVerdict>,
-}
-
-/// Another component, and the deployment whose grants go with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct With {
-    pub deployment: Arc<str>,
-    pub component: Digest,
-}
-
-/// What a person knows about an effect that was asked and not answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EffectVerdict {
-    /// Ask again, under the same idempotency key.
-    Repeat,
-    /// Answer it as a failure with code `AMBIGUOUS`.
-    Fail,
-    /// This is its answer.
-    Answer(Value),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progressed {
-    pub step: StepId,
-    pub attempt: u32,
-    /// JSON of the function's own.
-    pub progress: Value,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadlineSet {
     pub at: Timestamp,
 }
@@ -288,32 +178,6 @@ pub struct StepCancelAsked {
     pub proof: Proof,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CancelReceived {
-    pub message: MessageId,
-    pub reason: Arc<str>,
-}
-
-/// Copied from the inbox, before the cancel that it came with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GraceSet {
-    pub message: MessageId,
-    /// From the first cancel to the moment at which the host ends the run.
-    pub grace_ms: u64,
-}
-
-/// Copied from the inbox. Of a run that was asked to cancel it changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Paused {
-    pub message: MessageId,
-    pub reason: Arc<str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resumed {
-    pub message: MessageId,
-}
-
 /// Where a run comes from that was restarted from one of its steps. The entries that it keeps of the
 /// other run follow; until they all stand the run has not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -330,63 +194,11 @@ pub struct Forked {
     pub cuts: Vec<Cut>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChildOf {
-    pub parent: RunId,
-    pub step: StepId,
-    pub tie: Tie,
-}
-
-/// What a run that was started by another one still has to do with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Tie {
-    /// The other run is told of its end.
-    Awaited,
-    Detached,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChildStarted {
-    pub step: StepId,
-    pub run: RunId,
-    pub deployment: Arc<str>,
-    /// What it is pinned to.
-    pub component: Digest,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChildEnded {
-    pub message: MessageId,
-    pub step: StepId,
-    pub run: RunId,
-    pub outcome: Outcome,
-}
-
 /// A guest that has given so many commands draws from this seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     pub commands: u64,
     pub seed: [u8; 32],
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signalled {
-    pub message: MessageId,
-    pub name: Arc<str>,
-    pub payload: Value,
-    /// The run that sent it, if a run did.
-    pub from: Option<RunId>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
-    /// Of the question or the promise.
-    pub step: StepId,
-    /// The request that settled it; absent where its time was over.
-    pub request: Option<MessageId>,
-    pub outcome: Outcome,
-    /// Who answered, as far as they said.
-    pub by: Option<Arc<str>>,
 }
 
 /// One for each id: from here on the answer is yes. Where it is no, nothing is on record: see
@@ -397,15 +209,6 @@ pub struct Patched {
     pub proof: Proof,
 }
 
-/// Copied from the inbox, once the other code was held against everything before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moved {
-    pub message: MessageId,
-    /// Whose grants count from here on.
-    pub deployment: Arc<str>,
-    pub component: Digest,
-}
-
 /// What the workflow shows under a key, until it publishes something else there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
@@ -413,13 +216,6 @@ pub struct Published {
     pub value: Value,
     pub proof: Proof,
     pub at: Option<Arc<str>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpdateReceived {
-    pub message: MessageId,
-    pub name: Arc<str>,
-    pub payload: Value,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -464,16 +260,6 @@ pub struct CancelTaken {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
-    pub name: Arc<str>,
-    pub data: Value,
-    pub proof: Proof,
-    pub at: Option<Arc<str>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptEmitted {
-    pub step: StepId,
-    pub attempt: u32,
     pub name: Arc<str>,
     pub data: Value,
     pub proof: Proof,

@@ -1,0 +1,139 @@
+//! Entries of attempts: how each begins and ends, and what it does in between. It never says what they add up to.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::Proof;
+use crate::{Digest, EffectId, EffectRequest, MessageId, Outcome, StepId, Timestamp, Value};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptStarted {
+    pub step: StepId,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// After a crash: the attempt is recalled effect by effect and goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptResumed {
+    pub step: StepId,
+    pub attempt: u32,
+}
+
+/// A function is about to touch the world. Durable before it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectAsked {
+    pub step: StepId,
+    pub attempt: u32,
+    pub effect: EffectId,
+    pub request: EffectRequest,
+    pub proof: Proof,
+    /// On the function's clock: the time of its last delivery.
+    pub now: Timestamp,
+    /// The idempotency key under which it is sent, where it has one.
+    pub key: Option<Arc<str>>,
+    pub at: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectAnswered {
+    pub step: StepId,
+    pub attempt: u32,
+    pub effect: EffectId,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFailed {
+    pub step: StepId,
+    pub attempt: u32,
+    /// The text of a [`crate::Failure`].
+    pub failure: Value,
+    /// When the next attempt starts.
+    pub next_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFailedKeeping {
+    pub step: StepId,
+    pub attempt: u32,
+    /// The text of a [`crate::Failure`].
+    pub failure: Value,
+    pub next_at: Timestamp,
+    pub kept: Kept,
+}
+
+/// How much of a failed attempt the next one recalls instead of doing it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// How many answers the function had got.
+    pub answers: u32,
+    /// Whose was the last one: it is asked for again, and what came after it is not kept. `None`: the
+    /// host broke the attempt off, so all that was asked for is kept.
+    pub last: Option<EffectId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptParked {
+    pub step: StepId,
+    pub attempt: u32,
+    /// The text of a [`crate::Failure`].
+    pub failure: Value,
+    pub park: Park,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Park {
+    /// No attempt is left, or none would help. One that a person asks for begins anew.
+    Exhausted,
+    /// The same; one that a person asks for goes on with what this one had done.
+    ExhaustedKeeping(Kept),
+    /// The attempt was broken off, and nobody knows whether this effect was carried out.
+    Unclear(EffectId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryReceived {
+    pub message: MessageId,
+    pub step: StepId,
+    /// The code of the attempts from here on, instead of the run's own.
+    pub with: Option<With>,
+    /// What is to be done about effects that are unclear.
+    pub verdict: Option<EffectVerdict>,
+}
+
+/// Another component, and the deployment whose grants go with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct With {
+    pub deployment: Arc<str>,
+    pub component: Digest,
+}
+
+/// What a person knows about an effect that was asked and not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EffectVerdict {
+    /// Ask again, under the same idempotency key.
+    Repeat,
+    /// Answer it as a failure with code `AMBIGUOUS`.
+    Fail,
+    /// This is its answer.
+    Answer(Value),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progressed {
+    pub step: StepId,
+    pub attempt: u32,
+    /// JSON of the function's own.
+    pub progress: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEmitted {
+    pub step: StepId,
+    pub attempt: u32,
+    pub name: Arc<str>,
+    pub data: Value,
+    pub proof: Proof,
+    pub at: Option<Arc<str>>,
+}
