@@ -5,7 +5,7 @@ use futures_util::future::{BoxFuture, ready};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway::effects::{Effects, HttpCall, SystemClock, SystemRandomness};
+use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall, SystemClock, SystemRandomness};
 use trackway::host::record_of;
 use trackway::sandbox::{self, Admitted, Compiler, SLOTS_DEFAULT, Sandbox};
 use trackway::worker::{Options, Parts, Start, TokioSpawner, Worker};
@@ -26,6 +26,10 @@ struct AtOnce;
 impl Effects for AtOnce {
     fn http(&self, _: HttpCall) -> BoxFuture<'static, Result<String, Failure>> {
         Box::pin(ready(Ok(r#"{"status":200,"headers":[],"body":"1","tries":[]}"#.to_owned())))
+    }
+
+    fn model(&self, _: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
+        Box::pin(async { Err(Failure::permanent("MODEL_UNKNOWN", "there are no models here")) })
     }
 }
 
@@ -62,8 +66,8 @@ impl Host {
         let admitted = admit(&self.sandbox, guests, name).await?;
         let record = record_of(&admitted, Timestamp(1));
         self.storage.put_component(TENANT, record, bytes::Bytes::copy_from_slice(&admitted.bytes)).await?;
-        let allow_hosts = vec!["http://world.test".into()];
-        let version = Version { version: 1, component: admitted.digest, deployed: Timestamp(1), allow_hosts };
+        let allow = vec!["http://world.test".into()];
+        let version = Version { version: 1, component: admitted.digest, deployed: Timestamp(1), allow };
         let deployment = Deployment { name: name.into(), revision: 1, current: 1, versions: vec![version] };
         ensure!(self.storage.put_deployment(TENANT, deployment).await?, "the deployment is there already");
         Ok(admitted)

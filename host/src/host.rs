@@ -29,7 +29,7 @@ pub use apart::{CHECK_ARGUMENT, check_child_main};
 pub use backup::{Backup, read_backup};
 pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
-pub use deployments::{Pointer, Uploaded, record_of};
+pub use deployments::{Allow, Allowed, Pointer, Uploaded, record_of};
 pub use moves::MoveRequest;
 pub use promises::{Promise, SettleRequest, Settlement, Standing};
 pub use published::{State, StatePage};
@@ -52,7 +52,7 @@ use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Topic, Value};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
 
 use self::catalog::Catalogs;
-use crate::effects::{Clock, Effects, Egress, Randomness, SystemClock, SystemRandomness};
+use crate::effects::{Clock, Effects, Egress, Providers, Randomness, SystemClock, SystemRandomness};
 use crate::sandbox::{CANCEL_GRACE_MS_MAX, Compiler, Sandbox};
 use crate::worker::{Options, Parts, ReplayReport, Spawner, TokioSpawner, Worker};
 use crate::{Code, Error, Result};
@@ -78,6 +78,8 @@ pub struct HostOptions {
     pub compiler: Compiler,
     pub worker: Options,
     pub store: SledOptions,
+    /// Of models, with their keys.
+    pub providers: Providers,
 }
 
 /// Everything that a host is made of, for those who bring their own.
@@ -117,7 +119,7 @@ pub enum Readiness {
 impl Host {
     /// Opens the data folder, making it where it is missing, and begins to drive its runs.
     pub async fn open(options: HostOptions) -> Result<Arc<Host>> {
-        let HostOptions { data, compiler, worker, store } = options;
+        let HostOptions { data, compiler, worker, store, providers } = options;
         let randomness = Arc::new(SystemRandomness::new()?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let opening = {
@@ -129,7 +131,7 @@ impl Host {
         Ok(Host::from_parts(HostParts {
             storage: Arc::new(storage),
             sandbox: Arc::new(sandbox),
-            effects: Arc::new(Egress::new(Arc::clone(&clock))?),
+            effects: Arc::new(Egress::new(Arc::clone(&clock), providers)?),
             clock,
             randomness,
             spawner: Arc::new(TokioSpawner::current()),

@@ -80,6 +80,7 @@ impl Serving {
             compiler,
             worker: worker::Options::default(),
             store: SledOptions::default(),
+            providers: trackway::effects::Providers::default(),
         };
         let host = Host::open(options).await.expect("a fresh folder");
         let listener = api::bind("127.0.0.1:0").await.expect("a free port");

@@ -134,7 +134,8 @@ impl Server {
     /// Uploads a guest and points a deployment of its name to it.
     pub async fn deploy(&self, guest: &str, allow_hosts: &[String]) {
         let component = self.upload(guest).await.digest;
-        let deploy = model::Deploy { component, allow_hosts: allow_hosts.to_vec(), if_revision: None };
+        let (allow_hosts, allow_models) = (allow_hosts.to_vec(), Vec::new());
+        let deploy = model::Deploy { component, allow_hosts, allow_models, if_revision: None };
         let _: model::Deployment = self.send(Method::PUT, &format!("deployments/{guest}"), &deploy).await;
     }
 

@@ -114,11 +114,12 @@ fn tell_what_was_not_repeated(trace: &Trace, pages: Option<&Pages>) -> Result<()
         println!("    effect {:<8} answered before the kill, not repeated", effect.id);
     }
     for effect in &recalled.open {
-        let key = if matches!(&effect.what, What::Http(http) if http.idempotency_key.is_some()) {
-            ", under the same idempotency key"
-        } else {
-            ""
+        let has_key = match &effect.what {
+            What::Http(http) => http.idempotency_key.is_some(),
+            What::Model(model) => model.idempotency_key.is_some(),
+            _ => false,
         };
+        let key = if has_key { ", under the same idempotency key" } else { "" };
         println!("    effect {:<8} was open at the kill: asked for again{key}", effect.id);
     }
     println!("    {} finished steps, 0 of them done again", recalled.steps.len());
@@ -129,7 +130,8 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
     let rows = trace.rows.iter().filter(|row| row.step() == step.step());
     let url = |row: &Row| match &row.what {
         What::Http(http) => http.url.clone(),
-        What::Call { .. }
+        What::Model(_)
+        | What::Call { .. }
         | What::Run { .. }
         | What::Sleep { .. }
         | What::Attempt { .. }

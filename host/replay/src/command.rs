@@ -16,6 +16,7 @@ pub enum Act {
         function: Arc<str>,
     },
     Http,
+    Model,
     Sleep {
         duration_ms: u64,
     },
@@ -74,6 +75,7 @@ impl Act {
             Act::AcceptUpdate { update } => Some(Topic::Update(update.clone())),
             Act::Call { .. }
             | Act::Http
+            | Act::Model
             | Act::Sleep { .. }
             | Act::StartRun { .. }
             | Act::AskPerson
@@ -94,6 +96,7 @@ impl fmt::Display for Act {
         match self {
             Act::Call { function } => write!(f, "call `{function}`"),
             Act::Http => f.write_str("http"),
+            Act::Model => f.write_str("model"),
             Act::Sleep { duration_ms } => write!(f, "sleep {duration_ms} ms"),
             Act::StartRun { workflow } => write!(f, "start-run `{workflow}`"),
             Act::Receive { signal } => write!(f, "receive `{signal}`"),
@@ -133,6 +136,7 @@ impl From<&EffectAsked> for Command {
     fn from(asked: &EffectAsked) -> Command {
         let act = match &asked.request {
             EffectRequest::Http { .. } => Act::Http,
+            EffectRequest::Model { .. } => Act::Model,
             EffectRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
         };
         Command { act, digest: asked.proof.digest, at: asked.at.clone() }

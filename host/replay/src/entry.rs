@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::{
-    Digest, EffectRequest, EntityAct, Epoch, Limits, MessageId, Outcome, Position, RunId, StepId, StepRequest,
-    Timestamp, Value,
+    Digest, EffectRequest, EntityAct, Epoch, Limits, MessageId, Outcome, Position, RunId, Spending, StepId,
+    StepRequest, Timestamp, Value,
 };
 
 mod attempts;
@@ -14,7 +14,7 @@ mod others;
 
 pub use attempts::{
     AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted, EffectAnswered,
-    EffectAsked, EffectVerdict, Kept, Park, Progressed, RetryReceived, With,
+    EffectAsked, EffectVerdict, Kept, ModelUsed, Park, Progressed, RetryReceived, With,
 };
 pub use others::{
     CancelReceived, ChildEnded, ChildOf, ChildStarted, GraceSet, Moved, Paused, Resumed, Settled, Signalled, Tie,
@@ -95,6 +95,10 @@ pub enum Kind {
     Emitted(Emitted),
     /// A function did.
     AttemptEmitted(AttemptEmitted),
+    /// What a call of a model used, right before its answer.
+    ModelUsed(ModelUsed),
+    /// What calls of models had cost before the run was continued, right behind that.
+    SpendingTaken(SpendingTaken),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -251,6 +255,12 @@ pub struct Continued {
     pub published: Vec<Arc<str>>,
 }
 
+/// The sum so far, for who reads no further back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendingTaken {
+    pub spending: Spending,
+}
+
 /// A cancel of the run from before it was continued. Its workflow, which begins anew, is told of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelTaken {
@@ -337,6 +347,8 @@ impl Kind {
             Kind::GraceSet(_) => "GraceSet",
             Kind::Emitted(_) => "Emitted",
             Kind::AttemptEmitted(_) => "AttemptEmitted",
+            Kind::ModelUsed(_) => "ModelUsed",
+            Kind::SpendingTaken(_) => "SpendingTaken",
         }
     }
 
@@ -362,6 +374,7 @@ impl Kind {
             Kind::StepTimed(timed) => Some(timed.step),
             Kind::Replied(replied) => Some(replied.step),
             Kind::AttemptEmitted(emitted) => Some(emitted.step),
+            Kind::ModelUsed(used) => Some(used.step),
             Kind::Started(_)
             | Kind::Claimed(_)
             | Kind::CancelReceived(_)
@@ -378,6 +391,7 @@ impl Kind {
             | Kind::Published(_)
             | Kind::UpdateReceived(_)
             | Kind::Continued(_)
+            | Kind::SpendingTaken(_)
             | Kind::Emitted(_) => None,
         }
     }
@@ -394,6 +408,7 @@ impl Kind {
             Kind::Parked(parked) => Some(parked.attempt),
             Kind::Progressed(progressed) => Some(progressed.attempt),
             Kind::AttemptEmitted(emitted) => Some(emitted.attempt),
+            Kind::ModelUsed(used) => Some(used.attempt),
             _ => None,
         }
     }
@@ -408,7 +423,10 @@ impl Kind {
             }) => {
                 vec![input]
             }
-            Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
+            Kind::EffectAsked(EffectAsked {
+                request: EffectRequest::Http { request, .. } | EffectRequest::Model { request, .. },
+                ..
+            }) => vec![request],
             Kind::EffectAnswered(EffectAnswered { outcome, .. })
             | Kind::Answered(Answered { outcome, .. })
             | Kind::ChildEnded(ChildEnded { outcome, .. })
@@ -458,6 +476,8 @@ impl Kind {
             | Kind::Patched(_)
             | Kind::StepTimed(_)
             | Kind::GraceSet(_)
+            | Kind::ModelUsed(_)
+            | Kind::SpendingTaken(_)
             | Kind::Moved(_) => Vec::new(),
         }
     }

@@ -40,6 +40,16 @@ pub mod code {
     pub const CLOSE_TIMEOUT: &str = "CLOSE_TIMEOUT";
     pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
     pub const AMBIGUOUS: &str = "AMBIGUOUS";
+    pub const MODEL_RATE_LIMITED: &str = "MODEL_RATE_LIMITED";
+    pub const MODEL_OVERLOADED: &str = "MODEL_OVERLOADED";
+    pub const MODEL_TIMEOUT: &str = "MODEL_TIMEOUT";
+    pub const MODEL_BROKEN: &str = "MODEL_BROKEN";
+    pub const MODEL_CONNECT: &str = "MODEL_CONNECT";
+    pub const MODEL_CONTEXT_TOO_LONG: &str = "MODEL_CONTEXT_TOO_LONG";
+    pub const MODEL_REFUSED: &str = "MODEL_REFUSED";
+    pub const MODEL_AUTH: &str = "MODEL_AUTH";
+    pub const MODEL_UNKNOWN: &str = "MODEL_UNKNOWN";
+    pub const MODEL_FAILED: &str = "MODEL_FAILED";
 }
 
 const CODE_MAX_BYTES: usize = 64;

@@ -73,6 +73,9 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::AttemptResumed(resumed) => closed.contains(&resumed.step),
             Kind::EffectAsked(asked) => closed.contains(&asked.step),
             Kind::EffectAnswered(answered) => closed.contains(&answered.step),
+            Kind::ModelUsed(used) => closed.contains(&used.step),
+            // The other run has paid for it.
+            Kind::SpendingTaken(_) => false,
             Kind::Failed(failed) => closed.contains(&failed.step),
             Kind::FailedKeeping(failed) => closed.contains(&failed.step),
             Kind::Parked(parked) => closed.contains(&parked.step),

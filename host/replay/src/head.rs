@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::{Digest, End, Failure, RunId, Timestamp};
+use crate::{Digest, End, Failure, RunId, Spending, Timestamp};
 
 /// The state of a run, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct Head {
     pub format: u8,
     /// The lowest rules version that can replay it.
     pub rules: u32,
+    /// Since the run began, and by itself: what a restarted run keeps of another one was paid for there.
+    #[serde(deserialize_with = "Spending::or_nothing")]
+    pub spending: Spending,
 }
 
 impl Head {

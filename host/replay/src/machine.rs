@@ -289,6 +289,8 @@ impl Machine {
             | Kind::StepTimed(_)
             | Kind::GraceSet(_)
             | Kind::AttemptEmitted(_)
+            | Kind::ModelUsed(_)
+            | Kind::SpendingTaken(_)
             | Kind::DeadlineSet(_) => {}
         }
     }
@@ -393,6 +395,7 @@ impl Machine {
             Act::Cancel { .. } => self.mail.close(id),
             Act::Call { .. }
             | Act::Http
+            | Act::Model
             | Act::Sleep { .. }
             | Act::StartRun { .. }
             | Act::Receive { .. }

@@ -104,8 +104,20 @@ impl EntityVerb {
 /// What a function asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EffectRequest {
-    Http { request: Value, options: Arc<str> },
-    Sleep { duration_ms: u64, options: Arc<str> },
+    Http {
+        request: Value,
+        options: Arc<str>,
+    },
+    Sleep {
+        duration_ms: u64,
+        options: Arc<str>,
+    },
+    /// `model` stands in the request too, which may stand beside the journal.
+    Model {
+        model: Arc<str>,
+        request: Value,
+        options: Arc<str>,
+    },
 }
 
 /// The digest of a call. It is over the bytes that the guest gave, wherever they end up standing.
@@ -119,6 +131,10 @@ pub fn digest_of_start_run(workflow: &str, input: &str, options: &str) -> Digest
 
 pub fn digest_of_http(request: &str, options: &str) -> Digest {
     Digest::of_parts(&[b"http", request.as_bytes(), options.as_bytes()])
+}
+
+pub fn digest_of_model(request: &str, options: &str) -> Digest {
+    Digest::of_parts(&[b"model", request.as_bytes(), options.as_bytes()])
 }
 
 pub fn digest_of_sleep(duration_ms: u64, options: &str) -> Digest {

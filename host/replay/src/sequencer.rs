@@ -76,7 +76,7 @@ impl Sequencer {
             let with_it = bytes + *size_bytes;
             match frame.last() {
                 None => true,
-                Some(before) if is_answer_to(before, entry) => with_it <= FRAME_MOST_BYTES,
+                Some(before) if stays_with(before, entry) => with_it <= FRAME_MOST_BYTES,
                 Some(_) => with_it <= FRAME_FILL_BYTES,
             }
         }) {
@@ -107,11 +107,13 @@ impl Sequencer {
 }
 
 /// An answer right behind its command is a refusal or a cancel, decided with the command: cut off
-/// from it by a crash, the command would look as if it still had to be carried out.
-fn is_answer_to(before: &Entry, entry: &Entry) -> bool {
+/// from it by a crash, the command would look as if it still had to be carried out. And a sum is right only
+/// with what it counts.
+fn stays_with(before: &Entry, entry: &Entry) -> bool {
     match (&before.kind, &entry.kind) {
         (Kind::Asked(asked), Kind::Answered(answered)) => asked.step == answered.step,
         (Kind::StepCancelAsked(asked), Kind::Answered(answered)) => asked.step == answered.step,
+        (Kind::ModelUsed(_), Kind::EffectAnswered(_)) | (Kind::Continued(_), Kind::SpendingTaken(_)) => true,
         _ => false,
     }
 }
@@ -146,10 +148,12 @@ fn size_max(kind: &Kind) -> usize {
             let request = match &asked.request {
                 EffectRequest::Http { request, options } => inline(request) + options.len(),
                 EffectRequest::Sleep { options, .. } => options.len(),
+                EffectRequest::Model { model, request, options } => model.len() + inline(request) + options.len(),
             };
             request + text(&asked.key) + text(&asked.at)
         }
         Kind::EffectAnswered(answered) => outcome(&answered.outcome),
+        Kind::ModelUsed(used) => used.provider.len() + used.model.len(),
         Kind::Answered(answered) => outcome(&answered.outcome),
         Kind::Failed(failed) => inline(&failed.failure),
         Kind::FailedKeeping(failed) => inline(&failed.failure),
@@ -203,6 +207,7 @@ fn size_max(kind: &Kind) -> usize {
         | Kind::ChildOf(_)
         | Kind::StepTimed(_)
         | Kind::GraceSet(_)
+        | Kind::SpendingTaken(_)
         | Kind::DeadlineSet(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES

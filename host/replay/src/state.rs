@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::head;
 use crate::{
     AttemptFailed, AttemptFailedKeeping, AttemptParked, ChildOf, Digest, End, Entry, FORMAT, Forked, FuelRule,
-    GraceSet, Head, Kind, MessageId, Outcome, Park, Position, Started, Status, StepId, StepRequest, Timestamp, Tokens,
-    Topic,
+    GraceSet, Head, Kind, MessageId, Outcome, Park, Position, Spending, Started, Status, StepId, StepRequest,
+    Timestamp, Tokens, Topic,
 };
 
 /// Version of the rules in this crate. A run is replayed by the rules that it began under.
@@ -72,6 +72,7 @@ pub struct RunState {
     stretch: Option<Stretch>,
     deadline: Option<Timestamp>,
     tokens: Tokens,
+    spending: Spending,
     end: Option<End>,
     last: (Position, Timestamp),
     epoch: crate::Epoch,
@@ -129,6 +130,7 @@ impl RunState {
             stretch: None,
             deadline: None,
             tokens: Tokens::new(started.seed, started.run),
+            spending: Spending::default(),
             end: None,
             last: (first.position, first.time),
             epoch: first.epoch,
@@ -185,6 +187,21 @@ impl RunState {
             Kind::EffectAnswered(answered) => {
                 let attempt = self.attempt_mut(answered.step, answered.attempt).ok_or_else(unexpected)?;
                 attempt.effect_answered(answered, at, entry.time).ok_or_else(unexpected)?;
+            }
+            Kind::ModelUsed(used) => {
+                let attempt = self.attempt_mut(used.step, used.attempt).ok_or_else(unexpected)?;
+                if !attempt.is_open(used.effect) {
+                    return Err(unexpected());
+                }
+                if !self.is_copied(at) {
+                    self.spending.add(used);
+                }
+            }
+            Kind::SpendingTaken(taken) => {
+                if self.continued_at() != Some(self.last.0) {
+                    return Err(unexpected());
+                }
+                self.spending = taken.spending;
             }
             Kind::Failed(AttemptFailed { step, attempt, next_at, .. }) => {
                 self.attempt_mut(*step, *attempt).ok_or_else(unexpected)?;
@@ -352,6 +369,11 @@ impl RunState {
         self.component
     }
 
+    /// What its calls of models cost.
+    pub fn spending(&self) -> Spending {
+        self.spending
+    }
+
     pub fn status(&self) -> Status {
         self.status
     }
@@ -509,6 +531,7 @@ impl RunState {
             steps: self.asked,
             format: FORMAT,
             rules: self.started.rules,
+            spending: self.spending,
         }
     }
 
@@ -523,6 +546,11 @@ impl RunState {
             None if self.tally.idle() > self.tally.sleeping => Status::Waiting,
             None => Status::Sleeping,
         }
+    }
+
+    /// Whether what stands there is a copy of what another run did.
+    fn is_copied(&self, at: Position) -> bool {
+        self.forked.as_ref().is_some_and(|forked| at.0 <= forked.entries.saturating_add(1))
     }
 
     fn check_order(&self, entry: &Entry) -> Result<(), BadJournal> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
-    EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, GraceSet, Kept, Kind, Limits,
-    MessageId, Outcome, Park, Paused, Position, Progressed, Proof, Published, RULES, Replied, Resumed, RetryReceived,
-    RunId, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Timestamp, UpdateReceived,
-    Value, With, code,
+    EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, GraceSet, Kept, Kind,
+    Limits, MessageId, ModelUsed, Outcome, Park, Paused, Position, Progressed, Proof, Published, RULES, Replied,
+    Resumed, RetryReceived, RunId, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed,
+    Timestamp, UpdateReceived, Usage, Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -127,6 +127,21 @@ pub fn effect(step: u32, attempt: u32, effect: u32) -> Kind {
         key: Some("key".into()),
         at: None,
     })
+}
+
+pub fn model_asked(step: u32, attempt: u32, number: u32) -> Kind {
+    let request = EffectRequest::Model { model: "openai/m".into(), request: Value::inline("{}"), options: "".into() };
+    match effect(step, attempt, number) {
+        Kind::EffectAsked(asked) => Kind::EffectAsked(EffectAsked { request, ..asked }),
+        other => other,
+    }
+}
+
+pub fn model_used(step: u32, attempt: u32, effect: u32, tokens: u64, cost_nanousd: Option<u64>) -> Kind {
+    let usage = Usage { input_tokens: tokens, output_tokens: 1, cached_tokens: 2, cache_write_tokens: 3 };
+    let (provider, model) = ("openai".into(), "m-2".into());
+    let (step, effect, finish) = (StepId(step), EffectId(effect), Finish::Stop);
+    Kind::ModelUsed(ModelUsed { step, attempt, effect, provider, model, finish, usage, cost_nanousd })
 }
 
 pub fn effect_answered(step: u32, attempt: u32, effect: u32) -> Kind {
@@ -250,6 +265,9 @@ pub fn every_kind() -> Vec<Entry> {
         parked(1, 3, Park::Exhausted),
         retry(1, Some("news"), None),
         attempt(1, 4),
+        model_asked(1, 4, 1),
+        model_used(1, 4, 1, 10, Some(7)),
+        effect_answered(1, 4, 1),
         answered(1),
         succeeded(),
     ])

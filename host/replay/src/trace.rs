@@ -7,7 +7,10 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Digest, EntityVerb, Entry, Epoch, Failure, Position, RunId, Status, StepId, Timestamp, Value};
+use crate::{
+    Digest, EntityVerb, Entry, Epoch, Failure, Finish, Position, RunId, Spending, Status, StepId, Timestamp, Usage,
+    Value,
+};
 
 mod fold;
 mod mail;
@@ -176,6 +179,7 @@ pub enum What {
         progress: Option<Shown>,
     },
     Http(Http),
+    Model(Box<Model>),
     /// Waits for a signal; its output is what the signal brought.
     Receive {
         signal: Arc<str>,
@@ -271,6 +275,24 @@ pub struct Http {
     pub interrupted: u32,
 }
 
+/// One call of a model. What was used is there once it was answered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// As the function asked for it: provider and model.
+    pub model: Arc<str>,
+    /// The model that answered, as its provider calls it.
+    pub answered_by: Option<Arc<str>>,
+    pub finish: Option<Finish>,
+    pub usage: Option<Usage>,
+    /// Absent where nobody knows the price.
+    pub cost_nanousd: Option<u64>,
+    /// Each try but the last.
+    pub tries: Vec<Try>,
+    pub idempotency_key: Option<Arc<str>>,
+    /// As of HTTP.
+    pub interrupted: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Try {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -324,7 +346,7 @@ pub struct Activation {
     pub steps_recalled: u32,
     /// Answered effects of attempts that go on: none of them is done again.
     pub effects_recalled: u32,
-    /// HTTP effects without an answer: only these may be done twice.
+    /// Requests without an answer: only these may be done twice.
     pub effects_open: u32,
 }
 
@@ -344,6 +366,9 @@ pub struct Totals {
     pub effects_answered: u32,
     pub effects_interrupted: u32,
     pub restarts: u32,
+    /// Of the run itself: what it keeps of another run was paid for there.
+    #[serde(default)]
+    pub spending: Spending,
 }
 
 /// What one activation found done, and what it found open.
@@ -353,7 +378,7 @@ pub struct Recalled<'a> {
     pub steps: Vec<&'a Row>,
     /// Effects that had their answer, in attempts that were still going.
     pub effects: Vec<&'a Row>,
-    /// HTTP effects whose answer was open.
+    /// Requests whose answer was open.
     pub open: Vec<&'a Row>,
 }
 
@@ -380,10 +405,12 @@ impl Trace {
                     None,
                 ) if before(row.closed) => recalled.steps.push(row),
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
-                (What::Http(_) | What::Sleep { .. }, Some(_)) if attempt_goes_on && before(row.closed) => {
+                (What::Http(_) | What::Model(_) | What::Sleep { .. }, Some(_))
+                    if attempt_goes_on && before(row.closed) =>
+                {
                     recalled.effects.push(row);
                 }
-                (What::Http(_), Some(_)) if attempt_goes_on && began_before => recalled.open.push(row),
+                (What::Http(_) | What::Model(_), Some(_)) if attempt_goes_on && began_before => recalled.open.push(row),
                 (
                     What::Call { .. }
                     | What::Sleep { .. }
@@ -397,6 +424,7 @@ impl Trace {
                     | What::Reply { .. }
                     | What::Update { .. }
                     | What::Http(_)
+                    | What::Model(_)
                     | What::Signal { .. }
                     | What::Cancel { .. }
                     | What::Patch { .. }
@@ -439,6 +467,7 @@ impl Row {
                 let method = http.method.as_deref().unwrap_or("HTTP");
                 format!("{method} {}", http.url.as_deref().unwrap_or("(request beside the journal)"))
             }
+            What::Model(model) => format!("model {}", model.model),
             What::Receive { signal, .. } => format!("signal {signal}"),
             What::Question { title, .. } => format!("question: {title}"),
             What::Promise { name, .. } => format!("promise {name}"),

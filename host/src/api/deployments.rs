@@ -11,7 +11,7 @@ use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
 use crate::Code;
-use crate::host::Pointer;
+use crate::host::{Allow, Pointer};
 
 /// All deployments, by name.
 #[utoipa::path(get, operation_id = "list_deployments", path = "/v1/deployments", tag = "deployments", responses((status = 200, body = DeploymentList)))]
@@ -49,7 +49,7 @@ pub async fn get(State(api): State<Api>, Path(name): Path<String>) -> Answer<Jso
         (status = 200, body = Deployment),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such component."),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Another revision."),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "Bad host pattern."),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "Bad pattern of a host or model."),
     )
 )]
 pub async fn deploy(
@@ -60,7 +60,8 @@ pub async fn deploy(
 ) -> Answer<Json<Deployment>> {
     let bytes = body::read(&headers, content, Limit::SMALL).await?;
     let asked: Deploy = body::json(&bytes, Code::BadRequest)?;
-    let deployment = api.host.deploy(&name, asked.component, &asked.allow_hosts, asked.if_revision).await?;
+    let allow = Allow { hosts: asked.allow_hosts.as_slice(), models: asked.allow_models.as_slice() };
+    let deployment = api.host.deploy(&name, asked.component, allow, asked.if_revision).await?;
     Ok(Json(view::deployment(&api.host, &deployment).await))
 }
 
@@ -87,7 +88,8 @@ pub async fn promote(
             return Err(Refusal::new(Code::BadRequest, "exactly one of `component` and `from` must be given"));
         }
     };
-    let deployment = api.host.promote(&name, &pointer, asked.allow_hosts.as_deref()).await?;
+    let allow = Allow { hosts: asked.allow_hosts.as_deref(), models: asked.allow_models.as_deref() };
+    let deployment = api.host.promote(&name, &pointer, allow).await?;
     Ok(Json(view::deployment(&api.host, &deployment).await))
 }
 

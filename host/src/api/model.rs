@@ -5,6 +5,7 @@
 mod control;
 mod entities;
 mod journal;
+mod spending;
 mod store;
 mod stream;
 mod talk;
@@ -12,6 +13,7 @@ mod talk;
 pub use control::Move;
 pub use entities::{Entity, EntityPage};
 pub use journal::{Entry, JournalPage, Stored};
+pub use spending::Spending;
 pub use store::{Flaw, StoreReport};
 pub use stream::{StreamDelta, StreamEnd, StreamEvent, StreamReset, Streamed};
 pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent, State, States, Update};
@@ -74,6 +76,9 @@ pub struct Version {
     pub deployed_at: Time,
     /// What its functions may reach.
     pub allow_hosts: Vec<String>,
+    /// The models that its functions may ask.
+    #[serde(default)]
+    pub allow_models: Vec<String>,
     /// Names of the component's workflows.
     pub workflows: Vec<String>,
 }
@@ -93,6 +98,9 @@ pub struct Deploy {
     /// What its functions may reach, as `example.com`, `*.example.com` or `http://127.0.0.1:8080`.
     #[serde(default)]
     pub allow_hosts: Vec<String>,
+    /// The models that its functions may ask, as `openai/gpt-4o-mini`, `openai/gpt-4o*` or `anthropic/*`.
+    #[serde(default)]
+    pub allow_models: Vec<String>,
     /// Refuse if the deployment is not at this revision (0: if there is one already).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_revision: Option<u64>,
@@ -111,6 +119,9 @@ pub struct Promote {
     /// Default: what the deployment's current version may reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_hosts: Option<Vec<String>>,
+    /// Default: the models that the deployment's current version may ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_models: Option<Vec<String>>,
 }
 
 /// `POST /v1/deployments/{name}/rollback`
@@ -171,6 +182,10 @@ pub struct Run {
     pub finished_at: Option<Time>,
     /// Steps asked for so far.
     pub steps: u32,
+    /// What its calls of models used and cost, where it made any. What it keeps of a run that it was restarted from is
+    /// not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spending: Option<Spending>,
     /// Code of the failure, or of what it is stuck on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

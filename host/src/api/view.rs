@@ -12,7 +12,7 @@ use trackway_storage::{ComponentRecord, Deployment, LogKey, LogLine};
 use super::model;
 use super::problem::{Answer, Refusal};
 use crate::Code;
-use crate::host::{self, Host, RunDetail, RunEnd, ways_on};
+use crate::host::{self, Allowed, Host, RunDetail, RunEnd, ways_on};
 use crate::worker::{EndCheck, ReplayReport};
 
 /// Text as JSON: as it is where it is JSON, else as a string, so that an answer is always valid.
@@ -35,11 +35,13 @@ pub fn component(record: &ComponentRecord) -> model::Component {
 pub async fn deployment(host: &Host, deployment: &Deployment) -> model::Deployment {
     let mut versions = Vec::with_capacity(deployment.versions.len());
     for version in &deployment.versions {
+        let Allowed { hosts, models } = Allowed::of(&version.allow);
         versions.push(model::Version {
             version: version.version,
             component: version.component,
             deployed_at: version.deployed.into(),
-            allow_hosts: version.allow_hosts.iter().map(ToString::to_string).collect(),
+            allow_hosts: hosts,
+            allow_models: models,
             workflows: host.workflows_of(version.component).await,
         });
     }
@@ -64,6 +66,7 @@ pub fn run(head: &Head) -> model::Run {
         changed_at: head.changed.into(),
         finished_at: head.finished.map(Into::into),
         steps: head.steps,
+        spending: (!head.spending.is_nothing()).then(|| head.spending.into()),
         code: head.code.as_deref().map(str::to_owned),
         message: head.message.as_deref().map(str::to_owned),
         input: None,

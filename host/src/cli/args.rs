@@ -228,6 +228,14 @@ pub struct Dev {
     #[arg(long = "allow-host", value_name = "HOST")]
     pub allow_host: Vec<String>,
 
+    /// A model that its functions may ask, beside those that the manifest wants
+    #[arg(long = "allow-model", value_name = "MODEL")]
+    pub allow_model: Vec<String>,
+
+    /// File with tables [providers.NAME] of providers of models, as in the project file; counts before that
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub providers: Option<PathBuf>,
+
     /// Build and deploy once, and do not watch the sources
     #[arg(long)]
     pub no_watch: bool,
@@ -247,6 +255,10 @@ pub struct Server {
     /// Without it the key in TRACKWAY_KEY is let in, or that in the file `key` of the data folder
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
+
+    /// File with tables [providers.NAME] of providers of models, as in the project file; counts before that
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub providers: Option<PathBuf>,
 
     /// How long effects in flight may go on after SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
@@ -275,6 +287,10 @@ pub struct Deploy {
     /// http://127.0.0.1:8080
     #[arg(long = "allow-host", value_name = "HOST")]
     pub allow_host: Vec<String>,
+
+    /// A model that its functions may ask: openai/gpt-4o-mini, openai/gpt-4o*, anthropic/*
+    #[arg(long = "allow-model", value_name = "MODEL")]
+    pub allow_model: Vec<String>,
 
     #[command(flatten)]
     pub connect: Connect,
@@ -320,6 +336,10 @@ pub struct Promote {
     /// A host that its functions may reach; what the current version may reach if left out
     #[arg(long = "allow-host", value_name = "HOST")]
     pub allow_host: Vec<String>,
+
+    /// A model that its functions may ask; those that the current version may ask if left out
+    #[arg(long = "allow-model", value_name = "MODEL")]
+    pub allow_model: Vec<String>,
     #[command(flatten)]
     pub connect: Connect,
 }

@@ -27,6 +27,7 @@ struct Report {
     /// Its only import is `step`: it cannot touch the world.
     pure: bool,
     wanted_hosts: BTreeSet<String>,
+    wanted_models: BTreeSet<String>,
     /// As `describe` returned it.
     manifest: Box<RawValue>,
 }
@@ -50,6 +51,7 @@ pub async fn check(args: args::Check, context: &Context) -> Done {
         size_bytes: admitted.bytes.len(),
         pure: admitted.pure,
         wanted_hosts: wanted_hosts(&admitted.manifest),
+        wanted_models: wanted_models(&admitted.manifest),
         manifest,
     };
     output.one(&report, &report.digest.to_string(), || text(&report, &admitted.manifest, output.paint))?;
@@ -78,6 +80,11 @@ pub fn wanted_hosts(manifest: &Manifest) -> BTreeSet<String> {
     manifest.functions.iter().flat_map(|function| function.hosts.iter().cloned()).collect()
 }
 
+/// The models that its functions want to ask.
+pub fn wanted_models(manifest: &Manifest) -> BTreeSet<String> {
+    manifest.functions.iter().flat_map(|function| function.models.iter().cloned()).collect()
+}
+
 fn text(report: &Report, manifest: &Manifest, paint: Paint) -> String {
     let mut text = format!("{} {}\n", paint.green("fit to be deployed:"), clean(&report.file));
     let mut row = |name: &str, value: &str| {
@@ -91,8 +98,9 @@ fn text(report: &Report, manifest: &Manifest, paint: Paint) -> String {
     }
     for function in &manifest.functions {
         row("function", &described(&function.name, function.doc.as_deref(), paint));
-        if !function.hosts.is_empty() {
-            row("", &paint.dim(&format!("  wants {}", clean(&function.hosts.join(", ")))));
+        let wants: Vec<&str> = function.hosts.iter().chain(&function.models).map(String::as_str).collect();
+        if !wants.is_empty() {
+            row("", &paint.dim(&format!("  wants {}", clean(&wants.join(", ")))));
         }
     }
     if let Some(sdk) = &manifest.sdk {

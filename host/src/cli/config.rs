@@ -2,9 +2,11 @@
 //! the user's file, over defaults. Reads files; writes none.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::effects::{ProviderSetting, Providers};
 use crate::{Code, Error, Result};
 
 /// Where a server listens, and where it is looked for. Loopback: the network is a decision.
@@ -28,6 +30,12 @@ pub struct ProjectFile {
     /// Granted by `deploy`, beside its flags.
     #[serde(default)]
     pub allow_hosts: Vec<String>,
+    /// Likewise.
+    #[serde(default)]
+    pub allow_models: Vec<String>,
+    /// Providers of models, for a server that is started here.
+    #[serde(default)]
+    pub providers: Settings,
 }
 
 /// The user's own file, `trackway/config.toml` under the folder for configuration.
@@ -39,7 +47,20 @@ pub struct UserFile {
     pub key: Option<String>,
     pub listen: Option<String>,
     pub data: Option<PathBuf>,
+    #[serde(default)]
+    pub providers: Settings,
 }
+
+/// A file that names providers only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProvidersFile {
+    #[serde(default)]
+    providers: Settings,
+}
+
+/// Of providers, by name.
+pub type Settings = BTreeMap<String, ProviderSetting>;
 
 /// A `dev` that is running, or was.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize)]
@@ -202,6 +223,23 @@ impl Config {
             project.map(|(value, path)| (value, Source::Project(path))),
             user.map(|(value, path)| (value, Source::User(path))),
         ])
+    }
+
+    /// The providers of models: those of the file, over those of the project, over those of the user, over those that
+    /// come with the program. Of one that several name, the first counts as a whole.
+    pub fn providers(&self, flag: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Providers> {
+        let mut settings = Settings::new();
+        if let Some((_, user)) = &self.user {
+            settings.extend(user.providers.clone());
+        }
+        if let Some(project) = &self.project {
+            settings.extend(project.file.providers.clone());
+        }
+        if let Some(path) = flag {
+            let missing = || Error::new(Code::File, format!("there is no {}", path.display()));
+            settings.extend(read_toml::<ProvidersFile>(path)?.ok_or_else(missing)?.providers);
+        }
+        Providers::new(&settings, env)
     }
 
     /// The project here, or an error that says how to make one.

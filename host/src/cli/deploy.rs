@@ -4,10 +4,11 @@ use bytes::Bytes;
 use trackway_replay::Timestamp;
 
 use crate::api::model;
+use crate::host::Allow;
 use crate::sandbox::Manifest;
 use crate::{Code, Error, Result};
 
-use super::check::wanted_hosts;
+use super::check::{wanted_hosts, wanted_models};
 use super::client::Client;
 use super::exit::{Done, Exit};
 use super::output::{Output, clean};
@@ -27,14 +28,18 @@ pub async fn deploy(args: args::Deploy, context: &Context) -> Done {
         }
     };
     let name = name.ok_or_else(|| Error::new(Code::Usage, "the deployment needs a name").hint("--name NAME"))?;
-    let mut allow_hosts = args.allow_host;
+    let (mut allow_hosts, mut allow_models) = (args.allow_host, args.allow_model);
     if args.file.is_none() {
         allow_hosts.extend(project.iter().flat_map(|project| project.file.allow_hosts.clone()));
+        allow_models.extend(project.iter().flat_map(|project| project.file.allow_models.clone()));
     }
-    allow_hosts.sort();
-    allow_hosts.dedup();
+    for list in [&mut allow_hosts, &mut allow_models] {
+        list.sort();
+        list.dedup();
+    }
     let client = context.client(args.connect)?;
-    let (deployment, manifest) = upload(&client, &name, bytes, allow_hosts).await?;
+    let (deployment, manifest) =
+        upload(&client, &name, bytes, Allow { hosts: allow_hosts, models: allow_models }).await?;
     say_what_is_missing(&manifest, &deployment, output);
     output.one(&deployment, &deployment.name, || deployed(&deployment))?;
     Ok(Exit::Ok)
@@ -45,21 +50,28 @@ async fn upload(
     client: &Client,
     name: &str,
     bytes: Bytes,
-    allow_hosts: Vec<String>,
+    allow: Allow<Vec<String>>,
 ) -> Result<(model::Deployment, Manifest)> {
     let component = client.upload(bytes).await?;
     let manifest = Manifest::read(component.manifest.get())?;
-    let deploy = model::Deploy { component: component.digest, allow_hosts, if_revision: None };
+    let Allow { hosts: allow_hosts, models: allow_models } = allow;
+    let deploy = model::Deploy { component: component.digest, allow_hosts, allow_models, if_revision: None };
     Ok((client.deploy(name, &deploy).await?, manifest))
 }
 
-/// Wanting a host is not having it: who deploys decides, and should know.
+/// Wanting a host or a model is not having it: who deploys decides, and should know.
 fn say_what_is_missing(manifest: &Manifest, deployment: &model::Deployment, output: &Output) {
     let Some(version) = current(deployment) else { return };
-    let missing: Vec<String> =
-        wanted_hosts(manifest).into_iter().filter(|host| !version.allow_hosts.contains(host)).collect();
-    if !missing.is_empty() {
-        let flags: Vec<String> = missing.iter().map(|host| format!("--allow-host '{}'", clean(host))).collect();
+    let lists = [
+        ("--allow-host", wanted_hosts(manifest), &version.allow_hosts),
+        ("--allow-model", wanted_models(manifest), &version.allow_models),
+    ];
+    let missing = lists.into_iter().flat_map(|(flag, wanted, allowed)| {
+        let missing = wanted.into_iter().filter(|wanted| !allowed.contains(wanted));
+        missing.map(|wanted| format!("{flag} '{}'", clean(&wanted))).collect::<Vec<_>>()
+    });
+    let flags: Vec<String> = missing.collect();
+    if !flags.is_empty() {
         let text = format!("its functions also want what was not granted; to grant it: {}", flags.join(" "));
         output.say(&output.talk_paint.yellow(&text));
     }
@@ -67,7 +79,7 @@ fn say_what_is_missing(manifest: &Manifest, deployment: &model::Deployment, outp
 
 fn deployed(deployment: &model::Deployment) -> String {
     let Some(version) = current(deployment) else { return format!("{}\n", clean(&deployment.name)) };
-    let reach = if version.allow_hosts.is_empty() { "nothing".to_owned() } else { version.allow_hosts.join(", ") };
+    let reach = render::lists::reach(version);
     clean(&format!(
         "{} is at version {} ({:.12}); workflows: {}; may reach: {reach}",
         deployment.name,
@@ -92,7 +104,8 @@ pub async fn deployments(command: args::Deployments, context: &Context) -> Done 
         }
         args::Deployments::Promote(args) => {
             let allow_hosts = (!args.allow_host.is_empty()).then_some(args.allow_host);
-            let promote = model::Promote { component: args.component, from: args.from, allow_hosts };
+            let allow_models = (!args.allow_model.is_empty()).then_some(args.allow_model);
+            let promote = model::Promote { component: args.component, from: args.from, allow_hosts, allow_models };
             context.client(args.connect)?.promote(&args.name, &promote).await?
         }
         args::Deployments::Rollback { name, to, connect } => {

@@ -9,12 +9,12 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::api::{self, Keys, model};
-use crate::host::Host;
+use crate::host::{Allow, Host};
 use crate::sandbox::Manifest;
 use crate::worker;
 use crate::{Code, Error, Result};
 
-use super::check::wanted_hosts;
+use super::check::{wanted_hosts, wanted_models};
 use super::client::Client;
 use super::config::{Build, Connection, DevFile, Project, Setting, Source};
 use super::exit::{Done, Exit, report};
@@ -35,7 +35,8 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let data = args.data.unwrap_or_else(|| state.join("data"));
     Host::wait_for_dying_owner(data.clone()).await?;
     let listener = listen(context.config.listen(args.listen), output).await?;
-    let host = open(data, worker::Options::default()).await?;
+    let providers = context.config.providers(args.providers.as_deref(), |name| std::env::var(name).ok())?;
+    let host = open(data, worker::Options::default(), providers).await?;
     let server = address_of(&listener)?;
     let key = key(&state.join("key"))?;
     let dev_file = state.join("dev.json");
@@ -48,8 +49,8 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let key_setting = Setting { value: key.clone(), source: Source::Dev(dev_file.clone()) };
     let server_setting = Setting { value: server, source: Source::Dev(dev_file.clone()) };
     let client = Client::new(Connection { server: server_setting, key: Some(key_setting) })?;
-    let (project, allow_hosts) = (project.clone(), args.allow_host);
-    let deployer = Deployer { client, project, allow_hosts, output: *output, dev_file: dev_file.clone(), dev };
+    let (project, allow) = (project.clone(), Allow { hosts: args.allow_host, models: args.allow_model });
+    let deployer = Deployer { client, project, allow, output: *output, dev_file: dev_file.clone(), dev };
     let watch = !args.no_watch;
     let work = tokio::spawn(async move { deployer.build_and_watch(watch).await });
     let served = serve_until_stopped(host, listener, Keys::of([key.as_str()]), GRACE, output).await;
@@ -95,7 +96,7 @@ fn key(file: &Path) -> Result<String> {
 struct Deployer {
     client: Client,
     project: Project,
-    allow_hosts: Vec<String>,
+    allow: Allow<Vec<String>>,
     output: Output,
     dev_file: PathBuf,
     dev: DevFile,
@@ -157,13 +158,19 @@ impl Deployer {
         let current = there
             .as_ref()
             .and_then(|deployment| deployment.versions.iter().find(|version| version.version == deployment.current));
-        let same =
-            current.is_some_and(|version| version.component == component.digest && version.allow_hosts == granted);
+        let same = current.is_some_and(|version| {
+            let same = version.allow_hosts == granted.hosts && version.allow_models == granted.models;
+            same && version.component == component.digest
+        });
         let number = match current.filter(|_| same) {
             Some(version) => version.version,
             None => {
-                let deploy =
-                    model::Deploy { component: component.digest, allow_hosts: granted.clone(), if_revision: None };
+                let deploy = model::Deploy {
+                    component: component.digest,
+                    allow_hosts: granted.hosts.clone(),
+                    allow_models: granted.models.clone(),
+                    if_revision: None,
+                };
                 self.client.deploy(&name, &deploy).await?.current
             }
         };
@@ -172,17 +179,23 @@ impl Deployer {
     }
 
     /// What the manifest wants, and what the user grants beside it.
-    fn grants(&self, manifest: &Manifest) -> Vec<String> {
-        let mut granted: BTreeSet<String> = wanted_hosts(manifest);
-        granted.extend(self.allow_hosts.iter().cloned());
-        granted.extend(self.project.file.allow_hosts.iter().cloned());
-        granted.into_iter().collect()
+    fn grants(&self, manifest: &Manifest) -> Allow<Vec<String>> {
+        let both = |wanted: BTreeSet<String>, flags: &[String], file: &[String]| -> Vec<String> {
+            let granted: BTreeSet<String> = wanted.into_iter().chain(flags.iter().chain(file).cloned()).collect();
+            granted.into_iter().collect()
+        };
+        let file = &self.project.file;
+        Allow {
+            hosts: both(wanted_hosts(manifest), &self.allow.hosts, &file.allow_hosts),
+            models: both(wanted_models(manifest), &self.allow.models, &file.allow_models),
+        }
     }
 
-    fn say_deployed(&self, name: &str, version: u32, same: bool, manifest: &Manifest, granted: &[String]) {
+    fn say_deployed(&self, name: &str, version: u32, same: bool, manifest: &Manifest, granted: &Allow<Vec<String>>) {
         let paint = self.output.talk_paint;
         let state = if same { "unchanged" } else { "deployed" };
         self.output.say(&format!("  {} {} version {version}", paint.green(state), clean(name)));
+        let granted: Vec<&str> = granted.hosts.iter().chain(&granted.models).map(String::as_str).collect();
         let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
         self.output.say(&format!("  granted what it wants to reach: {}", clean(&granted)));
         for workflow in &manifest.workflows {

@@ -130,7 +130,8 @@ fn project_file(name: &str) -> String {
         "# Settings of this project; every field may be left out. Keys do not belong here: set TRACKWAY_KEY.\n\n\
          # Name of the deployment.\nname = \"{name}\"\n\n\
          # What `trackway deploy` lets the functions reach, beside --allow-host.\n\
-         # allow_hosts = [\"example.com\", \"*.example.org\"]\n\n\
+         # allow_hosts = [\"example.com\", \"*.example.org\"]\n\
+         # allow_models = [\"openai/gpt-4o-mini\", \"anthropic/*\"]\n\n\
          # Where `trackway deploy` and `trackway run` go when no `trackway dev` is meant.\n\
          # server = \"https://trackway.example.com\"\n"
     )

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, Keys, keys};
-use crate::effects::SystemRandomness;
+use crate::effects::{Providers, SystemRandomness};
 use crate::host::{Host, HostOptions};
 use crate::sandbox::Compiler;
 use crate::worker;
@@ -45,7 +45,8 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
     worker.runs_max = args.runs_max.map_or(worker.runs_max, NonZeroUsize::get);
     Host::wait_for_dying_owner(data.clone()).await?;
     let listener = api::bind(&context.config.listen(args.listen).value).await?;
-    let host = open(data.clone(), worker).await?;
+    let providers = context.config.providers(args.providers.as_deref(), |name| std::env::var(name).ok())?;
+    let host = open(data.clone(), worker, providers).await?;
     let key_file = match (args.key_file, context.config.env_key()) {
         (Some(file), _) => Some(file),
         (None, Some(_)) => None,
@@ -73,12 +74,12 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
 }
 
 /// Opens the data folder; runs that were going on go on.
-pub async fn open(data: PathBuf, worker: worker::Options) -> Result<Arc<Host>> {
+pub async fn open(data: PathBuf, worker: worker::Options, providers: Providers) -> Result<Arc<Host>> {
     let compiler = Compiler::this_binary()
         .map_err(|error| Error::new(Code::Internal, format!("this program cannot be found: {error}")))?;
     let hardening = trackway_storage::Hardening::from_environment();
     let store = trackway_storage::SledOptions { hardening, ..trackway_storage::SledOptions::default() };
-    Host::open(HostOptions { data, compiler, worker, store }).await
+    Host::open(HostOptions { data, compiler, worker, store, providers }).await
 }
 
 pub fn address_of(listener: &TcpListener) -> Result<String> {

@@ -13,9 +13,10 @@ use trackway_replay::{Failure, TenantId, code};
 
 use super::answer::{Try, to_json, with_tries};
 use super::exchange::{Broken, Tried, exchange, gate};
+use super::model::{Models, Providers};
 use super::resolver::{GuardedResolver, Lookup, system_lookup};
 use super::tries::{Standing, Verdict};
-use super::{Clock, Effects, HttpCall};
+use super::{Clock, Effects, HttpCall, ModelAnswer, ModelCall};
 use crate::{Code, Error, Result};
 
 /// Sockets of one tenant at a time. A machine's usual limit of open files is 1,024.
@@ -29,13 +30,14 @@ const IDLE_PER_HOST_MAX: usize = REQUESTS_PER_TENANT_MAX / 2;
 const IDLE_MAX: Duration = Duration::from_secs(15);
 const USER_AGENT: &str = concat!("trackway/", env!("CARGO_PKG_VERSION"));
 
-/// HTTP for guests, over real sockets.
+/// HTTP and models for guests, over real sockets.
 #[derive(Clone)]
 pub struct Egress(Arc<Gate>);
 
 struct Gate {
     client: Client,
     clock: Arc<dyn Clock>,
+    models: Models,
     tenants: Mutex<BTreeMap<TenantId, Arc<Semaphore>>>,
 }
 
@@ -45,13 +47,15 @@ impl Egress {
     /// Servers are trusted by the certificates of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR`
     /// name others), so that an operator's own authority works as in every other program. Where there
     /// are none, `https` fails with a connection error and `http` still works.
-    pub fn new(clock: Arc<dyn Clock>) -> Result<Egress> {
-        Egress::with(clock, system_lookup(), &[])
+    pub fn new(clock: Arc<dyn Clock>, providers: Providers) -> Result<Egress> {
+        Egress::with(clock, system_lookup(), &[], providers)
     }
 
-    fn with(clock: Arc<dyn Clock>, lookup: Lookup, roots: &[Certificate]) -> Result<Egress> {
-        let client = client(lookup, roots)?;
-        Ok(Egress(Arc::new(Gate { client, clock, tenants: Mutex::default() })))
+    fn with(clock: Arc<dyn Clock>, lookup: Lookup, roots: &[Certificate], providers: Providers) -> Result<Egress> {
+        let client = client(Some(lookup), roots)?;
+        // Where the operator says that a provider is, it may be.
+        let models = Models::new(clock.clone(), providers, client.clone(), self::client(None, roots)?);
+        Ok(Egress(Arc::new(Gate { client, clock, models, tenants: Mutex::default() })))
     }
 }
 
@@ -59,6 +63,11 @@ impl Effects for Egress {
     fn http(&self, call: HttpCall) -> BoxFuture<'static, Result<String, Failure>> {
         let gate = self.0.clone();
         async move { gate.http(&call).await }.boxed()
+    }
+
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
+        let gate = self.0.clone();
+        async move { gate.models.ask(&call).await }.boxed()
     }
 }
 
@@ -129,10 +138,11 @@ fn timed_out(call: &HttpCall) -> Failure {
     Failure::new(code::HTTP_TIMEOUT, format!("`{origin}` gave no complete answer within {millis} ms"))
 }
 
-fn client(lookup: Lookup, roots: &[Certificate]) -> Result<Client> {
+/// Without a lookup of its own it connects to whatever a name leads to.
+fn client(lookup: Option<Lookup>, roots: &[Certificate]) -> Result<Client> {
     // An error says that it was installed before, by which it is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let resolver = Arc::new(GuardedResolver::new(lookup));
+    let resolver = lookup.map(|lookup| Arc::new(GuardedResolver::new(lookup)));
     let built = builder(resolver.clone()).tls_certs_merge(roots.to_vec()).build().or_else(|error| {
         tracing::warn!(%error, "no root certificates found: `https` requests of guests will fail; install \
             `ca-certificates` or set SSL_CERT_FILE");
@@ -142,9 +152,12 @@ fn client(lookup: Lookup, roots: &[Certificate]) -> Result<Client> {
 }
 
 /// Everything that a client does by itself is off: what leaves is what the guest asked for.
-fn builder(resolver: Arc<GuardedResolver>) -> ClientBuilder {
-    Client::builder()
-        .dns_resolver(resolver)
+fn builder(resolver: Option<Arc<GuardedResolver>>) -> ClientBuilder {
+    let builder = match resolver {
+        Some(resolver) => Client::builder().dns_resolver(resolver),
+        None => Client::builder(),
+    };
+    builder
         .no_proxy()
         .redirect(redirect::Policy::none())
         .retry(retry::never())

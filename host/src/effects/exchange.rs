@@ -201,11 +201,11 @@ fn broken(url: &Url, error: reqwest::Error) -> Broken {
     Broken::Transport(Failure::new(code, format!("`{origin}` {what}: {}", last_cause(&error))))
 }
 
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+pub(super) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
 /// The outer ones say only that a request failed.
-fn last_cause(error: &reqwest::Error) -> String {
+pub(super) fn last_cause(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,7 +1,7 @@
-//! What a deployment may reach: host patterns, read, matched and printed. Pure; it never resolves a
-//! name and never looks at what a name resolves to.
+//! What a deployment may reach: hosts, and models of providers. Patterns, read, matched and printed. Pure; it never
+//! resolves a name and never looks at what a name resolves to.
 //!
-//! A pattern is a scheme (`https` where none is given), a host and a port (the scheme's own where none
+//! A pattern of a host is a scheme (`https` where none is given), a host and a port (the scheme's own where none
 //! is given). A host is a name, `*.` and a name for everything below it (not the name itself), or an IP
 //! address. Names are compared as browsers do: lower case, punycode, no dot at the end.
 //!
@@ -16,6 +16,7 @@ use std::str::FromStr;
 use url::{Host, Url};
 
 use super::address::AddressClass;
+use super::model::{ModelGrant, ModelName};
 use crate::{Code, Error, Result};
 
 /// A list that a person can still review.
@@ -23,9 +24,15 @@ const GRANTS_MAX: usize = 1_000;
 /// The longest name of DNS.
 const NAME_MAX_BYTES: usize = 253;
 
+/// Stands before a pattern of models in a list of both. No host is written so: the rest has a slash in it.
+const MODEL: &str = "model:";
+
 /// Everything that a deployment may reach. Empty: nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants(BTreeSet<Grant>);
+pub struct Grants {
+    hosts: BTreeSet<Grant>,
+    models: BTreeSet<ModelGrant>,
+}
 
 /// One host pattern.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,31 +57,69 @@ enum HostPattern {
 }
 
 impl Grants {
-    /// Fails with `BadGrant`, naming the pattern and what would be right.
+    /// Hosts, and models as [`Grants::patterns`] writes them. Fails with `BadGrant`, naming the pattern and what would
+    /// be right.
     pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Grants> {
-        if patterns.len() > GRANTS_MAX {
-            let message = format!("{} host patterns; at most {GRANTS_MAX} can be granted", patterns.len());
-            return Err(Error::new(Code::BadGrant, message));
+        check_count(patterns.len())?;
+        let mut grants = Grants::default();
+        for pattern in patterns.iter().map(AsRef::as_ref) {
+            match pattern.strip_prefix(MODEL) {
+                Some(model) => _ = grants.models.insert(model.parse()?),
+                None => _ = grants.hosts.insert(pattern.parse()?),
+            }
         }
-        patterns.iter().map(|pattern| pattern.as_ref().parse()).collect::<Result<_>>().map(Grants)
+        Ok(grants)
+    }
+
+    /// From the two lists that people write.
+    pub fn of<S: AsRef<str>>(hosts: &[S], models: &[S]) -> Result<Grants> {
+        check_count(hosts.len().saturating_add(models.len()))?;
+        let hosts = hosts.iter().map(|host| host.as_ref().parse()).collect::<Result<_>>()?;
+        let models = models.iter().map(|model| model.as_ref().parse()).collect::<Result<_>>()?;
+        Ok(Grants { hosts, models })
+    }
+
+    /// A pattern of models as it stands in a list with hosts.
+    pub fn written_model(pattern: &str) -> String {
+        format!("{MODEL}{pattern}")
+    }
+
+    /// Whether it is one, and which.
+    pub fn as_model(pattern: &str) -> Option<&str> {
+        pattern.strip_prefix(MODEL)
     }
 
     pub fn allows(&self, url: &Url) -> bool {
-        self.0.iter().any(|grant| grant.allows(url))
+        self.hosts.iter().any(|grant| grant.allows(url))
+    }
+
+    pub fn allows_model(&self, model: &ModelName) -> bool {
+        self.models.iter().any(|grant| grant.allows(model))
     }
 
     /// The patterns, in their shortest form; [`Grants::parse`] reads them back.
     pub fn patterns(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.iter().map(Grant::to_string)
+        let models = self.models.iter().map(|model| Grants::written_model(&model.to_string()));
+        self.hosts.iter().map(Grant::to_string).chain(models)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.hosts.is_empty() && self.models.is_empty()
     }
 
     /// Both together.
     pub fn union(&self, other: &Grants) -> Grants {
-        Grants(self.0.union(&other.0).cloned().collect())
+        Grants {
+            hosts: self.hosts.union(&other.hosts).cloned().collect(),
+            models: self.models.union(&other.models).cloned().collect(),
+        }
+    }
+}
+
+fn check_count(count: usize) -> Result<()> {
+    match count > GRANTS_MAX {
+        true => Err(Error::new(Code::BadGrant, format!("{count} patterns; at most {GRANTS_MAX} can be granted"))),
+        false => Ok(()),
     }
 }
 

@@ -8,7 +8,9 @@ mod exchange;
 mod address;
 mod answer;
 mod clock;
+mod fields;
 mod grants;
+mod model;
 mod randomness;
 mod request;
 mod resolver;
@@ -16,11 +18,12 @@ mod tries;
 
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use trackway_replay::{Failure, TenantId, Timestamp};
+use trackway_replay::{Failure, Finish, TenantId, Timestamp, Usage};
 
 pub use clock::SystemClock;
 pub use egress::Egress;
 pub use grants::{Grant, Grants};
+pub use model::{BUILT_IN, Message, ModelGrant, ModelName, ModelRequest, Price, Protocol, ProviderSetting, Providers};
 pub use randomness::SystemRandomness;
 pub use request::HttpRequest;
 
@@ -48,9 +51,45 @@ pub struct HttpCall {
     pub key: Option<Arc<str>>,
 }
 
+/// One call of a model for a function.
+#[derive(Clone)]
+pub struct ModelCall {
+    pub tenant: TenantId,
+    pub allow: Arc<Grants>,
+    pub request: ModelRequest,
+    /// Sent as `idempotency-key`.
+    pub key: Arc<str>,
+    /// Told each piece of text at once, if anybody is. Never waits.
+    pub told: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+/// What a model answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelAnswer {
+    /// The JSON that `wit/README.md` lists under models.
+    pub body: String,
+    pub used: ModelUse,
+}
+
+/// What can be told of an answer without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelUse {
+    /// As the operator calls it.
+    pub provider: Arc<str>,
+    /// As the provider calls it.
+    pub model: Arc<str>,
+    pub finish: Finish,
+    pub usage: Usage,
+    /// Absent where nobody knows the price.
+    pub cost_nanousd: Option<u64>,
+}
+
 /// Contacts with the world, as the worker is handed them.
 pub trait Effects: Send + Sync + 'static {
     /// The answer is the JSON that `wit/README.md` lists under HTTP. Dropping the future breaks the
     /// exchange off.
     fn http(&self, call: HttpCall) -> BoxFuture<'static, Result<String, Failure>>;
+
+    /// Dropping the future breaks the call off; the provider may go on, and charge for it.
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>>;
 }

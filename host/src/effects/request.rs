@@ -6,11 +6,13 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{Failure, code};
 use url::Url;
+
+use super::fields::{Fields, key, label, string, timeout};
 
 /// One value that a model or a form takes; larger ones belong into a store that the guest names.
 pub const BODY_MAX_BYTES: usize = 8 << 20;
@@ -19,9 +21,6 @@ const HEADERS_MAX: usize = 100;
 const HEADERS_MAX_BYTES: usize = 64 << 10;
 const URL_MAX_BYTES: usize = 16 << 10;
 const METHOD_MAX_BYTES: usize = 32;
-const OPTIONS_MAX_BYTES: usize = 4 << 10;
-const LABEL_MAX_BYTES: usize = 256;
-const KEY_MAX_BYTES: usize = 256;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
@@ -117,61 +116,12 @@ struct HttpOptions {
 
 impl HttpOptions {
     fn parse(text: &str) -> Result<HttpOptions, Failure> {
-        if text.len() > OPTIONS_MAX_BYTES {
-            let message = format!("`options` has {} bytes; at most {OPTIONS_MAX_BYTES} are read", text.len());
-            return Err(Failure::permanent(code::BAD_OPTIONS, message));
-        }
-        let text = if text.is_empty() { "{}" } else { text };
-        let mut fields = Fields::read("options", code::BAD_OPTIONS, text)?;
+        let mut fields = Fields::options(text)?;
         let label = fields.take("label", label)?;
-        let timeout = fields.take("timeout_ms", timeout)?.unwrap_or(TIMEOUT_DEFAULT);
+        let timeout = fields.take("timeout_ms", |value| timeout(value, TIMEOUT_MAX))?.unwrap_or(TIMEOUT_DEFAULT);
         let key = fields.take("idempotency_key", |value| key(&string(value)?))?;
         fields.end()?;
         Ok(HttpOptions { label, timeout, key })
-    }
-}
-
-/// A JSON object whose fields are taken one by one; what is left at the end is unknown.
-struct Fields {
-    what: &'static str,
-    code: &'static str,
-    map: Map<String, Value>,
-}
-
-impl Fields {
-    fn read(what: &'static str, code: &'static str, text: &str) -> Result<Fields, Failure> {
-        let bad = |why: String| Failure::permanent(code, format!("`{what}` {why}"));
-        match serde_json::from_str(text) {
-            Ok(Value::Object(map)) => Ok(Fields { what, code, map }),
-            Ok(_) => Err(bad("is not a JSON object".to_owned())),
-            Err(error) => Err(bad(format!("is not JSON: {error}"))),
-        }
-    }
-
-    /// `null` counts as absent.
-    fn take<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Result<Option<T>, Failure> {
-        match self.map.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => read(value).map(Some).map_err(|why| self.bad(name, &why)),
-        }
-    }
-
-    fn bad(&self, name: &str, why: &str) -> Failure {
-        Failure::permanent(self.code, format!("`{name}` in `{}` {why}", self.what))
-    }
-
-    fn end(&self) -> Result<(), Failure> {
-        match self.map.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(self.bad(&name.escape_debug().to_string(), "is not a known field")),
-        }
-    }
-}
-
-fn string(value: Value) -> Result<String, String> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => Err("must be a string".to_owned()),
     }
 }
 
@@ -257,30 +207,6 @@ fn key_of_headers(headers: &mut HeaderMap) -> Result<Option<Arc<str>>, Failure> 
     let Some(value) = headers.remove(KEY_HEADER) else { return Ok(None) };
     let text = value.to_str().map_err(|_| bad("must be printable ASCII"))?;
     key(text).map(Some).map_err(|why| bad(&why))
-}
-
-fn key(text: &str) -> Result<Arc<str>, String> {
-    let is_key = (1..=KEY_MAX_BYTES).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-        // A space at an end does not survive the way.
-        && text.trim() == text;
-    if is_key { Ok(text.into()) } else { Err(format!("must be printable ASCII, 1 to {KEY_MAX_BYTES} bytes")) }
-}
-
-fn label(value: Value) -> Result<Arc<str>, String> {
-    let text = string(value)?;
-    if text.len() > LABEL_MAX_BYTES {
-        return Err(format!("has {} bytes; at most {LABEL_MAX_BYTES} are kept", text.len()));
-    }
-    Ok(text.into())
-}
-
-fn timeout(value: Value) -> Result<Duration, String> {
-    let max_ms = TIMEOUT_MAX.as_millis();
-    match value.as_u64().map(Duration::from_millis) {
-        Some(timeout) if !timeout.is_zero() && timeout <= TIMEOUT_MAX => Ok(timeout),
-        _ => Err(format!("must be a whole number from 1 to {max_ms}")),
-    }
 }
 
 fn base64(value: Value) -> Result<Bytes, String> {

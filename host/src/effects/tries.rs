@@ -49,7 +49,8 @@ impl Standing {
         self.again_after(Duration::ZERO)
     }
 
-    fn again_after(&self, asked: Duration) -> Verdict {
+    /// What asks for a wait before it is tried again.
+    pub(super) fn again_after(&self, asked: Duration) -> Verdict {
         let wait = self.tries.checked_sub(1).and_then(|made| WAITS.get(made));
         let Some(wait) = wait.filter(|_| self.repeatable) else { return Verdict::Finish };
         let at = self.now + asked.max(*wait);
@@ -59,7 +60,7 @@ impl Standing {
 }
 
 /// Seconds or a date (RFC 9110, 10.2.3). What is neither counts as absent.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));

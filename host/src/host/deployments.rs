@@ -103,15 +103,15 @@ impl Host {
         &self,
         name: &str,
         component: Digest,
-        allow_hosts: &[String],
+        allow: Allow<&[String]>,
         if_revision: Option<u64>,
     ) -> Result<Deployment> {
         self.refuse_if_stopping()?;
         check_name(name)?;
-        check_hosts(allow_hosts)?;
+        check_lists(allow.hosts, allow.models)?;
         self.component(component).await?;
         self.change(name, if_revision, |deployment| {
-            self.add_version(deployment, component, allow_hosts.iter().map(|host| Arc::from(host.as_str())).collect());
+            self.add_version(deployment, component, written(allow.hosts, allow.models));
             Ok(())
         })
         .await
@@ -119,20 +119,19 @@ impl Host {
 
     /// Points `name` to a component or to what another deployment points to. What its functions may
     /// reach stays as it was, unless it is given: a grant belongs to the deployment.
-    pub async fn promote(&self, name: &str, to: &Pointer, allow_hosts: Option<&[String]>) -> Result<Deployment> {
+    pub async fn promote(&self, name: &str, to: &Pointer, allow: Allow<Option<&[String]>>) -> Result<Deployment> {
         self.refuse_if_stopping()?;
         check_name(name)?;
-        allow_hosts.map_or(Ok(()), check_hosts)?;
+        check_lists(allow.hosts.unwrap_or_default(), allow.models.unwrap_or_default())?;
         let component = match to {
             Pointer::Component(digest) => self.component(*digest).await?.digest,
             Pointer::Deployment(from) => current(&self.deployment(from).await?)?.component,
         };
         self.change(name, None, |deployment| {
-            let hosts = match allow_hosts {
-                Some(hosts) => hosts.iter().map(|host| Arc::from(host.as_str())).collect(),
-                None => current(deployment).map(|version| version.allow_hosts.clone()).unwrap_or_default(),
-            };
-            self.add_version(deployment, component, hosts);
+            let before = current(deployment).map(|version| Allowed::of(&version.allow)).unwrap_or_default();
+            let hosts = allow.hosts.unwrap_or(&before.hosts);
+            let models = allow.models.unwrap_or(&before.models);
+            self.add_version(deployment, component, written(hosts, models));
             Ok(())
         })
         .await
@@ -187,14 +186,14 @@ impl Host {
         Err(Error::new(Code::DeploymentConflict, why).hint("try again"))
     }
 
-    fn add_version(&self, deployment: &mut Deployment, component: Digest, allow_hosts: Vec<Arc<str>>) {
-        let same = |version: &&Version| version.component == component && version.allow_hosts == allow_hosts;
+    fn add_version(&self, deployment: &mut Deployment, component: Digest, allow: Vec<Arc<str>>) {
+        let same = |version: &&Version| version.component == component && version.allow == allow;
         if current(deployment).ok().filter(same).is_some() {
             return;
         }
         let version = deployment.versions.iter().map(|known| known.version).max().unwrap_or(0) + 1;
         let deployed = self.clock.now();
-        deployment.versions.push(Version { version, component, deployed, allow_hosts });
+        deployment.versions.push(Version { version, component, deployed, allow });
         deployment.current = version;
         let excess = versions_over_limit(&deployment.versions);
         deployment.versions.drain(..excess);
@@ -205,8 +204,8 @@ impl Host {
 fn versions_over_limit(versions: &[Version]) -> usize {
     let mut size_bytes = 0;
     let fitting = versions.iter().rev().take(VERSIONS_MAX).take_while(|version| {
-        let hosts = version.allow_hosts.iter().map(|host| host.len() + 4);
-        size_bytes += 64 + hosts.sum::<usize>();
+        let patterns = version.allow.iter().map(|pattern| pattern.len() + 4);
+        size_bytes += 64 + patterns.sum::<usize>();
         size_bytes <= VERSIONS_MAX_BYTES
     });
     versions.len() - fitting.count().max(1)
@@ -241,13 +240,46 @@ pub fn record_of(admitted: &Admitted, uploaded: Timestamp) -> ComponentRecord {
     }
 }
 
-fn check_hosts(hosts: &[String]) -> Result<()> {
-    let size_bytes: usize = hosts.iter().map(String::len).sum();
-    if hosts.len() > HOSTS_MAX || size_bytes > HOSTS_MAX_BYTES {
-        let why = format!("a version may list {HOSTS_MAX} hosts in {HOSTS_MAX_BYTES} bytes");
+/// What the functions of a version may reach, in the two lists that people write.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Allow<T> {
+    pub hosts: T,
+    pub models: T,
+}
+
+/// The same, as it is read from the one list in which it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed {
+    pub hosts: Vec<String>,
+    pub models: Vec<String>,
+}
+
+impl Allowed {
+    pub fn of(patterns: &[Arc<str>]) -> Allowed {
+        let mut allowed = Allowed::default();
+        for pattern in patterns {
+            match Grants::as_model(pattern) {
+                Some(model) => allowed.models.push(model.to_owned()),
+                None => allowed.hosts.push(pattern.to_string()),
+            }
+        }
+        allowed
+    }
+}
+
+/// As both stand in one list.
+fn written(hosts: &[String], models: &[String]) -> Vec<Arc<str>> {
+    let models = models.iter().map(|model| Arc::from(Grants::written_model(model)));
+    hosts.iter().map(|host| Arc::from(host.as_str())).chain(models).collect()
+}
+
+fn check_lists(hosts: &[String], models: &[String]) -> Result<()> {
+    let (count, size_bytes) = (hosts.len() + models.len(), hosts.iter().chain(models).map(String::len).sum::<usize>());
+    if count > HOSTS_MAX || size_bytes > HOSTS_MAX_BYTES {
+        let why = format!("a version may list {HOSTS_MAX} hosts and models in {HOSTS_MAX_BYTES} bytes");
         return Err(Error::new(Code::BadGrant, why));
     }
-    Grants::parse(hosts).map(drop)
+    Grants::of(hosts, models).map(drop)
 }
 
 fn no_such_component(digest: Digest) -> Error {

@@ -68,7 +68,7 @@ pub fn for_panic(message: &str, role: Role) -> Option<&'static str> {
 /// What to do when a role used the interface of the other one.
 pub fn for_wrong_role(role: Role, function: &str) -> &'static str {
     match (role, function) {
-        (Role::Workflow, "http") => "move it into a function",
+        (Role::Workflow, "http" | "model") => "move it into a function",
         (Role::Workflow, _) => "a workflow uses `step` instead of `effect`",
         (Role::Function, "call") => "only a workflow calls functions; let the workflow make this call",
         (Role::Function, _) => "a function uses `effect` instead of `step`",

@@ -82,30 +82,32 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
             refuse_two(&mut step, name)?;
         }
         refuse_entity_set(&mut step)?;
-        refuse_named(&mut step, "receive")?;
-        refuse_named(&mut step, "ask-person")?;
+        refuse_named(&mut step, Interface::Step, "receive")?;
+        refuse_named(&mut step, Interface::Step, "ask-person")?;
         refuse_patched(&mut step)?;
         refuse_continue_with(&mut step)?;
-        refuse_named(&mut step, "promise")?;
+        refuse_named(&mut step, Interface::Step, "promise")?;
         step.func_wrap("promise-token", |cx: Cx<'_>, (_,): (u32,)| -> Result<(String,)> {
             Err(not_linked(&cx, Interface::Step, "promise-token", None))
         })?;
         refuse_publish(&mut step)?;
         refuse_emit(&mut step, Interface::Step)?;
-        refuse_named(&mut step, "accept-update")?;
+        refuse_named(&mut step, Interface::Step, "accept-update")?;
         refuse_reply(&mut step)?;
         refuse_shared(&mut step, Interface::Step)?;
     }
     link_panicked(&mut step)?;
     let mut effect = linker.instance(EFFECT)?;
     if role == Some(Role::Function) {
-        link_http(&mut effect)?;
+        link_named(&mut effect, "http", |request, options, at| Command::Http { request, options, at })?;
+        link_named(&mut effect, "model", |request, options, at| Command::Model { request, options, at })?;
         link_progress(&mut effect)?;
         link_emit(&mut effect)?;
         link_delta(&mut effect)?;
         link_shared(&mut effect)?;
     } else {
-        refuse_http(&mut effect)?;
+        refuse_named(&mut effect, Interface::Effect, "http")?;
+        refuse_named(&mut effect, Interface::Effect, "model")?;
         refuse_progress(&mut effect)?;
         refuse_emit(&mut effect, Interface::Effect)?;
         refuse_delta(&mut effect)?;
@@ -242,10 +244,6 @@ fn link_reply(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
-fn link_http(interface: &mut Instance<'_>) -> Result<()> {
-    link_named(interface, "http", |request, options, at| Command::Http { request, options, at })
-}
-
 fn link_progress(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap_async("progress", |mut cx: Cx<'_>, (progress,): (WasmStr,)| {
         Box::new(async move {
@@ -366,9 +364,9 @@ fn refuse_entity_set(interface: &mut Instance<'_>) -> Result<()> {
     })
 }
 
-fn refuse_named(interface: &mut Instance<'_>, name: &'static str) -> Result<()> {
+fn refuse_named(interface: &mut Instance<'_>, of: Interface, name: &'static str) -> Result<()> {
     interface.func_wrap(name, move |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
-        Err(not_linked(&cx, Interface::Step, name, at.as_ref()))
+        Err(not_linked(&cx, of, name, at.as_ref()))
     })
 }
 
@@ -394,12 +392,6 @@ fn refuse_reply(interface: &mut Instance<'_>) -> Result<()> {
     type Parameters = (u32, std::result::Result<WasmStr, WasmStr>, Option<WasmStr>);
     interface.func_wrap("reply", |cx: Cx<'_>, (_, _, at): Parameters| -> Result<()> {
         Err(not_linked(&cx, Interface::Step, "reply", at.as_ref()))
-    })
-}
-
-fn refuse_http(interface: &mut Instance<'_>) -> Result<()> {
-    interface.func_wrap("http", |cx: Cx<'_>, (_, _, at): (WasmStr, WasmStr, Option<WasmStr>)| -> Result<(u32,)> {
-        Err(not_linked(&cx, Interface::Effect, "http", at.as_ref()))
     })
 }
 

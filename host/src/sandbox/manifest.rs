@@ -75,6 +75,8 @@ pub struct FunctionEntry {
     pub schedule_to_close_ms: Option<u64>,
     /// Host patterns that the function wants to reach; checked by whoever grants them.
     pub hosts: Vec<String>,
+    /// Patterns of models that it wants to ask; checked likewise.
+    pub models: Vec<String>,
 }
 
 /// For people; nothing depends on it.
@@ -164,7 +166,8 @@ fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {
         heartbeat_timeout_ms: entry.millis("heartbeat_timeout_ms", TIMEOUT_MS_MAX)?,
         schedule_to_start_ms: entry.millis("schedule_to_start_ms", DEADLINE_MAX_MS)?,
         schedule_to_close_ms: entry.millis("schedule_to_close_ms", DEADLINE_MAX_MS)?,
-        hosts: entry.hosts()?,
+        hosts: entry.patterns("hosts", "a host pattern")?,
+        models: entry.patterns("models", "a pattern of models")?,
     })
 }
 
@@ -326,13 +329,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn hosts(&self) -> Read<Vec<String>> {
-        let list = self.list("hosts", HOSTS_MAX)?.iter().enumerate();
-        list.map(|(index, host)| match host {
-            Value::String(host) if !host.is_empty() && host.len() <= HOST_BYTES_MAX => Ok(host.clone()),
+    fn patterns(&self, key: &str, what: &str) -> Read<Vec<String>> {
+        let list = self.list(key, HOSTS_MAX)?.iter().enumerate();
+        list.map(|(index, pattern)| match pattern {
+            Value::String(pattern) if !pattern.is_empty() && pattern.len() <= HOST_BYTES_MAX => Ok(pattern.clone()),
             other => Err(format!(
-                "{} must be a host pattern of 1 to {HOST_BYTES_MAX} bytes, it is {}",
-                self.path(&format!("hosts[{index}]")),
+                "{} must be {what} of 1 to {HOST_BYTES_MAX} bytes, it is {}",
+                self.path(&format!("{key}[{index}]")),
                 kind(other)
             )),
         })

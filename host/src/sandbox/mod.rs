@@ -51,6 +51,7 @@ pub enum Role {
 pub enum Command<'a> {
     Call { function: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
     Http { request: &'a str, options: &'a str, at: Option<&'a str> },
+    Model { request: &'a str, options: &'a str, at: Option<&'a str> },
     Sleep { duration_ms: u64, options: &'a str, at: Option<&'a str> },
     StartRun { workflow: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
     Receive { signal: &'a str, options: &'a str, at: Option<&'a str> },

@@ -38,6 +38,7 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
 ];
 pub const EFFECT_FUNCTIONS: &[(&str, &str)] = &[
     ("http", "func(request: string, options: string, at: option<string>) -> u32"),
+    ("model", "func(request: string, options: string, at: option<string>) -> u32"),
     ("sleep", SLEEP),
     ("progress", "func(progress: string)"),
     ("emit", EMIT),

@@ -122,7 +122,9 @@ impl<'a> Commanded<'a> {
             Command::ContinueWith { input, unused } => return Commanded::ContinueWith { input, unused },
             Command::Emit { event, data, at } => return Commanded::Emit { event, data, at },
             Command::Reply { id, answer, at } => return Commanded::Reply(Replying { id, answer, at }),
-            Command::Http { .. } | Command::Progress { .. } | Command::Delta { .. } => return Commanded::NotOurs,
+            Command::Http { .. } | Command::Model { .. } | Command::Progress { .. } | Command::Delta { .. } => {
+                return Commanded::NotOurs;
+            }
         })
     }
 }

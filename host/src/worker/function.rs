@@ -21,8 +21,10 @@ use super::log::{LogRoom, log_line};
 use super::progress::{Telling, Told};
 use super::run::{self, Inner, Run};
 use super::workflow::{delivery_of, nothing_open};
-use crate::effects::{Grants, HttpRequest};
+use crate::effects::{Grants, HttpRequest, ModelRequest};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
+
+mod model;
 
 /// One attempt, shared between its instance and its task.
 pub(super) struct Attempt {
@@ -53,6 +55,12 @@ pub(super) enum Job {
         effect: EffectId,
         request: Box<HttpRequest>,
         key: Option<Arc<str>>,
+        cause: Position,
+    },
+    Model {
+        effect: EffectId,
+        request: Box<ModelRequest>,
+        key: Arc<str>,
         cause: Position,
     },
     Sleep {
@@ -334,7 +342,7 @@ impl FunctionHost {
             return Err(inner.stopped(AttemptStop::Gone));
         }
         let request = request(&mut journal);
-        let is_contact = matches!(request, EffectRequest::Http { .. });
+        let is_contact = matches!(request, EffectRequest::Http { .. } | EffectRequest::Model { .. });
         let at = at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
         let now = inner.machine.now();
         let asked = EffectAsked { step: *step, attempt: *number, effect, request, proof, now, key, at };
@@ -354,6 +362,7 @@ impl GuestHost for FunctionHost {
         }
         let id = match command {
             Command::Http { request, options, at } => self.http(request, options, at, fuel)?,
+            Command::Model { request, options, at } => self.model(request, options, at, fuel)?,
             Command::Sleep { duration_ms, options, at } => self.sleep(duration_ms, options, at, fuel)?,
             Command::Forget { id } => {
                 let mut inner = self.attempt.lock();

@@ -359,7 +359,7 @@ pub(super) async fn grants_of(core: &Core, key: RunKey, deployment: &str, compon
         return Ok(Arc::new(Grants::default()));
     };
     let version = version_of(&deployment, component);
-    let patterns = version.map(|version| version.allow_hosts.as_slice()).unwrap_or_default();
+    let patterns = version.map(|version| version.allow.as_slice()).unwrap_or_default();
     Grants::parse(patterns).map(Arc::new)
 }
 

@@ -362,6 +362,8 @@ impl Inner {
             | Kind::Replied(_)
             | Kind::Continued(_)
             | Kind::Emitted(_)
+            | Kind::ModelUsed(_)
+            | Kind::SpendingTaken(_)
             | Kind::AttemptEmitted(_) => {}
         }
         self.note_question(position, asked, asks);

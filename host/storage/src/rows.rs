@@ -182,6 +182,6 @@ pub struct Version {
     pub version: u32,
     pub component: Digest,
     pub deployed: Timestamp,
-    /// What its functions may reach.
-    pub allow_hosts: Vec<Arc<str>>,
+    /// What its functions may reach: patterns of hosts and of models, as the host writes both in one list.
+    pub allow: Vec<Arc<str>>,
 }

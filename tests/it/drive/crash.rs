@@ -7,9 +7,20 @@ use trackway_storage::RunKey;
 use crate::rig::{Rig, in_virtual_time};
 
 fn url_of(asked: &EffectAsked) -> Option<String> {
-    let EffectRequest::Http { request: Value::Inline(request), .. } = &asked.request else { return None };
-    let request: serde_json::Value = serde_json::from_str(request).expect("a request is JSON");
-    Some(request["url"].as_str().expect("a request has a URL").to_owned())
+    let read = |request: &str| -> serde_json::Value { serde_json::from_str(request).expect("a request is JSON") };
+    match &asked.request {
+        EffectRequest::Http { request: Value::Inline(request), .. } => {
+            Some(read(request)["url"].as_str().expect("a request has a URL").to_owned())
+        }
+        // As the rig's world names it: by what was said last.
+        EffectRequest::Model { request: Value::Inline(request), .. } => {
+            let words = read(request)["messages"]
+                .as_array()
+                .and_then(|said| said.last()?["content"].as_str().map(str::to_owned));
+            Some(format!("model:{}", words.expect("a request ends in words")))
+        }
+        EffectRequest::Http { .. } | EffectRequest::Model { .. } | EffectRequest::Sleep { .. } => None,
+    }
 }
 
 /// The URL of an effect, by its step and number: a later attempt may have it of an earlier one.

@@ -44,8 +44,12 @@ async fn dumped(dice: &mut Dice) -> Vec<u8> {
         pure: true,
     };
     storage.put_component(tenant, record, component).await.expect("stored");
-    let version =
-        Version { version: 1, component: digest, deployed: Timestamp(2), allow_hosts: vec!["a.example".into()] };
+    let version = Version {
+        version: 1,
+        component: digest,
+        deployed: Timestamp(2),
+        allow: vec!["a.example".into(), "model:openai/*".into()],
+    };
     let deployment = Deployment { name: "d".into(), revision: 1, current: 1, versions: vec![version] };
     assert!(storage.put_deployment(tenant, deployment).await.expect("stored"));
     for number in 1..=RUNS {

@@ -288,6 +288,12 @@ fn kind(dice: &mut Dice) -> Kind {
             } else {
                 EffectRequest::Sleep { duration_ms: dice.next(), options: "".into() }
             };
+            let request = match request {
+                EffectRequest::Http { request, options } if dice.chance(30) => {
+                    EffectRequest::Model { model: "openai/m".into(), request, options }
+                }
+                other => other,
+            };
             let key = dice.chance(50).then(|| "key".into());
             Kind::EffectAsked(EffectAsked { step, attempt, effect, request, proof: proof(dice), now, key, at })
         }

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use trackway::effects::{Effects, HttpCall, Randomness, SystemClock};
+use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall, ModelUse, Randomness, SystemClock};
 use trackway::host::record_of;
 use trackway::sandbox::{self, Compiler, Sandbox};
 use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker, landmarks_in};
 use trackway_replay::{
     Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, EffectVerdict, End,
-    EntityAct, Entry, Epoch, Failure, Finished, Forgotten, Frame, FrameId, Head, Kind, Limits, MessageId, Outcome,
-    Phase, Position, RULES, RunId, RunState, Started, Status, StepRequest, TenantId, Timestamp, Value, Waiting,
+    EntityAct, Entry, Epoch, Failure, Finish, Finished, Forgotten, Frame, FrameId, Head, Kind, Limits, MessageId,
+    ModelUsed, Outcome, Phase, Position, RULES, RunId, RunState, Started, Status, StepRequest, TenantId, Timestamp,
+    Usage, Value, Waiting,
 };
 use trackway_storage::{
     Append, Appended, Deployment, EntityWrite, Faults, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sent,
@@ -144,6 +145,43 @@ impl Effects for Scripted {
             let body = number_of(url.path()).to_string();
             let answer = serde_json::json!({ "status": status, "headers": [], "body": body, "tries": [] });
             Ok(answer.to_string())
+        })
+    }
+
+    /// The same words get the same number, which costs as much.
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
+        let world = self.0.clone();
+        let name = call.request.model().clone();
+        let words = call.request.messages().last().and_then(|message| message.content.clone()).unwrap_or_default();
+        let url = format!("model:{words}");
+        let contact = Contact { method: "MODEL".to_owned(), url: url.clone(), key: Some(call.key.to_string()) };
+        Box::pin(async move {
+            let (delay, silent) = {
+                let mut state = world.lock();
+                state.asked.push(contact);
+                (state.delay, state.silent)
+            };
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(delay).await;
+            let number = number_of(&url);
+            if let Some(told) = &call.told {
+                told(&number.to_string());
+            }
+            let usage = Usage { input_tokens: words.len() as u64, output_tokens: 1, ..Usage::default() };
+            let used = ModelUse {
+                provider: name.provider.clone(),
+                model: name.model.clone(),
+                finish: Finish::Stop,
+                usage,
+                cost_nanousd: Some(number),
+            };
+            let body = serde_json::json!({
+                "provider": &*name.provider, "model": &*name.model, "id": "scripted", "content": number.to_string(),
+                "tool_calls": [], "finish_reason": "stop", "usage": usage, "cost_nanousd": number, "tries": [],
+            });
+            Ok(ModelAnswer { body: body.to_string(), used })
         })
     }
 }
@@ -385,7 +423,7 @@ impl Rig {
     pub async fn deploy_again(&self, name: &str, component: Digest) {
         let found = self.storage.deployment(TENANT, name).await.expect("read").expect("deployed");
         let mut versions = found.versions;
-        versions.push(Version { version: 2, component, deployed: Timestamp(2), allow_hosts: Vec::new() });
+        versions.push(Version { version: 2, component, deployed: Timestamp(2), allow: Vec::new() });
         let deployment = Deployment { name: name.into(), revision: found.revision + 1, current: 2, versions };
         assert!(self.storage.put_deployment(TENANT, deployment).await.expect("deployed"));
     }
@@ -399,7 +437,7 @@ impl Rig {
             version: 1,
             component: admitted.digest,
             deployed: Timestamp(1),
-            allow_hosts: vec!["http://world.test".into()],
+            allow: vec!["http://world.test".into(), "model:scripted/*".into()],
         };
         let deployment = Deployment { name: name.into(), revision: 1, current: 1, versions: vec![version] };
         self.storage.put_deployment(TENANT, deployment).await.expect("deployed");
@@ -712,7 +750,10 @@ fn payloads_of(kind: &Kind) -> Vec<Digest> {
         }) => {
             vec![input]
         }
-        Kind::EffectAsked(EffectAsked { request: EffectRequest::Http { request, .. }, .. }) => vec![request],
+        Kind::EffectAsked(EffectAsked {
+            request: EffectRequest::Http { request, .. } | EffectRequest::Model { request, .. },
+            ..
+        }) => vec![request],
         Kind::Signalled(signalled) => vec![&signalled.payload],
         Kind::UpdateReceived(update) => vec![&update.payload],
         Kind::Published(published) => vec![&published.value],
@@ -734,7 +775,8 @@ pub fn short(kind: &Kind) -> String {
     let name = kind.name();
     match kind {
         Kind::EffectAsked(EffectAsked { step, attempt, effect, .. })
-        | Kind::EffectAnswered(EffectAnswered { step, attempt, effect, .. }) => {
+        | Kind::EffectAnswered(EffectAnswered { step, attempt, effect, .. })
+        | Kind::ModelUsed(ModelUsed { step, attempt, effect, .. }) => {
             format!("{name} {step}.{attempt}.{effect}")
         }
         Kind::Signalled(signalled) => format!("{name} {}", signalled.name),

@@ -110,7 +110,7 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
             request: StepRequest::Call { input, .. } | StepRequest::StartRun { input, .. }, ..
         }) => Some(input),
         Kind::EffectAsked(asked) => match &asked.request {
-            EffectRequest::Http { request, .. } => Some(request),
+            EffectRequest::Http { request, .. } | EffectRequest::Model { request, .. } => Some(request),
             EffectRequest::Sleep { .. } => None,
         },
         Kind::EffectAnswered(answered) => of_outcome(&answered.outcome),
@@ -136,6 +136,8 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::Claimed(_)
         | Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)
+        | Kind::ModelUsed(_)
+        | Kind::SpendingTaken(_)
         | Kind::Forgotten(_)
         | Kind::StepCancelAsked(_)
         | Kind::CancelReceived(_)

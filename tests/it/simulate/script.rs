@@ -236,8 +236,8 @@ async fn deploy(store: &MemoryStorage) {
     let record = record_of(admitted, Timestamp(1));
     let bytes = bytes::Bytes::copy_from_slice(&admitted.bytes);
     store.put_component(TenantId::DEFAULT, record, bytes).await.expect("stored");
-    let allow_hosts = vec!["http://world.test".into()];
-    let version = Version { version: 1, component: admitted.digest, deployed: Timestamp(1), allow_hosts };
+    let allow = vec!["http://world.test".into()];
+    let version = Version { version: 1, component: admitted.digest, deployed: Timestamp(1), allow };
     let deployment = Deployment { name: "chaos".into(), revision: 1, current: 1, versions: vec![version] };
     store.put_deployment(TenantId::DEFAULT, deployment).await.expect("deployed");
 }

@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use trackway::effects::{Effects, HttpCall};
+use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall};
 use trackway_replay::{
     Answered, EffectAsked, EffectId, EffectRequest, Entry, Failure, Frame, Kind, Outcome, RunId, StepId, TenantId,
     Value,
@@ -150,6 +150,10 @@ impl Effects for Reach {
             let headers = [["x-pad", &"x".repeat(pad)]];
             Ok(serde_json::json!({ "status": status, "headers": headers, "body": body, "tries": [] }).to_string())
         })
+    }
+
+    fn model(&self, _: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
+        Box::pin(async { Err(Failure::permanent("MODEL_UNKNOWN", "there are no models here")) })
     }
 }
 

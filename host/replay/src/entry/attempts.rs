@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::Proof;
-use crate::{Digest, EffectId, EffectRequest, MessageId, Outcome, StepId, Timestamp, Value};
+use crate::{Digest, EffectId, EffectRequest, Finish, MessageId, Outcome, StepId, Timestamp, Usage, Value};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptStarted {
@@ -41,6 +41,22 @@ pub struct EffectAnswered {
     pub attempt: u32,
     pub effect: EffectId,
     pub outcome: Outcome,
+}
+
+/// What can be told of the answer of a model without reading it. In the frame of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelUsed {
+    pub step: StepId,
+    pub attempt: u32,
+    pub effect: EffectId,
+    /// As the operator calls it.
+    pub provider: Arc<str>,
+    /// As the provider calls it.
+    pub model: Arc<str>,
+    pub finish: Finish,
+    pub usage: Usage,
+    /// Absent where nobody knows the price.
+    pub cost_nanousd: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::{Digest, MessageId, Outcome, RunId, StepId, Timestamp, Value};
+use crate::{Digest, MessageId, Outcome, RunId, StepId, Value};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildOf {

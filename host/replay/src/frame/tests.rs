@@ -181,6 +181,10 @@ fn a_kind_is_known_by_its_place() {
         "Replied",
         "Continued",
         "GraceSet",
+        "Emitted",
+        "AttemptEmitted",
+        "ModelUsed",
+        "SpendingTaken",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

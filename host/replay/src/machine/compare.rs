@@ -64,6 +64,7 @@ impl Machine {
             Act::Forget { id } | Act::Cancel { id } | Act::Reply { id } => Some(id),
             Act::Call { .. }
             | Act::Http
+            | Act::Model
             | Act::Sleep { .. }
             | Act::StartRun { .. }
             | Act::Receive { .. }

@@ -87,6 +87,10 @@ impl AttemptState {
         Carried { origin: self.origin, started: self.started, given: self.given, effects }
     }
 
+    pub(super) fn is_open(&self, effect: EffectId) -> bool {
+        self.open.contains_key(&effect)
+    }
+
     /// The effects that have no answer on record: forgotten, not over yet, or cut off by a crash.
     pub fn open_effects(&self) -> impl Iterator<Item = &EffectAsked> {
         self.open.values().filter_map(|place| match &self.effects.get(*place)?.kind {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{BadJournal, CancelState, Post, RunState, Tally};
-use crate::{Continued, Cut, Digest, Entry, Kind, Machine, Position, RunRandom, Timestamp, Topic, Value};
+use crate::{Continued, Cut, Digest, Entry, Kind, Machine, Position, RunRandom, Spending, Timestamp, Topic, Value};
 
 /// From a `Continued` on.
 #[derive(Debug)]
@@ -143,6 +143,7 @@ impl RunState {
         self.pause = None;
         // Said again behind it.
         self.grace = None;
+        self.spending = Spending::default();
         self.cancel = continued
             .cancel
             .as_ref()

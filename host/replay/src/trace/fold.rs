@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::mail::Sorting;
-use super::read::{label, micros, read_answer, sleep};
+use super::read::{label, micros, read_answer, read_model_answer, sleep};
 use super::row::Place;
 use super::{Activation, ForkedFrom, Payloads, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What};
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Continued, Digest, EffectAsked, EffectRequest, End, EntityAct,
-    Entry, Failure, Finished, Form, Kind, Outcome, Position, Started, Status, StepId, StepRequest, Tokens, Topic,
-    Value,
+    Entry, Failure, Finished, Form, Kind, Outcome, Position, Spending, Started, Status, StepId, StepRequest, Tokens,
+    Topic, Value,
 };
 
 mod attempts;
@@ -70,6 +70,9 @@ pub(super) struct Fold<'a> {
     /// Rows of what was sent and not taken.
     pub(super) unclaimed: Vec<Row>,
     activations: Vec<Activation>,
+    /// Up to here entries are copies of what another run did.
+    copied: Position,
+    spending: Spending,
     unplaced: Vec<Position>,
 }
 
@@ -100,6 +103,8 @@ impl<'a> Fold<'a> {
             mail: Sorting::default(),
             unclaimed: Vec::new(),
             activations: Vec::new(),
+            copied: Position::FIRST,
+            spending: Spending::default(),
             unplaced: Vec::new(),
         }
     }
@@ -118,11 +123,21 @@ impl<'a> Fold<'a> {
                 let payloads = self.payloads;
                 let attempt = self.attempt(answered.step, answered.attempt)?;
                 let row = attempt.effects.get_mut(&answered.effect)?;
-                if let (What::Http(http), Outcome::Succeeded(value)) = (&mut row.what, &answered.outcome) {
-                    read_answer(http, value, payloads);
+                match (&mut row.what, &answered.outcome) {
+                    (What::Http(http), Outcome::Succeeded(value)) => read_answer(http, value, payloads),
+                    (What::Model(model), Outcome::Succeeded(value)) => read_model_answer(model, value, payloads),
+                    _ => {}
                 }
                 row.answer(place, &answered.outcome)
             }
+            Kind::ModelUsed(used) => {
+                if self.copied < place.position {
+                    self.spending.add(used);
+                }
+                self.model_used(used)
+            }
+            // The sum of what stands before.
+            Kind::SpendingTaken(_) => Some(()),
             Kind::Failed(AttemptFailed { step, attempt, failure, next_at }) => {
                 self.attempt_failed(place, (*step, *attempt), failure, Some(*next_at))
             }
@@ -281,6 +296,7 @@ impl<'a> Fold<'a> {
                 let run = self.run.as_mut().filter(|run| run.forked.is_none())?;
                 run.forked = Some(ForkedFrom { run: forked.from, step: forked.step });
                 run.started = forked.at;
+                self.copied = Position(forked.entries.saturating_add(1));
                 Some(())
             }
             Kind::Signalled(signalled) => self.signalled(place, signalled),
@@ -339,6 +355,10 @@ impl<'a> Fold<'a> {
                         _ if effect.closed.is_some() => activation.effects_recalled += 1,
                         What::Http(http) => {
                             http.interrupted += 1;
+                            activation.effects_open += 1;
+                        }
+                        What::Model(model) => {
+                            model.interrupted += 1;
                             activation.effects_open += 1;
                         }
                         What::Sleep { .. }
@@ -523,6 +543,7 @@ impl<'a> Fold<'a> {
         }
         let mut totals = Totals {
             entries: entries.len() as u64,
+            spending: self.spending,
             restarts: self.activations.iter().filter(|activation| activation.restart).count() as u32,
             ..Totals::default()
         };

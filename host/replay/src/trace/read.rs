@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Http, Payloads, Row, RowStatus, Totals, Try, What};
+use super::{Http, Model, Payloads, Row, RowStatus, Totals, Try, What};
 use crate::{Timestamp, Value};
 
 impl Totals {
@@ -32,9 +32,12 @@ impl Totals {
     pub(super) fn count_effect(&mut self, row: &Row) {
         self.effects += 1;
         self.effects_answered += u32::from(row.output.is_some() || row.failure.is_some());
-        if let What::Http(http) = &row.what {
-            self.effects_interrupted += u32::from(http.interrupted > 0);
-        }
+        let interrupted = match &row.what {
+            What::Http(http) => http.interrupted,
+            What::Model(model) => model.interrupted,
+            _ => 0,
+        };
+        self.effects_interrupted += u32::from(interrupted > 0);
     }
 }
 
@@ -76,6 +79,17 @@ pub(super) fn read_answer(http: &mut Http, answer: &Value, payloads: &Payloads) 
     if let Some(answer) = read::<Answer>(answer, payloads) {
         http.status = answer.status;
         http.tries = answer.tries;
+    }
+}
+
+pub(super) fn read_model_answer(model: &mut Model, answer: &Value, payloads: &Payloads) {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        tries: Vec<Try>,
+    }
+    if let Some(answer) = read::<Answer>(answer, payloads) {
+        model.tries = answer.tries;
     }
 }
 

@@ -13,10 +13,10 @@ use trackway_replay::{
     Answered, Asked, AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed,
     AttemptStarted, CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut,
     DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectVerdict, Emitted, End, EntityAct,
-    Entry, Epoch, FORMAT, Failure, Fingerprint, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind, Limits,
-    MessageId, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Published, Replied, Resumed,
-    RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest,
-    StepTimed, Tie, Timestamp, UpdateReceived, Value, With, code,
+    Entry, Epoch, FORMAT, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind,
+    Limits, MessageId, ModelUsed, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Published,
+    Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Spending, SpendingTaken, Started,
+    StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived, Usage, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -109,7 +109,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 36, "{names:?}");
+    assert_eq!(names.len(), 38, "{names:?}");
 }
 
 /// Whoever resumes a run from where it was continued last knows as much as whoever read all of it.
@@ -165,6 +165,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("updates", frames(updates())),
         ("grace", frames(grace())),
         ("events", frames(events())),
+        ("models", frames(models())),
     ]
 }
 
@@ -599,6 +600,55 @@ fn events() -> Vec<Kind> {
         Kind::Finished(Finished {
             end: End::Succeeded(Value::inline("7")),
             fingerprint: Some(Fingerprint { commands: 3, deliveries: 1, fuel: 99 }),
+            unread: Vec::new(),
+        }),
+    ]
+}
+
+/// Calls of models with and without a price, one of them after a crash, and the sum that is taken along.
+fn models() -> Vec<Kind> {
+    let model =
+        |request, options: &str| EffectRequest::Model { model: "openai/gpt".into(), request, options: options.into() };
+    let used = |effect, finish, usage, cost_nanousd| {
+        let (provider, model) = ("openai".into(), "gpt-2026-01-01".into());
+        let (step, effect) = (StepId(1), EffectId(effect));
+        Kind::ModelUsed(ModelUsed { step, attempt: 1, effect, provider, model, finish, usage, cost_nanousd })
+    };
+    let usage = Usage { input_tokens: 1_200, output_tokens: 80, cached_tokens: 1_024, cache_write_tokens: 0 };
+    let most = Usage {
+        input_tokens: u64::MAX,
+        output_tokens: u64::MAX,
+        cached_tokens: u64::MAX,
+        cache_write_tokens: u64::MAX,
+    };
+    let stored = Value::Stored { digest: Digest::of(b"prompt"), size_bytes: 70_000 };
+    let answer = || Outcome::Succeeded(Value::inline("{\"content\":\"four\"}"));
+    let failure = Failure::permanent(code::MODEL_CONTEXT_TOO_LONG, "too long").to_value();
+    let sum = |calls, cost_nanousd| Spending { calls, unpriced_calls: 0, usage, cost_nanousd };
+    let Some(Kind::Continued(goes_on)) = continued().into_iter().nth(6) else { unreachable!("it stands there") };
+    let goes_on = Continued { mail: Vec::new(), published: Vec::new(), ..*goes_on };
+    vec![
+        started(Value::null()),
+        claimed("worker-1"),
+        call(1, Value::inline("1")),
+        Kind::AttemptStarted(AttemptStarted { step: StepId(1), attempt: 1 }),
+        effect(1, 1, 1, model(Value::inline("{\"model\":\"openai/gpt\"}"), ""), Some("key-1")),
+        used(1, Finish::ToolCalls, usage, Some(228_600)),
+        effect_answered(1, 1, 1, answer()),
+        effect(1, 1, 2, model(stored, "{\"deltas\":\"token\"}"), Some("key-2")),
+        claimed("worker-2"),
+        Kind::AttemptResumed(AttemptResumed { step: StepId(1), attempt: 1 }),
+        used(2, Finish::Refused, most, Some(u64::MAX)),
+        effect_answered(1, 1, 2, answer()),
+        effect(1, 1, 3, model(Value::null(), ""), None),
+        effect_answered(1, 1, 3, Outcome::Failed(failure)),
+        Kind::Answered(Answered { step: StepId(1), outcome: Outcome::Succeeded(Value::inline("4")) }),
+        Kind::Continued(Box::new(goes_on)),
+        Kind::SpendingTaken(SpendingTaken { spending: sum(2, u64::MAX) }),
+        claimed("worker-2"),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("4")),
+            fingerprint: Some(Fingerprint { commands: 1, deliveries: 0, fuel: 1 }),
             unread: Vec::new(),
         }),
     ]

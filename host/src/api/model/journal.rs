@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use trackway_replay::{Digest, RunId};
 use utoipa::ToSchema;
 
-use super::{Time, present};
+use super::{Spending, Time, present};
 
 /// `GET /v1/runs/{id}/journal`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -38,7 +38,7 @@ macro_rules! entry {
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
             /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed`, `Continued`, `GraceSet`,
-            /// `Emitted` or `AttemptEmitted`.
+            /// `Emitted`, `AttemptEmitted`, `ModelUsed` or `SpendingTaken`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ entry! {
     attempt: u32,
     effect: u32,
     /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`, `promise`, `entity-get`,
-    /// `entity-set`, `entity-delete` or `http`.
+    /// `entity-set`, `entity-delete`, `http` or `model`.
     operation: String,
     function: String,
     /// Of a run or a call; of an entity, what it is set to.
@@ -79,7 +79,7 @@ entry! {
     input: Box<RawValue>,
     /// Instead of `input`, where it stands beside the journal.
     input_stored: Stored,
-    /// Of HTTP.
+    /// Of HTTP or of a model.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     request: Box<RawValue>,
@@ -147,4 +147,11 @@ entry! {
     message: String,
     /// Inbox items that nobody read.
     unread: Vec<String>,
+    /// That was asked for, with its provider; of one that answered, as its provider calls it.
+    model: String,
+    provider: String,
+    /// Why the model stopped.
+    finish_reason: String,
+    /// What a call of a model used, or all of them so far.
+    spending: Spending,
 }

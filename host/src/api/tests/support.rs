@@ -31,7 +31,7 @@ pub struct Server {
 pub fn options_of(folder: &tempfile::TempDir) -> HostOptions {
     let data = folder.path().join("data");
     let (worker, store) = (Options::default(), SledOptions::default());
-    HostOptions { data, compiler: Compiler::InProcess, worker, store }
+    HostOptions { data, compiler: Compiler::InProcess, worker, store, providers: crate::effects::Providers::default() }
 }
 
 /// What came back.

@@ -2,7 +2,7 @@
 
 use trackway_replay::{
     EffectRequest, EffectVerdict, End, EntityAct, Entry, Finished, Kept, Kind, MessageId, Outcome, Park, Proof,
-    Started, StepRequest, Value,
+    Spending, Started, StepRequest, Value,
 };
 
 use super::{model, raw};
@@ -46,6 +46,17 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.effect = Some(answered.effect.0);
             show_outcome(&mut view, &answered.outcome);
         }
+        Kind::ModelUsed(used) => {
+            show_attempt(&mut view, used.step.0, used.attempt);
+            view.effect = Some(used.effect.0);
+            view.provider = Some(used.provider.to_string());
+            view.model = Some(used.model.to_string());
+            view.finish_reason = Some(used.finish.name().to_owned());
+            let mut spending = Spending::default();
+            spending.add(used);
+            view.spending = Some(spending.into());
+        }
+        Kind::SpendingTaken(taken) => view.spending = Some(taken.spending.into()),
         Kind::Failed(failed) => {
             show_attempt(&mut view, failed.step.0, failed.attempt);
             show_failure(&mut view, &failed.failure);
@@ -280,6 +291,12 @@ fn show_effect_request(view: &mut model::Entry, request: &EffectRequest) {
     let options = match request {
         EffectRequest::Http { request, options } => {
             view.operation = Some("http".to_owned());
+            show_value(request, &mut view.request, &mut view.request_stored);
+            options
+        }
+        EffectRequest::Model { model, request, options } => {
+            view.operation = Some("model".to_owned());
+            view.model = Some(model.to_string());
             show_value(request, &mut view.request, &mut view.request_stored);
             options
         }

@@ -4,9 +4,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Write as _;
 use trackway_replay::{Failure, RunId, Timestamp};
 
-use super::{VALUE_WIDTH, indented, json, status};
+use super::{VALUE_WIDTH, indented, json, money, status};
 use crate::api::Time;
-use crate::api::model::{Deployment, LogLine, ReplayReport, Run};
+use crate::api::model::{Deployment, LogLine, ReplayReport, Run, Version};
 use crate::cli::duration::{show_ago, show_us};
 use crate::cli::json::compact;
 use crate::cli::output::{Paint, clean, cut};
@@ -47,7 +47,7 @@ pub fn deployments(deployments: &[Deployment], now: Timestamp, width: Option<usi
             current.map(|version| format!("{:.*}", DIGEST_SHOWN_CHARS, version.component)).unwrap_or_default(),
             current.map(|version| show_ago(now.millis(), version.deployed_at.0.millis())).unwrap_or_default(),
             current.map(|version| version.workflows.join(", ")).unwrap_or_default(),
-            current.map(|version| hosts(&version.allow_hosts)).unwrap_or_default(),
+            current.map(reach).unwrap_or_default(),
         ]
     });
     table(&header, rows, width)
@@ -71,6 +71,9 @@ pub fn describe(run: &Run, children: &[(String, RunId)], paint: Paint) -> String
         row("goes on", &moment(due));
     }
     row("steps", &run.steps.to_string());
+    if let Some(spent) = run.spending.and_then(|spending| money::spending(&spending.into())) {
+        row("models", &spent);
+    }
     if let Some(parent) = &run.parent {
         row("started by", &format!("step {} of run {}", parent.step, parent.run));
     }
@@ -206,8 +209,10 @@ fn took(run: &Run, end: Time) -> String {
     show_us(end.0.0.saturating_sub(run.started_at.0.0))
 }
 
-fn hosts(hosts: &[String]) -> String {
-    if hosts.is_empty() { "nothing".to_owned() } else { hosts.join(", ") }
+/// Hosts, then models.
+pub fn reach(version: &Version) -> String {
+    let patterns: Vec<&str> = version.allow_hosts.iter().chain(&version.allow_models).map(String::as_str).collect();
+    if patterns.is_empty() { "nothing".to_owned() } else { patterns.join(", ") }
 }
 
 /// `2026-11-21 02:00:00 UTC`: fractions say nothing to people.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use trackway_replay::trace::{Activation, Row, RowStatus, Shown, Trace, What};
-use trackway_replay::{Failure, Status, StepId, Timestamp};
+use trackway_replay::{Failure, Finish, Status, StepId, Timestamp};
 
-use super::{VALUE_WIDTH, indented, json, status};
+use super::{VALUE_WIDTH, indented, json, money, status};
 use crate::api::model::Run;
 use crate::cli::duration::{show_ms, show_us};
 use crate::cli::output::{Paint, clean, cut};
@@ -75,13 +75,29 @@ pub fn step(run: &Run, trace: &Trace, step: StepId, look: Look) -> Option<String
         if let Some(failure) = &row.failure {
             text.push_str(&named("failure", &failure_in_full(failure), &below, look.paint));
         }
-        if let What::Http(http) = &row.what {
-            for (number, tried) in http.tries.iter().enumerate() {
+        if let What::Model(model) = &row.what {
+            let told = [
+                ("answered by", model.answered_by.as_deref().map(clean)),
+                ("finish reason", model.finish.map(|finish| finish.name().to_owned())),
+                ("tokens", model.usage.as_ref().map(money::tokens)),
+                ("cost", model.cost_nanousd.map(money::usd)),
+            ];
+            for (name, value) in told {
+                text.push_str(&value.map(|value| named(name, &value, &below, look.paint)).unwrap_or_default());
+            }
+        }
+        let sent = match &row.what {
+            What::Http(http) => Some((&http.tries, &http.idempotency_key)),
+            What::Model(model) => Some((&model.tries, &model.idempotency_key)),
+            _ => None,
+        };
+        if let Some((tries, key)) = sent {
+            for (number, tried) in tries.iter().enumerate() {
                 let status = tried.status.map(|status| status.to_string());
                 let what = status.or(tried.error.clone()).unwrap_or_default();
                 text.push_str(&named(&format!("try {}", number + 1), &clean(&what), &below, look.paint));
             }
-            if let Some(key) = &http.idempotency_key {
+            if let Some(key) = key {
                 text.push_str(&named("idempotency key", &clean(key), &below, look.paint));
             }
         }
@@ -148,6 +164,9 @@ fn totals(trace: &Trace) -> String {
     let _ = write!(text, "; {}; {}", counted(totals.effects, "effect"), counted_entries(totals.entries));
     if totals.restarts > 0 {
         let _ = write!(text, "; {}", counted(totals.restarts, "restart"));
+    }
+    if let Some(spent) = money::spending(&totals.spending) {
+        let _ = write!(text, "; {spent}");
     }
     text
 }
@@ -286,6 +305,7 @@ fn title(row: &Row) -> String {
         | What::Run { .. }
         | What::Attempt { .. }
         | What::Http(_)
+        | What::Model(_)
         | What::Receive { .. }
         | What::Question { .. }
         | What::Promise { .. }
@@ -314,6 +334,19 @@ fn notes(row: &Row) -> Vec<String> {
                 notes.push(format!("{} tries", http.tries.len() + 1));
             }
             if http.interrupted > 0 {
+                notes.push("cut off by a crash, perhaps sent twice".to_owned());
+            }
+        }
+        What::Model(model) => {
+            notes.extend(model.usage.as_ref().map(money::tokens));
+            notes.extend(model.cost_nanousd.map(money::usd));
+            // That it came to its end is what is expected of it.
+            let finish = model.finish.filter(|finish| *finish != Finish::Stop);
+            notes.extend(finish.map(|finish| finish.name().to_owned()));
+            if !model.tries.is_empty() {
+                notes.push(format!("{} tries", model.tries.len() + 1));
+            }
+            if model.interrupted > 0 {
                 notes.push("cut off by a crash, perhaps sent twice".to_owned());
             }
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::effects::fields::{KEY_MAX_BYTES, LABEL_MAX_BYTES, OPTIONS_MAX_BYTES};
 use serde_json::json;
 
 fn parse(request: &Value, options: &str) -> Result<HttpRequest, Failure> {

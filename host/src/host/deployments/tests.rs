@@ -2,13 +2,9 @@ use super::*;
 use trackway_replay::Timestamp;
 
 fn versions(count: u32, hosts: usize, host_bytes: usize) -> Vec<Version> {
-    let allow_hosts = vec![Arc::from("h".repeat(host_bytes)); hosts];
-    let version = |version| Version {
-        version,
-        component: Digest([0; 32]),
-        deployed: Timestamp(0),
-        allow_hosts: allow_hosts.clone(),
-    };
+    let allow = vec![Arc::from("h".repeat(host_bytes)); hosts];
+    let version =
+        |version| Version { version, component: Digest([0; 32]), deployed: Timestamp(0), allow: allow.clone() };
     (1..=count).map(version).collect()
 }
 
@@ -32,7 +28,18 @@ fn names_are_those_of_the_contract() {
 
 #[test]
 fn a_long_list_of_hosts_is_refused() {
-    check_hosts(&vec!["example.com".to_owned(); HOSTS_MAX]).expect("it is as long as it may be");
-    let error = check_hosts(&vec!["example.com".to_owned(); HOSTS_MAX + 1]).expect_err("one more is too many");
+    let hosts = vec!["example.com".to_owned(); HOSTS_MAX];
+    check_lists(&hosts, &[]).expect("it is as long as it may be");
+    let error = check_lists(&hosts, &["openai/*".to_owned()]).expect_err("one more is too many");
     assert_eq!(error.code, Code::BadGrant);
+}
+
+#[test]
+fn hosts_and_models_come_out_of_one_list_as_they_went_in() {
+    let (hosts, models) = (vec!["a.example".to_owned()], vec!["openai/*".to_owned(), "ollama/m:7b".to_owned()]);
+    check_lists(&hosts, &models).expect("both are patterns");
+    let patterns = written(&hosts, &models);
+    Grants::parse(&patterns).expect("they can be read");
+    assert_eq!(Allowed::of(&patterns), Allowed { hosts, models });
+    check_lists(&["model:openai/*".to_owned()], &[]).expect_err("no model comes in as a host");
 }

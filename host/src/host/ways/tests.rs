@@ -18,6 +18,7 @@ fn stuck_on(code: Code) -> Head {
         message: None,
         steps: 0,
         format: 1,
+        spending: Default::default(),
         rules: 1,
     }
 }

@@ -26,7 +26,7 @@ fn every_field_is_read() {
         "workflows": [{ "name": "report", "doc": "Makes one.", "input": { "type": "array" }, "output": true }],
         "functions": [{
             "name": "fetch", "doc": "Gets a page.", "input": {}, "output": {}, "timeout_ms": 5000, "heartbeat_timeout_ms": 700,
-            "hosts": ["example.com", "http://127.0.0.1:8080"],
+            "hosts": ["example.com", "http://127.0.0.1:8080"], "models": ["openai/gpt-4o-mini", "anthropic/*"],
             "retry": { "attempts": 7, "backoff_ms": 10, "factor": 3, "backoff_max_ms": 100, "jitter": 0 },
         }],
         "sdk": { "name": "trackway-sdk", "version": "0.1.0", "language": "rust" },
@@ -38,6 +38,7 @@ fn every_field_is_read() {
     let function = manifest.function("fetch").expect("there");
     assert_eq!((function.timeout_ms, function.heartbeat_timeout_ms), (5000, Some(700)));
     assert_eq!(function.hosts, ["example.com", "http://127.0.0.1:8080"]);
+    assert_eq!(function.models, ["openai/gpt-4o-mini", "anthropic/*"]);
     assert_eq!(
         function.retry,
         RetryPolicy {
@@ -94,6 +95,7 @@ fn each_refusal_names_its_field() {
         (function("heartbeat_timeout_ms", json!(0)), "`functions[1].heartbeat_timeout_ms` is 0"),
         (function("timeout_ms", json!(-1)), "`functions[1].timeout_ms` must be a whole number"),
         (function("hosts", json!("a")), "`functions[1].hosts` must be an array"),
+        (function("models", json!([""])), "`functions[1].models[0]` must be a pattern of models"),
         (function("hosts", json!(["a", 1])), "`functions[1].hosts[1]` must be a host pattern"),
         (function("retry", json!(1)), "`functions[1].retry` must be an object"),
         (retry("attempts", json!(0)), "in `functions[1].retry`: `attempts` is 0"),

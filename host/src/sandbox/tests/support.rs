@@ -209,6 +209,7 @@ impl GuestHost for Scripted {
         let told = match command {
             Command::Call { function, input, options, at } => format!("call {function} {input} {options} {at:?}"),
             Command::Http { request, options, at } => format!("http {request} {options} {at:?}"),
+            Command::Model { request, options, at } => format!("model {request} {options} {at:?}"),
             Command::Sleep { duration_ms, options, at } => format!("sleep {duration_ms} {options} {at:?}"),
             Command::StartRun { workflow, input, options, at } => {
                 format!("start-run {workflow} {input} {options} {at:?}")

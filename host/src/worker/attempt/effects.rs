@@ -6,9 +6,9 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{EffectAnswered, EffectId, Failure, Kind, Outcome, Timestamp, Value};
+use trackway_replay::{EffectAnswered, EffectId, Failure, Kind, ModelUsed, Outcome, StepId, Timestamp, Value};
 
-use crate::effects::HttpCall;
+use crate::effects::{HttpCall, ModelAnswer, ModelCall, ModelUse};
 use crate::worker::durable::Gone;
 use crate::worker::function::{Attempt, Job};
 use crate::worker::places::{Place, Wanted};
@@ -17,7 +17,26 @@ use crate::worker::run::{Run, cancelled};
 /// A resume takes a flush and a recall, so giving a place up for less than this would not help anybody.
 const REST_MIN: Duration = Duration::from_millis(20);
 
-type Running = BoxFuture<'static, (EffectId, Option<Result<String, Failure>>)>;
+type Running = BoxFuture<'static, (EffectId, Option<Result<Done, Failure>>)>;
+
+/// What an effect came to.
+pub(super) struct Done {
+    body: String,
+    /// By a model.
+    used: Option<ModelUse>,
+}
+
+impl From<String> for Done {
+    fn from(body: String) -> Done {
+        Done { body, used: None }
+    }
+}
+
+impl From<ModelAnswer> for Done {
+    fn from(answer: ModelAnswer) -> Done {
+        Done { body: answer.body, used: Some(answer.used) }
+    }
+}
 
 /// The effects of an attempt that are under way.
 pub(super) struct Effects {
@@ -53,14 +72,31 @@ impl Effects {
                         return std::future::pending().await;
                     }
                     let _in_flight = InFlight::new(run.clone());
-                    Some(run.core.effects.http(call).await)
+                    Some(run.core.effects.http(call).await.map(Done::from))
+                });
+            }
+            Job::Model { effect, request, key, cause } => {
+                let attempt = self.attempt.clone();
+                let told = request.deltas().map(|event| {
+                    let tell: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |text| attempt.tell_piece(&event, text));
+                    tell
+                });
+                let (tenant, allow) = (run.key.tenant, self.attempt.grants.clone());
+                let call = ModelCall { tenant, allow, request: *request, key, told };
+                self.begin(effect, async move {
+                    run.durable(cause).await.ok()?;
+                    if run.core.is_draining() {
+                        return std::future::pending().await;
+                    }
+                    let _in_flight = InFlight::new(run.clone());
+                    Some(run.core.effects.model(call).await.map(Done::from))
                 });
             }
             Job::Sleep { effect, due } => {
                 self.sleeps.insert(effect, due);
                 self.begin(effect, async move {
                     run.core.clock.sleep_until(due).await;
-                    Some(Ok("null".to_owned()))
+                    Some(Ok(Done::from("null".to_owned())))
                 });
             }
             Job::Refuse { effect, failure } => self.begin(effect, async move { Some(Err(failure)) }),
@@ -79,11 +115,7 @@ impl Effects {
         self.tell_idle();
     }
 
-    fn begin(
-        &mut self,
-        effect: EffectId,
-        work: impl Future<Output = Option<Result<String, Failure>>> + Send + 'static,
-    ) {
+    fn begin(&mut self, effect: EffectId, work: impl Future<Output = Option<Result<Done, Failure>>> + Send + 'static) {
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert(effect, abort);
         let work = Abortable::new(work, registration);
@@ -101,7 +133,7 @@ impl Effects {
     }
 
     /// Journals the answer and hands it to the instance, in one go, so that the order is one.
-    pub fn ended(&mut self, effect: EffectId, outcome: Option<Result<String, Failure>>) -> Result<(), Gone> {
+    pub fn ended(&mut self, effect: EffectId, outcome: Option<Result<Done, Failure>>) -> Result<(), Gone> {
         let Some(outcome) = outcome else { return Ok(()) };
         self.aborts.remove(&effect);
         self.sleeps.remove(&effect);
@@ -112,7 +144,12 @@ impl Effects {
                 return Err(Gone);
             }
             let outcome = match outcome {
-                Ok(body) => Outcome::Succeeded(inner.value(&body, Value::EFFECT_INLINE_MAX_BYTES)),
+                Ok(Done { body, used }) => {
+                    if let Some(used) = used {
+                        inner.sequence(run.now(), Kind::ModelUsed(used_by((*step, *number), effect, used)));
+                    }
+                    Outcome::Succeeded(inner.value(&body, Value::EFFECT_INLINE_MAX_BYTES))
+                }
                 Err(failure) => Outcome::Failed(failure.to_value()),
             };
             let answered = EffectAnswered { step: *step, attempt: *number, effect, outcome: outcome.clone() };
@@ -164,6 +201,11 @@ impl Effects {
             run.poke.notify_one();
         }
     }
+}
+
+fn used_by((step, attempt): (StepId, u32), effect: EffectId, used: ModelUse) -> ModelUsed {
+    let ModelUse { provider, model, finish, usage, cost_nanousd } = used;
+    ModelUsed { step, attempt, effect, provider, model, finish, usage, cost_nanousd }
 }
 
 /// An exchange with the world that a drain waits for.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
-    CancelTaken, Continued, Digest, End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Position, Status,
-    Timestamp, Value, code,
+    CancelTaken, Continued, Digest, End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Position, SpendingTaken,
+    Status, Timestamp, Value, code,
 };
 use trackway_storage::{InboxBody, InboxItem, Owner};
 
@@ -139,10 +139,13 @@ impl Driver {
                 child_of: state.child_of().cloned(),
                 published: inner.machine.published(),
             };
-            let grace = state.grace().cloned();
+            let (grace, spending) = (state.grace().cloned(), state.spending());
             inner.head_written = None;
             inner.sequence(run.now(), Kind::Continued(Box::new(continued)));
             // What comes before is read no more.
+            if !spending.is_nothing() {
+                inner.sequence(run.now(), Kind::SpendingTaken(SpendingTaken { spending }));
+            }
             grace.into_iter().for_each(|grace| _ = inner.sequence(run.now(), Kind::GraceSet(grace)));
             inner.stop = Some(Stopping::Gone);
         }

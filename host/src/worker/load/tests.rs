@@ -11,14 +11,14 @@ fn deployment(current: u32, versions: &[(Digest, &str)]) -> Deployment {
         version: place as u32 + 1,
         component: *component,
         deployed: Timestamp(1),
-        allow_hosts: vec![(*host).into()],
+        allow: vec![(*host).into()],
     };
     let versions = versions.iter().enumerate().map(version).collect();
     Deployment { name: "news".into(), revision: 1, current, versions }
 }
 
 fn granted(deployment: &Deployment, component: Digest) -> Option<&str> {
-    version_of(deployment, component).map(|version| &*version.allow_hosts[0])
+    version_of(deployment, component).map(|version| &*version.allow[0])
 }
 
 #[test]

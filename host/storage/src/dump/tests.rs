@@ -14,7 +14,7 @@ async fn dumped() -> Vec<u8> {
     let digest = Digest::of(b"code");
     let record = ComponentRecord { digest, size_bytes: 4, uploaded: Timestamp(1), manifest: "{}".into(), pure: true };
     store.put_component(TENANT, record, Bytes::from_static(b"code")).await.expect("stored");
-    let version = Version { version: 1, component: digest, deployed: Timestamp(2), allow_hosts: Vec::new() };
+    let version = Version { version: 1, component: digest, deployed: Timestamp(2), allow: Vec::new() };
     let deployment = Deployment { name: "news".into(), revision: 1, current: 1, versions: vec![version] };
     assert!(store.put_deployment(TENANT, deployment).await.expect("stored"));
     let run = RunKey { tenant: TENANT, run: RunId(7) };

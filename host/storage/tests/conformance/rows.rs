@@ -205,7 +205,7 @@ fn deployment(name: &str, revision: u64, versions: u32) -> Deployment {
         version,
         component: Digest::of(&version.to_be_bytes()),
         deployed: at(u64::from(version)),
-        allow_hosts: vec![format!("host-{version}.example").into()],
+        allow: vec![format!("host-{version}.example").into()],
     });
     Deployment { name: name.into(), revision, current: 1, versions: versions.collect() }
 }

@@ -152,6 +152,7 @@ pub fn head(run: RunKey, status: Status) -> Head {
         message: None,
         steps: 0,
         format: 1,
+        spending: Default::default(),
         rules: 1,
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::super::read::{label, micros, read_request, sleep};
 use super::super::row::Place;
-use super::super::{Http, Resumed, Row, RowStatus, Shown, What};
+use super::super::{Http, Model, Resumed, Row, RowStatus, Shown, What};
 use super::Fold;
 use crate::{
-    AttemptParked, EffectAsked, EffectId, EffectRequest, Kept, Outcome, Park, RetryReceived, StepId, Timestamp, Value,
+    AttemptParked, EffectAsked, EffectId, EffectRequest, Kept, ModelUsed, Outcome, Park, RetryReceived, StepId,
+    Timestamp, Value,
 };
 
 pub struct Step {
@@ -80,6 +81,11 @@ impl Fold<'_> {
                 (What::Http(http), options, Some(Shown::of(request)))
             }
             EffectRequest::Sleep { duration_ms, options } => (sleep(*duration_ms, asked.now), options, None),
+            EffectRequest::Model { model, request, options } => {
+                let idempotency_key = asked.key.clone();
+                let model = Model { model: model.clone(), idempotency_key, ..Model::default() };
+                (What::Model(Box::new(model)), options, Some(Shown::of(request)))
+            }
         };
         attempt.asked_after.insert(asked.effect, asked.proof.deliveries);
         let parent = attempt.row.id.clone();
@@ -88,6 +94,16 @@ impl Fold<'_> {
         row.at = asked.at.clone();
         row.input = input;
         attempt.effects.insert(asked.effect, row);
+        Some(())
+    }
+
+    pub fn model_used(&mut self, used: &ModelUsed) -> Option<()> {
+        let row = self.attempt(used.step, used.attempt)?.effects.get_mut(&used.effect)?;
+        let What::Model(model) = &mut row.what else { return None };
+        model.answered_by = Some(used.model.clone());
+        model.finish = Some(used.finish);
+        model.usage = Some(used.usage);
+        model.cost_nanousd = used.cost_nanousd;
         Some(())
     }
 
@@ -192,13 +208,25 @@ impl Step {
                 if has_answer && kept.last != Some(*id) {
                     continue;
                 }
-                let mut fresh = Row::new(format!("{parent}.{id}"), Some(parent.clone()), row.what.clone(), place);
+                let what = asked_again(&row.what);
+                let mut fresh = Row::new(format!("{parent}.{id}"), Some(parent.clone()), what, place);
                 fresh.label.clone_from(&row.label);
                 fresh.at.clone_from(&row.at);
                 fresh.input.clone_from(&row.input);
                 to.effects.insert(*id, fresh);
             }
         }
+    }
+}
+
+/// Without what is told of the answer.
+fn asked_again(what: &What) -> What {
+    match what {
+        What::Model(before) => {
+            let (model, idempotency_key) = (before.model.clone(), before.idempotency_key.clone());
+            What::Model(Box::new(Model { model, idempotency_key, ..Model::default() }))
+        }
+        other => other.clone(),
     }
 }
 
