@@ -21,16 +21,18 @@ pub(crate) trait Port {
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{
-    Completion, EffectPort, Host, StepPort, accept_update, ask_person, call, delta, entity_delete, entity_get,
-    entity_set, http, patched, progress, promise, promise_token, publish, receive, reply, start_run, with_host,
+    Completion, EffectPort, Host, StepPort, accept_update, ask_person, ask_person_of_function, begin, call, delta, end,
+    entity_delete, entity_get, entity_set, http, model, patched, progress, promise, promise_token, publish, receive,
+    reply, start_run, with_host,
 };
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::generated::*;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    Completion, EffectPort, StepPort, accept_update, ask_person, call, delta, entity_delete, entity_get, entity_set,
-    http, patched, progress, promise, promise_token, publish, receive, reply, start_run,
+    Completion, EffectPort, StepPort, accept_update, ask_person, ask_person_of_function, begin, call, delta, end,
+    entity_delete, entity_get, entity_set, http, model, patched, progress, promise, promise_token, publish, receive,
+    reply, start_run,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -115,6 +117,23 @@ mod wasm {
 
     pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {
         effect::http(request, options, Some(at))
+    }
+
+    pub(crate) fn model(request: &str, options: &str, at: &str) -> u32 {
+        effect::model(request, options, Some(at))
+    }
+
+    pub(crate) fn ask_person_of_function(form: &str, options: &str, at: &str) -> u32 {
+        effect::ask_person(form, options, Some(at))
+    }
+
+    /// Kind, name and input.
+    pub(crate) fn begin([kind, name, input]: [&str; 3], options: &str, at: &str) -> u32 {
+        effect::begin(kind, name, input, options, Some(at))
+    }
+
+    pub(crate) fn end(id: u32, outcome: Result<&str, &str>, at: &str) {
+        effect::end(id, outcome, Some(at));
     }
 
     pub(crate) struct StepPort;

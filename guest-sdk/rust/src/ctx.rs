@@ -1,22 +1,18 @@
 //! What a workflow ([`Ctx`]) and a function ([`FnCtx`]) may ask of the host by themselves.
 
 use serde::Deserialize;
-use std::ops::Range;
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::agent::Meter;
 use crate::bindings;
 use crate::failure::{Failure, code, place};
 use crate::json;
-use crate::log::Log;
 use crate::runtime::Runtime;
 use crate::{
     Call, Child, Entity, Form, Function, Leftover, Operation, Promise, Scope, Value, Workflow, operation, scope,
 };
-
-/// No call of the contract's `random` may ask for more.
-const RANDOM_MAX_BYTES: usize = 65_536;
 
 /// What a workflow does with the world: it asks for steps, waits, and reads the run's own clock and
 /// randomness. Cheap to clone.
@@ -30,6 +26,8 @@ pub struct Ctx {
 #[derive(Debug, Clone)]
 pub struct FnCtx {
     about: Rc<AboutAttempt>,
+    /// Of the agent on whose behalf it is used: what is spent counts there too.
+    meter: Option<Rc<Meter>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -384,7 +382,16 @@ impl Ctx {
 
 impl FnCtx {
     pub(crate) fn from_context(context: &str) -> FnCtx {
-        FnCtx { about: Rc::new(serde_json::from_str(context).unwrap_or_default()) }
+        FnCtx { about: Rc::new(serde_json::from_str(context).unwrap_or_default()), meter: None }
+    }
+
+    /// The same, on behalf of an agent.
+    pub(crate) fn metered(&self, meter: Rc<Meter>) -> FnCtx {
+        FnCtx { about: self.about.clone(), meter: Some(meter) }
+    }
+
+    pub(crate) fn meter(&self) -> Option<Rc<Meter>> {
+        self.meter.clone()
     }
 
     /// Waits inside the attempt. For long waits let the workflow sleep: an attempt that waits counts
@@ -396,6 +403,17 @@ impl FnCtx {
     #[track_caller]
     pub fn sleep(&self, duration: Duration) -> Operation<()> {
         operation::sleep(duration, Location::caller())
+    }
+
+    /// Asks a person, as [`Ctx::ask`]. Nothing of the attempt is in memory while it waits, for days if need be, and it
+    /// does not count towards its `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// `EXPIRED` after the form's timeout; `BAD_REQUEST` if the form is none; `BAD_INPUT` if the answer is no `T`.
+    #[track_caller]
+    pub fn ask<T: Value>(&self, form: Form) -> Operation<T> {
+        operation::ask_person_of_function(form.to_text(), Location::caller())
     }
 
     /// Says how far the attempt is: for people, and for the next attempt if this one fails. With a
@@ -442,59 +460,3 @@ impl FnCtx {
         self.about.attempt
     }
 }
-
-macro_rules! clock_and_chance {
-    ($($name:ident)*) => {$(
-        impl $name {
-            /// The time of the last answer that was delivered. It stands still in between, and is the
-            /// same on every replay.
-            pub fn now(&self) -> SystemTime {
-                SystemTime::UNIX_EPOCH + Duration::from_millis(Runtime::current().port().now())
-            }
-
-            /// A random number, the same on every replay.
-            pub fn random(&self) -> u64 {
-                let mut bytes = [0; 8];
-                self.fill_random(&mut bytes);
-                u64::from_le_bytes(bytes)
-            }
-
-            /// A random number of `range`, each as likely as the others; its start if it is empty.
-            pub fn random_range(&self, range: Range<u64>) -> u64 {
-                let Some(width) = range.end.checked_sub(range.start).filter(|width| *width > 0) else {
-                    return range.start;
-                };
-                // Numbers past the last whole multiple of the width would favour the first ones.
-                let limit = u64::MAX - u64::MAX % width;
-                loop {
-                    let number = self.random();
-                    if number < limit {
-                        return range.start + number % width;
-                    }
-                }
-            }
-
-            /// Fills `bytes` with random ones, the same on every replay.
-            pub fn fill_random(&self, bytes: &mut [u8]) {
-                let runtime = Runtime::current();
-                for part in bytes.chunks_mut(RANDOM_MAX_BYTES) {
-                    part.copy_from_slice(&runtime.port().random(part.len() as u32));
-                }
-            }
-
-            /// The run's log. A line is written once, however often the run is replayed.
-            ///
-            /// ```
-            /// # use trackway_sdk::prelude::*;
-            /// # async fn example(ctx: Ctx) {
-            /// ctx.log().field("pages", 3).info("fetched");
-            /// # }
-            /// ```
-            pub fn log(&self) -> Log {
-                Log::default()
-            }
-        }
-    )*};
-}
-
-clock_and_chance!(Ctx FnCtx);

@@ -5,13 +5,15 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
 use crate::bindings::{EffectPort, Port, StepPort};
 use crate::failure::{Failure, code};
-use crate::{Ctx, FnCtx, json, runtime};
+use crate::prompt::Template;
+use crate::{Ctx, FnCtx, Tool, json as values, runtime};
 
 mod policy;
 
@@ -175,8 +177,8 @@ pub struct About {
 
 /// What can stand in `export!`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is neither a workflow nor a function of Trackway",
-    note = "write `#[workflow]` or `#[function]` above its definition"
+    message = "`{Self}` is nothing that Trackway knows",
+    note = "write `#[workflow]`, `#[function]`, `#[agent]` or `#[tool]` above its definition"
 )]
 #[doc(hidden)]
 pub trait Export {
@@ -190,13 +192,15 @@ pub struct Item {
     role: Role,
     name: &'static str,
     main: Main,
-    describe: fn() -> Described,
+    describe: fn() -> Json,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Workflow,
     Function,
+    Tool,
+    Prompt,
 }
 
 /// Input and context in; output or failure out; all as JSON.
@@ -246,6 +250,19 @@ impl Item {
     pub const fn function<F: Function>() -> Item {
         Item { role: Role::Function, name: F::NAME, main: function_main::<F>, describe: describe_function::<F> }
     }
+
+    pub const fn tool<T: Tool>() -> Item {
+        Item { role: Role::Tool, name: T::NAME, main: nothing, describe: describe_tool::<T> }
+    }
+
+    pub const fn prompt<T: Template>() -> Item {
+        Item { role: Role::Prompt, name: T::NAME, main: nothing, describe: describe_prompt::<T> }
+    }
+}
+
+/// Of what is only listed: nobody calls it, since its role is none that is looked for.
+fn nothing(_: &str, _: &str) -> Result<String, String> {
+    Ok("null".to_owned())
 }
 
 pub(crate) fn workflow_main<W: Workflow>(input: &str, context: &str) -> Result<String, String> {
@@ -265,24 +282,36 @@ fn main<I: Value, O: Value, B: Future<Output = Result<O, Failure>>>(
 ) -> Result<String, String> {
     crate::failure::tell_panics(port);
     let outcome = runtime::block_on(port, async {
-        let input = json::read_input(if about.takes_input { input } else { "null" })?;
+        let input = values::read_input(if about.takes_input { input } else { "null" })?;
         body(input).await
     });
-    outcome.and_then(|output| json::write_output(&output)).map_err(|failure| failure.to_text())
+    outcome.and_then(|output| values::write_output(&output)).map_err(|failure| failure.to_text())
 }
 
-fn describe_workflow<W: Workflow>() -> Described {
-    Described {
+fn describe_workflow<W: Workflow>() -> Json {
+    written(&Described {
         run_timeout_ms: W::RUN_TIMEOUT_MS,
         cancel_grace_ms: W::CANCEL_GRACE_MS,
         signals: W::signals(),
         updates: W::updates(),
         ..described::<W::Input, W::Output>(W::NAME, W::ABOUT, None)
-    }
+    })
 }
 
-fn describe_function<F: Function>() -> Described {
-    described::<F::Input, F::Output>(F::NAME, F::ABOUT, Some(F::POLICY))
+fn describe_function<F: Function>() -> Json {
+    written(&described::<F::Input, F::Output>(F::NAME, F::ABOUT, Some(F::POLICY)))
+}
+
+fn describe_tool<T: Tool>() -> Json {
+    written(&described::<T::Input, T::Output>(T::NAME, T::ABOUT, None))
+}
+
+fn describe_prompt<T: Template>() -> Json {
+    json!({ "name": T::NAME, "version": T::VERSION, "text": T::TEXT })
+}
+
+fn written(described: &Described) -> Json {
+    serde_json::to_value(described).expect("a manifest holds only text, numbers and schemas")
 }
 
 fn described<I: Value, O: Value>(name: &'static str, about: About, policy: Option<Policy>) -> Described {
@@ -298,8 +327,12 @@ pub fn describe(items: &[Item]) -> String {
     #[derive(Serialize)]
     struct Manifest {
         contract: &'static str,
-        workflows: Vec<Described>,
-        functions: Vec<Described>,
+        workflows: Vec<Json>,
+        functions: Vec<Json>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<Json>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        prompts: Vec<Json>,
         sdk: Sdk,
     }
     #[derive(Serialize)]
@@ -312,12 +345,16 @@ pub fn describe(items: &[Item]) -> String {
         contract: "0.1",
         workflows: Vec::new(),
         functions: Vec::new(),
+        tools: Vec::new(),
+        prompts: Vec::new(),
         sdk: Sdk { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), language: "rust" },
     };
     for item in items {
         match item.role {
             Role::Workflow => manifest.workflows.push((item.describe)()),
             Role::Function => manifest.functions.push((item.describe)()),
+            Role::Tool => manifest.tools.push((item.describe)()),
+            Role::Prompt => manifest.prompts.push((item.describe)()),
         }
     }
     serde_json::to_string(&manifest).expect("a manifest holds only text, numbers and schemas")
@@ -346,7 +383,8 @@ fn unknown(what: &str, name: &str) -> String {
     Failure { at: None, ..Failure::permanent(code::UNKNOWN_FUNCTION, message) }.to_text()
 }
 
-/// Names the workflows and functions of a component. Once in a crate, at its end.
+/// Names the workflows, functions, tools and prompts of a component. Once in a crate, at its end. Tools and prompts work as well
+/// where they are left out, and are missing in the manifest then.
 ///
 /// ```
 /// use trackway_sdk::prelude::*;

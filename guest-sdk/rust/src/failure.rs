@@ -23,6 +23,38 @@ pub mod code {
     pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
     /// A saga failed, and not all that it had done could be undone.
     pub const UNDO_FAILED: &str = "UNDO_FAILED";
+    /// What a function or a form asks for cannot be.
+    pub const BAD_REQUEST: &str = "BAD_REQUEST";
+    /// More at once, or in all, than there may be.
+    pub const TOO_MANY: &str = "TOO_MANY";
+    /// The provider of a model takes no more calls for now.
+    pub const MODEL_RATE_LIMITED: &str = "MODEL_RATE_LIMITED";
+    /// The provider of a model has too much to do.
+    pub const MODEL_OVERLOADED: &str = "MODEL_OVERLOADED";
+    /// A model did not answer in time.
+    pub const MODEL_TIMEOUT: &str = "MODEL_TIMEOUT";
+    /// The answer of a model broke off, or was none.
+    pub const MODEL_BROKEN: &str = "MODEL_BROKEN";
+    /// There is no connection to the provider of a model.
+    pub const MODEL_CONNECT: &str = "MODEL_CONNECT";
+    /// A model was given more than it can read.
+    pub const MODEL_CONTEXT_TOO_LONG: &str = "MODEL_CONTEXT_TOO_LONG";
+    /// A model would not answer.
+    pub const MODEL_REFUSED: &str = "MODEL_REFUSED";
+    /// The provider of a model does not take the operator's key.
+    pub const MODEL_AUTH: &str = "MODEL_AUTH";
+    /// There is no such model, or the function was not granted it.
+    pub const MODEL_UNKNOWN: &str = "MODEL_UNKNOWN";
+    /// The provider of a model refused a call otherwise.
+    pub const MODEL_FAILED: &str = "MODEL_FAILED";
+    /// An agent has used up its [`Budget`](crate::Budget), or the next call would.
+    pub const BUDGET_EXCEEDED: &str = "BUDGET_EXCEEDED";
+    /// An agent asked its model as often as it may.
+    pub const ITERATIONS_EXCEEDED: &str = "ITERATIONS_EXCEEDED";
+    /// A model wanted a tool that there is not; only models are told.
+    pub const UNKNOWN_TOOL: &str = "UNKNOWN_TOOL";
+    /// A person did not allow the call of a tool; only models are told.
+    pub const REFUSED: &str = "REFUSED";
     /// What a workflow returns that goes on with a new input; see [`Ctx::continue_with`](crate::Ctx::continue_with).
     pub const CONTINUED: &str = "CONTINUED";
     /// The operation, or the whole run, was cancelled.
@@ -89,6 +121,9 @@ pub struct Failure {
     /// The source place, as `src/lib.rs:41`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Box<str>>,
+    /// It ends the agent whose tool fails so.
+    #[serde(skip)]
+    pub(crate) fatal: bool,
 }
 
 fn yes() -> bool {
@@ -112,6 +147,7 @@ impl Failure {
             retry_after_ms: None,
             details: None,
             at: Some(place(Location::caller())),
+            fatal: false,
         }
     }
 
@@ -129,6 +165,15 @@ impl Failure {
     /// Says how long another attempt should wait at least, as a busy server does. At most a day counts.
     pub fn retry_after(self, wait: std::time::Duration) -> Failure {
         Failure { retry_after_ms: Some(crate::retry::millis(wait)), ..self }
+    }
+
+    /// Lets it end the agent whose tool fails so, instead of being told to the model. See [`Agent`](crate::Agent).
+    pub fn fatal(self) -> Failure {
+        Failure { fatal: true, ..self }
+    }
+
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.fatal
     }
 
     /// Whether the operation or the run was cancelled, rather than gone wrong.
@@ -150,6 +195,7 @@ impl Failure {
             retry_after_ms: None,
             details: None,
             at: None,
+            fatal: false,
         })
     }
 
@@ -162,6 +208,7 @@ impl Failure {
             retry_after_ms: None,
             details: None,
             at: None,
+            fatal: false,
         }
     }
 

@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::failure::{Failure, code, place};
-use crate::operation::{Operation, Request};
+use crate::operation::{EffectOptions, Operation, Request};
 
 /// More of an answer than this in a message would hide what matters.
 const EXCERPT_MAX_CHARS: usize = 200;
@@ -157,11 +157,14 @@ impl RequestBuilder {
         let at = Location::caller();
         let request = match self.wrong {
             Some(message) => Err(Failure { at: Some(place(at)), ..Failure::permanent("BAD_REQUEST", message) }),
-            None => Ok(Request::Http {
-                send: crate::bindings::http,
+            None => Ok(Request::Effect {
+                ask: crate::bindings::http,
                 request: serde_json::to_string(&self.message).expect("a request holds only text"),
-                timeout_ms: self.timeout_ms,
-                idempotency_key: self.idempotency_key,
+                options: EffectOptions {
+                    timeout_ms: self.timeout_ms,
+                    idempotency_key: self.idempotency_key,
+                    ..EffectOptions::default()
+                },
             }),
         };
         Operation::new(request, |text| Ok(serde_json::from_str(text)?), at)

@@ -23,6 +23,11 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, root: &str) -> Result<T, Str
     serde_json::from_str(text).map_err(|error| explain(root, text, &error))
 }
 
+/// A value of the author's, told about in the same way.
+pub(crate) fn read_as<T: Value>(text: &str, root: &str) -> Result<T, String> {
+    T::read(text).map_err(|error| explain(root, text, &error))
+}
+
 pub(crate) fn write_output<T: Value>(value: &T) -> Result<String, Failure> {
     value.write().map_err(|error| wrong(code::BAD_OUTPUT, format!("the output cannot be written as JSON: {error}")))
 }

@@ -58,9 +58,11 @@ mod guide {
     mod updates {}
 }
 
+mod agent;
 #[doc(hidden)]
 pub mod bindings;
 mod child;
+mod clock;
 mod ctx;
 mod entity;
 mod export;
@@ -71,17 +73,25 @@ mod join;
 mod json;
 mod log;
 mod mail;
+mod memory;
+mod message;
+mod model;
 mod operation;
 mod promise;
+mod prompt;
 mod retry;
 mod runtime;
 mod saga;
+mod schema;
 mod scope;
+mod span;
 mod tell;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod tool;
 mod update;
 
+pub use agent::{Agent, AgentAnswer, AgentRun, Budget};
 pub use child::Child;
 pub use ctx::{Ctx, FnCtx};
 pub use entity::{Entity, Versioned};
@@ -90,12 +100,17 @@ pub use failure::{Failure, code};
 pub use form::Form;
 pub use join::{Steps, join_all, join_all_limit, race, try_join_all, try_join_all_limit};
 pub use log::Log;
+pub use memory::Memory;
+pub use message::{Conversation, FinishReason, Message, Role, ToolCall, Usage, Usd};
+pub use model::{ModelAnswer, ModelCall, ModelRequest, OutputSpec, ToolChoice, ToolSpec};
 pub use operation::Operation;
 pub use promise::Promise;
+pub use prompt::{Prompt, PromptFile, prompt};
 pub use retry::{Ambiguous, Retry};
 pub use saga::{Saga, SagaStep};
 pub use scope::{Leftover, Scope, Task, shield, timeout};
-pub use trackway_sdk_macros::{function, join, select, try_join, value, workflow};
+pub use tool::{AgentTool, IntoTool, Invocation, Tool};
+pub use trackway_sdk_macros::{agent, function, join, select, tool, try_join, value, workflow};
 pub use update::{NextUpdate, Update, Updates};
 
 pub use {schemars, serde, serde_json};
@@ -104,8 +119,9 @@ pub use {schemars, serde, serde_json};
 pub mod prelude {
     pub use crate::export;
     pub use crate::http;
+    pub use crate::{Agent, AgentAnswer, Budget, Conversation, IntoTool, Message};
     pub use crate::{Ambiguous, Ctx, Failure, FnCtx, Form, Leftover, Retry, Saga, Scope, Steps};
-    pub use crate::{function, join, select, try_join, value, workflow};
+    pub use crate::{agent, function, join, prompt, select, tool, try_join, value, workflow};
     pub use crate::{join_all, join_all_limit, race, shield, timeout, try_join_all, try_join_all_limit};
     pub use std::time::Duration;
 }
@@ -116,4 +132,5 @@ pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::bindings;
     pub use crate::export::{About, Declared, Export, Item, Outcome, Policy, Tries, call, describe, run};
+    pub use crate::prompt::Template;
 }

@@ -1,7 +1,6 @@
 //! One operation that the host carries out, as a future. It must never do anything on its own:
 //! it asks once, and reads its answer once.
 
-use serde::Serialize;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -15,6 +14,11 @@ use crate::mail::{Returned, UPDATE};
 use crate::retry::{Ambiguous, Retry, millis};
 use crate::runtime::{Answer, Runtime};
 use crate::{Value, bindings, json};
+
+mod options;
+
+use options::Times;
+pub(crate) use options::{EffectOptions, Options, RunOptions};
 
 /// A step, a sleep, a signal or an HTTP request: something that the host does and journals.
 ///
@@ -82,14 +86,16 @@ pub(crate) enum Request {
         request: EntityRequest,
         if_version: Option<u64>,
     },
-    /// `send` is handed in, so that a component which sends nothing imports no effects.
-    Http {
-        send: Send,
+    /// Of a function. `ask` is handed in, so that a component which asks for none imports no effects.
+    Effect {
+        ask: Ask,
         request: String,
-        timeout_ms: Option<u64>,
-        idempotency_key: Option<String>,
+        options: EffectOptions,
     },
 }
+
+/// The request, the options and the place.
+pub(crate) type Ask = fn(&str, &str, &str) -> u32;
 
 pub(crate) enum EntityRequest {
     Get,
@@ -105,63 +111,6 @@ impl Request {
             Request::AcceptUpdate { update } => Some(format!("{UPDATE}{update}")),
             _ => None,
         }
-    }
-}
-
-/// What is said of a run that is to be started; the fields of the contract.
-#[derive(Serialize, Default)]
-pub(crate) struct RunOptions {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deployment: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub detach: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_cancel: Option<&'static str>,
-}
-
-/// The request, the options and the place.
-pub(crate) type Send = fn(&str, &str, &str) -> u32;
-
-/// The options of the contract; in this order, as they take part in the request digest.
-#[derive(Serialize, Default)]
-struct Options<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idempotency_key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry: Option<&'a Retry>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ambiguous: Option<Ambiguous>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    if_version: Option<u64>,
-    #[serde(flatten)]
-    times: Times,
-}
-
-/// How long something may take; only of a step. Fields of the contract.
-#[derive(Serialize, Default, Clone, Copy)]
-struct Times {
-    #[serde(rename = "timeout_ms", skip_serializing_if = "Option::is_none")]
-    start_to_close_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heartbeat_timeout_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schedule_to_start_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schedule_to_close_ms: Option<u64>,
-}
-
-impl Options<'_> {
-    fn to_text(&self) -> String {
-        let text = serde_json::to_string(self).expect("options are text and numbers");
-        if text == "{}" { String::new() } else { text }
     }
 }
 
@@ -317,6 +266,7 @@ impl<T> Operation<T> {
             retry: self.retry.as_ref(),
             ambiguous: self.ambiguous,
             times: self.times,
+            span: runtime.span(),
             ..Options::default()
         };
         let id = match request {
@@ -344,15 +294,20 @@ impl<T> Operation<T> {
                     EntityRequest::Delete => bindings::entity_delete(name, key, &options, &at),
                 }
             }
-            Request::Http { send, request, timeout_ms, idempotency_key } => {
-                options.timeout_ms = *timeout_ms;
-                options.idempotency_key = idempotency_key.as_deref();
-                send(request, &options.to_text(), &at)
+            Request::Effect { ask, request, options: said } => {
+                options.timeout_ms = said.timeout_ms;
+                options.idempotency_key = said.idempotency_key.as_deref();
+                options.deltas = said.deltas.as_deref();
+                options.prompts = &said.prompts;
+                ask(request, &options.to_text(), &at)
             }
         };
         runtime.opened(id, waker.clone());
         if let Some(mail) = request.mail() {
             runtime.opened_mail(id, &mail);
+        }
+        if matches!(request, Request::Effect { options, .. } if options.asks_person) {
+            runtime.opened_question(id);
         }
         self.state = State::Open(runtime, id);
     }
@@ -462,6 +417,12 @@ pub(crate) fn accept_update(update: String, at: &'static Location<'static>) -> O
 
 pub(crate) fn ask_person<T: Value>(form: String, at: &'static Location<'static>) -> Operation<T> {
     Operation::new(Ok(Request::AskPerson { form }), json::read_payload, at)
+}
+
+pub(crate) fn ask_person_of_function<T: Value>(form: String, at: &'static Location<'static>) -> Operation<T> {
+    let options = EffectOptions { asks_person: true, ..EffectOptions::default() };
+    let request = Request::Effect { ask: bindings::ask_person_of_function, request: form, options };
+    Operation::new(Ok(request), json::read_payload, at)
 }
 
 pub(crate) fn promise<T: Value>(name: String, at: &'static Location<'static>) -> Operation<T> {

@@ -2,7 +2,7 @@
 //! Nothing here depends on time, addresses or hash order, so a replay polls in the same order.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -32,6 +32,18 @@ pub(crate) struct Runtime {
     owed: Cell<bool>,
     /// What the run goes on with once its workflow has returned.
     goes_on: RefCell<Option<String>>,
+    people: RefCell<People>,
+}
+
+/// For how long people were waited for.
+#[derive(Default)]
+struct People {
+    /// The ids of the questions that are open.
+    open: BTreeSet<u32>,
+    /// When the first of those was asked.
+    since_ms: u64,
+    /// Without that.
+    waited_ms: u64,
 }
 
 /// Around whoever waits for an operation.
@@ -41,6 +53,8 @@ pub(crate) struct Place {
     shielded: bool,
     /// 0: none.
     scope: u32,
+    /// 0: none.
+    span: u32,
 }
 
 enum Slot {
@@ -90,6 +104,7 @@ pub(crate) fn block_on<T>(
         cancelled: RefCell::default(),
         owed: Cell::new(false),
         goes_on: RefCell::default(),
+        people: RefCell::default(),
     });
     let _entered = Entered(CURRENT.replace(Some(runtime.clone())));
     let woken = Arc::new(Woken(AtomicBool::new(true)));
@@ -195,8 +210,32 @@ impl Runtime {
         }
     }
 
+    /// `id` is a question to a person.
+    pub(crate) fn opened_question(&self, id: u32) {
+        let mut people = self.people.borrow_mut();
+        if people.open.is_empty() {
+            people.since_ms = self.port.now();
+        }
+        people.open.insert(id);
+    }
+
+    fn closed_question(&self, id: u32) {
+        let mut people = self.people.borrow_mut();
+        if people.open.remove(&id) && people.open.is_empty() {
+            people.waited_ms += self.port.now().saturating_sub(people.since_ms);
+        }
+    }
+
+    /// How long this instance has waited for people so far.
+    pub(crate) fn waited_for_people_ms(&self) -> u64 {
+        let people = self.people.borrow();
+        let open_ms = if people.open.is_empty() { 0 } else { self.port.now().saturating_sub(people.since_ms) };
+        people.waited_ms + open_ms
+    }
+
     /// Nobody will ever look at `id` again.
     pub(crate) fn forget(&self, id: u32) {
+        self.closed_question(id);
         let slot = self.slots.borrow_mut().remove(&id);
         let had = match slot {
             Some(Slot::Waiting(..)) => {
@@ -240,6 +279,7 @@ impl Runtime {
 
     fn answer(&self, id: u32, answer: Answer) {
         self.mail.borrow_mut().answered(id);
+        self.closed_question(id);
         let waker = {
             let mut slots = self.slots.borrow_mut();
             match slots.get_mut(&id) {
@@ -290,6 +330,16 @@ impl Runtime {
     /// Polls something that belongs to a scope.
     pub(crate) fn scoped<T>(&self, scope: u32, poll: impl FnOnce() -> T) -> T {
         self.within(Place { scope, ..self.place.get() }, poll)
+    }
+
+    /// Polls something that belongs to a span.
+    pub(crate) fn spanned<T>(&self, span: u32, poll: impl FnOnce() -> T) -> T {
+        self.within(Place { span, ..self.place.get() }, poll)
+    }
+
+    /// The span that is polled.
+    pub(crate) fn span(&self) -> Option<u32> {
+        Some(self.place.get().span).filter(|span| *span != 0)
     }
 
     fn within<T>(&self, place: Place, poll: impl FnOnce() -> T) -> T {

@@ -1,5 +1,5 @@
 //! A host for tests on your own machine: it runs workflows and functions in this thread, with virtual
-//! time, and answers HTTP from a closure. It keeps no journal and must never touch the world.
+//! time, and answers HTTP and models from closures. It keeps no journal and must never touch the world.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -7,21 +7,25 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod effects;
 mod entities;
 mod exchange;
+mod imports;
+mod model;
 mod sent;
 mod tried;
 
 use serde_json::json;
 
-use crate::bindings::{Completion, Host as Imports, Port, with_host};
+use crate::bindings::{Completion, Port, with_host};
 use crate::export::{Main, Policy, workflow_main};
 use crate::failure::{Failure, code};
-use crate::{Call, Function, Value, Workflow, json as values};
+use crate::{Call, Function, Invocation, Tool, Value, Workflow, json as values};
+use effects::Effects;
 use entities::Entities;
 pub use exchange::{HttpRequest, HttpResponse};
-use sent::{Signal, completion, promise, question, told, update};
-use tried::Tried;
+pub use model::{AskedModel, ModelResponse};
+use sent::{Signal, completion, told};
 
 /// Where virtual time begins: 2026-01-01 UTC. A fixed one, so that a test gives the same twice.
 const BEGIN_MS: u64 = 1_767_225_600_000;
@@ -81,9 +85,11 @@ pub struct Host {
 }
 
 type Answering = Box<dyn Fn(&HttpRequest) -> HttpResponse>;
+type Modelling = Box<dyn Fn(&AskedModel) -> ModelResponse>;
 
 struct Shared {
     http: Option<Answering>,
+    model: Option<Modelling>,
     /// After how many deliveries to the workflow the run is cancelled.
     cancel_after: Option<u32>,
     before_patches: Vec<String>,
@@ -93,6 +99,8 @@ struct Shared {
     signals: RefCell<Vec<Signal>>,
     entities: RefCell<Entities>,
     requests: Cell<u32>,
+    models: Cell<u32>,
+    effects: RefCell<Effects>,
     calls: RefCell<Vec<String>>,
     lines: RefCell<Vec<String>>,
     /// Answers to updates, in their order.
@@ -109,6 +117,7 @@ impl Host {
         Host {
             shared: Rc::new(Shared {
                 http: None,
+                model: None,
                 cancel_after: None,
                 before_patches: Vec::new(),
                 now_ms: Cell::new(BEGIN_MS),
@@ -116,6 +125,8 @@ impl Host {
                 signals: RefCell::default(),
                 entities: RefCell::default(),
                 requests: Cell::new(0),
+                models: Cell::new(0),
+                effects: RefCell::default(),
                 calls: RefCell::default(),
                 lines: RefCell::default(),
                 replies: RefCell::default(),
@@ -129,6 +140,11 @@ impl Host {
     /// Answers each HTTP request.
     pub fn on_http(self, answer: impl Fn(&HttpRequest) -> HttpResponse + 'static) -> Host {
         self.with(|shared| shared.http = Some(Box::new(answer)))
+    }
+
+    /// Answers each call of a model.
+    pub fn on_model(self, answer: impl Fn(&AskedModel) -> ModelResponse + 'static) -> Host {
+        self.with(|shared| shared.model = Some(Box::new(answer)))
     }
 
     /// Lets `ctx.child_of` reach a workflow by its name.
@@ -170,6 +186,15 @@ impl Host {
     ///
     /// The failure of the function.
     pub fn call<F: Function>(&self, call: Call<F>) -> Result<F::Output, Failure> {
+        with_host(Instance::new(self.shared.clone(), None), || call.run())
+    }
+
+    /// Makes one call of a tool.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the tool.
+    pub fn call_tool<T: Tool>(&self, call: Invocation<T>) -> Result<T::Output, Failure> {
         with_host(Instance::new(self.shared.clone(), None), || call.run())
     }
 
@@ -235,6 +260,8 @@ struct Inbox {
     ids: u32,
     deliveries: u32,
     open: BTreeSet<u32>,
+    /// Where each open span stands among the effects.
+    spans: BTreeMap<u32, usize>,
     /// What each id waits for.
     receives: BTreeMap<u32, String>,
     /// What an attempt said last of its progress.
@@ -288,119 +315,6 @@ impl Instance {
         let outcome = with_host(instance.clone(), || (known.main)(input, &context));
         *progress = instance.inbox.take().progress.or(progress.take());
         (outcome, Some(known))
-    }
-}
-
-impl Imports for Instance {
-    /// All attempts are made at once; what they would have waited passes as virtual time.
-    fn call(&self, function: &str, input: &str, options: &str, _at: &str) -> u32 {
-        let begun_ms = self.shared.now_ms.get();
-        let step = self.inbox.borrow().ids + 1;
-        let mut waited_ms = 0;
-        let mut attempt = 1;
-        let mut progress = None;
-        let (outcome, took_ms) = loop {
-            let (outcome, known) = self.attempt(function, input, (step, attempt), &mut progress);
-            let policy = known.map(|known| Tried::of(&known.policy, options)).unwrap_or_default();
-            let spent_ms = waited_ms + (self.shared.now_ms.get() - begun_ms);
-            let failure = outcome.as_ref().err().map(|failure| Failure::from_text(failure));
-            let Some(wait_ms) = failure.and_then(|failure| policy.wait_ms(&failure, attempt, spent_ms)) else {
-                break policy.in_time(outcome, spent_ms);
-            };
-            waited_ms += wait_ms;
-            attempt += 1;
-        };
-        self.shared.now_ms.set(begun_ms);
-        self.answer(outcome, took_ms)
-    }
-
-    fn delta(&self, event: &str, data: &str) {
-        self.shared.deltas.borrow_mut().push((event.to_owned(), told(data)));
-    }
-
-    fn progress(&self, progress: &str) {
-        self.inbox.borrow_mut().progress = Some(progress.to_owned());
-    }
-
-    /// The run is made at once; what it waited passes as virtual time.
-    fn start_run(&self, workflow: &str, input: &str, options: &str, _at: &str) -> u32 {
-        let Some(main) = WORKFLOWS.with_borrow(|workflows| workflows.get(workflow).copied()) else {
-            let message = format!("no workflow `{workflow}`: see `testing::Host::knows`");
-            return self.answer(Err(Failure::permanent(code::UNKNOWN_WORKFLOW, message).to_text()), 0);
-        };
-        self.shared.calls.borrow_mut().push(workflow.to_owned());
-        let begun_ms = self.shared.now_ms.get();
-        let context = json!({ "run": "child", "workflow": workflow, "deployment": "test" }).to_string();
-        let outcome = drive(&self.shared, main, input.to_owned(), &context, None);
-        let took_ms = self.shared.now_ms.replace(begun_ms) - begun_ms;
-        let options: serde_json::Value = serde_json::from_str(options).unwrap_or_default();
-        match options["detach"] == true {
-            true => self.answer(Ok(json!({ "run": "child" }).to_string()), 0),
-            false => self.answer(outcome, took_ms),
-        }
-    }
-
-    fn receive(&self, signal: &str, _options: &str, _at: &str) -> u32 {
-        let mut inbox = self.inbox.borrow_mut();
-        inbox.ids += 1;
-        let id = inbox.ids;
-        inbox.open.insert(id);
-        inbox.receives.insert(id, signal.to_owned());
-        id
-    }
-
-    fn ask_person(&self, form: &str, options: &str, at: &str) -> u32 {
-        let form: serde_json::Value = serde_json::from_str(form).unwrap_or_default();
-        let id = self.receive(&question(form["title"].as_str().unwrap_or_default()), options, at);
-        self.expires(id, &form, "nobody answered in time");
-        id
-    }
-
-    fn patched(&self, id: &str) -> bool {
-        !self.shared.before_patches.iter().any(|patch| patch == id)
-    }
-
-    fn promise(&self, name: &str, options: &str, at: &str) -> u32 {
-        let id = self.receive(&promise(name), "", at);
-        self.expires(id, &serde_json::from_str(options).unwrap_or_default(), "nobody settled the promise in time");
-        id
-    }
-
-    fn promise_token(&self, id: u32) -> String {
-        format!("pr_test_{id}")
-    }
-
-    fn entity_get(&self, name: &str, key: &str) -> u32 {
-        self.answer(self.shared.entities.borrow().get(name, key), 0)
-    }
-
-    fn entity_write(&self, name: &str, key: &str, value: Option<&str>, options: &str) -> u32 {
-        let outcome = self.shared.entities.borrow_mut().write(name, key, value, options);
-        self.answer(outcome, 0)
-    }
-
-    fn accept_update(&self, name: &str, options: &str, at: &str) -> u32 {
-        self.receive(&update(name), options, at)
-    }
-
-    fn reply(&self, _id: u32, answer: Result<&str, &str>, _at: &str) {
-        self.shared.replies.borrow_mut().push(answer.map(str::to_owned).map_err(str::to_owned));
-    }
-
-    fn publish(&self, key: &str, value: &str, _at: &str) {
-        self.shared.states.borrow_mut().insert(key.to_owned(), value.to_owned());
-    }
-
-    fn http(&self, request: &str, _options: &str, _at: &str) -> u32 {
-        self.shared.requests.set(self.shared.requests.get() + 1);
-        let outcome = match (serde_json::from_str::<HttpRequest>(request), &self.shared.http) {
-            (Err(error), _) => Err(Failure::permanent("BAD_REQUEST", error)),
-            (Ok(_), None) => Err(Failure::permanent("EGRESS_DENIED", "this test answers no HTTP: see `on_http`")),
-            (Ok(request), Some(answer)) => {
-                answer(&HttpRequest { number: self.shared.requests.get(), ..request }).outcome
-            }
-        };
-        self.answer(outcome.map(|output| output.to_string()).map_err(|failure| failure.to_text()), 0)
     }
 }
 

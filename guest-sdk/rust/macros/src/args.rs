@@ -10,6 +10,10 @@ use syn::{Error, Expr, ExprArray, Ident, Lit, LitStr, Result, Token, Type, UnOp}
 const RETRIES_MAX: u32 = 19;
 const DURATION_MAX_MS: u64 = 86_400_000;
 const NAME_MAX_BYTES: usize = 128;
+/// Providers of models take no longer ones.
+const TOOL_NAME_MAX_BYTES: usize = 64;
+/// Models take their time, and many calls are made one after the other.
+const AGENT_TIMEOUT_MS: u64 = 3_600_000;
 
 #[derive(Default)]
 pub struct Arguments {
@@ -32,6 +36,9 @@ pub struct Arguments {
     pub schedule_to_start_ms: Option<u64>,
     pub schedule_to_close_ms: Option<u64>,
     pub hosts: Vec<LitStr>,
+    pub models: Vec<LitStr>,
+    /// Of a tool.
+    pub needs_approval: bool,
     /// What a workflow says that it takes.
     pub signals: Vec<Signal>,
     pub updates: Vec<Signal>,
@@ -45,6 +52,8 @@ pub struct Signal {
 enum Given {
     Value(Expr),
     Signals(Vec<Signal>),
+    /// A word that says all by itself.
+    Flag,
 }
 
 struct Pair {
@@ -65,6 +74,9 @@ impl Parse for Pair {
             syn::parenthesized!(list in input);
             let signals = Punctuated::<Signal, Token![,]>::parse_terminated(&list)?;
             return Ok(Pair { key, given: Given::Signals(signals.into_iter().collect()) });
+        }
+        if key == "needs_approval" && !input.peek(Token![=]) {
+            return Ok(Pair { key, given: Given::Flag });
         }
         if !input.peek(Token![=]) {
             return Err(Error::new(key.span(), format!("`{key}` needs a value: `{key} = ...`")));
@@ -93,7 +105,26 @@ impl Arguments {
         read(tokens, "workflow", &["name", "run_timeout", "cancel_grace", "signals", "updates"])
     }
 
+    /// A function whose attempts go on with what the failed one had done, and that takes the time that models take.
+    pub fn of_agent(tokens: TokenStream) -> Result<Arguments> {
+        let arguments = Arguments::of(tokens, "agent")?;
+        let (resume, timeout_ms) = (arguments.resume.or(Some(true)), arguments.timeout_ms.or(Some(AGENT_TIMEOUT_MS)));
+        Ok(Arguments { resume, timeout_ms, ..arguments })
+    }
+
+    pub fn of_tool(tokens: TokenStream) -> Result<Arguments> {
+        let arguments = read(tokens, "tool", &["name", "needs_approval"])?;
+        if let Some(name) = arguments.name.as_ref().filter(|name| !is_tool_name(&name.value())) {
+            return Err(Error::new(name.span(), TOOL_NAME_HINT));
+        }
+        Ok(arguments)
+    }
+
     pub fn of_function(tokens: TokenStream) -> Result<Arguments> {
+        Arguments::of(tokens, "function")
+    }
+
+    fn of(tokens: TokenStream, attribute: &str) -> Result<Arguments> {
         let keys = [
             "retries",
             "backoff",
@@ -111,9 +142,10 @@ impl Arguments {
             "schedule_to_start",
             "schedule_to_close",
             "hosts",
+            "models",
             "name",
         ];
-        read(tokens, "function", &keys)
+        read(tokens, attribute, &keys)
     }
 
     /// The constant `RUN_TIMEOUT_MS`.
@@ -131,7 +163,7 @@ impl Arguments {
         let attempts = option(self.retries.map(|retries| retries + 1));
         let (backoff_ms, backoff_max_ms) = (option(self.backoff_ms), option(self.backoff_max_ms));
         let (factor, jitter, timeout_ms) = (option(self.factor), option(self.jitter), option(self.timeout_ms));
-        let (hosts, except) = (&self.hosts, &self.except);
+        let (hosts, models, except) = (&self.hosts, &self.models, &self.except);
         let (growth, exhausted) = (option(self.growth.as_ref()), option(self.exhausted.as_ref()));
         let heartbeat_timeout_ms = option(self.heartbeat_timeout_ms);
         let (start_ms, close_ms) = (option(self.schedule_to_start_ms), option(self.schedule_to_close_ms));
@@ -157,6 +189,7 @@ impl Arguments {
                 schedule_to_start_ms: #start_ms,
                 schedule_to_close_ms: #close_ms,
                 hosts: &[#(#hosts),*],
+                models: &[#(#models),*],
             }
         }
     }
@@ -184,6 +217,11 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
         }
         let value = match given {
             Given::Value(value) => value,
+            Given::Flag => {
+                arguments.needs_approval = true;
+                seen.push(name);
+                continue;
+            }
             Given::Signals(signals) => {
                 *(if name == "signals" { &mut arguments.signals } else { &mut arguments.updates }) = signals;
                 seen.push(name);
@@ -211,6 +249,8 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             "ambiguous" => {
                 arguments.ambiguous = Some(word(&value, "ambiguous", &["repeat", "fail", "compensate", "ask"])?);
             }
+            "needs_approval" => arguments.needs_approval = truth(&value, "needs_approval")?,
+            "models" => arguments.models = models(&value)?,
             _ => arguments.hosts = hosts(&value)?,
         }
         seen.push(name);
@@ -245,6 +285,13 @@ fn checked_name(name: &LitStr) -> std::result::Result<(), &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let fits = (1..=NAME_MAX_BYTES).contains(&name.value().len()) && name.value().bytes().all(allowed);
     if fits { Ok(()) } else { Err(NAME_HINT) }
+}
+
+const TOOL_NAME_HINT: &str = "the name of a tool is 1 to 64 of `A-Z a-z 0-9 _ -`, as in `name = \"fetch-article\"`";
+
+fn is_tool_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=TOOL_NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 fn retries(value: &Expr) -> Result<u32> {
@@ -330,4 +377,16 @@ fn hosts(value: &Expr) -> Result<Vec<LitStr>> {
         Expr::Array(ExprArray { elems, .. }) => elems.iter().map(|host| text(host, hint)).collect(),
         other => Err(Error::new_spanned(other, hint)),
     }
+}
+
+fn models(value: &Expr) -> Result<Vec<LitStr>> {
+    let hint = "models are a list of texts, as in `models = [\"openai/gpt-4o-mini\", \"anthropic/*\"]`";
+    let Expr::Array(ExprArray { elems, .. }) = value else { return Err(Error::new_spanned(value, hint)) };
+    let model = |value: &Expr| {
+        let model = text(value, hint)?;
+        let parts = model.value();
+        let fits = parts.split_once('/').is_some_and(|(provider, model)| !provider.is_empty() && !model.is_empty());
+        if fits { Ok(model) } else { Err(Error::new_spanned(value, hint)) }
+    };
+    elems.iter().map(model).collect()
 }

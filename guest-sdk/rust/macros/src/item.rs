@@ -14,9 +14,9 @@ const FUNCTION_SHAPE: &str = "a function looks like `async fn name(ctx: FnCtx, i
                               `async`, `ctx`, `input` and `Result` may be left out";
 
 /// What the parameters say.
-struct Parameters {
-    context: Option<Type>,
-    input: Option<Type>,
+pub struct Parameters {
+    pub context: Option<Type>,
+    pub input: Option<Type>,
 }
 
 pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -81,8 +81,16 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> Result<TokenStream
 }
 
 pub fn function(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let arguments = Arguments::of_function(arguments)?;
-    let mut function = parse(item, "function", FUNCTION_SHAPE)?;
+    function_of(&Arguments::of_function(arguments)?, item, "function")
+}
+
+/// The same; what differs is how it is tried again.
+pub fn agent(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    function_of(&Arguments::of_agent(arguments)?, item, "agent")
+}
+
+fn function_of(arguments: &Arguments, item: TokenStream, attribute: &str) -> Result<TokenStream> {
+    let mut function = parse(item, attribute, FUNCTION_SHAPE)?;
     let name = function.sig.ident.clone();
     let parameters = parameters(&function, "FnCtx", FUNCTION_SHAPE)?;
     let export_name = arguments.name.clone().unwrap_or_else(|| LitStr::new(&name.to_string(), name.span()));
@@ -150,7 +158,7 @@ fn declared(what: TokenStream, names: &[Signal]) -> TokenStream {
     }
 }
 
-fn parse(item: TokenStream, attribute: &str, shape: &str) -> Result<ItemFn> {
+pub fn parse(item: TokenStream, attribute: &str, shape: &str) -> Result<ItemFn> {
     let function: ItemFn = syn::parse2(item.clone()).map_err(|error| match syn::parse2::<syn::Item>(item) {
         Ok(other) if !matches!(other, syn::Item::Fn(_)) => {
             Error::new_spanned(other, format!("#[{attribute}] stands above a function; {shape}"))
@@ -174,7 +182,7 @@ fn parse(item: TokenStream, attribute: &str, shape: &str) -> Result<ItemFn> {
     Ok(function)
 }
 
-fn parameters(function: &ItemFn, context_name: &str, shape: &str) -> Result<Parameters> {
+pub fn parameters(function: &ItemFn, context_name: &str, shape: &str) -> Result<Parameters> {
     let mut found = Parameters { context: None, input: None };
     for (place, parameter) in function.sig.inputs.iter().enumerate() {
         let FnArg::Typed(PatType { ty, .. }) = parameter else {
@@ -218,7 +226,7 @@ fn last_name(ty: &Type) -> Option<String> {
     }
 }
 
-fn input_of(parameters: &Parameters) -> (TokenStream, TokenStream) {
+pub fn input_of(parameters: &Parameters) -> (TokenStream, TokenStream) {
     match &parameters.input {
         Some(input) => (quote!(#input), quote!(input)),
         None => (quote!(()), quote!()),
@@ -233,7 +241,7 @@ fn returns_result(function: &ItemFn) -> bool {
     }
 }
 
-fn output_of(function: &ItemFn, _parameters: &Parameters) -> TokenStream {
+pub fn output_of(function: &ItemFn, _parameters: &Parameters) -> TokenStream {
     match &function.sig.output {
         ReturnType::Default => quote!(()),
         ReturnType::Type(_, ty) if returns_result(function) => {
@@ -243,7 +251,7 @@ fn output_of(function: &ItemFn, _parameters: &Parameters) -> TokenStream {
     }
 }
 
-fn outcome_of(function: &ItemFn, call: TokenStream) -> TokenStream {
+pub fn outcome_of(function: &ItemFn, call: TokenStream) -> TokenStream {
     if returns_result(function) {
         quote!(::trackway_sdk::__private::Outcome::outcome(#call))
     } else {
@@ -251,18 +259,18 @@ fn outcome_of(function: &ItemFn, call: TokenStream) -> TokenStream {
     }
 }
 
-fn about(function: &ItemFn, parameters: &Parameters) -> TokenStream {
+pub fn about(function: &ItemFn, parameters: &Parameters) -> TokenStream {
     let doc = doc_of(function);
     let takes_input = parameters.input.is_some();
     quote!(::trackway_sdk::__private::About { doc: #doc, takes_input: #takes_input })
 }
 
 /// A type that is only called `Ctx` is told as what it is, not as a mismatch in code nobody wrote.
-fn check_context(given: &Type, wanted: TokenStream) -> TokenStream {
+pub fn check_context(given: &Type, wanted: TokenStream) -> TokenStream {
     quote_spanned!(given.span()=> const _: fn(#wanted) -> #given = |context| context;)
 }
 
-fn doc_of(function: &ItemFn) -> String {
+pub fn doc_of(function: &ItemFn) -> String {
     let lines: Vec<String> = function
         .attrs
         .iter()

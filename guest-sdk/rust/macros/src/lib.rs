@@ -4,6 +4,8 @@
 mod args;
 mod concurrent;
 mod item;
+mod prompt;
+mod tool;
 mod value;
 
 use proc_macro::TokenStream;
@@ -33,10 +35,38 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `jitter = 0.2` | 0.2 | how much of a wait is left to chance, 0 to 1 |
 /// | `timeout = "30s"` | 5 min | how long one attempt may take, at most 24 h |
 /// | `hosts = ["example.com"]` | none | what it wants to reach by HTTP |
+/// | `models = ["openai/*"]` | none | the models that it wants to ask |
 /// | `name = "other-name"` | that of the function | its name in the manifest |
 #[proc_macro_attribute]
 pub fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {
     item::function(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a function that asks models, by an `Agent` or by itself: a [`#[function]`](macro@function) that goes on where a failed
+/// attempt had come to.
+///
+/// It takes the same keys, but `resume` is true and `timeout` an hour unless told otherwise: the next attempt gets all answers
+/// again that the failed one had got, and asks anew only for the last. So a model that is busy at its eighth call costs one
+/// more call, and not eight. The code must do the same whenever it gets the same answers.
+#[proc_macro_attribute]
+pub fn agent(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    item::agent(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a function, plain or async, a tool that agents may be given: `agent.tool(name)`.
+///
+/// It takes an optional `FnCtx` and one optional input, and returns `Result<O, Failure>` or a plain value. The model reads its
+/// name, its doc comment, and the JSON Schema of its input, with the doc comments of its fields. Keys: `name = "other-name"`,
+/// and `needs_approval`, which has a person asked before each call.
+#[proc_macro_attribute]
+pub fn tool(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    tool::tool(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+// The docs stand where the crate gives it to authors, with an example that is run.
+#[proc_macro]
+pub fn prompt(input: TokenStream) -> TokenStream {
+    prompt::prompt(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes a struct or enum a value: something that can cross between workflows, functions and people.

@@ -25,6 +25,10 @@ pub(crate) trait Host: Port {
     fn accept_update(&self, update: &str, options: &str, at: &str) -> u32;
     fn reply(&self, id: u32, answer: Result<&str, &str>, at: &str);
     fn http(&self, request: &str, options: &str, at: &str) -> u32;
+    fn model(&self, request: &str, options: &str, at: &str) -> u32;
+    /// Kind, name and input.
+    fn begin(&self, what: [&str; 3], options: &str, at: &str) -> u32;
+    fn end(&self, id: u32, outcome: Result<&str, &str>, at: &str);
     fn progress(&self, progress: &str);
     fn delta(&self, event: &str, data: &str);
     fn start_run(&self, workflow: &str, input: &str, options: &str, at: &str) -> u32;
@@ -119,6 +123,26 @@ pub(crate) fn delta(event: &str, data: &str) {
 
 pub(crate) fn http(request: &str, options: &str, at: &str) -> u32 {
     host().http(request, options, at)
+}
+
+pub(crate) fn model(request: &str, options: &str, at: &str) -> u32 {
+    host().model(request, options, at)
+}
+
+/// Roles are not told apart here.
+pub(crate) fn ask_person_of_function(form: &str, options: &str, at: &str) -> u32 {
+    host().ask_person(form, options, at)
+}
+
+pub(crate) fn begin(what: [&str; 3], options: &str, at: &str) -> u32 {
+    host().begin(what, options, at)
+}
+
+/// Also from a drop after the end of the test's host: then nobody looks at it.
+pub(crate) fn end(id: u32, outcome: Result<&str, &str>, at: &str) {
+    if let Some(host) = HOST.with_borrow(Clone::clone) {
+        host.end(id, outcome, at);
+    }
 }
 
 pub(crate) struct StepPort;

@@ -20,6 +20,8 @@ pub struct Policy {
     pub schedule_to_close_ms: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub hosts: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub models: &'static [&'static str],
 }
 
 #[doc(hidden)]
@@ -77,5 +79,6 @@ impl Policy {
         schedule_to_start_ms: None,
         schedule_to_close_ms: None,
         hosts: &[],
+        models: &[],
     };
 }

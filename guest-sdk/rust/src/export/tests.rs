@@ -44,8 +44,33 @@ async fn empty(_ctx: Ctx) -> u8 {
     7
 }
 
-const ITEMS: &[Item] =
-    &[<look as Export>::ITEM, <count as Export>::ITEM, <nothing as Export>::ITEM, <empty as Export>::ITEM];
+/// Says what it thinks.
+#[agent(models = ["openai/gpt-4o-mini", "anthropic/*"], retries = 7)]
+async fn think(_ctx: FnCtx) -> Result<String, Failure> {
+    Ok(String::new())
+}
+
+#[agent(resume = false, timeout = "30s")]
+async fn forgetful() {}
+
+/// Looks it up.
+#[tool]
+fn look_up(page: Page) -> String {
+    page.url
+}
+
+prompt!(Greeting = "src/prompt/greeting.md");
+
+const ITEMS: &[Item] = &[
+    <look as Export>::ITEM,
+    <count as Export>::ITEM,
+    <nothing as Export>::ITEM,
+    <empty as Export>::ITEM,
+    <think as Export>::ITEM,
+    <forgetful as Export>::ITEM,
+    <look_up as Export>::ITEM,
+    <Greeting as Export>::ITEM,
+];
 
 fn manifest() -> Json {
     serde_json::from_str(&describe(ITEMS)).expect("the manifest is JSON")
@@ -68,6 +93,33 @@ fn names_docs_and_policies_reach_the_manifest() {
     assert_eq!(function["timeout_ms"], 30_000);
     assert_eq!(function["hosts"], json!(["example.com", "http://127.0.0.1:8080"]));
     assert_eq!(manifest["workflows"][0]["name"], "look-around");
+}
+
+#[test]
+fn agents_go_on_with_what_a_failed_attempt_had_done() {
+    let functions = manifest()["functions"].clone();
+    assert_eq!(functions[2]["retry"], json!({ "attempts": 8, "resume": true }));
+    assert_eq!(functions[2]["timeout_ms"], 3_600_000);
+    assert_eq!(functions[2]["models"], json!(["openai/gpt-4o-mini", "anthropic/*"]));
+    assert_eq!((&functions[3]["retry"], &functions[3]["timeout_ms"]), (&json!({ "resume": false }), &json!(30_000)));
+}
+
+#[test]
+fn tools_and_prompts_are_listed() {
+    let manifest = manifest();
+    let tool = &manifest["tools"][0];
+    assert_eq!((&tool["name"], &tool["doc"]), (&json!("look_up"), &json!("Looks it up.")));
+    assert_eq!((&tool["input"]["type"], &tool["output"]["type"]), (&json!("object"), &json!("string")));
+    let prompt = &manifest["prompts"][0];
+    assert_eq!(prompt["name"], "greeting");
+    assert_eq!(prompt["text"], "Greet {{name}} in {{ language }}.\nBe brief.");
+    assert_eq!(prompt["version"].as_str().map(str::len), Some(16));
+}
+
+#[test]
+fn a_tool_is_called_by_agents_only() {
+    let failure = run(ITEMS, "look_up", "null", "").expect_err("it is no workflow");
+    assert!(failure.contains("UNKNOWN_FUNCTION"), "{failure}");
 }
 
 #[test]

@@ -1,0 +1,160 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::*;
+use crate::prelude::*;
+use crate::testing::{AskedModel, Host, ModelResponse};
+use crate::{AgentAnswer, FinishReason};
+
+/// Waits so many seconds.
+#[tool]
+async fn wait(ctx: FnCtx, seconds: u64) -> Result<u64, Failure> {
+    ctx.sleep(Duration::from_secs(seconds)).await?;
+    Ok(seconds)
+}
+
+thread_local! {
+    static BUDGET: RefCell<Budget> = RefCell::new(Budget::new());
+}
+
+#[function]
+async fn work(ctx: FnCtx) -> Result<AgentAnswer, Failure> {
+    let inner = Agent::new("inner").model("test/model").tool(wait);
+    let agent = Agent::new("worker").model("test/model").tool(wait).tool(inner.as_tool("Works."));
+    agent.budget(BUDGET.take()).run(&ctx, "Go.").await
+}
+
+/// How often the model was asked, and what came of it.
+fn drive(
+    budget: Budget,
+    answer: impl Fn(&AskedModel) -> ModelResponse + 'static,
+) -> (u32, Result<AgentAnswer, Failure>) {
+    let asked = Rc::new(RefCell::new(0));
+    let count = asked.clone();
+    let host = Host::new().on_model(move |request| {
+        *count.borrow_mut() = request.number;
+        answer(request)
+    });
+    BUDGET.set(budget);
+    let outcome = host.call(work(()));
+    (asked.take(), outcome)
+}
+
+fn goes_on() -> ModelResponse {
+    ModelResponse::tool_call("wait", &json!({ "input": 1 }))
+}
+
+fn cents(cents: u64) -> Usd {
+    Usd::from_nanos(cents * 10_000_000)
+}
+
+#[test]
+fn tokens_end_it_before_the_call_that_would_go_over() {
+    let (asked, outcome) = drive(Budget::new().tokens(1_000), |asked| {
+        let number = u64::from(asked.number);
+        goes_on().usage(100 * number, 50)
+    });
+    // 150, 250 and 350 are 750: the next call is given 300 and more.
+    let failure = outcome.expect_err("it goes over");
+    assert_eq!((asked, failure.code.as_str(), failure.retryable), (3, "BUDGET_EXCEEDED", false));
+    let details = json!({ "agent": "worker", "budget": "tokens", "limit": 1_000, "used": 750 });
+    assert_eq!(failure.details, Some(details));
+    assert!(failure.message.contains("750 of 1000 tokens are used, and the next call is given about 3"), "{failure}");
+}
+
+#[test]
+fn an_answer_may_not_be_longer_than_what_is_left() {
+    let (asked, outcome) = drive(Budget::new().tokens(1_000), |asked| match asked.number {
+        1 => {
+            assert!(asked.max_tokens.is_some_and(|tokens| (900..1_000).contains(&tokens)));
+            goes_on().usage(100, 700)
+        }
+        _ => {
+            assert!(asked.max_tokens.is_some_and(|tokens| (50..100).contains(&tokens)), "{:?}", asked.max_tokens);
+            ModelResponse::text("I was about to").usage(110, 90).finish(FinishReason::Length)
+        }
+    });
+    assert_eq!((asked, outcome.expect_err("it was cut off").code.as_str()), (2, "BUDGET_EXCEEDED"));
+}
+
+#[test]
+fn money_ends_it_before_the_call_that_would_go_over() {
+    for price in [None, Some((cents(100), cents(400)))] {
+        let (asked, outcome) = drive(Budget::new().cost_usd(0.075), move |_| {
+            let answer = goes_on().usage(10_000, 0).cost(Some(cents(1)));
+            match price {
+                Some((input, output)) => answer.price(input, output),
+                None => answer,
+            }
+        });
+        let failure = outcome.expect_err("it goes over");
+        assert_eq!((asked, failure.code.as_str()), (7, "BUDGET_EXCEEDED"), "{failure}");
+        assert!(failure.message.contains("$0.07 of $0.075 are spent"), "{failure}");
+    }
+}
+
+#[test]
+fn money_limits_an_answer_by_what_a_token_costs() {
+    let (_, outcome) = drive(Budget::new().cost(cents(100)), |asked| match asked.number {
+        // A cent for a thousand tokens given, four for a thousand said.
+        1 => goes_on().usage(10_000, 10_000).cost(Some(cents(50))).price(cents(1_000), cents(4_000)),
+        _ => {
+            // 50 cents are left, 10 of them go for what it is given.
+            assert!(
+                asked.max_tokens.is_some_and(|tokens| (9_900..=10_000).contains(&tokens)),
+                "{:?}",
+                asked.max_tokens
+            );
+            ModelResponse::text("done").usage(10_000, 10).cost(Some(cents(11)))
+        }
+    });
+    assert_eq!(outcome.expect("it is within").cost, Some(cents(61)));
+}
+
+#[test]
+fn a_price_that_nobody_knows_ends_it_after_the_first_call() {
+    let (asked, outcome) = drive(Budget::new().cost_usd(1.0), |_| goes_on().cost(None));
+    let failure = outcome.expect_err("it cannot be kept to");
+    assert!(failure.message.contains("the price of `test/model` is not known"), "{failure}");
+    assert_eq!((asked, failure.code.as_str()), (1, "BUDGET_EXCEEDED"));
+    let (_, outcome) = drive(Budget::new(), |_| ModelResponse::text("done").cost(None));
+    assert_eq!(outcome.expect("nothing was to be kept to").cost, None);
+}
+
+#[test]
+fn time_ends_it_and_limits_the_call_before() {
+    let (asked, outcome) = drive(Budget::new().time(Duration::from_secs(10)), |asked| match asked.number {
+        1 => goes_on().after(Duration::from_secs(4)),
+        _ => {
+            assert_eq!(asked.options["timeout_ms"], 5_000);
+            goes_on().after(Duration::from_secs(60))
+        }
+    });
+    let failure = outcome.expect_err("it takes too long");
+    assert_eq!((asked, failure.code.as_str()), (2, "BUDGET_EXCEEDED"));
+    assert_eq!(failure.details.expect("what was used")["budget"], "time_ms");
+}
+
+#[test]
+fn what_a_tool_agent_uses_counts_for_whoever_uses_it() {
+    let (asked, outcome) = drive(Budget::new().tokens(1_000), |asked| match asked.messages.len() {
+        1 if asked.last_content() == "Go." => {
+            ModelResponse::tool_call("inner", &json!({ "input": "Work." })).usage(100, 0)
+        }
+        _ => goes_on().usage(300, 0),
+    });
+    // 100, then 300 twice: the inner agent would go over with the next one, the outer one with the one after it.
+    let failure = outcome.expect_err("it goes over");
+    assert_eq!((asked, failure.code.as_str()), (4, "BUDGET_EXCEEDED"));
+    assert_eq!(failure.details.expect("what was used")["agent"], "worker");
+}
+
+#[test]
+fn a_budget_of_nothing_asks_nobody() {
+    for budget in [Budget::new().tokens(0), Budget::new().cost_usd(0.0), Budget::new().time(Duration::ZERO)] {
+        let (asked, outcome) = drive(budget, |_| goes_on());
+        assert_eq!((asked, outcome.expect_err("it cannot begin").code.as_str()), (0, "BUDGET_EXCEEDED"));
+    }
+}
