@@ -232,25 +232,17 @@ fn counted(
 
 fn within(schema: &Map<String, Json>, value: &Json, path: &Path<'_>) -> Result<(), String> {
     let compared = |word: &str| schema.get(word).and_then(|bound| compare(value, bound).map(|order| (bound, order)));
-    match compared("minimum") {
-        Some((bound, Ordering::Less)) => return path.wrong(format_args!("it is less than {bound}")),
-        Some(_) | None => {}
+    if let Some((bound, Ordering::Less)) = compared("minimum") {
+        return path.wrong(format_args!("it is less than {bound}"));
     }
-    match compared("maximum") {
-        Some((bound, Ordering::Greater)) => return path.wrong(format_args!("it is more than {bound}")),
-        Some(_) | None => {}
+    if let Some((bound, Ordering::Greater)) = compared("maximum") {
+        return path.wrong(format_args!("it is more than {bound}"));
     }
-    match compared("exclusiveMinimum") {
-        Some((bound, Ordering::Less | Ordering::Equal)) => {
-            return path.wrong(format_args!("it is not more than {bound}"));
-        }
-        Some(_) | None => {}
+    if let Some((bound, Ordering::Less | Ordering::Equal)) = compared("exclusiveMinimum") {
+        return path.wrong(format_args!("it is not more than {bound}"));
     }
-    match compared("exclusiveMaximum") {
-        Some((bound, Ordering::Greater | Ordering::Equal)) => {
-            return path.wrong(format_args!("it is not less than {bound}"));
-        }
-        Some(_) | None => {}
+    if let Some((bound, Ordering::Greater | Ordering::Equal)) = compared("exclusiveMaximum") {
+        return path.wrong(format_args!("it is not less than {bound}"));
     }
     let parts = schema.get("multipleOf").and_then(Json::as_f64).zip(value.as_f64());
     match parts {
