@@ -16,12 +16,18 @@ use crate::runtime::Runtime;
 /// With less left an answer says nothing, and some providers refuse to begin.
 const OUTPUT_MIN_TOKENS: u64 = 16;
 
+/// Every model that is worth asking can answer with so much; some refuse to be asked for more than they can. So where
+/// the author names no limit of an answer, none is named until less than this is left.
+const OUTPUT_SURE_TOKENS: u64 = 4_096;
+
 /// Prices are per million tokens.
 const PRICED_TOKENS: u128 = 1_000_000;
 
 /// What an agent may use up in all, with the agents that are its tools or take over from it. It ends with
 /// `BUDGET_EXCEEDED` before the call of a model that would go over: by what the conversation has grown to, at a token for four
-/// bytes, and by what the model has cost so far. The answer of a call is limited to what is left.
+/// bytes, and by what the model has cost so far. What is left limits the answer of a call that has a
+/// [`max_tokens`](crate::Agent::max_tokens), and of any once it is less than 4,096 tokens; other answers are as long as the model lets
+/// them be, so the last one may go over by that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[must_use = "hand it to `Agent::budget`"]
 pub struct Budget {
@@ -129,7 +135,7 @@ impl Meter {
                 .into_iter()
                 .flatten()
             {
-                if request.max_tokens.is_none_or(|max_tokens| left < max_tokens) {
+                if left < request.max_tokens.unwrap_or(OUTPUT_SURE_TOKENS) {
                     request.max_tokens = Some(left);
                     lowered = Some(failure);
                 }

@@ -9,7 +9,7 @@ use super::{Meter, Spec};
 use crate::FnCtx;
 use crate::failure::{Failure, code};
 use crate::message::{Conversation, FinishReason, Message, Role, Usage, Usd, note};
-use crate::model::{ModelAnswer, ModelCall, ModelRequest, is_name, refused};
+use crate::model::{ModelAnswer, ModelCall, ModelRequest, clean_name, is_name, refused};
 use crate::span::Span;
 
 /// The contract's, for one call.
@@ -17,6 +17,9 @@ const CALL_DEFAULT_MS: u64 = 300_000;
 
 /// About what one is worth in English; the provider's own count takes over after the first call.
 const BYTES_PER_TOKEN: u64 = 4;
+
+/// Providers make shorter ones.
+const CALL_ID_MAX_BYTES: usize = 256;
 
 /// What a run of an agent came to, whatever its type.
 pub(crate) struct Ended {
@@ -90,6 +93,17 @@ pub(super) async fn run(
     }
 }
 
+/// As it is told to the model again: providers refuse names that could be those of no tool.
+fn said(answer: &ModelAnswer) -> Message {
+    let mut message = answer.message();
+    for call in &mut message.tool_calls {
+        if !is_name(&call.name) {
+            call.name = clean_name(&call.name, "unknown");
+        }
+    }
+    message
+}
+
 fn parsed(text: &str) -> Option<Json> {
     serde_json::from_str(text).ok()
 }
@@ -103,7 +117,10 @@ impl Run {
     async fn leg(&mut self, active: &Spec, fits: Fits<'_>) -> Result<Leg, Failure> {
         loop {
             let answer = self.ask(active).await?;
-            self.said.messages.push(answer.message());
+            // Providers take no message that says nothing.
+            if !(answer.text().trim().is_empty() && answer.tool_calls.is_empty()) {
+                self.said.messages.push(said(&answer));
+            }
             if answer.finish_reason == FinishReason::Refused {
                 return Err(refused(answer.text()));
             }
@@ -158,6 +175,7 @@ impl Run {
             self.meter.out_of_time()?;
         }
         let mut answer = outcome?;
+        self.tell_apart(&mut answer);
         self.meter.took(&model, &answer);
         self.known = Some((answer.usage.input_tokens, size_bytes));
         if answer.finish_reason == FinishReason::Length
@@ -169,6 +187,18 @@ impl Run {
             hook(&mut answer)?;
         }
         Ok(answer)
+    }
+
+    /// Gives calls that the model did not tell apart ids of their own: providers want them to be.
+    fn tell_apart(&self, answer: &mut ModelAnswer) {
+        for place in 0..answer.tool_calls.len() {
+            let (before, rest) = answer.tool_calls.split_at_mut(place);
+            let Some(call) = rest.first_mut() else { continue };
+            if call.id.is_empty() || call.id.len() > CALL_ID_MAX_BYTES || before.iter().any(|other| other.id == call.id)
+            {
+                call.id = format!("call_{}_{place}", self.iterations);
+            }
+        }
     }
 
     /// How many tokens a request has: as many as the last one, and what has come to it since.

@@ -139,6 +139,24 @@ fn what_a_model_gets_wrong_it_is_told_and_nothing_is_called() {
 }
 
 #[test]
+fn what_is_told_again_is_what_providers_take() {
+    let host = host(|asked| match asked.number {
+        1 => ModelResponse::text("").and_tool_call("no such tool!", &json!({})).and_tool_call("", &json!({})),
+        2 => ModelResponse::text(""),
+        _ => {
+            let calls = &asked.messages[2].tool_calls;
+            assert_eq!(calls.iter().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["no_such_tool_", "unknown"]);
+            // The empty answer is left out.
+            let roles: Vec<_> = asked.messages[3..].iter().map(|message| message.role).collect();
+            assert_eq!(roles, [Role::Tool, Role::Tool, Role::User]);
+            ModelResponse::text("done")
+        }
+    });
+    AGENT.set(Some(Agent { read: |text| read_text(text).map(Json::from), ..untyped(agent().tool(wait)) }));
+    host.call(work(vec![Message::user("Go.")])).expect("it succeeds");
+}
+
+#[test]
 fn a_failure_of_a_tool_is_told_unless_it_is_fatal() {
     let calls = |fatally: bool| {
         host(move |asked| match asked.number {

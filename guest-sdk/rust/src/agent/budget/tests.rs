@@ -98,19 +98,24 @@ fn money_ends_it_before_the_call_that_would_go_over() {
 #[test]
 fn money_limits_an_answer_by_what_a_token_costs() {
     let (_, outcome) = drive(Budget::new().cost(cents(100)), |asked| match asked.number {
-        // A cent for a thousand tokens given, four for a thousand said.
-        1 => goes_on().usage(10_000, 10_000).cost(Some(cents(50))).price(cents(1_000), cents(4_000)),
+        // A cent for a hundred tokens given, four for a hundred said.
+        1 => goes_on().usage(1_000, 1_000).cost(Some(cents(50))).price(cents(10_000), cents(40_000)),
         _ => {
             // 50 cents are left, 10 of them go for what it is given.
-            assert!(
-                asked.max_tokens.is_some_and(|tokens| (9_900..=10_000).contains(&tokens)),
-                "{:?}",
-                asked.max_tokens
-            );
-            ModelResponse::text("done").usage(10_000, 10).cost(Some(cents(11)))
+            assert!(asked.max_tokens.is_some_and(|tokens| (950..=1_000).contains(&tokens)), "{:?}", asked.max_tokens);
+            ModelResponse::text("done").usage(1_000, 10).cost(Some(cents(11)))
         }
     });
     assert_eq!(outcome.expect("it is within").cost, Some(cents(61)));
+}
+
+#[test]
+fn a_model_is_not_asked_for_more_than_it_may_be_able_to_say() {
+    let (_, outcome) = drive(Budget::new().tokens(1_000_000).cost_usd(100.0), |asked| {
+        assert_eq!(asked.max_tokens, None);
+        ModelResponse::text("done").usage(10, 10).cost(Some(cents(1)))
+    });
+    outcome.expect("it is within");
 }
 
 #[test]
