@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::agent::Meter;
 use crate::bindings;
 use crate::failure::{Failure, code, place};
+use crate::handed::Handed;
 use crate::json;
 use crate::runtime::Runtime;
 use crate::{
@@ -28,6 +29,7 @@ pub struct FnCtx {
     about: Rc<AboutAttempt>,
     /// Of the agent on whose behalf it is used: what is spent counts there too.
     meter: Option<Rc<Meter>>,
+    pub(crate) handed: Option<Rc<Handed>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -382,12 +384,12 @@ impl Ctx {
 
 impl FnCtx {
     pub(crate) fn from_context(context: &str) -> FnCtx {
-        FnCtx { about: Rc::new(serde_json::from_str(context).unwrap_or_default()), meter: None }
+        FnCtx { about: Rc::new(serde_json::from_str(context).unwrap_or_default()), meter: None, handed: None }
     }
 
     /// The same, on behalf of an agent.
     pub(crate) fn metered(&self, meter: Rc<Meter>) -> FnCtx {
-        FnCtx { about: self.about.clone(), meter: Some(meter) }
+        FnCtx { meter: Some(meter), ..self.clone() }
     }
 
     pub(crate) fn meter(&self) -> Option<Rc<Meter>> {

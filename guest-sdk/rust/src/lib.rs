@@ -56,6 +56,8 @@ mod guide {
     mod streaming {}
     #[doc = include_str!("../../../docs/guide/updates.md")]
     mod updates {}
+    #[doc = include_str!("../../../docs/guide/agents.md")]
+    mod agents {}
 }
 
 mod agent;
@@ -68,6 +70,7 @@ mod entity;
 mod export;
 mod failure;
 mod form;
+mod handed;
 pub mod http;
 mod join;
 mod json;
