@@ -14,8 +14,15 @@ use crate::tree;
 use toolchain::{Guest, Toolchain};
 
 /// Each a workspace of its own.
-const WORKSPACES: [&str; 5] =
-    ["tests/guests", "examples/hello", "examples/headlines", "examples/checkout", "examples/approval"];
+const WORKSPACES: [&str; 7] = [
+    "tests/guests",
+    "examples/hello",
+    "examples/headlines",
+    "examples/checkout",
+    "examples/approval",
+    "examples/research",
+    "examples/agent",
+];
 
 /// Builds all of them, and leaves each module as `NAME.wasm` in the folder of the guests.
 pub fn build() -> Result<()> {
