@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use trackway_replay::{Failure, Finish, Usage, code};
 
 use super::errors::{Told, Wrong};
+use super::prices::Price;
 use super::request::ToolCall;
 use crate::effects::ModelUse;
 use crate::effects::answer::Try;
@@ -153,7 +154,7 @@ impl Draft {
 
 impl Said {
     /// As `wit/README.md` lists it.
-    pub fn to_json(&self, used: &ModelUse, tries: &[Try]) -> Result<String, Failure> {
+    pub fn to_json(&self, used: &ModelUse, price: Option<&Price>, tries: &[Try]) -> Result<String, Failure> {
         #[derive(Serialize)]
         struct Output<'a> {
             provider: &'a str,
@@ -164,6 +165,7 @@ impl Said {
             finish_reason: &'static str,
             usage: Usage,
             cost_nanousd: Option<u64>,
+            price: Option<&'a Price>,
             tries: &'a [Try],
         }
         let output = Output {
@@ -175,6 +177,7 @@ impl Said {
             finish_reason: used.finish.name(),
             usage: used.usage,
             cost_nanousd: used.cost_nanousd,
+            price,
             tries,
         };
         let json = serde_json::to_string(&output).expect("the output holds only text and numbers");

@@ -139,15 +139,16 @@ impl Models {
     ) -> Result<ModelAnswer, Failure> {
         let asked = &*call.request.model().model;
         let answered = if said.model.is_empty() { asked } else { &said.model };
-        let price = || Some(provider.price(answered, asked)?.cost(said.usage.as_ref()?));
+        let price = provider.price(answered, asked);
+        let cost = || Some(price?.cost(said.usage.as_ref()?));
         let used = ModelUse {
             provider: provider.name.as_str().into(),
             model: answered.into(),
             finish: said.finish,
             usage: said.usage.unwrap_or_default(),
-            cost_nanousd: said.cost_nanousd.or_else(price),
+            cost_nanousd: said.cost_nanousd.or_else(cost),
         };
-        let body = said.to_json(&used, tries).map_err(|failure| with_tries(failure, tries))?;
+        let body = said.to_json(&used, price, tries).map_err(|failure| with_tries(failure, tries))?;
         Ok(ModelAnswer { body, used })
     }
 

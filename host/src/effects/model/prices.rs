@@ -1,7 +1,7 @@
 //! What tokens cost: those of well-known models from one file, and what the operator says over it. Pure; all of it is
 //! in whole nanodollars.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use trackway_replay::Usage;
 
@@ -18,7 +18,7 @@ const TOKENS: u128 = 1_000_000;
 const ANY: &str = "*";
 
 /// Nanodollars for a million tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     #[serde(deserialize_with = "usd")]
@@ -26,9 +26,9 @@ pub struct Price {
     #[serde(deserialize_with = "usd")]
     output: u64,
     /// As other input where it is left out.
-    #[serde(default, deserialize_with = "maybe_usd")]
+    #[serde(default, deserialize_with = "maybe_usd", skip_serializing_if = "Option::is_none")]
     cached: Option<u64>,
-    #[serde(default, deserialize_with = "maybe_usd")]
+    #[serde(default, deserialize_with = "maybe_usd", skip_serializing_if = "Option::is_none")]
     cache_write: Option<u64>,
 }
 

@@ -22,6 +22,10 @@ const STOP_MAX: usize = 16;
 const STOP_MAX_BYTES: usize = 1 << 10;
 /// Of an event, as of `delta`.
 const EVENT_MAX_BYTES: usize = 128;
+/// Of one call, so that they fit the options.
+const PROMPTS_MAX: usize = 8;
+/// A digest and some more.
+const VERSION_MAX_BYTES: usize = 64;
 /// A model that thinks for long.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
@@ -181,6 +185,8 @@ impl ModelOptions {
         fields.take("label", label)?;
         // It stands in the journal with the options, for the trace.
         fields.take("span", |value| whole(value, 1, u32::MAX.into()))?;
+        // As above.
+        fields.take("prompts", prompts)?;
         let timeout = fields.take("timeout_ms", |value| timeout(value, TIMEOUT_MAX))?.unwrap_or(TIMEOUT_DEFAULT);
         let key = fields.take("idempotency_key", |value| key(&string(value)?))?;
         let deltas = fields.take("deltas", |value| event(&string(value)?))?;
@@ -299,6 +305,21 @@ fn schema(schema: &RawValue) -> Result<(), String> {
         true => Ok(()),
         false => Err("must have a JSON Schema that is an object".to_owned()),
     }
+}
+
+/// Which prompts of the component it was made from.
+fn prompts(value: Value) -> Result<(), String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Prompt {
+        name: String,
+        version: String,
+    }
+    let wrong = || format!("must be an array of at most {PROMPTS_MAX} objects with `name` and `version`");
+    let prompts: Vec<Prompt> = serde_json::from_value(value).map_err(|_| wrong())?;
+    let fits = |text: &str, bytes_max: usize| (1..=bytes_max).contains(&text.len());
+    let is_named = |prompt: &Prompt| fits(&prompt.name, EVENT_MAX_BYTES) && fits(&prompt.version, VERSION_MAX_BYTES);
+    if prompts.len() <= PROMPTS_MAX && prompts.iter().all(is_named) { Ok(()) } else { Err(wrong()) }
 }
 
 fn whole(value: Value, least: u64, most: u64) -> Result<u64, String> {
