@@ -8,7 +8,7 @@ use axum::response::{AppendHeaders, IntoResponse};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{EffectVerdict, Head, RunId, StepId, Value};
+use trackway_replay::{EffectVerdict, Head, RunId, StepId, Timestamp, Value};
 use trackway_storage::RunQuery;
 use utoipa::IntoParams;
 
@@ -19,6 +19,7 @@ use super::model::{
 };
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
+use super::time::{BadTime, Time};
 use super::view;
 use crate::Code;
 use crate::host::{RetryRequest, StartRequest};
@@ -109,6 +110,12 @@ pub struct ListParams {
     deployment: Option<String>,
     /// One status, or several with commas between them.
     status: Option<String>,
+    /// Only runs that failed with this code, or are stuck on it.
+    code: Option<String>,
+    /// Only runs that were started at this time or later, as `2026-11-21T02:00:00Z`.
+    since: Option<String>,
+    /// Only runs that were started before this time.
+    until: Option<String>,
     /// At most 500; 50 if absent.
     limit: Option<usize>,
     /// Of the page before.
@@ -125,6 +132,9 @@ pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) ->
         workflow: params.workflow,
         deployment: params.deployment,
         status,
+        code: params.code,
+        since: params.since.map(time_of).transpose()?,
+        until: params.until.map(time_of).transpose()?,
         before,
         from: None,
         // One more says whether there is another page.
@@ -334,6 +344,11 @@ pub async fn logs(
     let lines: Vec<_> = lines.iter().map(view::log_line).collect();
     let cursor = lines.last().filter(|_| more).map(|line| line.id.clone());
     Ok(Json(LogPage { lines, cursor }))
+}
+
+fn time_of(text: String) -> Answer<Timestamp> {
+    let time: Time = text.parse().map_err(|error: BadTime| Refusal::new(Code::BadRequest, error.to_string()))?;
+    Ok(time.0)
 }
 
 pub(super) fn bad_cursor(cursor: &str) -> Refusal {

@@ -42,6 +42,9 @@ pub struct RunsQuery {
     pub workflow: Option<String>,
     pub deployment: Option<String>,
     pub status: Vec<String>,
+    pub code: Option<String>,
+    pub since: Option<String>,
+    pub until: Option<String>,
     pub limit: usize,
     pub cursor: Option<String>,
 }
@@ -53,6 +56,9 @@ impl RunsQuery {
             ("workflow", self.workflow.clone()),
             ("deployment", self.deployment.clone()),
             ("status", status),
+            ("code", self.code.clone()),
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
             ("limit", Some(self.limit.to_string())),
             ("cursor", self.cursor.clone()),
         ];

@@ -12,6 +12,7 @@ use super::client::{Client, RunsQuery};
 use super::exit::{Done, Exit};
 use super::output::{Format, Output, clean};
 use super::run::fresh_key;
+use super::runs::now;
 use crate::api::model;
 use crate::{Code, Error, Result};
 
@@ -85,8 +86,16 @@ pub async fn control(act: Act, which: Which, context: &Context) -> Done {
 
 async fn all(act: &Act, which: Which, client: &Client, output: &Output) -> Done {
     let status = if which.status.is_empty() { act.usual() } else { which.status };
-    let mut query =
-        RunsQuery { workflow: which.workflow, deployment: which.deployment, status, limit: PAGE_MAX, cursor: None };
+    let mut query = RunsQuery {
+        workflow: which.workflow,
+        deployment: which.deployment,
+        status,
+        code: which.code,
+        since: which.since.map(|since| since.time(now()).to_string()),
+        until: which.until.map(|until| until.time(now()).to_string()),
+        limit: PAGE_MAX,
+        cursor: None,
+    };
     let mut results = Vec::new();
     let (mut done, mut not_done) = (0_u64, 0_u64);
     loop {

@@ -1,6 +1,9 @@
 //! Durations as people write and read them. Pure.
 
 use std::time::Duration;
+use trackway_replay::Timestamp;
+
+use crate::api::Time;
 
 /// Longer than any wait that makes sense, and far from the limits of the clock's arithmetic.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -31,6 +34,31 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     let duration = Duration::from_millis(total_ms);
     if duration > DURATION_MAX { Err(format!("`{text}` is longer than a year")) } else { Ok(duration) }
+}
+
+/// A time as people give it: so long ago, or a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Ago(Duration),
+    At(Time),
+}
+
+impl Moment {
+    pub fn time(self, now: Timestamp) -> Time {
+        match self {
+            Moment::Ago(ago) => {
+                Time(Timestamp(now.0.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX))))
+            }
+            Moment::At(time) => time,
+        }
+    }
+}
+
+/// Reads `2h` (ago), or `2026-11-21T02:00:00Z`.
+pub fn parse_moment(text: &str) -> Result<Moment, String> {
+    let at = text.parse().map(Moment::At).ok();
+    at.or_else(|| parse_duration(text).map(Moment::Ago).ok())
+        .ok_or_else(|| format!("`{text}` is no time; write 2h for two hours ago, or 2026-11-21T02:00:00Z"))
 }
 
 /// As [`show_ms`], and `840us` below a millisecond.

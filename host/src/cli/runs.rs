@@ -92,8 +92,16 @@ async fn signal(args: args::RunsSignal, context: &Context) -> Done {
 
 async fn list(args: args::RunsLs, context: &Context) -> Done {
     let client = context.client(args.connect)?;
-    let mut query =
-        RunsQuery { workflow: args.workflow, deployment: args.deployment, status: args.status, limit: 0, cursor: None };
+    let mut query = RunsQuery {
+        workflow: args.workflow,
+        deployment: args.deployment,
+        status: args.status,
+        code: args.code,
+        since: args.since.map(|since| since.time(now()).to_string()),
+        until: args.until.map(|until| until.time(now()).to_string()),
+        limit: 0,
+        cursor: None,
+    };
     let mut runs: Vec<model::Run> = Vec::new();
     let more = loop {
         query.limit = (args.limit - runs.len()).min(PAGE_MAX);
@@ -254,7 +262,7 @@ pub async fn replay(args: args::Replay, context: &Context) -> Done {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     use crate::effects::Clock as _;
     crate::effects::SystemClock::new().now()
 }

@@ -197,6 +197,12 @@ pub struct RunQuery {
     pub workflow: Option<String>,
     pub deployment: Option<String>,
     pub status: Vec<Status>,
+    /// Only runs whose head tells this code.
+    pub code: Option<String>,
+    /// Only runs that were started at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only runs that were started before.
+    pub until: Option<Timestamp>,
     /// Only runs whose id is below: the last id of the page before.
     pub before: Option<RunId>,
     /// Only ids from here on (with `before`: for looking up a prefix).
@@ -250,6 +256,9 @@ impl RunQuery {
         one_of(&self.workflow, &head.workflow)
             && one_of(&self.deployment, &head.deployment)
             && (self.status.is_empty() || self.status.contains(&head.status))
+            && self.code.as_deref().is_none_or(|wanted| head.code.as_deref() == Some(wanted))
+            && self.since.is_none_or(|since| since <= head.started)
+            && self.until.is_none_or(|until| head.started < until)
     }
 }
 

@@ -164,7 +164,18 @@ async fn runs_are_listed_newest_first_in_pages() {
     assert_eq!(seen, ids);
     let failed: Value = server.get("/v1/runs?status=failed").await.json();
     assert_eq!(failed["runs"][0]["workflow"], "fail");
-    for bad in ["status=done", "limit=x", "cursor=x", "colour=red"] {
+    let started = failed["runs"][0]["started_at"].as_str().expect("a time");
+    for (query, count) in [
+        ("code=FAILED".to_owned(), 1),
+        ("code=FAIL".to_owned(), 0),
+        (format!("since={started}"), 1),
+        (format!("until={started}"), 3),
+        ("since=2999-01-01T00:00:00Z".to_owned(), 0),
+    ] {
+        let page: Value = server.get(&format!("/v1/runs?{query}")).await.json();
+        assert_eq!(page["runs"].as_array().map(Vec::len), Some(count), "{query}: {page}");
+    }
+    for bad in ["status=done", "since=yesterday", "limit=x", "cursor=x", "colour=red"] {
         assert_eq!(server.get(&format!("/v1/runs?{bad}")).await.problem(), (400, "TW0604".to_owned()), "{bad}");
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Connect;
-use crate::cli::duration::parse_duration;
+use crate::cli::duration::{Moment, parse_duration, parse_moment};
 use std::time::Duration;
 
 /// The words of `--status`.
@@ -28,6 +28,15 @@ pub struct Which {
     /// With --all: only runs in this state; several with commas
     #[arg(long, requires = "all", value_delimiter = ',', value_parser = STATUSES)]
     pub status: Vec<String>,
+    /// With --all: only runs that failed with this code, or are stuck on it
+    #[arg(long, requires = "all")]
+    pub code: Option<String>,
+    /// With --all: only runs that were started since: 2h for two hours ago, or 2026-11-21T02:00:00Z
+    #[arg(long, requires = "all", value_name = "TIME", value_parser = parse_moment)]
+    pub since: Option<Moment>,
+    /// With --all: only runs that were started before
+    #[arg(long, requires = "all", value_name = "TIME", value_parser = parse_moment)]
+    pub until: Option<Moment>,
     /// With --all: list what would be done, and do nothing
     #[arg(long, requires = "all")]
     pub dry_run: bool,

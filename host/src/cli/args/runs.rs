@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::Connect;
 use super::control::{self, RunsCancel, RunsMove, RunsPause, RunsRestart, RunsTerminate, Which};
 use crate::api::model;
-use crate::cli::duration::parse_duration;
+use crate::cli::duration::{Moment, parse_duration, parse_moment};
 
 #[derive(Debug, Subcommand)]
 pub enum Runs {
     /// List runs, the newest first
     #[command(
         after_help = "Examples:\n  trackway runs ls\n  trackway runs ls --status failed --workflow headlines\n  \
+         trackway runs ls --code TIMEOUT --since 2h\n  \
                             trackway runs ls -o id | head -1"
     )]
     Ls(RunsLs),
@@ -105,6 +106,15 @@ pub struct RunsLs {
     /// Only runs in this state; several with commas
     #[arg(long, value_delimiter = ',', value_parser = control::STATUSES)]
     pub status: Vec<String>,
+    /// Only runs that failed with this code, or are stuck on it
+    #[arg(long)]
+    pub code: Option<String>,
+    /// Only runs that were started since: 2h for two hours ago, or 2026-11-21T02:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub since: Option<Moment>,
+    /// Only runs that were started before
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub until: Option<Moment>,
     /// How many at most
     #[arg(long, short = 'n', default_value_t = 20)]
     pub limit: usize,

@@ -17,6 +17,16 @@ fn what_is_not_a_duration_is_refused_with_an_example() {
 }
 
 #[test]
+fn a_moment_is_so_long_ago_or_a_point_in_time() {
+    let now = "2026-11-21T02:00:00Z".parse::<Time>().expect("a time");
+    let ago = parse_moment("1h30m").map(|moment| moment.time(now.0).to_string());
+    assert_eq!(ago.as_deref(), Ok("2026-11-21T00:30:00.000000Z"));
+    assert_eq!(parse_moment("2026-11-21T02:00:00Z").map(|moment| moment.time(Timestamp(0))), Ok(now));
+    assert_eq!(parse_moment("366d").map(|moment| moment.time(Timestamp(5))), Ok(Time(Timestamp(0))));
+    assert!(parse_moment("yesterday").is_err_and(|message| message.contains("2h for two hours ago")));
+}
+
+#[test]
 fn a_shown_duration_keeps_three_digits() {
     let cases = [
         (0, "0ms"),

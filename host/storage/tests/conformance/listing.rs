@@ -21,6 +21,10 @@ async fn start(subject: &Subject, run: RunId, change: impl FnOnce(&mut Head)) {
     journal.append(&*subject.store(), append).await;
 }
 
+fn ended(head: &mut Head, code: &str, started: u64) {
+    (head.status, head.code, head.started) = (Status::Failed, Some(code.into()), Timestamp(started));
+}
+
 async fn listed(subject: &Subject, query: RunQuery) -> Vec<u128> {
     let heads = subject.store().heads(TenantId::DEFAULT, query).await.unwrap();
     heads.iter().map(|head| head.run.0).collect()
@@ -39,7 +43,7 @@ pub async fn the_newest_runs_come_first_page_by_page(subject: Subject) {
     assert!(listed(&subject, RunQuery::default()).await.is_empty());
 }
 
-pub async fn runs_are_filtered_by_workflow_deployment_and_status(subject: Subject) {
+pub async fn runs_are_filtered_by_what_their_heads_say(subject: Subject) {
     start(&subject, RunId(1), |head| head.workflow = "fetch".into()).await;
     start(&subject, RunId(2), |head| head.deployment = "beta".into()).await;
     start(&subject, RunId(3), |head| head.status = Status::Failed).await;
@@ -50,6 +54,13 @@ pub async fn runs_are_filtered_by_workflow_deployment_and_status(subject: Subjec
     assert_eq!(listed(&subject, RunQuery { deployment: Some("beta".into()), ..all.clone() }).await, [2]);
     let status = vec![Status::Failed, Status::Sleeping];
     assert_eq!(listed(&subject, RunQuery { status, ..all.clone() }).await, [4, 3]);
+    start(&subject, RunId(5), |head| ended(head, "TIMEOUT", 90)).await;
+    start(&subject, RunId(6), |head| ended(head, "TIME", 91)).await;
+    assert_eq!(listed(&subject, RunQuery { code: Some("TIMEOUT".into()), ..all.clone() }).await, [5]);
+    let from_to =
+        |since, until| RunQuery { since: Some(Timestamp(since)), until: Some(Timestamp(until)), ..all.clone() };
+    assert_eq!(listed(&subject, from_to(90, 91)).await, [5]);
+    assert_eq!(listed(&subject, from_to(90, 92)).await, [6, 5]);
     let subject = subject.kill();
     let running = RunQuery { status: vec![Status::Running], ..all.clone() };
     assert_eq!(listed(&subject, running.clone()).await, [2, 1]);

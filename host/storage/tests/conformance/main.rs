@@ -106,7 +106,7 @@ promises! {
     }
     listing {
         the_newest_runs_come_first_page_by_page,
-        runs_are_filtered_by_workflow_deployment_and_status,
+        runs_are_filtered_by_what_their_heads_say,
         a_prefix_of_an_id_finds_its_runs,
     }
 }
