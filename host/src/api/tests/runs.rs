@@ -166,8 +166,8 @@ async fn runs_are_listed_newest_first_in_pages() {
     assert_eq!(failed["runs"][0]["workflow"], "fail");
     let started = failed["runs"][0]["started_at"].as_str().expect("a time");
     for (query, count) in [
-        ("code=FAILED".to_owned(), 1),
-        ("code=FAIL".to_owned(), 0),
+        ("code=NO_LUCK".to_owned(), 1),
+        ("code=NO".to_owned(), 0),
         (format!("since={started}"), 1),
         (format!("until={started}"), 3),
         ("since=2999-01-01T00:00:00Z".to_owned(), 0),
