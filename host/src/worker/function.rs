@@ -8,23 +8,23 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use trackway_replay::{
-    Act, AttemptEmitted, Command as Produced, Decision, Digest, EffectAsked, EffectId, EffectRequest, Failure, Kind,
-    Machine, Next, Position, Progressed, Proof, Random, StepId, Timestamp, Value, code, digest_of_http,
-    digest_of_sleep, idempotency_key,
+    Act, Command as Produced, Decision, Digest, EffectAsked, EffectId, EffectRequest, Failure, Kind, Machine, Next,
+    Position, Progressed, Proof, Random, StepId, Timestamp, Value, code, digest_of_http, digest_of_sleep,
+    idempotency_key,
 };
 use trackway_storage::LogKey;
 
 use super::check;
-use super::deltas::Delta;
-use super::emit::{self, DeltaRoom};
+use super::emit::DeltaRoom;
 use super::log::{LogRoom, log_line};
-use super::progress::{Telling, Told};
+use super::progress::Telling;
 use super::run::{self, Inner, Run};
 use super::workflow::{delivery_of, nothing_open};
 use crate::effects::{Grants, HttpRequest, ModelRequest};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 mod model;
+mod told;
 
 /// One attempt, shared between its instance and its task.
 pub(super) struct Attempt {
@@ -233,68 +233,6 @@ impl FunctionHost {
             None => Job::Sleep { effect, due },
         });
         Ok(id)
-    }
-
-    fn progress(&self, text: &str) -> Result<(), Stop> {
-        let mut inner = self.attempt.lock();
-        if let Err(failure) = check::progress(text) {
-            return Err(inner.stopped(AttemptStop::Failed(failure)));
-        }
-        let now = self.attempt.run.now();
-        inner.telling.beat = now;
-        // What was said before a recorded effect stands in the journal before it.
-        if !inner.machine.has_caught_up() {
-            return Ok(());
-        }
-        match inner.telling.tell(text, now) {
-            Told::Now => self.attempt.tell_with(&mut inner),
-            Told::Waits(at) => inner.send(Job::Tell { at }),
-            Told::AlongWithOthers => {}
-        }
-        Ok(())
-    }
-
-    fn emit(&self, event: &str, data: &str, at: Option<&str>, fuel: u64) -> Result<(), Stop> {
-        let mut inner = self.attempt.lock();
-        self.check_room(&mut inner)?;
-        let failed = |inner: &mut AttemptInner, failure| inner.stopped(AttemptStop::Failed(failure));
-        let produced = emit::produced(event, data, at).map_err(|failure| failed(&mut inner, failure))?;
-        let at = produced.at.clone();
-        let proof = match inner.machine.emit(produced, fuel) {
-            Decision::Recall { .. } | Decision::Resume { .. } | Decision::Ignore => return Ok(()),
-            Decision::Perform { proof, .. } => proof,
-            Decision::Diverged(divergence) => {
-                return Err(inner.stopped(AttemptStop::NotResumable(divergence.to_string())));
-            }
-        };
-        let Attempt { run, step, number, .. } = &*self.attempt;
-        let mut journal = run.lock();
-        if !journal.is_live(*step, *number) || run.core.is_draining() {
-            return Err(inner.stopped(AttemptStop::Gone));
-        }
-        let (step, attempt, data) = (*step, *number, emit::data(data));
-        let emitted = AttemptEmitted { step, attempt, name: event.into(), data, proof, at };
-        journal.sequence(run.now(), Kind::AttemptEmitted(emitted));
-        run.poke.notify_one();
-        Ok(())
-    }
-
-    /// Told anew by an instance that recalls its attempt: those who follow the run are told that it does.
-    fn delta(&self, event: &str, data: &str) -> Result<(), Stop> {
-        let mut inner = self.attempt.lock();
-        if let Err(failure) = emit::delta(event, data) {
-            return Err(inner.stopped(AttemptStop::Failed(failure)));
-        }
-        let Some(number) = inner.delta_room.take(event, data) else { return Ok(()) };
-        let Attempt { run, step, number: attempt, .. } = &*self.attempt;
-        let journal = run.lock();
-        if !journal.is_live(*step, *attempt) {
-            return Err(inner.stopped(AttemptStop::Gone));
-        }
-        let (step, attempt, cause) = (*step, *attempt, journal.end());
-        // While it is locked, so that places and causes have one order.
-        run.core.deltas.tell(run.key, Delta { step, attempt, number, cause, name: event.into(), data: data.into() });
-        Ok(())
     }
 
     fn check_room(&self, inner: &mut AttemptInner) -> Result<(), Stop> {
