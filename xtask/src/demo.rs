@@ -147,6 +147,7 @@ fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
         | What::Cancel { .. }
         | What::Patch { .. }
         | What::Event { .. }
+        | What::Span { .. }
         | What::Move { .. }
         | What::Continue
         | What::Pause { .. } => None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     Asked, AttemptEmitted, Digest, EffectAsked, EffectRequest, Emitted, EntityVerb, Forgotten, Patched, Published,
-    Replied, StepCancelAsked, StepRequest, Topic,
+    Replied, SpanBegun, SpanEnded, SpanKind, StepCancelAsked, StepRequest, Topic,
 };
 
 /// What a command does, in short: enough to tell one from another in a message.
@@ -57,6 +57,13 @@ pub enum Act {
     Emit {
         name: Arc<str>,
     },
+    Begin {
+        kind: SpanKind,
+        name: Arc<str>,
+    },
+    End {
+        id: u32,
+    },
 }
 
 /// A command, as it stands in the journal or as the guest gives it.
@@ -86,7 +93,9 @@ impl Act {
             | Act::Forget { .. }
             | Act::Cancel { .. }
             | Act::Patched { .. }
-            | Act::Emit { .. } => None,
+            | Act::Emit { .. }
+            | Act::Begin { .. }
+            | Act::End { .. } => None,
         }
     }
 }
@@ -110,6 +119,8 @@ impl fmt::Display for Act {
             Act::Cancel { id } => write!(f, "cancel {id}"),
             Act::Patched { patch } => write!(f, "patched `{patch}`"),
             Act::Emit { name } => write!(f, "emit `{name}`"),
+            Act::Begin { kind, name } => write!(f, "begin {} `{name}`", kind.word()),
+            Act::End { id } => write!(f, "end {id}"),
         }
     }
 }
@@ -186,5 +197,18 @@ impl From<&AttemptEmitted> for Command {
     fn from(emitted: &AttemptEmitted) -> Command {
         let act = Act::Emit { name: emitted.name.clone() };
         Command { act, digest: emitted.proof.digest, at: emitted.at.clone() }
+    }
+}
+
+impl From<&SpanBegun> for Command {
+    fn from(begun: &SpanBegun) -> Command {
+        let act = Act::Begin { kind: begun.kind, name: begun.name.clone() };
+        Command { act, digest: begun.proof.digest, at: begun.at.clone() }
+    }
+}
+
+impl From<&SpanEnded> for Command {
+    fn from(ended: &SpanEnded) -> Command {
+        Command { act: Act::End { id: ended.span.0 }, digest: ended.proof.digest, at: ended.at.clone() }
     }
 }

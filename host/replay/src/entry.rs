@@ -14,7 +14,7 @@ mod others;
 
 pub use attempts::{
     AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted, EffectAnswered,
-    EffectAsked, EffectVerdict, Kept, ModelUsed, Park, Progressed, RetryReceived, With,
+    EffectAsked, EffectVerdict, Kept, ModelUsed, Park, Progressed, RetryReceived, SpanBegun, SpanEnded, SpanKind, With,
 };
 pub use others::{
     CancelReceived, ChildEnded, ChildOf, ChildStarted, GraceSet, Moved, Paused, Resumed, Settled, Signalled, Tie,
@@ -99,6 +99,9 @@ pub enum Kind {
     ModelUsed(ModelUsed),
     /// What calls of models had cost before the run was continued, right behind that.
     SpendingTaken(SpendingTaken),
+    /// An attempt begins something that its next effects belong to.
+    SpanBegun(SpanBegun),
+    SpanEnded(SpanEnded),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -349,6 +352,8 @@ impl Kind {
             Kind::AttemptEmitted(_) => "AttemptEmitted",
             Kind::ModelUsed(_) => "ModelUsed",
             Kind::SpendingTaken(_) => "SpendingTaken",
+            Kind::SpanBegun(_) => "SpanBegun",
+            Kind::SpanEnded(_) => "SpanEnded",
         }
     }
 
@@ -375,6 +380,8 @@ impl Kind {
             Kind::Replied(replied) => Some(replied.step),
             Kind::AttemptEmitted(emitted) => Some(emitted.step),
             Kind::ModelUsed(used) => Some(used.step),
+            Kind::SpanBegun(begun) => Some(begun.step),
+            Kind::SpanEnded(ended) => Some(ended.step),
             Kind::Started(_)
             | Kind::Claimed(_)
             | Kind::CancelReceived(_)
@@ -409,6 +416,8 @@ impl Kind {
             Kind::Progressed(progressed) => Some(progressed.attempt),
             Kind::AttemptEmitted(emitted) => Some(emitted.attempt),
             Kind::ModelUsed(used) => Some(used.attempt),
+            Kind::SpanBegun(begun) => Some(begun.attempt),
+            Kind::SpanEnded(ended) => Some(ended.attempt),
             _ => None,
         }
     }
@@ -431,9 +440,11 @@ impl Kind {
             | Kind::Answered(Answered { outcome, .. })
             | Kind::ChildEnded(ChildEnded { outcome, .. })
             | Kind::Settled(Settled { outcome, .. })
-            | Kind::Replied(Replied { outcome, .. }) => match outcome {
+            | Kind::Replied(Replied { outcome, .. })
+            | Kind::SpanEnded(SpanEnded { outcome, .. }) => match outcome {
                 Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
             },
+            Kind::SpanBegun(begun) => vec![&begun.input],
             Kind::Continued(continued) => vec![&continued.input],
             Kind::Failed(failed) => vec![&failed.failure],
             Kind::FailedKeeping(failed) => vec![&failed.failure],

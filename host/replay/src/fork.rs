@@ -83,6 +83,8 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::Progressed(progressed) => closed.contains(&progressed.step),
             Kind::StepTimed(timed) => closed.contains(&timed.step),
             Kind::AttemptEmitted(emitted) => closed.contains(&emitted.step),
+            Kind::SpanBegun(begun) => closed.contains(&begun.step),
+            Kind::SpanEnded(ended) => closed.contains(&ended.step),
             // A new run has time of its own.
             Kind::DeadlineSet(_) => false,
             // That of a cancel of the other run, which comes behind it.

@@ -39,8 +39,8 @@ pub use entry::{
     AttemptStarted, CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut,
     DeadlineSet, EffectAnswered, EffectAsked, EffectVerdict, Emitted, End, Entry, Fingerprint, Finished, Forgotten,
     Forked, GraceSet, Kept, Kind, ModelUsed, Moved, Park, Patched, Paused, Progressed, Proof, Published, Replied,
-    Resumed, RetryReceived, Settled, Signalled, SpendingTaken, Started, StepCancelAsked, StepTimed, Tie,
-    UpdateReceived, With,
+    Resumed, RetryReceived, Settled, Signalled, SpanBegun, SpanEnded, SpanKind, SpendingTaken, Started,
+    StepCancelAsked, StepTimed, Tie, UpdateReceived, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};
@@ -54,10 +54,10 @@ pub use model::{Finish, Spending, Usage};
 pub use promise::{PromiseToken, Tokens, due_of_promise};
 pub use random::{Random, RunRandom, idempotency_key};
 pub use request::{
-    EffectRequest, EntityAct, EntityVerb, StepRequest, digest_of_accept_update, digest_of_ask_person, digest_of_call,
-    digest_of_cancel, digest_of_emit, digest_of_entity, digest_of_forget, digest_of_http, digest_of_model,
-    digest_of_patched, digest_of_promise, digest_of_publish, digest_of_receive, digest_of_reply, digest_of_sleep,
-    digest_of_start_run,
+    EffectRequest, EntityAct, EntityVerb, StepRequest, digest_of_accept_update, digest_of_ask_person, digest_of_begin,
+    digest_of_call, digest_of_cancel, digest_of_emit, digest_of_end, digest_of_entity, digest_of_forget,
+    digest_of_http, digest_of_model, digest_of_patched, digest_of_promise, digest_of_publish, digest_of_receive,
+    digest_of_reply, digest_of_sleep, digest_of_start_run,
 };
 pub use retry::{
     ATTEMPTS_MAX, Ambiguous, Backoff, DEADLINE_MAX_MS, Exhausted, RetryPatch, RetryPolicy, Spent, Verdict,

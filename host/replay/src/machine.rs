@@ -155,6 +155,8 @@ pub struct Machine {
     updates: BTreeMap<u32, MessageId>,
     /// The keys under which the guest has published.
     published: BTreeSet<Arc<str>>,
+    /// Begun and not ended.
+    spans: BTreeSet<u32>,
     /// Commands without an id that the guest may give as often as it likes: they count as operations.
     told: u32,
     /// What the guest was told of each patch that it asked about.
@@ -196,6 +198,7 @@ impl Machine {
             will_be_forgotten: BTreeSet::new(),
             updates: BTreeMap::new(),
             published: BTreeSet::new(),
+            spans: BTreeSet::new(),
             told: 0,
             patches: BTreeMap::new(),
             ids: 0,
@@ -291,6 +294,8 @@ impl Machine {
             | Kind::AttemptEmitted(_)
             | Kind::ModelUsed(_)
             | Kind::SpendingTaken(_)
+            | Kind::SpanBegun(_)
+            | Kind::SpanEnded(_)
             | Kind::DeadlineSet(_) => {}
         }
     }
@@ -300,6 +305,8 @@ impl Machine {
         match &record.kind {
             EffectKind::Asked(asked) => self.expect(asked.into(), asked.proof, fuel_rule),
             EffectKind::Emitted(emitted) => self.expect(emitted.into(), emitted.proof, fuel_rule),
+            EffectKind::Begun(begun) => self.expect(begun.into(), begun.proof, fuel_rule),
+            EffectKind::Ended(ended) => self.expect(ended.into(), ended.proof, fuel_rule),
             EffectKind::Answered(answered) => {
                 self.answered(record.position, record.time, answered.effect.0, answered.outcome.clone());
             }
@@ -401,6 +408,8 @@ impl Machine {
             | Act::Receive { .. }
             | Act::Patched { .. }
             | Act::Emit { .. }
+            | Act::Begin { .. }
+            | Act::End { .. }
             | Act::AskPerson
             | Act::Promise { .. }
             | Act::Entity { .. }

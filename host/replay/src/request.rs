@@ -179,6 +179,20 @@ pub fn digest_of_emit(name: &str, data: &str) -> Digest {
     Digest::of_parts(&[b"emit", name.as_bytes(), data.as_bytes()])
 }
 
+/// `kind` and `name` of the span.
+pub fn digest_of_begin(kind: &str, name: &str, input: &str, options: &str) -> Digest {
+    let parts = ["begin", kind, name, input, options].map(str::as_bytes);
+    Digest::of_parts(&parts)
+}
+
+pub fn digest_of_end(id: u32, outcome: Result<&str, &str>) -> Digest {
+    let (how, text) = match outcome {
+        Ok(output) => (b"ok".as_slice(), output),
+        Err(failure) => (b"failed".as_slice(), failure),
+    };
+    Digest::of_parts(&[b"end", how, &id.to_le_bytes(), text.as_bytes()])
+}
+
 pub fn digest_of_forget(id: u32) -> Digest {
     Digest::of_parts(&[b"forget", &id.to_le_bytes()])
 }

@@ -198,6 +198,8 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Replied(replied) => outcome(&replied.outcome) + text(&replied.at),
         Kind::Emitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
         Kind::AttemptEmitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
+        Kind::SpanBegun(begun) => begun.name.len() + inline(&begun.input) + begun.options.len() + text(&begun.at),
+        Kind::SpanEnded(ended) => outcome(&ended.outcome) + text(&ended.at),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)
         | Kind::AttemptResumed(_)

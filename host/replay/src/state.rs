@@ -169,6 +169,14 @@ impl RunState {
                 let attempt = self.attempt_mut(emitted.step, emitted.attempt).ok_or_else(unexpected)?;
                 attempt.emitted(emitted, at, entry.time);
             }
+            Kind::SpanBegun(begun) => {
+                let attempt = self.attempt_mut(begun.step, begun.attempt).ok_or_else(unexpected)?;
+                attempt.span_begun(begun, at, entry.time).ok_or_else(unexpected)?;
+            }
+            Kind::SpanEnded(ended) => {
+                let attempt = self.attempt_mut(ended.step, ended.attempt).ok_or_else(unexpected)?;
+                attempt.span_ended(ended, at, entry.time).ok_or_else(unexpected)?;
+            }
             Kind::Continued(continued) => self.go_on_with(continued, entry).ok_or_else(unexpected)?,
             Kind::Moved(moved) => {
                 self.deployment = moved.deployment.clone();

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    Digest, EntityVerb, Entry, Epoch, Failure, Finish, Position, RunId, Spending, Status, StepId, Timestamp, Usage,
-    Value,
+    Digest, EntityVerb, Entry, Epoch, Failure, Finish, Position, RunId, SpanKind, Spending, Status, StepId, Timestamp,
+    Usage, Value,
 };
 
 mod fold;
@@ -98,12 +98,12 @@ pub struct ForkedFrom {
 /// One line of a trace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect of that; `cancel` the
+    /// `3` is a step, `3.1` its first attempt, `3.1.2` the second effect or span of that; `cancel` the
     /// run's cancel, `pause-1` its first pause, `patch-1` its first patch, `move-1` its first move,
     /// `continue-1` where its workflow began anew first, `publish-9`, `reply-9` and `event-9` what it told with entry
     /// 9, `3.1.event-9` what that attempt told. The same in every view and as the journal grows.
     pub id: String,
-    /// Id of the row above.
+    /// Id of the row above: of an effect its attempt, or the span that it belongs to.
     pub parent: Option<String>,
     pub what: What,
     pub status: RowStatus,
@@ -238,6 +238,12 @@ pub enum What {
     },
     /// The workflow, or the attempt above it, told something to those who follow the run; the input is what.
     Event {
+        name: Arc<str>,
+    },
+    /// Something that an attempt was at, as one: an agent, or a tool. Its effects hang below it, and so do further
+    /// spans. One that never ended in its attempt is `aborted`.
+    Span {
+        kind: SpanKind,
         name: Arc<str>,
     },
     /// Somebody moved the run to other code, which does all that was on record.
@@ -429,6 +435,7 @@ impl Trace {
                     | What::Cancel { .. }
                     | What::Patch { .. }
                     | What::Event { .. }
+                    | What::Span { .. }
                     | What::Move { .. }
                     | What::Continue
                     | What::Pause { .. },
@@ -451,7 +458,7 @@ impl Row {
         self.id.split('.').next()?.parse().ok().map(StepId)
     }
 
-    /// 0 for a step, 1 for an attempt, 2 for an effect.
+    /// 0 for a step, 1 for an attempt, 2 for an effect or a span.
     pub fn depth(&self) -> usize {
         self.id.bytes().filter(|byte| *byte == b'.').count()
     }
@@ -482,6 +489,7 @@ impl Row {
             What::Move { deployment, .. } => format!("moved to {deployment}"),
             What::Patch { patch } => format!("patched {patch}"),
             What::Event { name } => format!("event {name}"),
+            What::Span { kind, name } => format!("{} {name}", kind.word()),
             What::Pause { .. } => "pause".to_owned(),
         }
     }

@@ -91,3 +91,9 @@ pub(super) fn timeout(value: Value, max: Duration) -> Result<Duration, String> {
         _ => Err(format!("must be a whole number from 1 to {max_ms}")),
     }
 }
+
+/// The id of a span of the attempt.
+pub(super) fn span(value: Value) -> Result<u32, String> {
+    let id = value.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| *id > 0);
+    id.ok_or_else(|| "must be the id of a span".to_owned())
+}

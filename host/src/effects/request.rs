@@ -12,7 +12,7 @@ use std::time::Duration;
 use trackway_replay::{Failure, code};
 use url::Url;
 
-use super::fields::{Fields, key, label, string, timeout};
+use super::fields::{Fields, key, label, span, string, timeout};
 
 /// One value that a model or a form takes; larger ones belong into a store that the guest names.
 pub const BODY_MAX_BYTES: usize = 8 << 20;
@@ -54,6 +54,7 @@ pub struct HttpRequest {
     pub(super) timeout: Duration,
     key: Option<Arc<str>>,
     label: Option<Arc<str>>,
+    span: Option<u32>,
 }
 
 impl HttpRequest {
@@ -77,12 +78,12 @@ impl HttpRequest {
         }
 
         let header_key = key_of_headers(&mut headers)?;
-        let HttpOptions { label, timeout, key } = HttpOptions::parse(options)?;
+        let HttpOptions { label, timeout, key, span } = HttpOptions::parse(options)?;
         if header_key.is_some() && key.is_some() && header_key != key {
             let message = "`idempotency_key` differs from the header `idempotency-key`; give one of them";
             return Err(Failure::permanent(code::BAD_OPTIONS, message));
         }
-        Ok(HttpRequest { method, url, headers, body, timeout, key: key.or(header_key), label })
+        Ok(HttpRequest { method, url, headers, body, timeout, key: key.or(header_key), label, span })
     }
 
     /// Whether the host has to send an idempotency key: the method may change something.
@@ -99,6 +100,11 @@ impl HttpRequest {
         self.label.as_deref()
     }
 
+    /// The span of the attempt that it belongs to.
+    pub fn span(&self) -> Option<u32> {
+        self.span
+    }
+
     pub fn method(&self) -> &Method {
         &self.method
     }
@@ -112,6 +118,7 @@ struct HttpOptions {
     label: Option<Arc<str>>,
     timeout: Duration,
     key: Option<Arc<str>>,
+    span: Option<u32>,
 }
 
 impl HttpOptions {
@@ -120,8 +127,9 @@ impl HttpOptions {
         let label = fields.take("label", label)?;
         let timeout = fields.take("timeout_ms", |value| timeout(value, TIMEOUT_MAX))?.unwrap_or(TIMEOUT_DEFAULT);
         let key = fields.take("idempotency_key", |value| key(&string(value)?))?;
+        let span = fields.take("span", span)?;
         fields.end()?;
-        Ok(HttpOptions { label, timeout, key })
+        Ok(HttpOptions { label, timeout, key, span })
     }
 }
 

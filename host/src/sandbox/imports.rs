@@ -9,6 +9,8 @@ use trackway_replay::MAIL_TAKEN_ALONG_MAX;
 use wasmtime::component::{Linker, LinkerInstance, WasmList, WasmStr};
 use wasmtime::{AsContext, Engine, Result, StoreContext, StoreContextMut};
 
+mod spans;
+
 pub const STEP: &str = "trackway:guest/step@0.1.0";
 pub const EFFECT: &str = "trackway:guest/effect@0.1.0";
 
@@ -104,6 +106,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         link_progress(&mut effect)?;
         link_emit(&mut effect)?;
         link_delta(&mut effect)?;
+        spans::link(&mut effect)?;
         link_shared(&mut effect)?;
     } else {
         refuse_named(&mut effect, Interface::Effect, "http")?;
@@ -111,6 +114,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
         refuse_progress(&mut effect)?;
         refuse_emit(&mut effect, Interface::Effect)?;
         refuse_delta(&mut effect)?;
+        spans::refuse(&mut effect)?;
         refuse_shared(&mut effect, Interface::Effect)?;
     }
     link_panicked(&mut effect)?;

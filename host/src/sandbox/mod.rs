@@ -68,6 +68,8 @@ pub enum Command<'a> {
     ContinueWith { input: &'a str, unused: &'a [u32] },
     Emit { event: &'a str, data: &'a str, at: Option<&'a str> },
     Delta { event: &'a str, data: &'a str },
+    Begin { kind: &'a str, name: &'a str, input: &'a str, options: &'a str, at: Option<&'a str> },
+    End { id: u32, outcome: std::result::Result<&'a str, &'a str>, at: Option<&'a str> },
     AcceptUpdate { update: &'a str, options: &'a str, at: Option<&'a str> },
     Reply { id: u32, answer: std::result::Result<&'a str, &'a str>, at: Option<&'a str> },
 }
@@ -75,7 +77,7 @@ pub enum Command<'a> {
 /// The answer to a command. `fuel`: how much the guest may use from here on, where that changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
-    /// 0 for `forget`, `cancel`, `progress`, `emit`, `delta` and `continue-with`; for `patched` 1 if it is so, else 0.
+    /// 0 for `forget`, `cancel`, `progress`, `emit`, `delta`, `end` and `continue-with`; for `patched` 1 if it is so, else 0.
     pub id: u32,
     pub fuel: Option<u64>,
 }

@@ -43,6 +43,8 @@ pub const EFFECT_FUNCTIONS: &[(&str, &str)] = &[
     ("progress", "func(progress: string)"),
     ("emit", EMIT),
     ("delta", "func(event: string, data: string)"),
+    ("begin", "func(kind: string, name: string, input: string, options: string, at: option<string>) -> u32"),
+    ("end", "func(id: u32, outcome: result<string, string>, at: option<string>)"),
     ("next", NEXT),
     ("forget", "func(id: u32)"),
     ("cancel", "func(id: u32)"),

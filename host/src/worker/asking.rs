@@ -122,7 +122,12 @@ impl<'a> Commanded<'a> {
             Command::ContinueWith { input, unused } => return Commanded::ContinueWith { input, unused },
             Command::Emit { event, data, at } => return Commanded::Emit { event, data, at },
             Command::Reply { id, answer, at } => return Commanded::Reply(Replying { id, answer, at }),
-            Command::Http { .. } | Command::Model { .. } | Command::Progress { .. } | Command::Delta { .. } => {
+            Command::Http { .. }
+            | Command::Model { .. }
+            | Command::Progress { .. }
+            | Command::Delta { .. }
+            | Command::Begin { .. }
+            | Command::End { .. } => {
                 return Commanded::NotOurs;
             }
         })

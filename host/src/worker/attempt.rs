@@ -327,6 +327,8 @@ fn recalling(run: &Run, inner: &Inner, on_record: &OnRecord, number: u32, compon
             EffectKind::Asked(asked) => asked.attempt == number,
             EffectKind::Answered(answered) => answered.attempt == number,
             EffectKind::Emitted(emitted) => emitted.attempt == number,
+            EffectKind::Begun(begun) => begun.attempt == number,
+            EffectKind::Ended(ended) => ended.attempt == number,
         };
         let rule = if own { inner.state.fuel_rule(record.position, engine, component) } else { FuelRule::Loose };
         machine.recall_effect(record, rule);

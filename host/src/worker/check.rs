@@ -83,6 +83,21 @@ pub(super) fn options(text: &str) -> Result<(), Failure> {
     label(options.label.as_deref())
 }
 
+/// The options of what a function asks for.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct EffectOptions {
+    label: Option<String>,
+    span: Option<u32>,
+}
+
+/// The span that it belongs to, if it says so.
+pub(super) fn effect_options(text: &str) -> Result<Option<u32>, Failure> {
+    let options: EffectOptions = read_or_none(text)?;
+    label(options.label.as_deref())?;
+    Ok(options.span)
+}
+
 /// The options of `promise`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

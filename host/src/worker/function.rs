@@ -24,7 +24,10 @@ use crate::effects::{Grants, HttpRequest, ModelRequest};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 mod model;
+mod spans;
 mod told;
+
+use spans::Beginning;
 
 /// One attempt, shared between its instance and its task.
 pub(super) struct Attempt {
@@ -185,6 +188,7 @@ impl FunctionHost {
         };
         let effect = EffectId(id);
         let parsed = HttpRequest::parse(request, options);
+        let parsed = parsed.and_then(|parsed| inner.check_span(parsed.span()).map(|()| parsed));
         let key = parsed.as_ref().ok().and_then(|parsed| {
             let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, digest, nth).into();
             parsed.author_key().or_else(|| parsed.wants_key().then(derived))
@@ -213,7 +217,7 @@ impl FunctionHost {
         let digest = digest_of_sleep(duration_ms, options);
         let due = inner.machine.now() + Duration::from_millis(duration_ms);
         let decision = self.ask(&mut inner, Act::Sleep { duration_ms }, digest, at, fuel)?;
-        let refusal = check::options(options).err();
+        let refusal = check::effect_options(options).and_then(|span| inner.check_span(span)).err();
         let id = match decision {
             Decision::Recall { id } => return Ok(id),
             Decision::Resume { id } => id,
@@ -327,6 +331,13 @@ impl GuestHost for FunctionHost {
             }
             Command::Delta { event, data } => {
                 self.delta(event, data)?;
+                0
+            }
+            Command::Begin { kind, name, input, options, at } => {
+                self.begin(&Beginning { kind, name, input, options, at }, fuel)?
+            }
+            Command::End { id, outcome, at } => {
+                self.end(id, outcome, at, fuel)?;
                 0
             }
             // The sandbox links none of these in this role.

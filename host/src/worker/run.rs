@@ -364,7 +364,9 @@ impl Inner {
             | Kind::Emitted(_)
             | Kind::ModelUsed(_)
             | Kind::SpendingTaken(_)
-            | Kind::AttemptEmitted(_) => {}
+            | Kind::AttemptEmitted(_)
+            | Kind::SpanBegun(_)
+            | Kind::SpanEnded(_) => {}
         }
         self.note_question(position, asked, asks);
         (position, time)

@@ -21,6 +21,7 @@ mod promises;
 mod questions;
 mod room;
 mod signals;
+mod spans;
 mod states;
 mod steps;
 mod streaming;

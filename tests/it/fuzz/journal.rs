@@ -7,8 +7,9 @@ use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, ChildEnded, ChildOf, ChildStarted,
     Claimed, Command, Cut, Decision, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch,
     Failure, Fingerprint, Finished, Forgotten, Forked, Frame, FuelRule, Kind, Limits, Machine, MessageId, Next,
-    Outcome, Paused, Phase, Position, Proof, RULES, Resumed, RunId, RunState, Sequencer, Signalled, Started,
-    StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, digest_of_call, outcome_of, trace,
+    Outcome, Paused, Phase, Position, Proof, RULES, Resumed, RunId, RunState, Sequencer, Signalled, SpanBegun,
+    SpanEnded, SpanKind, Started, StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, digest_of_call,
+    outcome_of, trace,
 };
 
 use super::mutate;
@@ -265,7 +266,7 @@ fn kind(dice: &mut Dice) -> Kind {
     let effect = EffectId(dice.within(1..=2) as u32);
     let now = Timestamp(dice.within(0..=9) * 1_000_000);
     let at: Option<Arc<str>> = dice.chance(30).then(|| "src/lib.rs:1".into());
-    match dice.within(0..=27) {
+    match dice.within(0..=30) {
         0 => claimed(dice),
         1..=4 => {
             let signal = || ["s", "t"][step.0 as usize % 2].into();
@@ -306,6 +307,16 @@ fn kind(dice: &mut Dice) -> Kind {
             let (message, name) =
                 (MessageId(u128::from(dice.within(1..=NUMBERS))), ["s", "t"][step.0 as usize % 2].into());
             Kind::Signalled(Signalled { message, name, payload: value(dice), from: None })
+        }
+        28 | 29 => {
+            let kind = if dice.chance(50) { SpanKind::Agent } else { SpanKind::Tool };
+            let options = format!("{{\"span\":{}}}", dice.within(0..=2)).into();
+            let (name, input, proof) = ("s".into(), value(dice), proof(dice));
+            Kind::SpanBegun(SpanBegun { step, attempt, span: effect, kind, name, input, options, proof, at })
+        }
+        30 => {
+            let (outcome, proof) = (outcome(dice), proof(dice));
+            Kind::SpanEnded(SpanEnded { step, attempt, span: effect, outcome, proof, at })
         }
         18 => Kind::CancelReceived(CancelReceived { message: MessageId(7), reason: "enough".into() }),
         19 => Kind::Paused(Paused { message: MessageId(9), reason: "look".into() }),

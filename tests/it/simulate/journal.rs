@@ -128,6 +128,8 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         Kind::Continued(continued) => Some(&continued.input),
         Kind::Emitted(emitted) => Some(&emitted.data),
         Kind::AttemptEmitted(emitted) => Some(&emitted.data),
+        Kind::SpanBegun(begun) => Some(&begun.input),
+        Kind::SpanEnded(ended) => of_outcome(&ended.outcome),
         Kind::Finished(finished) => match &finished.end {
             End::Succeeded(value) | End::Failed(value) => Some(value),
             End::Cancelled { .. } | End::Terminated { .. } => None,

@@ -153,3 +153,46 @@ pub struct AttemptEmitted {
     pub proof: Proof,
     pub at: Option<Arc<str>>,
 }
+
+/// From here to its end the attempt is at something that people want to see as one: its effects say that they
+/// belong to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpanBegun {
+    pub step: StepId,
+    pub attempt: u32,
+    /// Counted with the effects of the attempt.
+    pub span: EffectId,
+    pub kind: SpanKind,
+    pub name: Arc<str>,
+    pub input: Value,
+    pub options: Arc<str>,
+    pub proof: Proof,
+    pub at: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpanKind {
+    Agent,
+    Tool,
+}
+
+impl SpanKind {
+    /// As the contract calls it.
+    pub fn word(self) -> &'static str {
+        match self {
+            SpanKind::Agent => "agent",
+            SpanKind::Tool => "tool",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpanEnded {
+    pub step: StepId,
+    pub attempt: u32,
+    pub span: EffectId,
+    pub outcome: Outcome,
+    pub proof: Proof,
+    pub at: Option<Arc<str>>,
+}

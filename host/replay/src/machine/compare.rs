@@ -61,7 +61,7 @@ impl Machine {
 
     pub(super) fn divergence(&self, recorded: &Recorded) -> Divergence {
         let id = match recorded.command.act {
-            Act::Forget { id } | Act::Cancel { id } | Act::Reply { id } => Some(id),
+            Act::Forget { id } | Act::Cancel { id } | Act::Reply { id } | Act::End { id } => Some(id),
             Act::Call { .. }
             | Act::Http
             | Act::Model
@@ -71,7 +71,8 @@ impl Machine {
             | Act::AskPerson
             | Act::Promise { .. }
             | Act::Entity { .. }
-            | Act::AcceptUpdate { .. } => Some(self.ids.saturating_add(1)),
+            | Act::AcceptUpdate { .. }
+            | Act::Begin { .. } => Some(self.ids.saturating_add(1)),
             Act::Patched { .. } | Act::Publish { .. } | Act::Emit { .. } => None,
         };
         Divergence {

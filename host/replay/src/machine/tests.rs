@@ -4,8 +4,9 @@ use super::{Completion, Decision, FUEL_FACTOR, FUEL_SLACK, FuelRule, Machine, Ne
 use crate::testing::*;
 use crate::{
     Act, Command, Digest, EffectKind, EffectRecord, End, Failure, Fingerprint, Kind, Letter, MessageId, Outcome,
-    PUBLISHED_KEYS_MAX, Position, Proof, Timestamp, Topic, Value, code, digest_of_accept_update, digest_of_cancel,
-    digest_of_forget, digest_of_http, digest_of_patched, digest_of_publish, digest_of_reply,
+    PUBLISHED_KEYS_MAX, Position, Proof, SpanKind, Timestamp, Topic, Value, code, digest_of_accept_update,
+    digest_of_begin, digest_of_cancel, digest_of_end, digest_of_forget, digest_of_http, digest_of_patched,
+    digest_of_publish, digest_of_reply,
 };
 
 const BUDGET: u64 = 1_000;
@@ -545,4 +546,32 @@ fn an_update_is_not_a_signal_of_its_name() {
     let receive = Command { act: Act::Receive { signal: "move".into() }, digest: Digest::of(b"receive"), at: None };
     assert!(matches!(machine.ask(receive, FUEL), Decision::Perform { id: 1, .. }));
     assert!(machine.would_wait());
+}
+
+#[test]
+fn a_span_has_an_id_and_is_never_open() {
+    let begin = || Command {
+        act: Act::Begin { kind: SpanKind::Tool, name: "search".into() },
+        digest: digest_of_begin("tool", "search", "1", ""),
+        at: None,
+    };
+    let end = |id| Command { act: Act::End { id }, digest: digest_of_end(id, Ok("2")), at: None };
+    let mut live = machine();
+    let Decision::Perform { id: 1, proof: begun } = live.begin_span(begin(), FUEL) else { panic!("it is new") };
+    assert!(live.is_span(1) && !live.is_open(1));
+    check_next(&mut live, &[Got::NothingOpen]);
+    assert!(matches!(live.ask(named("a"), FUEL), Decision::Perform { id: 2, .. }), "ids are shared");
+    assert_eq!(live.end_span(2, end(2), FUEL), Decision::Ignore, "no span");
+    let Decision::Perform { id: 1, proof: ended } = live.end_span(1, end(1), FUEL) else { panic!("it is new") };
+    assert_eq!(live.end_span(1, end(1), FUEL), Decision::Ignore, "it has ended");
+    assert_eq!((live.commands(), live.operations()), (3, 3));
+
+    let mut again = machine();
+    again.expect(begin(), begun, FuelRule::Exact);
+    expect(&mut again, named("a"), 0);
+    again.expect(end(1), ended, FuelRule::Exact);
+    assert_eq!(again.begin_span(begin(), FUEL), Decision::Recall { id: 1 });
+    assert_eq!(again.ask(named("a"), FUEL), Decision::Resume { id: 2 });
+    let other = Command { digest: digest_of_end(1, Err("2")), ..end(1) };
+    assert!(matches!(again.end_span(1, other, FUEL), Decision::Diverged(_)));
 }

@@ -1,5 +1,5 @@
-//! What a guest tells others: the state that it shows, its answers to updates, and events. Commands without an id
-//! of their own, so nothing of them is ever delivered.
+//! What a guest tells others: the state that it shows, its answers to updates, events, and what its effects belong
+//! to. Nothing of it is ever delivered.
 
 use super::{Decision, Held, Machine};
 use crate::{Act, Command, MessageId, PUBLISHED_KEYS_MAX};
@@ -35,6 +35,32 @@ impl Machine {
             return Decision::Ignore;
         }
         self.tell(&command, id, fuel)
+    }
+
+    /// An attempt begins a span. Its id counts with those of effects, and is never open.
+    pub fn begin_span(&mut self, command: Command, fuel: u64) -> Decision {
+        let id = self.ids.saturating_add(1);
+        let decision = match self.hold_against_record(&command, Some(id), fuel) {
+            Held::New(proof) => Decision::Perform { id, proof },
+            Held::Same => Decision::Recall { id },
+            Held::Diverged(divergence) => return Decision::Diverged(divergence),
+        };
+        self.ids = id;
+        self.spans.insert(id);
+        decision
+    }
+
+    /// Ignored where `id` is no span that is open.
+    pub fn end_span(&mut self, id: u32, command: Command, fuel: u64) -> Decision {
+        if !self.spans.remove(&id) {
+            return Decision::Ignore;
+        }
+        self.tell(&command, id, fuel)
+    }
+
+    /// The span was begun and has not ended. It depends on what the guest did, not on what is on record.
+    pub fn is_span(&self, id: u32) -> bool {
+        self.spans.contains(&id)
     }
 
     fn tell(&mut self, command: &Command, id: u32, fuel: u64) -> Decision {

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{AttemptEmitted, EffectAnswered, EffectAsked, EffectId, EffectVerdict, Kept, Position, Timestamp, Value};
+use crate::{
+    AttemptEmitted, EffectAnswered, EffectAsked, EffectId, EffectVerdict, Kept, Position, SpanBegun, SpanEnded,
+    Timestamp, Value,
+};
 
 /// What the next attempt recalls of those before it.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct AttemptState {
     pub verdict: Option<EffectVerdict>,
     /// Effects without an answer, with their place in `effects`.
     open: BTreeMap<EffectId, usize>,
+    /// Begun and not ended.
+    spans: BTreeSet<EffectId>,
     effects_asked: u32,
 }
 
@@ -47,12 +52,15 @@ pub enum EffectKind {
     Answered(EffectAnswered),
     /// Not an effect, but something that it did in their midst.
     Emitted(AttemptEmitted),
+    Begun(SpanBegun),
+    Ended(SpanEnded),
 }
 
 impl AttemptState {
     pub(super) fn new(attempt: u32, carried: Carried) -> AttemptState {
         let Carried { origin, started, given, effects } = carried;
         let mut open = BTreeMap::new();
+        let mut spans = BTreeSet::new();
         let mut effects_asked = 0;
         for (place, record) in effects.iter().enumerate() {
             match &record.kind {
@@ -62,10 +70,15 @@ impl AttemptState {
                 }
                 EffectKind::Answered(answered) => _ = open.remove(&answered.effect),
                 EffectKind::Emitted(_) => {}
+                EffectKind::Begun(begun) => {
+                    spans.insert(begun.span);
+                    effects_asked = begun.span.0;
+                }
+                EffectKind::Ended(ended) => _ = spans.remove(&ended.span),
             }
         }
         let (progress, verdict) = (None, None);
-        AttemptState { attempt, origin, started, effects, given, progress, verdict, open, effects_asked }
+        AttemptState { attempt, origin, started, effects, given, progress, verdict, open, spans, effects_asked }
     }
 
     pub(super) fn decided(self, verdict: EffectVerdict) -> AttemptState {
@@ -83,6 +96,8 @@ impl AttemptState {
             }
             EffectKind::Answered(answered) => Some(answered.effect) != last && left.contains(&answered.effect),
             EffectKind::Emitted(emitted) => last.is_none() || emitted.proof.deliveries < answers,
+            EffectKind::Begun(begun) => last.is_none() || begun.proof.deliveries < answers,
+            EffectKind::Ended(ended) => last.is_none() || ended.proof.deliveries < answers,
         });
         Carried { origin: self.origin, started: self.started, given: self.given, effects }
     }
@@ -95,17 +110,38 @@ impl AttemptState {
     pub fn open_effects(&self) -> impl Iterator<Item = &EffectAsked> {
         self.open.values().filter_map(|place| match &self.effects.get(*place)?.kind {
             EffectKind::Asked(asked) => Some(asked),
-            EffectKind::Answered(_) | EffectKind::Emitted(_) => None,
+            EffectKind::Answered(_) | EffectKind::Emitted(_) | EffectKind::Begun(_) | EffectKind::Ended(_) => None,
         })
     }
 
     pub(super) fn effect_asked(&mut self, asked: &EffectAsked, position: Position, time: Timestamp) -> Option<()> {
-        if Some(asked.effect.0) != self.effects_asked.checked_add(1) {
-            return None;
-        }
-        self.effects_asked = asked.effect.0;
+        self.next_id(asked.effect)?;
         self.open.insert(asked.effect, self.effects.len());
         self.effects.push(EffectRecord { position, time, kind: EffectKind::Asked(asked.clone()) });
+        Some(())
+    }
+
+    /// Effects and spans are counted together.
+    fn next_id(&mut self, id: EffectId) -> Option<()> {
+        if Some(id.0) != self.effects_asked.checked_add(1) {
+            return None;
+        }
+        self.effects_asked = id.0;
+        Some(())
+    }
+
+    pub(super) fn span_begun(&mut self, begun: &SpanBegun, position: Position, time: Timestamp) -> Option<()> {
+        self.next_id(begun.span)?;
+        self.spans.insert(begun.span);
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Begun(begun.clone()) });
+        Some(())
+    }
+
+    pub(super) fn span_ended(&mut self, ended: &SpanEnded, position: Position, time: Timestamp) -> Option<()> {
+        if !self.spans.remove(&ended.span) {
+            return None;
+        }
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Ended(ended.clone()) });
         Some(())
     }
 

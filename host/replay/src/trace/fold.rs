@@ -124,6 +124,7 @@ impl<'a> Fold<'a> {
                 let attempt = self.attempt(answered.step, answered.attempt)?;
                 let row = attempt.effects.get_mut(&answered.effect)?;
                 match (&mut row.what, &answered.outcome) {
+                    (What::Span { .. }, _) => return None,
                     (What::Http(http), Outcome::Succeeded(value)) => read_answer(http, value, payloads),
                     (What::Model(model), Outcome::Succeeded(value)) => read_model_answer(model, value, payloads),
                     _ => {}
@@ -242,6 +243,8 @@ impl<'a> Fold<'a> {
                 attempt.events.push(Row { parent: Some(parent), at, input, ..row });
                 Some(())
             }
+            Kind::SpanBegun(begun) => self.span_begun(place, begun),
+            Kind::SpanEnded(ended) => self.span_ended(place, ended),
             Kind::Moved(moved) => {
                 let run = self.run.as_mut()?;
                 run.deployment = moved.deployment.clone();
@@ -352,6 +355,7 @@ impl<'a> Fold<'a> {
             for attempt in attempts.filter(|attempt| attempt.row.is_open()) {
                 for effect in attempt.effects.values_mut() {
                     match &mut effect.what {
+                        What::Span { .. } => {}
                         _ if effect.closed.is_some() => activation.effects_recalled += 1,
                         What::Http(http) => {
                             http.interrupted += 1;
@@ -563,7 +567,9 @@ impl<'a> Fold<'a> {
                 totals.count_attempt(&attempt.row);
                 rows.push(attempt.row);
                 for effect in attempt.effects.into_values() {
-                    totals.count_effect(&effect);
+                    if !matches!(effect.what, What::Span { .. }) {
+                        totals.count_effect(&effect);
+                    }
                     rows.push(effect);
                 }
                 rows.extend(attempt.events);

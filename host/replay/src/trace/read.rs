@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::{Http, Model, Payloads, Row, RowStatus, Totals, Try, What};
-use crate::{Timestamp, Value};
+use crate::{EffectId, Timestamp, Value};
 
 impl Totals {
     pub(super) fn count_step(&mut self, row: &Row) {
@@ -55,6 +55,15 @@ pub(super) fn label(options: &str) -> Option<String> {
         label: Option<String>,
     }
     serde_json::from_str::<Options>(options).ok()?.label
+}
+
+/// The span that an effect says it belongs to.
+pub(super) fn span(options: &str) -> Option<EffectId> {
+    #[derive(Deserialize)]
+    struct Options {
+        span: Option<u32>,
+    }
+    serde_json::from_str::<Options>(options).ok()?.span.map(EffectId)
 }
 
 pub(super) fn read_request(http: &mut Http, request: &Value, payloads: &Payloads) {

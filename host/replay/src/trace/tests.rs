@@ -11,6 +11,8 @@ use crate::{
     code,
 };
 
+mod spans;
+
 const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 0 };
 
 /// Entries 1 ms apart, with a new epoch at each claim.

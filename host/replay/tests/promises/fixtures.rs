@@ -15,8 +15,9 @@ use trackway_replay::{
     DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectVerdict, Emitted, End, EntityAct,
     Entry, Epoch, FORMAT, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind,
     Limits, MessageId, ModelUsed, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Published,
-    Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, Spending, SpendingTaken, Started,
-    StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived, Usage, Value, With, code,
+    Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, SpanBegun, SpanEnded, SpanKind,
+    Spending, SpendingTaken, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived,
+    Usage, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -109,7 +110,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 38, "{names:?}");
+    assert_eq!(names.len(), 40, "{names:?}");
 }
 
 /// Whoever resumes a run from where it was continued last knows as much as whoever read all of it.
@@ -166,6 +167,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("grace", frames(grace())),
         ("events", frames(events())),
         ("models", frames(models())),
+        ("spans", frames(spans())),
     ]
 }
 
@@ -698,5 +700,58 @@ fn parked() -> Vec<Kind> {
         retry(None, Some(EffectVerdict::Repeat)),
         retry(None, Some(EffectVerdict::Fail)),
         Kind::Finished(Finished { end: End::Terminated { reason: "".into() }, fingerprint: None, unread: Vec::new() }),
+    ]
+}
+
+/// A tool within an agent, with an effect below it, in an attempt that fails and is gone on with.
+fn spans() -> Vec<Kind> {
+    let begun = |attempt, span, kind, name: &str, options: &str, deliveries| {
+        let input = Value::inline("{\"q\": \"süß\"}");
+        let (name, options, proof) = (name.into(), options.into(), proof(name, deliveries, 9));
+        let (step, span, at) = (StepId(1), EffectId(span), Some("src/lib.rs:30".into()));
+        Kind::SpanBegun(SpanBegun { step, attempt, span, kind, name, input, options, proof, at })
+    };
+    let ended = |attempt, span, outcome, deliveries| {
+        let (step, span, proof) = (StepId(1), EffectId(span), proof("end", deliveries, 11));
+        Kind::SpanEnded(SpanEnded { step, attempt, span, outcome, proof, at: None })
+    };
+    let nap = || EffectRequest::Sleep { duration_ms: 10, options: "{\"span\":2}".into() };
+    let large = Value::Stored { digest: Digest::of(b"found"), size_bytes: 70_000 };
+    let failure = Failure::new("LATER", "not yet").to_value();
+    let (attempt, kept) = (1, Kept { answers: 4, last: Some(EffectId(4)) });
+    let failed = || Outcome::Failed(Failure::permanent("NOT_FOUND", "no such page").to_value());
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        call(1, Value::inline("1")),
+        Kind::AttemptStarted(AttemptStarted { step: StepId(1), attempt }),
+        begun(attempt, 1, SpanKind::Agent, "researcher", "", 2),
+        begun(attempt, 2, SpanKind::Tool, "search", "{\"span\":1}", 2),
+        effect(1, attempt, 3, nap(), None),
+        claimed("worker-2"),
+        Kind::AttemptResumed(AttemptResumed { step: StepId(1), attempt }),
+        effect_answered(1, attempt, 3, Outcome::Succeeded(Value::null())),
+        ended(attempt, 2, Outcome::Succeeded(large), 3),
+        effect(1, attempt, 4, nap(), None),
+        effect_answered(1, attempt, 4, Outcome::Succeeded(Value::null())),
+        begun(attempt, 5, SpanKind::Tool, &"t".repeat(64), "{\"span\":1}", 4),
+        Kind::FailedKeeping(AttemptFailedKeeping {
+            step: StepId(1),
+            attempt,
+            failure,
+            next_at: Timestamp::from_millis(1_750_000_000_000),
+            kept,
+        }),
+        Kind::AttemptStarted(AttemptStarted { step: StepId(1), attempt: 2 }),
+        effect_answered(1, 2, 4, Outcome::Succeeded(Value::null())),
+        begun(2, 5, SpanKind::Tool, "read", "{\"span\":1}", 4),
+        ended(2, 5, failed(), 4),
+        ended(2, 1, Outcome::Succeeded(Value::inline("7")), 4),
+        Kind::Answered(Answered { step: StepId(1), outcome: Outcome::Succeeded(Value::inline("7")) }),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("7")),
+            fingerprint: Some(Fingerprint { commands: 1, deliveries: 1, fuel: 99 }),
+            unread: Vec::new(),
+        }),
     ]
 }

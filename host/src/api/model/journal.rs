@@ -68,12 +68,15 @@ entry! {
     rules: u32,
     step: u32,
     attempt: u32,
+    /// An effect or a span of the attempt.
     effect: u32,
+    /// `agent` or `tool`.
+    span_kind: String,
     /// What was asked for: `call`, `sleep`, `start-run`, `receive`, `ask-person`, `promise`, `entity-get`,
     /// `entity-set`, `entity-delete`, `http` or `model`.
     operation: String,
     function: String,
-    /// Of a run or a call; of an entity, what it is set to.
+    /// Of a run, a call or a span; of an entity, what it is set to.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     input: Box<RawValue>,
@@ -130,7 +133,7 @@ entry! {
     fuel: u64,
     /// Commands in all.
     commands: u64,
-    /// Of a signal, a promise, a patch, an entity or an event.
+    /// Of a signal, a promise, a patch, an entity, an event or a span.
     name: String,
     /// What a signal brought, or an event tells.
     #[serde(deserialize_with = "present")]

@@ -153,6 +153,23 @@ pub fn entry(entry: &Entry) -> model::Entry {
             show_value(&emitted.data, &mut view.payload, &mut view.payload_stored);
             show_proof(&mut view, &emitted.proof);
         }
+        Kind::SpanBegun(begun) => {
+            show_attempt(&mut view, begun.step.0, begun.attempt);
+            view.effect = Some(begun.span.0);
+            view.span_kind = Some(begun.kind.word().to_owned());
+            view.name = Some(begun.name.to_string());
+            show_value(&begun.input, &mut view.input, &mut view.input_stored);
+            view.options = (!begun.options.is_empty()).then(|| raw(&begun.options));
+            show_proof(&mut view, &begun.proof);
+            view.at = begun.at.as_deref().map(str::to_owned);
+        }
+        Kind::SpanEnded(ended) => {
+            show_attempt(&mut view, ended.step.0, ended.attempt);
+            view.effect = Some(ended.span.0);
+            show_outcome(&mut view, &ended.outcome);
+            show_proof(&mut view, &ended.proof);
+            view.at = ended.at.as_deref().map(str::to_owned);
+        }
         Kind::Moved(moved) => {
             view.message = Some(message(moved.message));
             view.deployment = Some(moved.deployment.to_string());

@@ -318,6 +318,7 @@ fn title(row: &Row) -> String {
         | What::Cancel { .. }
         | What::Patch { .. }
         | What::Event { .. }
+        | What::Span { .. }
         | What::Move { .. }
         | What::Continue
         | What::Pause { .. } => row.title(),
@@ -362,6 +363,10 @@ fn notes(row: &Row) -> Vec<String> {
             let progress = progress.as_ref().filter(|_| !row.status.has_ended());
             notes.extend(progress.map(|progress| format!("at {}", shown(progress))));
         }
+        What::Span { .. } if row.status == RowStatus::Aborted => {
+            notes.push("never ended".to_owned());
+            return notes;
+        }
         What::Event { .. } => notes.extend(row.input.as_ref().map(shown)),
         What::Cancel { reason, grace_ms } => {
             notes.push(clean(reason));
@@ -391,6 +396,7 @@ fn notes(row: &Row) -> Vec<String> {
         | What::Publish { .. }
         | What::Reply { .. }
         | What::Update { .. }
+        | What::Span { .. }
         | What::Patch { .. }
         | What::Move { .. }
         | What::Continue

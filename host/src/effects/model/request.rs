@@ -9,7 +9,7 @@ use std::time::Duration;
 use trackway_replay::{Failure, code};
 
 use super::name::ModelName;
-use crate::effects::fields::{Fields, key, label, string, timeout};
+use crate::effects::fields::{Fields, key, label, span, string, timeout};
 
 /// As of HTTP: what is sent in one request.
 const REQUEST_MAX_BYTES: usize = 8 << 20;
@@ -46,6 +46,7 @@ pub struct ModelRequest {
     pub(super) timeout: Duration,
     key: Option<Arc<str>>,
     deltas: Option<Arc<str>>,
+    span: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -127,7 +128,7 @@ impl ModelRequest {
         let stop = fields.take("stop", stop)?.unwrap_or_default();
         let seed = fields.take("seed", |value| value.as_i64().ok_or_else(|| "must be a whole number".to_owned()))?;
         fields.end()?;
-        let ModelOptions { timeout, key, deltas } = ModelOptions::parse(options)?;
+        let ModelOptions { timeout, key, deltas, span } = ModelOptions::parse(options)?;
         let max_tokens = max_tokens.and_then(|tokens| u32::try_from(tokens).ok());
         Ok(ModelRequest {
             model,
@@ -143,6 +144,7 @@ impl ModelRequest {
             timeout,
             key,
             deltas,
+            span,
         })
     }
 
@@ -158,6 +160,11 @@ impl ModelRequest {
     /// The author's own idempotency key, which is sent instead of a derived one.
     pub fn author_key(&self) -> Option<Arc<str>> {
         self.key.clone()
+    }
+
+    /// The span of the attempt that it belongs to.
+    pub fn span(&self) -> Option<u32> {
+        self.span
     }
 
     /// The event under which the text is passed on as it comes, if it is.
@@ -177,6 +184,7 @@ struct ModelOptions {
     timeout: Duration,
     key: Option<Arc<str>>,
     deltas: Option<Arc<str>>,
+    span: Option<u32>,
 }
 
 impl ModelOptions {
@@ -184,14 +192,13 @@ impl ModelOptions {
         let mut fields = Fields::options(text)?;
         fields.take("label", label)?;
         // It stands in the journal with the options, for the trace.
-        fields.take("span", |value| whole(value, 1, u32::MAX.into()))?;
-        // As above.
         fields.take("prompts", prompts)?;
+        let span = fields.take("span", span)?;
         let timeout = fields.take("timeout_ms", |value| timeout(value, TIMEOUT_MAX))?.unwrap_or(TIMEOUT_DEFAULT);
         let key = fields.take("idempotency_key", |value| key(&string(value)?))?;
         let deltas = fields.take("deltas", |value| event(&string(value)?))?;
         fields.end()?;
-        Ok(ModelOptions { timeout, key, deltas })
+        Ok(ModelOptions { timeout, key, deltas, span })
     }
 }
 

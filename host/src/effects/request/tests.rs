@@ -154,6 +154,8 @@ fn bad_options_are_refused_by_the_name_of_the_field() {
         (r#"{"timeout_ms": -1}"#, ["`timeout_ms`", "whole number"]),
         (r#"{"label": 1}"#, ["`label`", "string"]),
         (label.as_str(), ["`label`", "256"]),
+        (r#"{"span": "1"}"#, ["`span`", "id of a span"]),
+        (r#"{"span": 4294967296}"#, ["`span`", "id of a span"]),
         (r#"{"idempotency_key": ""}"#, ["`idempotency_key`", "1 to 256"]),
         (r#"{"idempotency_key": "a\nb"}"#, ["`idempotency_key`", "printable"]),
         (r#"{"idempotency_key": "ä"}"#, ["`idempotency_key`", "ASCII"]),

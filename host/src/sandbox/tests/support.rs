@@ -232,6 +232,10 @@ impl GuestHost for Scripted {
             Command::Publish { key, value, at } => format!("publish {key} {value} {at:?}"),
             Command::Emit { event, data, at } => format!("emit {event} {data} {at:?}"),
             Command::Delta { event, data } => format!("delta {event} {data}"),
+            Command::Begin { kind, name, input, options, at } => {
+                format!("begin {kind} {name} {input} {options} {at:?}")
+            }
+            Command::End { id, outcome, at } => format!("end {id} {outcome:?} {at:?}"),
             Command::AcceptUpdate { update, options, at } => format!("accept-update {update} {options} {at:?}"),
             Command::Reply { id, answer, at } => format!("reply {id} {answer:?} {at:?}"),
         };

@@ -22,6 +22,7 @@ impl FunctionHost {
         };
         let effect = EffectId(id);
         let parsed = ModelRequest::parse(request, options);
+        let parsed = parsed.and_then(|parsed| inner.check_span(parsed.span()).map(|()| parsed));
         let key = parsed.as_ref().ok().map(|parsed| {
             let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, digest, nth).into();
             parsed.author_key().unwrap_or_else(derived)

@@ -113,7 +113,21 @@ mod function {
         match op[0].as_str() {
             Some("get") => {
                 let request = json!({ "url": op[1] }).to_string();
-                Then::Tell(json!(effect::http(&request, "", None)))
+                Then::Tell(json!(effect::http(&request, op[2].as_str().unwrap_or_default(), None)))
+            }
+            Some("begin") => {
+                let [kind, name, options] = [1, 2, 4].map(|place| op[place].as_str().unwrap_or_default());
+                Then::Tell(json!(effect::begin(kind, name, &op[3].to_string(), options, Some("raw.rs:7"))))
+            }
+            Some("begin_with") => {
+                let input = op[1].as_str().unwrap_or_default();
+                Then::Tell(json!(effect::begin("tool", "raw", input, "", None)))
+            }
+            Some("end") => {
+                let (id, text) = (op[1].as_u64().unwrap_or_default() as u32, op[2].to_string());
+                let outcome = if op[3] == json!("failed") { Err(text.as_str()) } else { Ok(text.as_str()) };
+                effect::end(id, outcome, None);
+                Then::Nothing
             }
             Some(_) | None => other(op),
         }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::read::{label, micros, read_request, sleep};
+use super::super::read::{label, micros, read_request, sleep, span};
 use super::super::row::Place;
 use super::super::{Http, Model, Resumed, Row, RowStatus, Shown, What};
 use super::Fold;
 use crate::{
-    AttemptParked, EffectAsked, EffectId, EffectRequest, Kept, ModelUsed, Outcome, Park, RetryReceived, StepId,
-    Timestamp, Value,
+    AttemptParked, EffectAsked, EffectId, EffectRequest, Kept, ModelUsed, Outcome, Park, RetryReceived, SpanBegun,
+    SpanEnded, StepId, Timestamp, Value,
 };
 
 pub struct Step {
@@ -27,6 +27,10 @@ pub struct Attempt {
     pub events: Vec<Row>,
     /// How many answers the function had got when it asked for each.
     asked_after: BTreeMap<EffectId, u32>,
+    /// The same for the ends of spans.
+    ended_after: BTreeMap<EffectId, u32>,
+    /// The span that each says it belongs to.
+    within: BTreeMap<EffectId, EffectId>,
 }
 
 impl Fold<'_> {
@@ -51,7 +55,7 @@ impl Fold<'_> {
         for before in step.attempts.values_mut() {
             before.abort(place);
         }
-        let mut attempt = Attempt { row, effects: BTreeMap::new(), events: Vec::new(), asked_after: BTreeMap::new() };
+        let mut attempt = Attempt::new(row);
         if let Some(kept) = kept {
             step.carry_over(kept, &mut attempt, place);
         }
@@ -88,8 +92,7 @@ impl Fold<'_> {
             }
         };
         attempt.asked_after.insert(asked.effect, asked.proof.deliveries);
-        let parent = attempt.row.id.clone();
-        let mut row = Row::new(format!("{parent}.{}", asked.effect), Some(parent), what, place);
+        let mut row = attempt.row_of(asked.effect, span(options), what, place);
         row.label = label(options);
         row.at = asked.at.clone();
         row.input = input;
@@ -104,6 +107,29 @@ impl Fold<'_> {
         model.finish = Some(used.finish);
         model.usage = Some(used.usage);
         model.cost_nanousd = used.cost_nanousd;
+        Some(())
+    }
+
+    pub fn span_begun(&mut self, place: Place, begun: &SpanBegun) -> Option<()> {
+        let attempt = self.attempt(begun.step, begun.attempt)?;
+        if attempt.effects.contains_key(&begun.span) {
+            return None;
+        }
+        attempt.asked_after.insert(begun.span, begun.proof.deliveries);
+        let what = What::Span { kind: begun.kind, name: begun.name.clone() };
+        let mut row = attempt.row_of(begun.span, span(&begun.options), what, place);
+        row.label = label(&begun.options);
+        row.at = begun.at.clone();
+        row.input = Some(Shown::of(&begun.input));
+        attempt.effects.insert(begun.span, row);
+        Some(())
+    }
+
+    pub fn span_ended(&mut self, place: Place, ended: &SpanEnded) -> Option<()> {
+        let attempt = self.attempt(ended.step, ended.attempt)?;
+        let row = attempt.effects.get_mut(&ended.span).filter(|row| matches!(row.what, What::Span { .. }))?;
+        row.answer(place, &ended.outcome)?;
+        attempt.ended_after.insert(ended.span, ended.proof.deliveries);
         Some(())
     }
 
@@ -193,23 +219,23 @@ impl Step {
     }
 
     /// Effects that an attempt before had not got an answer to, or whose answer is asked for again, get
-    /// their answer below the new one.
+    /// their answer below the new one; and so do spans that go on.
     fn carry_over(&self, kept: Kept, to: &mut Attempt, place: Place) {
-        let parent = &to.row.id;
+        let is_kept = |after: Option<u32>| kept.last.is_none() || after.unwrap_or(0) < kept.answers;
         for attempt in self.attempts.values().rev() {
             for (id, row) in &attempt.effects {
-                let asked_after = attempt.asked_after.get(id).copied().unwrap_or(0);
-                let stays = kept.last.is_none() || asked_after < kept.answers;
+                let asked_after = attempt.asked_after.get(id).copied();
                 let has_answer = row.output.is_some() || row.failure.is_some();
-                if !stays || to.asked_after.contains_key(id) {
+                let ended_after = attempt.ended_after.get(id).copied();
+                let keeps_answer = has_answer && (ended_after.is_none() || is_kept(ended_after));
+                if !is_kept(asked_after) || to.asked_after.contains_key(id) {
                     continue;
                 }
-                to.asked_after.insert(*id, asked_after);
-                if has_answer && kept.last != Some(*id) {
+                to.asked_after.insert(*id, asked_after.unwrap_or(0));
+                if keeps_answer && kept.last != Some(*id) {
                     continue;
                 }
-                let what = asked_again(&row.what);
-                let mut fresh = Row::new(format!("{parent}.{id}"), Some(parent.clone()), what, place);
+                let mut fresh = to.row_of(*id, attempt.within.get(id).copied(), asked_again(&row.what), place);
                 fresh.label.clone_from(&row.label);
                 fresh.at.clone_from(&row.at);
                 fresh.input.clone_from(&row.input);
@@ -231,6 +257,19 @@ fn asked_again(what: &What) -> What {
 }
 
 impl Attempt {
+    fn new(row: Row) -> Attempt {
+        let (asked_after, ended_after, within) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Attempt { row, effects: BTreeMap::new(), events: Vec::new(), asked_after, ended_after, within }
+    }
+
+    /// The row of an effect or a span, below the span that it belongs to, if that is here.
+    fn row_of(&mut self, id: EffectId, span: Option<EffectId>, what: What, place: Place) -> Row {
+        self.within.extend(span.map(|span| (id, span)));
+        let spans = span.filter(|span| *span < id).and_then(|span| self.effects.get(&span));
+        let above = spans.filter(|row| matches!(row.what, What::Span { .. })).unwrap_or(&self.row);
+        Row::new(format!("{}.{id}", self.row.id), Some(above.id.clone()), what, place)
+    }
+
     /// Effects that are open when their attempt is over get no answer any more.
     pub fn abort(&mut self, place: Place) {
         self.row.close(place, RowStatus::Aborted);

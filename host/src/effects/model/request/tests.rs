@@ -96,7 +96,7 @@ fn what_is_wrong_is_named() {
     for (options, named) in [
         ("{\"tokens\":1}", "`tokens` in `options` is not a known field"),
         ("{\"timeout_ms\":3600001}", "must be a whole number from 1 to 3600000"),
-        ("{\"span\":0}", "`span` in `options` must be a whole number"),
+        ("{\"span\":0}", "`span` in `options` must be the id of a span"),
         ("{\"prompts\":[{\"name\":\"a\"}]}", "`prompts` in `options` must be an array of at most 8"),
         ("{\"prompts\":[{\"name\":\"\",\"version\":\"1\"}]}", "`prompts` in `options` must be an array of at most 8"),
         ("{\"deltas\":\"a b\"}", "`deltas` in `options` must be 1 to 128"),
