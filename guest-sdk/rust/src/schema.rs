@@ -59,7 +59,7 @@ impl Check<'_> {
         };
         if let Some(reference) = schema.get("$ref") {
             let pointer = reference.as_str().and_then(|reference| reference.strip_prefix('#'));
-            let Some(target) = pointer.and_then(|pointer| self.root.pointer(pointer)) else {
+            let Some(target) = pointer.and_then(decoded).and_then(|pointer| self.root.pointer(&pointer)) else {
                 return path.wrong(format_args!("its schema refers to {reference}, which is not there"));
             };
             self.fits(target, value, path, depth + 1)?;
@@ -210,6 +210,22 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// References are written as parts of URLs.
+fn decoded(pointer: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(pointer.len());
+    let mut rest = pointer.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The least and the most of something.

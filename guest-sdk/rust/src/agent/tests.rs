@@ -139,6 +139,20 @@ fn what_a_model_gets_wrong_it_is_told_and_nothing_is_called() {
 }
 
 #[test]
+fn more_calls_than_anybody_needs_are_not_made() {
+    let host = host(|asked| match asked.number {
+        1 => (0..200).fold(ModelResponse::text(""), |said, _| said.and_tool_call("wait", &json!({ "input": 1 }))),
+        _ => {
+            let refused = asked.messages.iter().filter(|message| message.is_error).count();
+            ModelResponse::text(refused.to_string())
+        }
+    });
+    assert_eq!(drive(agent().tool(wait), &host).expect("it succeeds").output, json!(136));
+    // Sixteen at once.
+    assert_eq!(host.elapsed(), Duration::from_secs(4));
+}
+
+#[test]
 fn what_is_told_again_is_what_providers_take() {
     let host = host(|asked| match asked.number {
         1 => ModelResponse::text("").and_tool_call("no such tool!", &json!({})).and_tool_call("", &json!({})),

@@ -84,6 +84,29 @@ fn what_does_not_fit_is_told_by_its_place() {
 }
 
 #[test]
+fn types_may_be_called_anything() {
+    #[value]
+    #[serde(rename = "Größe & ~/so 100%")]
+    struct Odd {
+        size: u8,
+        others: Vec<Odd>,
+    }
+    #[value]
+    struct Holds {
+        odd: Odd,
+    }
+    let schema = told(Holds::input_schema());
+    let fits = |size: Json| {
+        check(&schema, &json!({ "odd": { "size": 1, "others": [{ "size": size, "others": [] }] } }), "input")
+    };
+    assert_eq!(fits(json!(7)), Ok(()));
+    assert_eq!(fits(json!("7")), Err("input.odd.others[0].size: expected integer, not string".to_owned()));
+    for broken in ["#%", "#%4", "#%zz", "#%ff"] {
+        assert!(check(&json!({ "$ref": broken }), &json!(1), "input").is_err(), "{broken}");
+    }
+}
+
+#[test]
 fn schemas_that_never_end_are_given_up_on() {
     let endless = json!({ "$ref": "#" });
     assert!(check(&endless, &json!(1), "input").is_err());
