@@ -3,37 +3,45 @@
 //! promise is not kept.
 
 use anyhow::{Context, Result, bail, ensure};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
-use trackway_replay::trace::{Row, Trace, What};
+use trackway_replay::trace::{Recalled, Row, Trace, What};
 
 use crate::pages::Pages;
 use crate::process::{self, flush, output, say};
 use crate::{guests, tree};
 
-/// A host that is not up by then will not come up.
-const UP_WITHIN: Duration = Duration::from_secs(60);
+mod host;
+mod provider;
+mod research;
+
+use host::{Host, LOOK_EVERY, read, show};
+
 /// The slowest page takes four seconds; pages from the internet take what they take.
 const MIDDLE_WITHIN: Duration = Duration::from_secs(120);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-pub fn demo(urls: Vec<String>) -> Result<()> {
+pub fn demo(arguments: Vec<String>) -> Result<()> {
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--example", "research"] => research::demo(),
+        ["--example", "headlines"] => headlines(Vec::new()),
+        ["--example", ..] => bail!("there are demos of the examples `headlines` and `research`"),
+        _ => headlines(arguments),
+    }
+}
+
+fn build() -> Result<()> {
     guests::build()?;
-    process::run(
-        "building trackway",
-        Command::new("cargo").args(["build", "--package", "trackway"]).current_dir(tree::root()),
-    )?;
+    let mut cargo = Command::new("cargo");
+    process::run("building trackway", cargo.args(["build", "--package", "trackway"]).current_dir(tree::root()))
+}
 
+fn headlines(urls: Vec<String>) -> Result<()> {
+    build()?;
     let pages = Pages::serve()?;
     let own = urls.is_empty();
     let urls = if own { pages.urls() } else { urls };
-    let folder = tree::target().join("demo");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).context("an older demo cannot be removed")?;
-    }
-    std::fs::create_dir_all(&folder)?;
-    let mut host = Host::start(&folder)?;
+    let mut host = Host::start(None)?;
 
     say("upload the workflow");
     let component = tree::guests().join("headlines.wasm");
@@ -110,6 +118,12 @@ fn tell_what_was_not_repeated(trace: &Trace, pages: Option<&Pages>) -> Result<()
             ensure!(asked == needed, "{url} was asked for {asked} times instead of {needed}");
         }
     }
+    tell_effects(&recalled);
+    println!("    {} finished steps, 0 of them done again", recalled.steps.len());
+    Ok(())
+}
+
+fn tell_effects(recalled: &Recalled<'_>) {
     for effect in &recalled.effects {
         println!("    effect {:<8} answered before the kill, not repeated", effect.id);
     }
@@ -122,8 +136,6 @@ fn tell_what_was_not_repeated(trace: &Trace, pages: Option<&Pages>) -> Result<()
         let key = if has_key { ", under the same idempotency key" } else { "" };
         println!("    effect {:<8} was open at the kill: asked for again{key}", effect.id);
     }
-    println!("    {} finished steps, 0 of them done again", recalled.steps.len());
-    Ok(())
 }
 
 fn urls_of(trace: &Trace, step: &Row) -> Vec<String> {
@@ -178,110 +190,4 @@ fn path_line() -> Result<String> {
     let is_ours = found.lines().next().is_some_and(|path| Path::new(path) == program);
     ensure!(is_ours && found.contains("trackway 0."), "the line does not work: {found}");
     Ok(line)
-}
-
-/// Runs a command as a user would type it, and shows both.
-fn show(command: &mut Command) -> Result<()> {
-    let words = command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    println!("    $ trackway {words}");
-    flush();
-    // As on a terminal, also where this program's own output goes to a file.
-    let status = command.args(["-o", "text"]).stdin(Stdio::null()).status().context("cannot start trackway")?;
-    ensure!(status.success(), "`trackway {words}` ended with {status}");
-    Ok(())
-}
-
-fn read(command: &mut Command) -> Result<String> {
-    output(command.stdin(Stdio::null()))
-}
-
-/// A server process of its own, to be killed.
-struct Host {
-    folder: PathBuf,
-    address: String,
-    child: Child,
-}
-
-impl Host {
-    fn start(folder: &Path) -> Result<Host> {
-        say("start a host");
-        // The same address after the restart, so that nobody has to be told a new one.
-        let address = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string();
-        let child = Host::spawn(folder, &address)?;
-        let mut host = Host { folder: folder.to_owned(), address, child };
-        host.wait_until_up()?;
-        Ok(host)
-    }
-
-    fn spawn(folder: &Path, address: &str) -> Result<Child> {
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("host.log"))?;
-        let mut command = Command::new(tree::trackway());
-        command.args(["server", "--listen", address, "--data"]).arg(folder.join("data"));
-        command.arg("--key-file").arg(folder.join("key")).current_dir(folder);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        println!("    $ trackway server --listen {address}");
-        flush();
-        command.spawn().context("cannot start the host")
-    }
-
-    fn start_again(&mut self) -> Result<()> {
-        self.child = Host::spawn(&self.folder, &self.address)?;
-        self.wait_until_up()
-    }
-
-    fn wait_until_up(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the host ended with {status}:\n{}", self.log());
-            }
-            if self.trackway(&["runs", "ls"]).output().is_ok_and(|output| output.status.success()) {
-                return Ok(());
-            }
-            ensure!(begun.elapsed() < UP_WITHIN, "the host does not answer:\n{}", self.log());
-            std::thread::sleep(LOOK_EVERY);
-        }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("host.log")).unwrap_or_default()
-    }
-
-    /// The command line, pointed to this host.
-    fn trackway(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(tree::trackway());
-        let key = std::fs::read_to_string(self.folder.join("key")).unwrap_or_default();
-        let key = key.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')).unwrap_or_default();
-        command.args(arguments).current_dir(&self.folder);
-        command.env("TRACKWAY_SERVER", format!("http://{}", self.address)).env("TRACKWAY_KEY", key.trim());
-        command
-    }
-
-    fn trace(&self, run: &str) -> Result<Trace> {
-        let text = read(&mut self.trackway(&["trace", run, "-o", "json"]))?;
-        serde_json::from_str(&text).context("the trace is not as this program knows it")
-    }
-
-    /// SIGKILL: nothing of it gets to tidy up.
-    fn kill(&mut self) -> Result<()> {
-        self.child.kill().context("the host cannot be killed")?;
-        self.child.wait()?;
-        Ok(())
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        let id = self.child.id().to_string();
-        ensure!(process::works(Command::new("kill").args(["-TERM", &id])), "the host cannot be stopped");
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the host did not stop well ({status}):\n{}", self.log());
-        Ok(())
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // Already gone where everything went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -19,6 +19,8 @@ const HELP: &str = "\
 cargo xtask TASK
 
   demo [URL...]   build everything, run the example `headlines`, kill the host in the middle, watch it finish
+  demo --example research
+                  the same with an agent: a real model if OPENAI_API_KEY is set, else a scripted server, which says so
   test            set up what is missing, then run every check and test
   ci              test, then demo
   guests          build the guests and examples that the tests use

@@ -8,7 +8,7 @@ use trackway_sdk::{Usd, serde_json};
 use crate::{Request, page, research};
 
 const ARTICLE: &str = "<head><title>Tides</title></head><p>Why tides come twice a day: \
-                       <a href=\"https://example.com/moon\">the moon</a>.";
+                       <a href=\"/moon\">the moon</a>.";
 
 fn request() -> Request {
     Request { url: "https://example.com/tides".into(), question: "Why twice a day?".into() }
