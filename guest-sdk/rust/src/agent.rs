@@ -16,7 +16,7 @@ use crate::message::{Conversation, FinishReason, Message, ToolCall, Usage, Usd};
 use crate::model::{ModelAnswer, ModelRequest, OutputSpec, read_structured};
 use crate::prompt::Prompt;
 use crate::retry::millis;
-use crate::tool::{Act, AgentTool, IntoTool, Prepared, Running, Shape};
+use crate::tool::{Act, AgentTool, Asks, IntoTool, Prepared, Running, Shape, asks};
 use crate::{FnCtx, Value};
 
 mod budget;
@@ -102,7 +102,8 @@ type ModelHook = Rc<dyn Fn(&mut ModelRequest) -> Result<(), Failure>>;
 type AnswerHook = Rc<dyn Fn(&mut ModelAnswer) -> Result<(), Failure>>;
 type CallHook = Rc<dyn Fn(&mut ToolCall) -> Result<(), Failure>>;
 type OutcomeHook = Rc<dyn Fn(&ToolCall, &mut Result<Json, Failure>) -> Result<(), Failure>>;
-type Approves = Rc<dyn Fn(&ToolCall) -> bool>;
+/// Whether a person is asked about a call, and how.
+type Approval = (Rc<dyn Fn(&ToolCall) -> bool>, Asks);
 
 #[derive(Clone, Default)]
 struct Hooks {
@@ -110,7 +111,7 @@ struct Hooks {
     after_model: Vec<AnswerHook>,
     before_tool: Vec<CallHook>,
     after_tool: Vec<OutcomeHook>,
-    approve: Vec<Approves>,
+    approve: Vec<Approval>,
 }
 
 /// What an agent came to.
@@ -243,7 +244,7 @@ impl<T> Agent<T> {
     /// A person is asked before each call of a tool for which this says so, as for
     /// [`needs_approval`](IntoTool::needs_approval).
     pub fn approve(mut self, needed: impl Fn(&ToolCall) -> bool + 'static) -> Agent<T> {
-        self.spec.hooks.approve.push(Rc::new(needed));
+        self.spec.hooks.approve.push((Rc::new(needed), asks()));
         self
     }
 

@@ -1,6 +1,8 @@
 //! Tools: what a model may ask for. It says what there is and reads what a model hands in; when a tool runs is
 //! decided by the agent.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -12,7 +14,7 @@ use crate::bindings::EffectPort;
 use crate::export::About;
 use crate::failure::{Failure, code};
 use crate::model::{ToolSpec, is_name, told};
-use crate::{FnCtx, Value, runtime, schema};
+use crate::{FnCtx, Form, Operation, Value, runtime, schema};
 
 /// A tool that [`#[tool]`](macro@crate::tool) made.
 #[diagnostic::on_unimplemented(
@@ -87,7 +89,7 @@ pub trait IntoTool<K>: Sized {
     /// A person is asked before each call, with its arguments; the attempt waits for the answer, for days if need be, at no
     /// cost. A call that is refused is told to the model as an error.
     fn needs_approval(self) -> AgentTool {
-        AgentTool { needs_approval: true, ..self.into_tool() }
+        AgentTool { asks: Some(asks()), ..self.into_tool() }
     }
 
     /// A failure of this tool ends the agent; it is told to the model otherwise.
@@ -129,8 +131,24 @@ pub struct AgentTool {
     description: String,
     shape: Shape,
     pub(crate) act: Act,
-    pub(crate) needs_approval: bool,
+    /// Handed in, so that a component which needs no approvals imports no questions.
+    pub(crate) asks: Option<Asks>,
     pub(crate) is_fatal: bool,
+}
+
+/// Asks a person about a call.
+pub(crate) type Asks = fn(&FnCtx, Form) -> Operation<Decision>;
+
+/// What they answer.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Decision {
+    pub approve: bool,
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+pub(crate) fn asks() -> Asks {
+    |ctx, form| ctx.ask(form)
 }
 
 #[derive(Clone)]
@@ -178,7 +196,7 @@ impl AgentTool {
         };
         let shape = Shape::of(takes_input.then(|| told(T::Input::input_schema())));
         AgentTool {
-            needs_approval: T::NEEDS_APPROVAL,
+            asks: if T::NEEDS_APPROVAL { Some(asks()) } else { None },
             ..AgentTool::with(T::NAME.to_owned(), T::ABOUT.doc.to_owned(), shape, Act::Run(Rc::new(prepare)))
         }
     }
@@ -193,7 +211,7 @@ impl AgentTool {
     }
 
     pub(crate) fn with(name: String, description: String, shape: Shape, act: Act) -> AgentTool {
-        AgentTool { name, description, shape, act, needs_approval: false, is_fatal: false }
+        AgentTool { name, description, shape, act, asks: None, is_fatal: false }
     }
 
     /// What the model is told of it.
@@ -214,7 +232,7 @@ impl AgentTool {
 
 impl fmt::Debug for AgentTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentTool").field("name", &self.name).field("needs_approval", &self.needs_approval).finish()
+        f.debug_struct("AgentTool").field("name", &self.name).field("needs_approval", &self.asks.is_some()).finish()
     }
 }
 

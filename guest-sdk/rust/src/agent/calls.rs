@@ -11,7 +11,7 @@ use crate::failure::{Failure, code};
 use crate::join::try_join_all_limit;
 use crate::message::{Message, ToolCall};
 use crate::span::Span;
-use crate::tool::{Act, AgentTool, Prepare};
+use crate::tool::{Act, AgentTool, Asks, Prepare};
 
 /// A model that wants more at once has lost its way; the contract's effects of an attempt are limited too.
 const CALLS_MAX: usize = 64;
@@ -26,14 +26,6 @@ const SHOWN_MAX_BYTES: usize = 16 * 1024;
 enum Wanted<'a> {
     Make { tool: &'a AgentTool, prepare: &'a Prepare, call: &'a ToolCall },
     Told(Message),
-}
-
-/// What a person answers.
-#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-struct Decision {
-    approve: bool,
-    #[serde(default)]
-    why: Option<String>,
 }
 
 impl Run {
@@ -98,8 +90,9 @@ impl Run {
         }
         // Read before anybody is asked: there is nothing to approve about a call that cannot be made.
         let prepared = prepare(&input).map_err(misfit)?;
-        if tool.needs_approval || active.hooks.approve.iter().any(|needed| needed(&call)) {
-            self.ask_person(active, tool, &input).await?;
+        let needed = active.hooks.approve.iter().find(|(needed, _)| needed(&call)).map(|(_, asks)| *asks);
+        if let Some(asks) = tool.asks.or(needed) {
+            self.ask_person(asks, active, tool, &input).await?;
         }
         let mut outcome = prepared(self.ctx.clone()).await.map_err(|failure| match tool.is_fatal {
             true => failure.fatal(),
@@ -112,7 +105,7 @@ impl Run {
     }
 
     /// Waits until somebody has allowed it.
-    async fn ask_person(&self, active: &Spec, tool: &AgentTool, input: &Json) -> Result<(), Failure> {
+    async fn ask_person(&self, asks: Asks, active: &Spec, tool: &AgentTool, input: &Json) -> Result<(), Failure> {
         let shown = format!("{input:#}");
         if shown.len() > SHOWN_MAX_BYTES {
             let message = format!("the arguments have {} bytes: more than a person can be shown", shown.len());
@@ -123,7 +116,7 @@ impl Run {
             .approval("approve")
             .text("why")
             .optional();
-        let decision: Decision = self.ctx.ask(form).await?;
+        let decision = asks(&self.ctx, form).await?;
         if decision.approve {
             return Ok(());
         }

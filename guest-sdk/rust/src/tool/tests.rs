@@ -101,9 +101,9 @@ fn arguments_are_read_and_what_is_wrong_is_told() {
 
 #[test]
 fn how_an_agent_has_it_can_be_said_where_it_is_given() {
-    assert!(throw.into_tool().needs_approval && !double.into_tool().needs_approval);
+    assert!(throw.into_tool().asks.is_some() && double.into_tool().asks.is_none());
     let tool = double.needs_approval().fatal().named("twice").described("Doubles.");
-    assert!(tool.needs_approval && tool.is_fatal);
+    assert!(tool.asks.is_some() && tool.is_fatal);
     let spec = tool.spec().expect("its name is one");
     assert_eq!((spec.name.as_str(), spec.description.as_str()), ("twice", "Doubles."));
     assert_eq!(double.named("no name").spec().expect_err("it is none").code, "BAD_REQUEST");
