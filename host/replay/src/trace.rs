@@ -294,9 +294,18 @@ pub struct Model {
     pub cost_nanousd: Option<u64>,
     /// Each try but the last.
     pub tries: Vec<Try>,
+    /// From which texts of the component its messages were made, as the guest says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptUsed>,
     pub idempotency_key: Option<Arc<str>>,
     /// As of HTTP.
     pub interrupted: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptUsed {
+    pub name: String,
+    pub version: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

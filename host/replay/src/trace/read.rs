@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Http, Model, Payloads, Row, RowStatus, Totals, Try, What};
+use super::{Http, Model, Payloads, PromptUsed, Row, RowStatus, Totals, Try, What};
 use crate::{EffectId, Timestamp, Value};
 
 impl Totals {
@@ -64,6 +64,15 @@ pub(super) fn span(options: &str) -> Option<EffectId> {
         span: Option<u32>,
     }
     serde_json::from_str::<Options>(options).ok()?.span.map(EffectId)
+}
+
+pub(super) fn prompts(options: &str) -> Vec<PromptUsed> {
+    #[derive(Deserialize)]
+    struct Options {
+        #[serde(default)]
+        prompts: Vec<PromptUsed>,
+    }
+    serde_json::from_str::<Options>(options).map(|options| options.prompts).unwrap_or_default()
 }
 
 pub(super) fn read_request(http: &mut Http, request: &Value, payloads: &Payloads) {

@@ -82,6 +82,8 @@ pub fn step(run: &Run, trace: &Trace, step: StepId, look: Look) -> Option<String
                 ("tokens", model.usage.as_ref().map(money::tokens)),
                 ("cost", model.cost_nanousd.map(money::usd)),
             ];
+            let prompts = model.prompts.iter().map(|prompt| clean(&format!("{} {}", prompt.name, prompt.version)));
+            prompts.for_each(|prompt| text.push_str(&named("prompt", &prompt, &below, look.paint)));
             for (name, value) in told {
                 text.push_str(&value.map(|value| named(name, &value, &below, look.paint)).unwrap_or_default());
             }

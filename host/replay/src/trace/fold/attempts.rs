@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::read::{label, micros, read_request, sleep, span};
+use super::super::read::{label, micros, prompts, read_request, sleep, span};
 use super::super::row::Place;
 use super::super::{Http, Model, Resumed, Row, RowStatus, Shown, What};
 use super::Fold;
@@ -87,7 +87,8 @@ impl Fold<'_> {
             EffectRequest::Sleep { duration_ms, options } => (sleep(*duration_ms, asked.now), options, None),
             EffectRequest::Model { model, request, options } => {
                 let idempotency_key = asked.key.clone();
-                let model = Model { model: model.clone(), idempotency_key, ..Model::default() };
+                let (model, prompts) = (model.clone(), prompts(options));
+                let model = Model { model, prompts, idempotency_key, ..Model::default() };
                 (What::Model(Box::new(model)), options, Some(Shown::of(request)))
             }
         };
@@ -249,8 +250,9 @@ impl Step {
 fn asked_again(what: &What) -> What {
     match what {
         What::Model(before) => {
-            let (model, idempotency_key) = (before.model.clone(), before.idempotency_key.clone());
-            What::Model(Box::new(Model { model, idempotency_key, ..Model::default() }))
+            let (model, prompts) = (before.model.clone(), before.prompts.clone());
+            let idempotency_key = before.idempotency_key.clone();
+            What::Model(Box::new(Model { model, prompts, idempotency_key, ..Model::default() }))
         }
         other => other.clone(),
     }
