@@ -12,6 +12,7 @@ mod kill;
 mod languages;
 mod left;
 mod limits;
+mod models;
 mod power;
 mod proof;
 mod rig;

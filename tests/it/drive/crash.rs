@@ -209,6 +209,16 @@ fn a_step_that_waits_for_a_person_and_goes_on_with_what_it_had_done() {
 }
 
 #[test]
+fn calls_of_models() {
+    survives_a_crash_after_every_entry("models", "talks", r#"{"model": "scripted/m", "calls": 3, "deltas": "token"}"#);
+}
+
+#[test]
+fn calls_of_models_that_are_asked_again_after_a_failed_attempt() {
+    survives_a_crash_after_every_entry("models", "tries_again", r#"{"model": "scripted/m", "calls": 2}"#);
+}
+
+#[test]
 fn a_step_whose_time_is_over() {
     survives_a_crash_after_every_entry("timing", "tarries", "3600");
 }

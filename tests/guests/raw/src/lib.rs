@@ -15,7 +15,7 @@ use bindings::trackway::guest::{effect, step};
 const MANIFEST: &str = r#"{
     "contract": "0.1",
     "workflows": [{ "name": "script" }],
-    "functions": [{ "name": "script", "retry": { "attempts": 1 }, "hosts": ["http://world.test"] }]
+    "functions": [{ "name": "script", "retry": { "attempts": 1 }, "hosts": ["http://world.test"], "models": ["scripted/*"] }]
 }"#;
 
 /// More is not told, so that a script may go on for long.
@@ -128,6 +128,11 @@ mod function {
                 let outcome = if op[3] == json!("failed") { Err(text.as_str()) } else { Ok(text.as_str()) };
                 effect::end(id, outcome, None);
                 Then::Nothing
+            }
+            // A request as it stands there, and the text of its options.
+            Some("model") => {
+                let options = op[2].as_str().unwrap_or_default();
+                Then::Tell(json!(effect::model(&op[1].to_string(), options, op[3].as_str())))
             }
             Some(_) | None => other(op),
         }
