@@ -28,7 +28,7 @@ async fn every_protocol_gives_the_same_answer() {
             "finish_reason": "tool_calls",
             "usage": { "input_tokens": 100, "output_tokens": 10, "cached_tokens": 20, "cache_write_tokens": 0 },
             "cost_nanousd": 80 * 1_000 + 20 * 500 + 10 * 10_000,
-            "price": { "input": 1_000_000_000, "output": 10_000_000_000_u64 },
+            "price": { "input": 1_000_000_000, "output": 10_000_000_000_u64, "cached": 500_000_000 },
             "tries": [],
         });
         assert_eq!(answer, expected, "{model}");

@@ -115,7 +115,7 @@ mod tests {
     fn a_grant_opens_what_it_names_and_nothing_else() {
         check("openai/gpt-4o", &["openai/gpt-4o"], &["openai/gpt-4o-mini", "groq/gpt-4o"]);
         check("openai/gpt-4o*", &["openai/gpt-4o", "openai/gpt-4o-mini"], &["openai/gpt-4", "openai-2/gpt-4o"]);
-        check("anthropic/*", &["anthropic/claude"], &["anthropic-eu/claude"]);
+        check("anthropic/*", &["anthropic/sonnet"], &["anthropic-eu/sonnet"]);
         check("openrouter/meta/*", &["openrouter/meta/llama:free"], &["openrouter/metal/x"]);
     }
 

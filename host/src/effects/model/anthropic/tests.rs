@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_request_is_sent_in_the_words_of_the_protocol() {
     let request = json!({
-        "model": "anthropic/claude-sonnet-4-5",
+        "model": "anthropic/sonnet-4-5",
         "messages": [
             { "role": "system", "content": "Be brief." },
             { "role": "user", "content": "Weather in two cities?" },
@@ -26,7 +26,7 @@ fn a_request_is_sent_in_the_words_of_the_protocol() {
     let request = ModelRequest::parse(&request.to_string(), "").expect("a request");
     let sent: Value = serde_json::from_str(&body(&request)).expect("it is JSON");
     let expected = json!({
-        "model": "claude-sonnet-4-5",
+        "model": "sonnet-4-5",
         "max_tokens": 4096,
         "system": "Be brief.\n\nAnd kind.",
         "messages": [
@@ -60,7 +60,7 @@ fn read(events: &[&str]) -> (String, Result<Said, Wrong>) {
     (text, reader.end())
 }
 
-const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","content":[],"model":"claude-sonnet-4-5-20250929","usage":{"input_tokens":10,"cache_creation_input_tokens":50,"cache_read_input_tokens":200,"output_tokens":1}}}"#;
+const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","content":[],"model":"sonnet-4-5-20250929","usage":{"input_tokens":10,"cache_creation_input_tokens":50,"cache_read_input_tokens":200,"output_tokens":1}}}"#;
 
 #[test]
 fn a_streamed_answer_is_put_together() {
