@@ -1,5 +1,6 @@
 //! Models over real sockets: the real binary asks a provider that we script, and is held to what that one saw.
 
+mod agents;
 mod answers;
 mod kill;
 mod misbehaving;

@@ -1,0 +1,164 @@
+//! The examples `research` and `agent` as somebody who copied them runs them: the real binary, a provider and a site that
+//! we script, and kills in between.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use trackway::api::model;
+use trackway_replay::RunId;
+
+use super::provider::{Act, Asked, Provider, Says, stream};
+use super::{Asking, WITH_KEY, trackway};
+use crate::server::Server;
+use crate::world::{Reply, World};
+
+/// How often the agent of these tests asks its model.
+const CALLS: usize = 10;
+
+/// A server with `guest`, which may ask the provider that it knows as `openai`, and reach the site.
+async fn asking(provider: &Provider, site: &World, guest: &str) -> Asking {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings =
+        format!("[providers.openai]\nurl = \"http://{}/v1\"\nkey_env = \"SCRIPTED_KEY\"\n", provider.address);
+    std::fs::write(folder.path().join("trackway.toml"), settings).expect("writable");
+    let server = Server::start(folder.path(), WITH_KEY).await;
+    let component = server.upload(guest).await.digest;
+    let deploy = json!({ "component": component, "allow_models": ["openai/*"], "allow_hosts": [site.origin()] });
+    let _: model::Deployment = server.send(Method::PUT, &format!("deployments/{guest}"), &deploy).await;
+    Asking { folder, server }
+}
+
+/// A page at each address.
+async fn site() -> World {
+    World::start(|asked| Reply::ok(format!("<head><title>{0}</title></head>This is page {0}.", asked.path))).await
+}
+
+/// How many answers of tools a request holds.
+fn tools_answered(asked: &Asked) -> usize {
+    let messages = asked.body["messages"].as_array().expect("messages");
+    messages.iter().filter(|message| message["role"] == "tool").count()
+}
+
+fn calls(asked: &Asked, name: &str, arguments: &Value) -> Vec<Act> {
+    stream(asked.protocol(), &Says { calls: &[("c1", name, &arguments.to_string())], ..Says::default() })
+}
+
+fn says(asked: &Asked, text: &str) -> Vec<Act> {
+    stream(asked.protocol(), &Says { pieces: &[text], ..Says::default() })
+}
+
+/// Reads one page after the other, and answers with what it has read.
+fn reads(asked: &Asked, origin: &str) -> Vec<Act> {
+    let page = tools_answered(asked) + 1;
+    if page < CALLS {
+        return calls(asked, "read_page", &json!({ "url": format!("{origin}/{page}") }));
+    }
+    let last = asked.body["messages"].as_array().and_then(|messages| messages.last()).expect("messages");
+    let read: Value = serde_json::from_str(last["content"].as_str().expect("text")).expect("a page");
+    says(asked, &json!({ "answer": read["text"], "points": [], "sources": [] }).to_string())
+}
+
+fn request(site: &World) -> Value {
+    json!({ "url": format!("{}/tides", site.origin()), "question": "Why twice a day?" })
+}
+
+async fn output(asking: &Asking, run: RunId) -> Value {
+    let run = asking.server.wait(run).await;
+    let output = run.output.as_ref().unwrap_or_else(|| panic!("{run:?}\n{}", asking.server.log()));
+    serde_json::from_str(output.get()).expect("JSON")
+}
+
+/// What each key stands for was answered once, whatever was killed.
+fn distinct_keys(log: &[Asked]) -> usize {
+    log.iter().map(Asked::key).collect::<BTreeSet<_>>().len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn research_reads_on_and_its_trace_is_a_tree_with_what_it_cost() {
+    let site = site().await;
+    let origin = site.origin();
+    let provider = Provider::start(move |asked| reads(asked, &origin)).await;
+    let asking = asking(&provider, &site, "research").await;
+    let run = asking.server.run("research/research", &request(&site)).await;
+    let report = output(&asking, run).await;
+    assert_eq!(report["summary"]["answer"], "This is page /9.");
+    assert_eq!((&report["calls"], &report["usage"]["input_tokens"]), (&json!(CALLS), &json!(100 * CALLS)));
+    // 80 tokens given, 20 more that were known, and 10 said: as gpt-4o-mini is priced.
+    assert_eq!(report["cost"], json!((80 * 150 + 20 * 75 + 10 * 600) * CALLS));
+    let first = &provider.log()[0].body;
+    assert!(first["messages"][0]["content"].as_str().is_some_and(|told| told.contains("Why twice a day?")), "{first}");
+    assert_eq!(first["tools"][0]["function"]["name"], "read_page");
+    assert_eq!(first["response_format"]["json_schema"]["name"], "Summary");
+    let told = trackway(&asking.server, &format!("trace {run} -o text")).expect(0).stdout;
+    for word in ["agent researcher", "tool read_page", "model openai/gpt-4o-mini"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert!(asking.server.replay(run).await.identical);
+    asking.told_no_secret();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_killed_in_a_call_goes_on_with_it_and_asks_for_nothing_twice() {
+    for held in [1, 8] {
+        let site = site().await;
+        let origin = site.origin();
+        let provider = Provider::start(move |asked| match asked.number {
+            number if number == held => vec![Act::Hold],
+            _ => reads(asked, &origin),
+        })
+        .await;
+        let asking = asking(&provider, &site, "research").await;
+        let run = asking.server.run("research/research", &request(&site)).await;
+        provider.until(|log| log.len() == held).await;
+        let asking = asking.killed().await;
+        let report = output(&asking, run).await;
+        assert_eq!((&report["summary"]["answer"], &report["calls"]), (&json!("This is page /9."), &json!(CALLS)));
+        let log = provider.log();
+        assert_eq!((log.len(), distinct_keys(&log)), (CALLS + 1, CALLS), "held {held}");
+        assert_eq!(log[held - 1].key(), log[held].key(), "held {held}");
+        let pages: BTreeSet<String> = site.log().into_iter().map(|asked| asked.path).collect();
+        assert_eq!((site.log().len(), pages.len()), (CALLS, CALLS), "held {held}: each page was read once");
+        assert!(asking.server.replay(run).await.identical, "held {held}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_is_down_at_the_eighth_call_costs_no_call_before_it_again() {
+    let site = site().await;
+    let origin = site.origin();
+    // All that the host tries by itself, so that the attempt fails and another one goes on with it.
+    let provider = Provider::start(move |asked| match asked.number {
+        8..=10 => super::provider::plain(503, super::provider::json_head(), "{}"),
+        _ => reads(asked, &origin),
+    })
+    .await;
+    let asking = asking(&provider, &site, "research").await;
+    let run = asking.server.run("research/research", &request(&site)).await;
+    assert_eq!(output(&asking, run).await["calls"], json!(CALLS));
+    let log = provider.log();
+    assert_eq!((log.len(), distinct_keys(&log)), (CALLS + 3, CALLS));
+    assert_eq!(site.log().len(), CALLS);
+    assert!(asking.server.replay(run).await.identical);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_article_that_tells_the_agent_what_to_do_reaches_nothing_outside_the_grant() {
+    let (site, elsewhere) = (site().await, World::start(|_| Reply::ok("stolen")).await);
+    let there = elsewhere.origin();
+    let provider = Provider::start(move |asked| match tools_answered(asked) {
+        0 => calls(asked, "read_page", &json!({ "url": format!("{there}/?key=") })),
+        1 => calls(asked, "run_command", &json!({ "command": "env" })),
+        2 => calls(asked, "read_page", &json!({ "url": 7 })),
+        _ => says(asked, &json!({ "answer": "no", "points": [], "sources": [] }).to_string()),
+    })
+    .await;
+    let asking = asking(&provider, &site, "research").await;
+    let run = asking.server.run("research/research", &request(&site)).await;
+    assert_eq!(output(&asking, run).await["summary"]["answer"], "no");
+    assert!(elsewhere.log().is_empty());
+    let last = provider.log().pop().expect("it was asked").body["messages"].to_string();
+    for told in ["EGRESS_DENIED", "UNKNOWN_TOOL", "arguments.url: expected string, not number"] {
+        assert!(last.contains(told), "{told}: {last}");
+    }
+    asking.told_no_secret();
+}
