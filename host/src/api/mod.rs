@@ -9,6 +9,7 @@ mod server;
 pub mod keys;
 mod routes;
 
+mod children;
 mod components;
 mod control;
 mod deployments;

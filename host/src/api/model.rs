@@ -2,6 +2,7 @@
 //! on both sides. JSON values of guests are carried as they are, never decoded. Ids, digests and
 //! numbers above 2^53 are text. Nothing here decides or fetches anything.
 
+mod children;
 mod control;
 mod entities;
 mod journal;
@@ -10,6 +11,7 @@ mod store;
 mod stream;
 mod talk;
 
+pub use children::{Child, Children};
 pub use control::Move;
 pub use entities::{Entity, EntityPage};
 pub use journal::{Entry, JournalPage, Stored};

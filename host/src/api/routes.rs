@@ -17,8 +17,8 @@ use utoipa_axum::routes;
 
 use super::problem::Refusal;
 use super::{
-    Keys, components, control, deployments, entities, events, health, journal, promises, questions, replay, runs,
-    signals, states, store, stream, updates,
+    Keys, children, components, control, deployments, entities, events, health, journal, promises, questions, replay,
+    runs, signals, states, store, stream, updates,
 };
 use crate::Code;
 use crate::host::Host;
@@ -84,6 +84,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(runs::start, runs::list))
         .routes(routes!(runs::get, control::remove))
         .routes(routes!(runs::wait))
+        .routes(routes!(children::list))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::terminate))
         .routes(routes!(control::pause))

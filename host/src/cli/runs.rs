@@ -1,8 +1,8 @@
 //! `trackway runs`, and the views of one run: trace, logs, replay.
 
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use trackway_replay::trace::{Row, What};
 use trackway_replay::{RunId, Status, StepId, Timestamp};
 
 use crate::api::model;
@@ -17,8 +17,8 @@ use super::render::{self, trace::Look};
 use super::run::{fresh_key, read_input};
 use super::{Context, args, package, talk};
 
-/// Of longer runs the trace shows the children: it takes long to be made.
-const CHILDREN_STEPS_MAX: u32 = 10_000;
+/// More is a list of its own, which the API gives page by page.
+const CHILDREN_SHOWN_MAX: usize = 1_000;
 /// What the server gives at once.
 const PAGE_MAX: usize = 100;
 
@@ -28,10 +28,12 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
         args::Runs::Describe(args) => {
             let client = context.client(args.connect)?;
             let run = client.run(&args.run).await?;
-            let shows_children = context.output.format == Format::Text && run.steps <= CHILDREN_STEPS_MAX;
-            let children = if shows_children { children(&client, &run).await? } else { Vec::new() };
-            let text = || render::lists::describe(&run, &children, context.output.paint);
-            context.output.one(&run, &run.id.to_string(), text)?;
+            let output = &context.output;
+            let children =
+                if output.format == Format::Id { Vec::new() } else { children(&client, run.id, output).await? };
+            let described = Described { run: &run, children: &children };
+            let text = || render::lists::describe(&run, &children, output.paint);
+            output.one(&described, &run.id.to_string(), text)?;
             Ok(Exit::Ok)
         }
         args::Runs::Cancel(args) => {
@@ -51,19 +53,30 @@ pub async fn runs(command: args::Runs, context: &Context) -> Done {
     }
 }
 
-/// What the steps of a run started, as far as its journal can be read: a run that is stuck is described
-/// without it.
-async fn children(client: &Client, run: &model::Run) -> Result<Vec<(String, RunId)>> {
-    let trace = match client.trace(run.id).await {
-        Ok(traced) => traced.trace,
-        Err(error) if matches!(error.code, Code::DataDamaged | Code::JournalUnreadable) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let child = |row: &Row| match &row.what {
-        What::Run { run, .. } => run.map(|run| (row.id.clone(), run)),
-        _ => None,
-    };
-    Ok(trace.rows.iter().filter_map(child).collect())
+/// A run and what its steps started.
+#[derive(Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    run: &'a model::Run,
+    children: &'a [model::Child],
+}
+
+/// What the steps of a run started, as many as are shown.
+async fn children(client: &Client, run: RunId, output: &Output) -> Result<Vec<model::Child>> {
+    let (mut children, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = client.children(run, cursor.as_deref()).await?;
+        children.extend(page.children);
+        cursor = page.cursor;
+        if cursor.is_none() {
+            return Ok(children);
+        }
+        if children.len() >= CHILDREN_SHOWN_MAX {
+            let more = format!("it may have started more: GET /v1/runs/{run}/children lists them");
+            output.say(&output.talk_paint.dim(&more));
+            return Ok(children);
+        }
+    }
 }
 
 async fn retry(args: args::RunsRetry, context: &Context) -> Done {

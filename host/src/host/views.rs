@@ -222,12 +222,12 @@ pub fn is_settled(head: &Head) -> bool {
 }
 
 /// One that was stuck on its journal keeps it when it is ended as it stands.
-fn may_be_unreadable(status: Status) -> bool {
+pub(super) fn may_be_unreadable(status: Status) -> bool {
     matches!(status, Status::Stuck | Status::Cancelled)
 }
 
 /// Something stored is not as it was written.
-fn is_unreadable(error: &Error) -> bool {
+pub(super) fn is_unreadable(error: &Error) -> bool {
     matches!(error.code, Code::DataDamaged | Code::JournalUnreadable)
 }
 

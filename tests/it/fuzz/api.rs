@@ -19,7 +19,7 @@ const LOOK_EVERY: u64 = 50;
 /// Stands for the digest of a component that is there.
 const DIGEST: &str = "DIGEST";
 
-const REQUESTS: [(&str, &str); 28] = [
+const REQUESTS: [(&str, &str); 29] = [
     // A guest that does to the imports what it is told to.
     (
         "POST /v1/runs?wait=1",
@@ -46,6 +46,7 @@ const REQUESTS: [(&str, &str); 28] = [
     ("GET /v1/runs?cursor=01k&status=running,sleeping", ""),
     ("GET /v1/runs/@last", ""),
     ("GET /v1/runs/01", ""),
+    ("GET /v1/runs/@last/children?limit=2&cursor=0", ""),
     ("GET /v1/runs/@last/wait?timeout=0", ""),
     ("POST /v1/runs/@last/cancel", r#"{"reason":"enough"}"#),
     ("GET /v1/runs/@last/trace", ""),

@@ -4,6 +4,7 @@
 mod approval;
 mod bad_input;
 mod busy;
+mod children;
 mod continued;
 mod control;
 mod deployments;

@@ -2,11 +2,11 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Write as _;
-use trackway_replay::{Failure, RunId, Timestamp};
+use trackway_replay::{Failure, Status, Timestamp};
 
 use super::{VALUE_WIDTH, indented, json, money, status};
 use crate::api::Time;
-use crate::api::model::{Deployment, LogLine, ReplayReport, Run, Version};
+use crate::api::model::{Child, Deployment, LogLine, ReplayReport, Run, Version};
 use crate::cli::duration::{show_ago, show_us};
 use crate::cli::json::compact;
 use crate::cli::output::{Paint, clean, cut};
@@ -53,8 +53,8 @@ pub fn deployments(deployments: &[Deployment], now: Timestamp, width: Option<usi
     table(&header, rows, width)
 }
 
-/// `children`: what its steps started, with their numbers.
-pub fn describe(run: &Run, children: &[(String, RunId)], paint: Paint) -> String {
+/// `children`: what its steps started.
+pub fn describe(run: &Run, children: &[Child], paint: Paint) -> String {
     let mut text = format!("{} {}\n", paint.bold("run"), run.id);
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "  {} {value}", paint.dim(&format!("{name:<10}")));
@@ -77,8 +77,11 @@ pub fn describe(run: &Run, children: &[(String, RunId)], paint: Paint) -> String
     if let Some(parent) = &run.parent {
         row("started by", &format!("step {} of run {}", parent.step, parent.run));
     }
-    for (step, child) in children {
-        row("child", &format!("{child} (step {step})"));
+    for child in children {
+        let workflow = child.workflow.as_deref().map(|workflow| format!("/{workflow}")).unwrap_or_default();
+        let what = clean(&format!("{}{workflow}", child.deployment));
+        let is = child.status.map_or("removed", Status::name);
+        row("child", &format!("{} (step {}, {what}, {is})", child.id, child.step));
     }
     if run.code.is_some() || run.message.is_some() {
         row("because", &why_in_full(run));
