@@ -234,11 +234,18 @@ pub struct Described {
 pub struct Declared {
     name: &'static str,
     schema: Schema,
+    /// What it is answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Schema>,
 }
 
 impl Declared {
     pub fn signal<T: Value>(name: &'static str) -> Declared {
-        Declared { name, schema: T::input_schema() }
+        Declared { name, schema: T::input_schema(), output: None }
+    }
+
+    pub fn update<T: Value, O: Value>(name: &'static str) -> Declared {
+        Declared { name, schema: T::input_schema(), output: Some(O::output_schema()) }
     }
 }
 

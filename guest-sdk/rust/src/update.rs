@@ -15,7 +15,7 @@ impl Ctx {
     ///
     /// ```
     /// # use trackway_sdk::prelude::*;
-    /// #[workflow(updates(add: u32))]
+    /// #[workflow(updates(add: u32 -> u32))]
     /// async fn total(ctx: Ctx, limit: u32) -> Result<u32, Failure> {
     ///     let updates = ctx.updates::<u32, u32>("add");
     ///     let mut total = 0;

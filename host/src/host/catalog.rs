@@ -13,7 +13,7 @@ use trackway_storage::ComponentRecord;
 
 use super::apart;
 use super::schema::{self, Shape};
-use crate::sandbox::{Manifest, SignalEntry};
+use crate::sandbox::Manifest;
 use crate::{Code, Error, Result};
 
 /// Components whose compiled schemas are kept: those in use, with room for versions being replaced.
@@ -85,8 +85,9 @@ impl Catalog {
             want(&entry.name, &entry.input)?;
             entry.signals.iter().try_for_each(|signal| want(&signal_of(&entry.name, &signal.name), &signal.schema))?;
             entry.updates.iter().try_for_each(|update| want(&update_of(&entry.name, &update.name), &update.schema))?;
-            let names = |entries: &[SignalEntry]| entries.iter().map(|entry| Arc::clone(&entry.name)).collect();
-            let takes = Takes { signals: names(&entry.signals), updates: names(&entry.updates) };
+            let signals = entry.signals.iter().map(|signal| Arc::clone(&signal.name)).collect();
+            let updates = entry.updates.iter().map(|update| Arc::clone(&update.name)).collect();
+            let takes = Takes { signals, updates };
             workflows.insert(Arc::clone(&entry.name), takes);
         }
         Ok(Catalog { workflows, wanted, slow: Arc::new(Semaphore::new(SLOW_CHECKS_MAX)) })

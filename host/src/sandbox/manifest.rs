@@ -44,7 +44,7 @@ pub struct WorkflowEntry {
     /// What may be sent to it. If it names any, it takes no others.
     pub signals: Vec<SignalEntry>,
     /// The same for what may be asked of it.
-    pub updates: Vec<SignalEntry>,
+    pub updates: Vec<UpdateEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,16 @@ pub struct SignalEntry {
     pub doc: Option<String>,
     /// JSON Schema of the payload.
     pub schema: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateEntry {
+    pub name: Arc<str>,
+    pub doc: Option<String>,
+    /// JSON Schema of what is asked.
+    pub schema: Option<Value>,
+    /// JSON Schema of the answer, where it is no refusal.
+    pub output: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +146,7 @@ fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
     }
     let signals = entry.entries("signals", signal)?;
     unique(&entry.place("signals"), signals.iter().map(|signal| &signal.name))?;
-    let updates = entry.entries("updates", signal)?;
+    let updates = entry.entries("updates", update)?;
     unique(&entry.place("updates"), updates.iter().map(|update| &update.name))?;
     Ok(WorkflowEntry {
         signals,
@@ -152,6 +162,11 @@ fn workflow(entry: &Fields<'_>) -> Read<WorkflowEntry> {
 
 fn signal(entry: &Fields<'_>) -> Read<SignalEntry> {
     Ok(SignalEntry { name: entry.name()?, doc: entry.text("doc", DOC_BYTES_MAX)?, schema: entry.schema("schema")? })
+}
+
+fn update(entry: &Fields<'_>) -> Read<UpdateEntry> {
+    let SignalEntry { name, doc, schema } = signal(entry)?;
+    Ok(UpdateEntry { name, doc, schema, output: entry.schema("output")? })
 }
 
 fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {

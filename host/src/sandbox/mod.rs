@@ -31,7 +31,8 @@ pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main}
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
 pub use load::{Admitted, Options, Sandbox};
 pub use manifest::{
-    CANCEL_GRACE_MS_MAX, FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, SignalEntry, TIMEOUT_MS_MAX, WorkflowEntry,
+    CANCEL_GRACE_MS_MAX, FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, SignalEntry, TIMEOUT_MS_MAX, UpdateEntry,
+    WorkflowEntry,
 };
 pub use slots::{Pressure, SLOTS_DEFAULT};
 

@@ -47,6 +47,8 @@ pub struct Arguments {
 pub struct Signal {
     pub name: LitStr,
     pub payload: Type,
+    /// Of an update that says with what it is answered.
+    pub answer: Option<Type>,
 }
 
 enum Given {
@@ -65,7 +67,7 @@ impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> Result<Pair> {
         let key: Ident = input.parse()?;
         if key == "signals" || key == "updates" {
-            let example = if key == "signals" { "paid: Payment, nudge: ()" } else { "add: u32, finish: ()" };
+            let example = if key == "signals" { "paid: Payment, nudge: ()" } else { "add: u32 -> u32, finish: ()" };
             if !input.peek(syn::token::Paren) {
                 let hint = format!("{key} and what they bring stand in brackets, as in `{key}({example})`");
                 return Err(Error::new(key.span(), hint));
@@ -73,6 +75,11 @@ impl Parse for Pair {
             let list;
             syn::parenthesized!(list in input);
             let signals = Punctuated::<Signal, Token![,]>::parse_terminated(&list)?;
+            if key == "signals"
+                && let Some(answer) = signals.iter().find_map(|signal| signal.answer.as_ref())
+            {
+                return Err(Error::new_spanned(answer, "a signal has no answer: what has one is an update"));
+            }
             return Ok(Pair { key, given: Given::Signals(signals.into_iter().collect()) });
         }
         if key == "needs_approval" && !input.peek(Token![=]) {
@@ -96,7 +103,9 @@ impl Parse for Signal {
         };
         checked_name(&name).map_err(|hint| Error::new(name.span(), hint))?;
         input.parse::<Token![:]>()?;
-        Ok(Signal { name, payload: input.parse()? })
+        let payload = input.parse()?;
+        let answers = input.parse::<Option<Token![->]>>()?;
+        Ok(Signal { name, payload, answer: answers.map(|_| input.parse()).transpose()? })
     }
 }
 

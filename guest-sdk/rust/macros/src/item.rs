@@ -148,8 +148,11 @@ fn declared(what: TokenStream, names: &[Signal]) -> TokenStream {
     if names.is_empty() {
         return TokenStream::new();
     }
-    let declared = names.iter().map(|Signal { name, payload }| {
-        quote_spanned!(payload.span()=> ::trackway_sdk::__private::Declared::signal::<#payload>(#name))
+    let declared = names.iter().map(|Signal { name, payload, answer }| match answer {
+        Some(answer) => {
+            quote_spanned!(payload.span()=> ::trackway_sdk::__private::Declared::update::<#payload, #answer>(#name))
+        }
+        None => quote_spanned!(payload.span()=> ::trackway_sdk::__private::Declared::signal::<#payload>(#name)),
     });
     quote! {
         fn #what() -> ::std::vec::Vec<::trackway_sdk::__private::Declared> {

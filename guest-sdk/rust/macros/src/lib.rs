@@ -14,8 +14,8 @@ use proc_macro::TokenStream;
 ///
 /// `input` may be left out; `T` and `O` are [values](trackway_sdk::Value). The doc comment reaches
 /// the manifest. All keys may be left out: `name = "other-name"`, `signals(paid: Payment, nudge: ())`, which says what
-/// signals it takes: then others are refused, and payloads are checked when they are sent; `updates(add: u32)`, the
-/// same of updates; and `run_timeout = "2h"`.
+/// signals it takes: then others are refused, and payloads are checked when they are sent; `updates(add: u32 -> u32)`,
+/// the same of updates, with what they are answered with, for people and tools; and `run_timeout = "2h"`.
 #[proc_macro_attribute]
 pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
     item::workflow(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()

@@ -61,6 +61,9 @@ fn look_up(page: Page) -> String {
 
 prompt!(Greeting = "src/prompt/greeting.md");
 
+#[workflow(signals(nudge: u8), updates(count: Page -> usize, stop: ()))]
+async fn takes(_ctx: Ctx) {}
+
 const ITEMS: &[Item] = &[
     <look as Export>::ITEM,
     <count as Export>::ITEM,
@@ -70,6 +73,7 @@ const ITEMS: &[Item] = &[
     <forgetful as Export>::ITEM,
     <look_up as Export>::ITEM,
     <Greeting as Export>::ITEM,
+    <takes as Export>::ITEM,
 ];
 
 fn manifest() -> Json {
@@ -120,6 +124,18 @@ fn tools_and_prompts_are_listed() {
 fn a_tool_is_called_by_agents_only() {
     let failure = run(ITEMS, "look_up", "null", "").expect_err("it is no workflow");
     assert!(failure.contains("UNKNOWN_FUNCTION"), "{failure}");
+}
+
+#[test]
+fn what_a_workflow_takes_and_answers_reaches_the_manifest() {
+    let takes = &manifest()["workflows"][2];
+    let (count, stop) = (&takes["updates"][0], &takes["updates"][1]);
+    assert_eq!(
+        (&count["schema"]["description"], &count["output"]["type"]),
+        (&json!("What to count."), &json!("integer"))
+    );
+    assert_eq!((&stop["schema"]["type"], stop.get("output")), (&json!("null"), None));
+    assert_eq!((&takes["signals"][0]["schema"]["type"], takes["signals"][0].get("output")), (&json!("integer"), None));
 }
 
 #[test]

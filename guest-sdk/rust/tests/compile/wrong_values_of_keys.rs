@@ -29,4 +29,7 @@ fn one_host() {}
 #[function(name = "two words")]
 fn bad_name() {}
 
+#[workflow(signals(paid: u32 -> u32))]
+async fn signal_with_answer(ctx: Ctx) {}
+
 fn main() {}

@@ -23,7 +23,8 @@ fn an_empty_manifest_needs_only_the_contract() {
 fn every_field_is_read() {
     let manifest = read(&json!({
         "contract": "0.1",
-        "workflows": [{ "name": "report", "doc": "Makes one.", "input": { "type": "array" }, "output": true }],
+        "workflows": [{ "name": "report", "doc": "Makes one.", "input": { "type": "array" }, "output": true,
+            "updates": [{ "name": "add", "schema": { "type": "integer" }, "output": { "type": "string" } }, { "name": "end" }] }],
         "functions": [{
             "name": "fetch", "doc": "Gets a page.", "input": {}, "output": {}, "timeout_ms": 5000, "heartbeat_timeout_ms": 700,
             "hosts": ["example.com", "http://127.0.0.1:8080"], "models": ["openai/gpt-4o-mini", "anthropic/*"],
@@ -35,6 +36,8 @@ fn every_field_is_read() {
     let workflow = manifest.workflow("report").expect("there");
     assert_eq!(workflow.doc.as_deref(), Some("Makes one."));
     assert_eq!(workflow.input, Some(json!({ "type": "array" })));
+    let updates: Vec<_> = workflow.updates.iter().map(|update| (&*update.name, update.output.clone())).collect();
+    assert_eq!(updates, [("add", Some(json!({ "type": "string" }))), ("end", None)]);
     let function = manifest.function("fetch").expect("there");
     assert_eq!((function.timeout_ms, function.heartbeat_timeout_ms), (5000, Some(700)));
     assert_eq!(function.hosts, ["example.com", "http://127.0.0.1:8080"]);

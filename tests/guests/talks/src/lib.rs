@@ -51,7 +51,7 @@ pub async fn climbs(ctx: Ctx, steps: u32) -> Result<u32, Failure> {
 }
 
 /// Adds up what it is asked to add, until it is asked to finish.
-#[workflow(updates(add: u32, finish: ()))]
+#[workflow(updates(add: u32 -> u32, finish: ()))]
 pub async fn adds(ctx: Ctx) -> Result<Vec<u32>, Failure> {
     let (adds, finishes) = (ctx.updates::<u32, u32>("add"), ctx.updates::<(), String>("finish"));
     let (mut total, mut all) = (0, Vec::new());
