@@ -85,6 +85,14 @@ impl Clock for SystemClock {
             }
         })
     }
+
+    fn elapsed(&self) -> Duration {
+        self.0.tokio.elapsed()
+    }
+
+    fn wait(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
 }
 
 fn wall() -> Timestamp {

@@ -78,7 +78,7 @@ impl Gate {
         let mut permit = Some(self.permit(call.tenant).await);
         let started = self.clock.now();
         let deadline = started + call.request.timeout;
-        let mut timeout = self.clock.sleep_until(deadline);
+        let mut timeout = self.clock.wait(call.request.timeout);
         let mut tries = Vec::new();
         loop {
             let tried = tokio::select! {
@@ -86,13 +86,8 @@ impl Gate {
                 tried = self.attempt(call, &mut permit) => tried,
                 () = &mut timeout => return Err(with_tries(timed_out(call), &tries)),
             };
-            let standing = Standing {
-                started,
-                now: self.clock.now(),
-                deadline,
-                tries: tries.len() + 1,
-                repeatable: tried.repeatable,
-            };
+            let now = self.clock.now();
+            let standing = Standing { started, now, deadline, tries: tries.len() + 1, repeatable: tried.repeatable };
             let (verdict, told) = match &tried.result {
                 Ok(answer) => {
                     (standing.judge_answer(answer.status, &answer.headers), Try::Status(answer.status.as_u16()))
@@ -104,7 +99,7 @@ impl Gate {
                 (Verdict::AgainAt(at), _) => {
                     tries.push(told);
                     // It ends before the deadline.
-                    self.clock.sleep_until(at).await;
+                    self.clock.wait(at.since(now)).await;
                 }
                 (Verdict::Finish, Ok(answer)) => return to_json(&answer, &tries),
                 (Verdict::Finish, Err(Broken::Transport(failure) | Broken::ForGood(failure))) => {

@@ -18,6 +18,7 @@ mod tries;
 
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
 use trackway_replay::{Failure, Finish, TenantId, Timestamp, Usage};
 
 pub use clock::SystemClock;
@@ -33,6 +34,12 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Resolves when `now` is at or after `until`.
     fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()>;
+
+    /// How long it has been since some moment, whatever the clock is set to meanwhile.
+    fn elapsed(&self) -> Duration;
+
+    /// Resolves when `elapsed` has grown by so much.
+    fn wait(&self, time: Duration) -> BoxFuture<'static, ()>;
 }
 
 /// Randomness, as the worker is handed it.

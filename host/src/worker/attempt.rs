@@ -93,7 +93,7 @@ struct Making {
     code: Arc<Code>,
     call: GuestCall,
     jobs: mpsc::UnboundedReceiver<Job>,
-    time_limit: Timestamp,
+    timeout: Duration,
     heartbeat_timeout: Option<Duration>,
 }
 
@@ -164,7 +164,7 @@ impl Making {
         };
         let unreadable = |error: crate::Error| Trouble::Failed(Failure::new(code::NOT_RESUMABLE, error.to_string()));
         let input = run.text(&input).await.map_err(unreadable)?;
-        let time_limit = run.now() + options.timeout(entry);
+        let timeout = options.timeout(entry);
         let heartbeat_timeout = options.heartbeat_timeout(entry);
         let fuel = machine.allowance(0);
         let (sender, jobs) = mpsc::unbounded_channel();
@@ -172,7 +172,7 @@ impl Making {
         let attempt = Attempt::new(run.clone(), grants, (step, number), machine, random, sender);
         let context = context(run, step, number, given.as_ref());
         let call = GuestCall { role: Role::Function, name: function, input, context: context.into(), limits, fuel };
-        Ok(Making { attempt, code, call, jobs, time_limit, heartbeat_timeout })
+        Ok(Making { attempt, code, call, jobs, timeout, heartbeat_timeout })
     }
 
     /// The attempt's result, or [`Gone`] if it is no longer this worker's.
@@ -181,8 +181,9 @@ impl Making {
         let host = Box::new(FunctionHost::new(self.attempt.clone()));
         let call = self.code.clone().call(self.call.clone(), host);
         let mut call = std::pin::pin!(call);
-        let mut time_limit = run.core.clock.sleep_until(self.time_limit);
-        let mut heartbeat = self.heartbeat_timeout.map(|timeout| run.core.clock.sleep_until(run.now() + timeout));
+        // Of the time for which it is held: nobody sets that back.
+        let mut time_limit = run.core.clock.wait(self.timeout);
+        let mut heartbeat = self.heartbeat_timeout.map(|timeout| run.core.clock.wait(timeout));
         let mut effects = Effects::new(self.attempt.clone(), place);
         loop {
             tokio::select! {
@@ -201,8 +202,8 @@ impl Making {
                     return Err(Gone);
                 }
                 () = due(&mut effects.tell_at) => self.attempt.tell(),
-                () = due(&mut heartbeat) => match self.silent_until(&effects) {
-                    Some(at) => heartbeat = Some(run.core.clock.sleep_until(at)),
+                () = due(&mut heartbeat) => match self.silent_for(&effects) {
+                    Some(time) => heartbeat = Some(run.core.clock.wait(time)),
                     None => {
                         let message = "the attempt said nothing of its progress for longer than its heartbeat timeout";
                         return self.break_off(Failure::new(code::HEARTBEAT_TIMEOUT, message)).await;
@@ -216,14 +217,14 @@ impl Making {
         }
     }
 
-    /// Until when it may say nothing more; nothing if that was too long. While it only sleeps nothing is expected.
-    fn silent_until(&self, effects: &Effects) -> Option<Timestamp> {
-        let (timeout, now) = (self.heartbeat_timeout?, self.attempt.run.now());
+    /// For how long it may go on to say nothing; nothing if that was too long. While it only sleeps nothing is expected.
+    fn silent_for(&self, effects: &Effects) -> Option<Duration> {
+        let (timeout, now) = (self.heartbeat_timeout?, self.attempt.run.core.clock.elapsed());
         let mut inner = self.attempt.lock();
         if effects.rests() {
             inner.telling.beat = now;
         }
-        Some(inner.telling.beat + timeout).filter(|until| *until > now)
+        (inner.telling.beat + timeout).checked_sub(now).filter(|left| !left.is_zero())
     }
 
     /// What is broken off may be seen outside, so its cause is durable first.

@@ -85,9 +85,9 @@ pub(super) enum Job {
     },
     /// The guest waits in `next`.
     Idle,
-    /// It said how far it is; that is to be journaled then.
+    /// It said how far it is; that is to be journaled after so long.
     Tell {
-        at: Timestamp,
+        after: Duration,
     },
 }
 
@@ -117,7 +117,7 @@ impl Attempt {
             guest: None,
             jobs,
             stop: None,
-            telling: Telling::new(run.now()),
+            telling: Telling::new(run.core.clock.elapsed()),
             log_place: (0, 0),
             log_room: LogRoom::default(),
             delta_room: DeltaRoom::default(),
@@ -136,12 +136,11 @@ impl Attempt {
 
     fn tell_with(&self, inner: &mut AttemptInner) {
         let Attempt { run, step, number, .. } = self;
-        let now = run.now();
-        let Some(text) = inner.telling.take(now) else { return };
+        let Some(text) = inner.telling.take(run.core.clock.elapsed()) else { return };
         let mut journal = run.lock();
         if journal.is_live(*step, *number) {
             let progress = Value::Inline(text);
-            journal.sequence(now, Kind::Progressed(Progressed { step: *step, attempt: *number, progress }));
+            journal.sequence(run.now(), Kind::Progressed(Progressed { step: *step, attempt: *number, progress }));
             run.poke.notify_one();
         }
     }

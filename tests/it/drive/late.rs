@@ -1,9 +1,10 @@
 //! What comes too late, in the middle of an end, or by a clock that is wrong: none of it changes what a run
 //! was told, and every journal stays one that replays.
 
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Entry, Kind, Limits, MessageId, Status, StepId, Value};
+use trackway_replay::{Entry, Kind, Limits, MessageId, Status, StepId, Value, code};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use crate::rig::{Rig, in_virtual_time};
@@ -36,6 +37,41 @@ fn a_clock_that_is_set_back_an_hour_loses_no_timer() {
                 rig.replays(run).await;
             }
         }
+    });
+}
+
+/// How long the run had been held when the host broke its function off.
+async fn broken_off(rig: &Rig, run: RunKey, code: &str) -> Duration {
+    let begun = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    rig.clock.set_back(HOUR);
+    while !format!("{:?}", rig.entries(run).await).contains(code) {
+        assert!(begun.elapsed() < HOUR / 60, "{:?}", rig.kinds(run).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    begun.elapsed()
+}
+
+#[test]
+fn a_clock_that_is_set_back_gives_no_function_more_time() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.world.be_silent(true);
+        rig.deploy("raw").await;
+        let script = json!({ "ops": [
+            ["call", "script", { "ops": [["get", "http://world.test/"], ["next"]] }, r#"{"timeout_ms": 5000}"#],
+            ["next"],
+        ] });
+        let run = rig.start("raw", "script", &script.to_string()).await;
+        let held = broken_off(&rig, run, code::TIMEOUT).await;
+        assert!((5_000..5_200).contains(&held.as_millis()), "{held:?}");
+        rig.ended(run).await;
+        rig.replays(run).await;
+
+        rig.deploy("timing").await;
+        let run = rig.start("timing", "imports", r#"{"url": "http://world.test", "pages": 10}"#).await;
+        let silent = broken_off(&rig, run, code::HEARTBEAT_TIMEOUT).await;
+        assert!((5_000..5_200).contains(&silent.as_millis()), "{silent:?}");
     });
 }
 

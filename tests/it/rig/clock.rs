@@ -43,4 +43,12 @@ impl Clock for Wall {
             }
         })
     }
+
+    fn elapsed(&self) -> Duration {
+        self.straight.elapsed()
+    }
+
+    fn wait(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.straight.wait(time)
+    }
 }

@@ -70,4 +70,12 @@ impl Clock for SimulatedClock {
             }
         })
     }
+
+    fn elapsed(&self) -> Duration {
+        self.time.begun.elapsed()
+    }
+
+    fn wait(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
 }

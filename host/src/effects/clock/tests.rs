@@ -15,3 +15,11 @@ async fn a_sleep_ends_at_or_after_its_time() {
     assert!(clock.now() >= until);
     clock.sleep_until(Timestamp(0)).await;
 }
+
+#[tokio::test]
+async fn a_wait_takes_as_long_as_it_says() {
+    let clock = SystemClock::new();
+    let (before, time) = (clock.elapsed(), Duration::from_millis(5));
+    clock.wait(time).await;
+    assert!(clock.elapsed() - before >= time);
+}

@@ -110,7 +110,7 @@ impl Effects {
                 self.stop(effect);
             }
             Job::Idle => {}
-            Job::Tell { at } => self.tell_at = Some(run.core.clock.sleep_until(at)),
+            Job::Tell { after } => self.tell_at = Some(run.core.clock.wait(after)),
         }
         self.tell_idle();
     }

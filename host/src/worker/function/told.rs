@@ -16,7 +16,7 @@ impl FunctionHost {
         if let Err(failure) = check::progress(text) {
             return Err(inner.stopped(AttemptStop::Failed(failure)));
         }
-        let now = self.attempt.run.now();
+        let now = self.attempt.run.core.clock.elapsed();
         inner.telling.beat = now;
         // What was said before a recorded effect stands in the journal before it.
         if !inner.machine.has_caught_up() {
@@ -24,7 +24,7 @@ impl FunctionHost {
         }
         match inner.telling.tell(text, now) {
             Told::Now => self.attempt.tell_with(&mut inner),
-            Told::Waits(at) => inner.send(Job::Tell { at }),
+            Told::Waits(after) => inner.send(Job::Tell { after }),
             Told::AlongWithOthers => {}
         }
         Ok(())

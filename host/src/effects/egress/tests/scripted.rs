@@ -179,4 +179,12 @@ impl Clock for JumpingClock {
             }
         })
     }
+
+    fn elapsed(&self) -> Duration {
+        self.now().since(Timestamp(0))
+    }
+
+    fn wait(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(self.now() + time)
+    }
 }
