@@ -423,6 +423,12 @@ impl RunState {
         self.forked.as_deref()
     }
 
+    /// From when on a time counts that is said to begin at `at`: what a restarted run keeps was asked for long ago,
+    /// by another one.
+    pub fn own_time(&self, at: Timestamp) -> Timestamp {
+        self.forked.as_ref().map_or(at, |forked| at.max(forked.at))
+    }
+
     /// How many entries it still lacks of the run that it was forked from. Above zero it has not begun.
     pub fn fork_lacks(&self) -> u64 {
         let there = self.last.0.0.saturating_sub(1);

@@ -94,6 +94,6 @@ fn verdict(
     let now = inner.sequencer.last_time().max(run.now());
     let (Some(policy), Some(state)) = (policy, inner.state.step(step)) else { return Verdict::GiveUp };
     let Spent { attempts, since } = state.budget;
-    let spent = Spent { attempts: number.saturating_sub(attempts), since };
+    let spent = Spent { attempts: number.saturating_sub(attempts), since: inner.state.own_time(since) };
     policy.judge_before(state.close_by, spent, failure, now, draw)
 }

@@ -17,8 +17,7 @@ pub(super) fn set(run: &Run, inner: &mut Inner, clock: Timestamp, step: StepId) 
     if (start, close) == (None, None) || (state.start_by, state.close_by) != (None, None) {
         return;
     }
-    // What a restarted run keeps was asked for long ago, by another one.
-    let since = inner.state.forked().map_or(state.asked, |forked| state.asked.max(forked.at));
+    let since = inner.state.own_time(state.asked);
     let (start_by, close_by) = (start.map(|after| since + after), close.map(|after| since + after));
     inner.sequence(clock, Kind::StepTimed(StepTimed { step, start_by, close_by }));
 }

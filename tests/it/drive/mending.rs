@@ -1,5 +1,6 @@
 //! Functions that fail: when they are tried again, what the next attempt keeps, and what a person can do.
 
+use serde_json::json;
 use std::time::Duration;
 use trackway_replay::{EffectId, EffectVerdict, Failure, Kind, Status, StepId, Value, With, code};
 use trackway_storage::{InboxBody, RunKey, Sent, Storage};
@@ -78,6 +79,28 @@ fn a_deadline_counts_from_the_asking_also_over_a_crash() {
         let took = entries[entries.len() - 1].time.since(asked.time);
         assert!(took < Duration::from_millis(5_500), "{took:?}");
         rig.replays(run).await;
+    });
+}
+
+#[test]
+fn a_deadline_counts_anew_for_what_a_restarted_run_begins_anew() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("raw").await;
+        let retry = json!({ "attempts": 20, "backoff": "fixed", "backoff_ms": 1000, "jitter": 0, "deadline_ms": 5000 });
+        let call = json!(["call", "script", { "ops": [["fail", "no"]] }, json!({ "retry": retry }).to_string()]);
+        let script = json!({ "ops": [call, ["sleep", 1, ""], ["next"], ["next"]] }).to_string();
+        let run = rig.start("raw", "script", &script).await;
+        rig.ended(run).await;
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        let answer = rig.worker().fork(run, StepId(2), None).await.expect("it can be restarted from there");
+        let again = RunKey { tenant: TENANT, run: answer.run };
+        rig.ended(again).await;
+        for run in [run, again] {
+            let attempts = rig.kinds(run).await.iter().filter(|kind| kind.starts_with("AttemptStarted")).count();
+            assert_eq!(attempts, 6, "{:?}", rig.kinds(run).await);
+            rig.replays(run).await;
+        }
     });
 }
 
