@@ -9,7 +9,7 @@ use trackway_replay::{
     ChildOf, ChildStarted, Digest, End, Entry, Failure, Frame, FrameId, Kind, Limits, MessageId, Outcome, Phase,
     Position, RULES, RunId, RunState, Sequencer, Started, StepId, StepRequest, Tie, Timestamp, Value, code,
 };
-use trackway_storage::{Append, InboxBody, InboxItem, Rows, RunKey, StartKey};
+use trackway_storage::{Append, InboxBody, InboxItem, Rows, RunKey, StartKey, StorageErrorKind};
 
 use super::Core;
 use super::check;
@@ -18,6 +18,11 @@ use super::reach::{TRY_AGAIN_AFTER, in_reach};
 use super::run::{Inner, Run, cancelled, first_state, read_payload};
 use super::write::{self, Outgoing, Written};
 use crate::{Code, Error, Result};
+
+/// What the start keys of children begin with.
+const CHILD_KEY: &str = "\u{1}child/";
+/// Looked at in one go.
+const KEYS_AT_ONCE: usize = 1_000;
 
 /// What `start-run` may say besides.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -225,7 +230,7 @@ async fn existing(core: &Core, parent: RunKey, known: &StartKey, asked: Digest) 
 
 /// Nobody else can give such a key: those of people are printable.
 fn key_of(parent: RunId, step: StepId) -> Arc<str> {
-    format!("\u{1}child/{parent}/{step}").into()
+    format!("{CHILD_KEY}{parent}/{step}").into()
 }
 
 struct Target {
@@ -363,10 +368,86 @@ pub(super) fn told_of_end(
 
 /// What the run that waits for `run`, which has ended, is told; the same however often it is told.
 pub(crate) fn end_item(run: RunKey, state: &RunState, now: Timestamp) -> Option<(RunKey, InboxItem)> {
-    let ChildOf { parent, step, .. } = state.child_of().filter(|of| of.tie == Tie::Awaited)?;
+    state.child_of().and_then(|of| item_for(run, of, now))
+}
+
+fn item_for(run: RunKey, of: &ChildOf, now: Timestamp) -> Option<(RunKey, InboxItem)> {
+    let ChildOf { parent, step, .. } = Some(of).filter(|of| of.tie == Tie::Awaited)?;
     let message = message_of(Digest::of_parts(&[b"child ended", &run.run.0.to_be_bytes()]));
     let body = InboxBody::ChildEnded { step: *step, run: run.run };
     Some((RunKey { run: *parent, ..run }, InboxItem { message, arrived: now, body }))
+}
+
+/// The same, where the journal of `run` makes no sense: who waits for it then is known by its first entries, or else by
+/// the key under which it was started.
+///
+/// # Errors
+/// The store cannot be read now.
+pub(super) async fn end_item_of_unreadable(
+    core: &Core,
+    run: RunKey,
+    now: Timestamp,
+) -> Result<Option<(RunKey, InboxItem)>> {
+    let of = match beginning(core, run).await? {
+        Beginning::Child(of) => Some(of),
+        Beginning::Other => None,
+        Beginning::Unreadable => by_its_key(core, run).await?,
+    };
+    Ok(of.and_then(|of| item_for(run, &of, now)))
+}
+
+enum Beginning {
+    Child(ChildOf),
+    Other,
+    Unreadable,
+}
+
+/// What stands right behind the start of a run.
+async fn beginning(core: &Core, run: RunKey) -> Result<Beginning> {
+    let second = Position::FIRST.plus(1);
+    for place in [Position::FIRST, second] {
+        let stored = match core.storage.frames(run, place, 1).await {
+            Err(error) if error.kind == StorageErrorKind::Damaged => return Ok(Beginning::Unreadable),
+            stored => stored?.into_iter().next(),
+        };
+        let Some(stored) = stored else { return Ok(Beginning::Other) };
+        let Ok(frame) = Frame::decode(&stored.frame) else { return Ok(Beginning::Unreadable) };
+        if let Some(entry) = frame.entries.into_iter().find(|entry| entry.position == second) {
+            return Ok(match entry.kind {
+                Kind::ChildOf(of) => Beginning::Child(of),
+                _ => Beginning::Other,
+            });
+        }
+    }
+    Ok(Beginning::Other)
+}
+
+/// Who started a run, by the key under which its parent did. One that is detached has such a key too: its parent, which
+/// does not wait, takes no notice of its end.
+async fn by_its_key(core: &Core, run: RunKey) -> Result<Option<ChildOf>> {
+    let mut after: Option<Arc<str>> = Some(CHILD_KEY.into());
+    loop {
+        let keys = core.storage.start_keys(run.tenant, after.as_deref(), KEYS_AT_ONCE).await?;
+        let Some(last) = keys.last().filter(|last| last.key.starts_with(CHILD_KEY)) else {
+            return Ok(keys.iter().find(|known| known.run == run.run).and_then(|known| parent_in(&known.key)));
+        };
+        after = Some(last.key.clone());
+        if let Some(known) = keys.iter().find(|known| known.run == run.run) {
+            return Ok(parent_in(&known.key));
+        }
+    }
+}
+
+fn parent_in(key: &str) -> Option<ChildOf> {
+    let (parent, step) = key.strip_prefix(CHILD_KEY)?.split_once('/')?;
+    Some(ChildOf { parent: parent.parse().ok()?, step: StepId(step.parse().ok()?), tie: Tie::Awaited })
+}
+
+/// Whether the end of `child` can be that of what a step of the run started, and the step, if it is open, waits for it.
+pub(super) fn may_have_started(state: &RunState, step: StepId, child: RunId) -> bool {
+    let Some(open) = state.step(step) else { return (1..=state.asked()).contains(&step.0) };
+    let is_its = matches!(open.phase, Phase::Child { run } if run.is_none_or(|run| run == child));
+    is_its && !RunOptions::of(&open.request).detach
 }
 
 fn message_of(digest: Digest) -> MessageId {

@@ -228,16 +228,19 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         sequencer.push(now, kind);
     });
     let entries = sequencer.take_frame();
-    let mut send = Vec::new();
-    let head = match state {
+    let (head, send) = match state {
         Some(mut state) => {
             child::let_go(core, key, &child::waited_for(&state), now).await?;
-            send = child::told_of_end(key, &state, &entries, now);
+            let send = child::told_of_end(key, &state, &entries, now);
             let unreadable = |why: BadJournal| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
             entries.iter().try_for_each(|entry| state.apply(entry)).map_err(unreadable)?;
-            Some(state.head())
+            (Some(state.head()), send)
         }
-        None => core.storage.head(key).await?.map(|head| head.ended(&finished.end, sequencer.last_time())),
+        None => {
+            let send = child::end_item_of_unreadable(core, key, now).await?.into_iter().collect();
+            let head = core.storage.head(key).await?;
+            (head.map(|head| head.ended(&finished.end, sequencer.last_time())), send)
+        }
     };
     let append = Append {
         run: key,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use trackway_replay::{End, Entry, Kind, RunId, Status, StepId, Tie, Waiting};
-use trackway_storage::{RunKey, RunQuery, Sent, Storage};
+use trackway_storage::{InboxBody, RunKey, RunQuery, Sent, Storage};
 
 use crate::rig::{Rig, TENANT, in_virtual_time};
 
@@ -184,6 +184,47 @@ fn a_stuck_parent_that_is_terminated_takes_its_child_along() {
         assert_eq!(rig.terminate(run).await, Sent::Delivered);
         assert_eq!(rig.ended(run).await.status, Status::Cancelled);
         assert_eq!(rig.ended(child).await.status, Status::Cancelled);
+    });
+}
+
+#[test]
+fn a_parent_hears_of_the_end_of_a_child_whose_journal_cannot_be_read() {
+    in_virtual_time(async {
+        let (rig, run) = begun("waits", "null").await;
+        rig.until(run, |head| head.status == Status::Waiting).await;
+        let child = children(&rig.entries(run).await)[0];
+        let all = rig.entries(child).await.len();
+        // Its beginning says who waits for it; without that, the key under which it was started.
+        for unreadable in [2..all, 1..all, 0..all] {
+            let rig = rig.with_unreadable_child(run, child, unreadable).await;
+            rig.until(child, |head| head.status == Status::Stuck).await;
+            assert_eq!(rig.head(run).await.status, Status::Waiting);
+            assert_eq!(rig.terminate(child).await, Sent::Delivered);
+            let failure = rig.failure(run).await;
+            assert_eq!(failure.code, "CANCELLED");
+            assert!(failure.message.contains("terminated"), "{failure}");
+            rig.replays(run).await;
+        }
+    });
+}
+
+#[test]
+fn a_parent_that_does_not_wait_takes_no_notice_of_an_end() {
+    in_virtual_time(async {
+        let (rig, run) = begun("detaches", "80000000").await;
+        rig.output(run).await;
+        let child = of_workflow(&rig, "nap").await[0];
+        let asked =
+            rig.entries(run).await.iter().position(|entry| matches!(entry.kind, Kind::Asked(_))).expect("asked");
+        // What it asked for stands, and it has not heard of that.
+        let rig = rig.cut(run, asked + 1).await;
+        for of in [(StepId(1), child.run), (StepId(9), child.run)] {
+            let body = InboxBody::ChildEnded { step: of.0, run: of.1 };
+            assert_eq!(rig.send(run, body).await, Sent::Delivered);
+        }
+        rig.output(run).await;
+        assert!(!rig.kinds(run).await.contains(&"ChildEnded".to_owned()), "{:?}", rig.kinds(run).await);
+        rig.replays(run).await;
     });
 }
 

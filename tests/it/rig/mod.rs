@@ -343,13 +343,34 @@ impl Rig {
     /// The same, where the frames of the entries at `unreadable` hold nothing that can be read.
     pub async fn cut_unreadable(&self, run: RunKey, entries: usize, unreadable: std::ops::Range<usize>) -> Rig {
         let storage = self.same_code().await;
-        let kept = self.entries(run).await.into_iter().take(entries);
+        let kept = self.entries(run).await.into_iter().take(entries).collect();
+        self.lay_unreadable(&storage, run, kept, unreadable).await;
+        Rig::with(Arc::new(storage.crash()), self.same_world(), self.options.clone()).await
+    }
+
+    /// Starts a worker on all that there is of a run, and of one that it started, of which some entries cannot be read.
+    pub async fn with_unreadable_child(&self, run: RunKey, child: RunKey, unreadable: std::ops::Range<usize>) -> Rig {
+        let storage = self.same_code().await;
+        self.lay(&storage, run, &self.frames(run).await, Rows::default()).await;
+        self.lay_unreadable(&storage, child, self.entries(child).await, unreadable).await;
+        Rig::with(Arc::new(storage.crash()), self.same_world(), self.options.clone()).await
+    }
+
+    async fn lay_unreadable(
+        &self,
+        storage: &MemoryStorage,
+        run: RunKey,
+        entries: Vec<Entry>,
+        unreadable: std::ops::Range<usize>,
+    ) {
         let mut previous = None;
-        for (place, entry) in kept.enumerate() {
+        let keys = self.storage.start_keys(TENANT, None, 1_000).await.expect("read");
+        let mut start_key = keys.into_iter().find(|key| key.run == run.run);
+        for (place, entry) in entries.into_iter().enumerate() {
             let id = FrameId(place as u128 + 1);
             let frame = if unreadable.contains(&place) { b"?".to_vec() } else { Frame::encode(&[entry]) };
             let position = Position(place as u64);
-            let rows = Rows { head: Some(self.head(run).await), ..Rows::default() };
+            let rows = Rows { head: Some(self.head(run).await), start_key: start_key.take(), ..Rows::default() };
             let append =
                 Append { run, position, entries: 1, previous: previous.replace(id), id, frame: frame.into(), rows };
             assert!(matches!(storage.append(append).await, Appended::Durable));

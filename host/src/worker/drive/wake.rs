@@ -246,6 +246,11 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
         InboxBody::ChildEnded { step, run } => {
             // Of a run that is ended as it is, nobody looks at what it waited for.
             let Some(end) = ends.remove(&message) else { return };
+            if !child::may_have_started(&inner.state, step, run) {
+                let end = inner.end();
+                inner.read.push((end, message));
+                return;
+            }
             let outcome = match end {
                 Ok(output) => Outcome::Succeeded(inner.value(&output, Value::INLINE_MAX_BYTES)),
                 Err(failure) => Outcome::Failed(failure.to_value()),
