@@ -38,6 +38,8 @@ pub struct Backup {
     pub entities: u64,
     /// Runs that could not be read when the backup was made, and why: they cannot be restored.
     pub unreadable: BTreeMap<RunId, String>,
+    /// Runs that were removed while they were read.
+    removed: BTreeSet<RunId>,
     pub(super) epoch: Epoch,
     pub(super) start_keys: BTreeMap<RunId, StartKey>,
 }
@@ -91,6 +93,10 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
             Record::Unreadable { run: id, why } => {
                 run = run.filter(|run| run.id != id);
                 backup.unreadable.insert(id, why.to_string());
+            }
+            Record::Removed { run: id } => {
+                run = run.filter(|run| run.id != id);
+                backup.removed.insert(id);
             }
             Record::StartKey(key) => keys.push(key),
             Record::Payload { digest } => {
@@ -161,6 +167,11 @@ fn check_entity(entity: &Entity) -> Result<(), String> {
 }
 
 impl Backup {
+    /// Whether that run can be restored.
+    pub(super) fn holds(&self, run: RunId) -> bool {
+        !self.unreadable.contains_key(&run) && !self.removed.contains(&run)
+    }
+
     fn end_of_run(&mut self, run: Option<RunCheck>, components: &BTreeSet<Digest>) {
         let Some(run) = run else { return };
         match run.end(components) {

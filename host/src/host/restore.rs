@@ -14,7 +14,7 @@ use trackway_storage::{
 use super::backup::{Backup, naming, open};
 use super::check::{self, Others};
 use super::{folder, key_of, read_backup};
-use crate::worker::{end_item, landmarks_in};
+use crate::worker::{end_item, landmarks_in, messages_in};
 use crate::{Code, Error, Result};
 
 mod entities;
@@ -95,7 +95,7 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
             }
             Record::Run { run: id, .. } => {
                 end_of(storage, run.take()).await?;
-                run = (!backup.unreadable.contains_key(&id)).then(|| Restoring::new(id, backup));
+                run = backup.holds(id).then(|| Restoring::new(id, backup));
             }
             Record::StartKey(_) | Record::End { .. } => {
                 end_of(storage, run.take()).await?;
@@ -134,7 +134,7 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
                     run.receipt(storage, step, written, &mut entities).await?;
                 }
             }
-            Record::Begin { .. } | Record::Unreadable { .. } => {}
+            Record::Begin { .. } | Record::Unreadable { .. } | Record::Removed { .. } => {}
         }
     }
     Ok(())
@@ -166,7 +166,8 @@ impl Restoring {
     async fn frame(&mut self, storage: &SledStorage, append: Append, entities: &mut Entities) -> Result<()> {
         let decoded = Frame::decode(&append.frame);
         let entries = decoded.map_err(|error| Error::new(Code::DataDamaged, error.to_string()))?.entries;
-        let rows = Rows { landmarks: landmarks_in(&entries), ..append.rows };
+        let (landmarks, brought) = (landmarks_in(&entries), messages_in(&entries));
+        let rows = Rows { landmarks, brought, ..append.rows };
         if let Some(before) = self.waiting.replace(Append { rows, ..append }) {
             let few = self.logs.len().min(LOGS_WITH_A_FRAME);
             let logs = self.logs.drain(..few).collect();
@@ -211,7 +212,8 @@ impl Restoring {
 
     async fn append(&mut self, storage: &SledStorage, append: Append, rows: Rows) -> Result<()> {
         let place = append.position;
-        let rows = Rows { start_key: self.start_key.take(), landmarks: append.rows.landmarks, ..rows };
+        let Rows { landmarks, brought, .. } = append.rows;
+        let rows = Rows { start_key: self.start_key.take(), landmarks, brought, ..rows };
         match storage.append(Append { rows, ..append }).await {
             Appended::Durable => Ok(()),
             Appended::Refused(error) => Err(error.into()),

@@ -61,8 +61,9 @@ use crate::{Code, Error, Result};
 pub(crate) use child::end_item;
 pub(crate) use deltas::{Delta, Placed, Watch};
 pub(crate) use entity::{FULL as ENTITIES_FULL, check_key as check_entity_key, check_value as check_entity_value};
-pub use run::landmarks_in;
-pub use start::{Start, StartAnswer, StartKeyRequest};
+pub use forks::Removal;
+pub use run::{landmarks_in, messages_in};
+pub use start::{Start, StartAnswer, StartKeyRequest, digest_of_start};
 pub use verify::{EndCheck, ReplayReport};
 
 /// Whether something may be called so, as a guest may call it.

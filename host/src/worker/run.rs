@@ -40,7 +40,7 @@ mod timers;
 
 pub(super) use held::read_payload;
 pub(super) use rows::Along;
-pub use rows::landmarks_in;
+pub use rows::{landmarks_in, messages_in};
 
 pub(crate) struct Run {
     pub key: RunKey,

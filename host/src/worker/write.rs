@@ -60,6 +60,8 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
         asked,
         settled,
         landmarks: landmarks_in(&entries),
+        // What a message is told from another by stands beside the inbox.
+        brought: Vec::new(),
         logs,
         send,
         entities,

@@ -25,7 +25,7 @@ use crate::{ComponentRecord, Deployment, Entity, EntityWritten, InboxItem, LogLi
 
 const MAGIC: &[u8; 16] = b"TRACKWAY BACKUP\n";
 /// Of all below. A higher one was written by a newer program.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 1 + 4 + 4;
 const CHECKSUM_BYTES: usize = 4;
 /// Fields are small but for a component's manifest and a deployment's versions.
@@ -85,6 +85,10 @@ pub enum Record {
         step: StepId,
         written: EntityWritten,
     },
+    /// The run was removed while it was read: what stands of it before is of no use.
+    Removed {
+        run: RunId,
+    },
 }
 
 impl Record {
@@ -105,6 +109,7 @@ impl Record {
             Record::EntityVersion(_) => 12,
             Record::Entity(_) => 13,
             Record::Receipt { .. } => 14,
+            Record::Removed { .. } => 15,
         }
     }
 }

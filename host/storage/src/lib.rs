@@ -89,6 +89,9 @@ pub struct Rows {
     pub entities_answered: Vec<StepId>,
     /// Places in this frame that are found by their names from here on, instead of those before.
     pub landmarks: Vec<(Landmark, Position)>,
+    /// In a store that is made of a backup: messages that entries of this frame brought, and by what each is told from
+    /// another one under its id, as [`InboxBody::identity`] says. They count as sent and read.
+    pub brought: Vec<(MessageId, Option<Digest>)>,
     /// At position 0 only: the key under which the run was started.
     pub start_key: Option<StartKey>,
     /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.

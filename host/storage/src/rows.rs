@@ -80,7 +80,7 @@ pub enum InboxBody {
 impl InboxBody {
     /// By what a message that is sent again under its id is told from another one, where that matters. Of the
     /// other kinds the first one counts, whatever the second one says.
-    pub(crate) fn identity(&self) -> Option<Digest> {
+    pub fn identity(&self) -> Option<Digest> {
         let (kind, name, payload) = match self {
             InboxBody::Signal { name, payload, .. } => (b"signal".as_slice(), name, payload),
             InboxBody::Update { name, payload } => (b"update".as_slice(), name, payload),

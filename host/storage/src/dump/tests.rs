@@ -1,10 +1,12 @@
 use bytes::Bytes;
-use trackway_replay::{Digest, FrameId, Position, RunId, TenantId, Timestamp};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use trackway_replay::{Digest, FrameId, MessageId, Position, RunId, TenantId, Timestamp, Value};
 
 use super::{Reader, Record, write};
 use crate::{
-    Append, ComponentRecord, Deployment, MemoryStorage, Rows, RunKey, StartKey, Storage, StorageError,
-    StorageErrorKind, Version,
+    Append, Appended, ComponentRecord, Deployment, Faults, InboxBody, InboxItem, MemoryStorage, Owner, Removed, Rows,
+    RunKey, Sent, StartKey, Storage, StorageError, StorageErrorKind, Version,
 };
 
 const TENANT: TenantId = TenantId::DEFAULT;
@@ -30,12 +32,20 @@ async fn dumped() -> Vec<u8> {
         rows: Rows { start_key: Some(start_key), ..Rows::default() },
     };
     store.append(append).await;
-    let (sink, mut pieces) = tokio::sync::mpsc::channel(1_000);
-    write(&store, TENANT, Timestamp(3), "test", sink).await.expect("a store in memory can be read");
-    let mut bytes = Vec::new();
-    while let Some(piece) = pieces.recv().await {
-        bytes.extend_from_slice(&piece);
-    }
+    dump_of(&store).await
+}
+
+async fn dump_of(store: &MemoryStorage) -> Vec<u8> {
+    let (sink, mut pieces) = tokio::sync::mpsc::channel::<Bytes>(1_000);
+    let collect = async {
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            bytes.extend_from_slice(&piece);
+        }
+        bytes
+    };
+    let (written, bytes) = tokio::join!(write(store, TENANT, Timestamp(3), "test", sink), collect);
+    written.expect("a store in memory can be read");
     bytes
 }
 
@@ -93,4 +103,106 @@ async fn a_newer_dump_is_known_as_such() {
     let mut bytes = dumped().await;
     bytes[16] = 9;
     assert_eq!(records(&bytes).expect_err("it is newer").kind, StorageErrorKind::Newer);
+}
+
+/// Every call takes some of its time, so that others come in between.
+fn slow(seed: u64) -> MemoryStorage {
+    MemoryStorage::with_faults(seed, Faults { delay_max: Duration::from_millis(4), ..Faults::default() })
+}
+
+fn key(number: u128) -> RunKey {
+    RunKey { tenant: TENANT, run: RunId(number) }
+}
+
+/// One entry, whose content is nobody's concern here.
+fn frame(run: RunKey, place: u64, frame: String, rows: Rows) -> Append {
+    let previous = place.checked_sub(1).map(|before| FrameId(u128::from(before) + 1));
+    let (position, id) = (Position(place), FrameId(u128::from(place) + 1));
+    Append { run, position, entries: 1, previous, id, frame: frame.into(), rows }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_a_dump_is_in_it_though_its_run_reads_it_meanwhile() {
+    for seed in 0..20 {
+        let store = slow(seed);
+        assert!(matches!(store.append(frame(key(1), 0, "start".into(), Rows::default())).await, Appended::Durable));
+        let send = async {
+            for message in 1..=60 {
+                let body = InboxBody::Signal { name: "n".into(), payload: Value::inline("1"), from: None };
+                let item = InboxItem { message: MessageId(message), arrived: Timestamp(1), body };
+                assert_eq!(store.send(key(1), item).await.expect("sent"), Sent::Delivered);
+            }
+        };
+        // Its frames hold what it read.
+        let own = async {
+            for place in 1.. {
+                let read: Vec<_> = store.inbox(key(1)).await.expect("read").iter().map(|item| item.message).collect();
+                let told = read.iter().map(|message| message.0.to_string()).collect::<Vec<_>>().join(" ");
+                store.append(frame(key(1), place, told, Rows { read, ..Rows::default() })).await;
+            }
+        };
+        let sent = || async {
+            let unread = store.inbox(key(1)).await.expect("read").into_iter().map(|item| item.message.0);
+            let frames = store.frames(key(1), Position::FIRST, usize::MAX).await.expect("read");
+            let frames: Vec<Bytes> = frames.into_iter().map(|stored| stored.frame).collect();
+            unread.chain(numbers(&frames)).collect::<BTreeSet<u128>>()
+        };
+        let copy = async {
+            for _ in 0..8 {
+                let before = sent().await;
+                let records = records(&dump_of(&store).await).expect("it is whole");
+                let mut held: BTreeSet<u128> = BTreeSet::new();
+                for (record, data) in records {
+                    match record {
+                        Record::Inbox(item) => drop(held.insert(item.message.0)),
+                        Record::Frame { .. } => held.extend(numbers(&[data])),
+                        _ => {}
+                    }
+                }
+                assert!(before.is_subset(&held), "seed {seed}: {:?} is lost", before.difference(&held));
+            }
+        };
+        tokio::select! { _ = async { tokio::join!(send, copy) } => {}, () = own => {} }
+    }
+}
+
+fn numbers(frames: &[Bytes]) -> Vec<u128> {
+    let text = frames.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect::<Vec<_>>().join(" ");
+    text.split(' ').filter_map(|number| number.parse().ok()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_removed_while_it_is_read_is_no_flaw_of_the_dump() {
+    const RUNS: u128 = 30;
+    let mut caught = 0;
+    for seed in 0..10 {
+        let store = slow(seed);
+        for number in 1..=RUNS {
+            store.append(frame(key(number), 0, "start".into(), Rows::default())).await;
+            for place in 1..4 {
+                let owner = if place == 3 { Owner::End } else { Owner::Keep };
+                store.append(frame(key(number), place, "more".into(), Rows { owner, ..Rows::default() })).await;
+            }
+        }
+        let remove = async {
+            for number in (1..=RUNS).rev() {
+                assert_eq!(store.remove(key(number)).await.expect("removed"), Removed::Gone);
+            }
+        };
+        let (bytes, ()) = tokio::join!(dump_of(&store), remove);
+        let mut standing = BTreeSet::new();
+        for (record, _) in records(&bytes).expect("it is whole") {
+            match record {
+                Record::Run { run, .. } => drop(standing.insert(run)),
+                Record::Removed { run } => {
+                    caught += 1;
+                    standing.remove(&run);
+                }
+                Record::Unreadable { run, why } => panic!("seed {seed}: run {run}: {why}"),
+                Record::End { runs, unreadable, .. } => assert_eq!((runs, unreadable), (standing.len() as u64, 0)),
+                _ => {}
+            }
+        }
+    }
+    assert!(caught > 0, "none was removed in the middle");
 }

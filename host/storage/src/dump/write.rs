@@ -120,6 +120,9 @@ impl Dump<'_> {
                 }
                 match self.run(run).await {
                     Ok(()) => {}
+                    Err(error) if error.kind == StorageErrorKind::Damaged && self.is_gone(run).await => {
+                        self.record(&Record::Removed { run }, &[]).await?;
+                    }
                     Err(error) if error.kind == StorageErrorKind::Damaged => {
                         self.unreadable += 1;
                         self.record(&Record::Unreadable { run, why: error.message.into() }, &[]).await?;
@@ -128,6 +131,13 @@ impl Dump<'_> {
                 }
             }
         }
+    }
+
+    /// Nothing of it is there any more.
+    async fn is_gone(&self, run: RunId) -> bool {
+        let key = RunKey { tenant: self.tenant, run };
+        let (head, end) = (self.storage.head(key).await, self.storage.end(key).await);
+        matches!((head, end), (Ok(None), Ok(Position::FIRST)))
     }
 
     /// No run that is there now has a greater id.
@@ -158,6 +168,8 @@ impl Dump<'_> {
 
     async fn run(&mut self, run: RunId) -> Result<(), StorageError> {
         let key = RunKey { tenant: self.tenant, run };
+        // First: what the run reads of it from now on stands below as well, and whoever restores it sees that.
+        let unread = self.storage.inbox(key).await?;
         let (end, receipts) = self.storage.receipts(key).await?;
         if end == Position::FIRST {
             // It has just begun, and nothing of it is durable.
@@ -165,8 +177,6 @@ impl Dump<'_> {
         }
         // Every payload that a frame before `end` names is durable by now.
         let payloads = self.storage.payloads(key).await?;
-        let unread = self.storage.inbox(key).await?;
-        self.runs += 1;
         self.record(&Record::Run { run, entries: end.0 }, &[]).await?;
         for digest in payloads {
             let bytes = self.storage.payload(key, digest).await?;
@@ -184,6 +194,7 @@ impl Dump<'_> {
         for (step, written) in receipts {
             self.record(&Record::Receipt { step, written }, &[]).await?;
         }
+        self.runs += 1;
         Ok(())
     }
 

@@ -229,6 +229,7 @@ impl State {
         run.inbox.retain(|item| !rows.read.contains(&item.message));
         run.logs.extend(rows.logs.into_iter().map(|line| (line.key, line)));
         run.landmarks.extend(rows.landmarks);
+        run.messages.extend(rows.brought);
         run.questions.extend(rows.asked);
         run.questions.retain(|step, _| !rows.settled.contains(step));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));

@@ -152,6 +152,9 @@ impl Draft {
         for (digest, bytes) in &rows.payloads {
             self.stage_payload(run, *digest, bytes);
         }
+        for (message, identity) in &rows.brought {
+            self.stage_message(run, *message, identity.as_ref());
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The inbox of a run: what others have for it.
 
-use trackway_replay::{Head, MessageId, Status};
+use trackway_replay::{Digest, Head, MessageId, Status};
 
 use super::draft::{Draft, News, Place};
 use super::key::{self, Kind};
@@ -43,12 +43,12 @@ impl Draft {
             };
             let key = key::message(run, item.message);
             let identity = item.body.identity();
-            let identity = identity.as_ref().map(|digest| digest.0.as_slice()).unwrap_or_default();
+            let known_by = identity.as_ref().map(|digest| digest.0.as_slice()).unwrap_or_default();
             if let Some(known) = draft.sent.get(&(run, item.message)) {
-                return Ok(sent_again(known, identity));
+                return Ok(sent_again(known, known_by));
             }
             if let Some(row) = draft.shared.written(&key)? {
-                return Ok(sent_again(row.body(), identity));
+                return Ok(sent_again(row.body(), known_by));
             }
             if state.unread.len() >= inbox_max {
                 return Ok(Sent::Full);
@@ -56,15 +56,22 @@ impl Draft {
             draft.shared.room.check()?;
             let order = draft.commit * ORDERS_PER_COMMIT + draft.sent.len() as u64;
             draft.stage(&key::inbox(run, order), item)?;
-            let value = draft.writer.bytes(&key, draft.commit, identity);
-            draft.insert(&key, value);
+            draft.stage_message(run, item.message, identity.as_ref());
             draft.stage_move(run, state.place, to)?;
             draft.tell(News::Knock(run));
-            draft.sent.insert((run, item.message), identity.to_vec());
             state.unread.push((order, item.message));
             state.place = to;
             Ok(Sent::Delivered)
         })
+    }
+
+    /// From here on the message counts as sent.
+    pub fn stage_message(&mut self, run: RunKey, message: MessageId, identity: Option<&Digest>) {
+        let identity = identity.map(|digest| digest.0.as_slice()).unwrap_or_default();
+        let key = key::message(run, message);
+        let value = self.writer.bytes(&key, self.commit, identity);
+        self.insert(&key, value);
+        self.sent.insert((run, message), identity.to_vec());
     }
 
     fn ended_status(&self, run: RunKey) -> Result<Status, StorageError> {

@@ -83,6 +83,7 @@ promises! {
         open_questions_are_listed_page_by_page_until_they_are_settled,
         a_landmark_leads_to_the_last_entry_of_its_name_also_after_the_end,
         a_message_is_told_from_another_one_under_its_id,
+        what_a_backup_brings_back_counts_as_sent_and_read,
         lines_without_a_frame_stand_only_after_the_last_frame_that_is_known,
         components_come_back_with_their_manifest,
         a_deployment_is_changed_only_from_the_revision_it_has,

@@ -324,6 +324,31 @@ pub async fn a_landmark_leads_to_the_last_entry_of_its_name_also_after_the_end(s
     assert_eq!(rows.flaws, Vec::<String>::new());
 }
 
+pub async fn what_a_backup_brings_back_counts_as_sent_and_read(subject: Subject) {
+    let store = subject.store();
+    let signal = |message, payload: &str| InboxItem {
+        body: InboxBody::Signal { name: "paid".into(), payload: Value::inline(payload), from: None },
+        ..item(message)
+    };
+    let (read, cancel) = (signal(1, "1"), item(2));
+    let brought = vec![(read.message, read.body.identity()), (cancel.message, cancel.body.identity())];
+    let mut start = Journal::new(run(1)).next(Owner::Keep);
+    start.rows.brought.clone_from(&brought);
+    durable(store.append(start).await);
+    let mut ended = Journal::new(run(2)).next(Owner::End);
+    ended.rows.brought = brought;
+    durable(store.append(ended).await);
+    drop(store);
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.send(run(1), read).await.unwrap(), Sent::Delivered);
+    assert_eq!(store.send(run(1), cancel).await.unwrap(), Sent::Delivered);
+    assert_eq!(store.send(run(1), signal(1, "2")).await.unwrap(), Sent::Differs);
+    assert!(store.inbox(run(1)).await.unwrap().is_empty());
+    assert_eq!(store.send(run(1), signal(3, "2")).await.unwrap(), Sent::Delivered);
+    assert_eq!(store.check_run(run(2)).await.unwrap().flaws, Vec::<String>::new(), "an ended run remembers nothing");
+}
+
 pub async fn a_message_is_told_from_another_one_under_its_id(subject: Subject) {
     let mut journal = started(&*subject.store(), 1).await;
     let signal = |name: &str, payload: &str| InboxItem {
