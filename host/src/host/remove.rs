@@ -7,6 +7,7 @@ use trackway_replay::{Frame, Kind, Position, RunId, TenantId, Timestamp};
 use trackway_storage::{InboxBody, Removed, RunKey};
 
 use super::{Host, key_of, views};
+use crate::worker::Removal;
 use crate::{Code, Error, Result};
 
 /// Looked at in one go.
@@ -21,7 +22,8 @@ impl Host {
     /// start another run from then on.
     ///
     /// # Errors
-    /// `RunOpen` if it has not ended, or if the run that started it has not read its end.
+    /// `RunOpen` if it has not ended, or if another run still needs it: the one that started it and has not read its end,
+    /// one that was restarted from it a moment ago.
     pub async fn remove(&self, run: RunId) -> Result<()> {
         let open = |why: String, hint: &str| Err(Error::new(Code::RunOpen, why).hint(hint));
         let status = self.head(run).await?.status;
@@ -34,13 +36,16 @@ impl Host {
             let why = format!("run {parent} started run {run} and has not read its end");
             return open(why, "try again when it has; if it is paused or stuck, look after it first");
         }
-        match self.storage.remove(key_of(run)).await? {
-            Removed::Gone => {
+        match self.worker.remove(key_of(run)).await? {
+            Removal::Done(Removed::Gone) => {
                 tracing::info!(%run, "removed");
                 Ok(())
             }
-            Removed::NoSuchRun => Err(views::no_such_run(&run.to_string())),
-            Removed::Open => open(format!("run {run} is just ending"), "try again"),
+            Removal::Done(Removed::NoSuchRun) => Err(views::no_such_run(&run.to_string())),
+            Removal::Done(Removed::Open) => open(format!("run {run} is just ending"), "try again"),
+            Removal::Needed(fork) => {
+                open(format!("run {fork} was restarted from run {run} and is copying what it keeps"), "try again")
+            }
         }
     }
 

@@ -45,6 +45,8 @@ fn of_stuck(code: &str) -> &'static [&'static str] {
         }
         // There is nothing to hold other code against.
         Some(Code::JournalUnreadable | Code::DataDamaged) => &["trackway store check", "trackway runs terminate RUN"],
+        // It was to go on from a step of a run that is not there any more.
+        Some(Code::NoSuchRun) => &["trackway runs restart RUN", "trackway runs terminate RUN"],
         Some(_) | None => &["trackway doctor", "trackway runs terminate RUN"],
     }
 }

@@ -30,6 +30,24 @@ impl Worker {
         {
             return existing(wanted, known);
         }
+        let now = core.clock.now();
+        let key = RunKey { tenant: source.tenant, run: core.next_run(now) };
+        let needs = core.forks.begin(key.run, source.run).await;
+        let answer = self.fork_as(key, source, step, wanted).await?;
+        if answer.run == key.run {
+            needs.stands();
+        }
+        Ok(answer)
+    }
+
+    async fn fork_as(
+        &self,
+        key: RunKey,
+        source: RunKey,
+        step: StepId,
+        wanted: Option<StartKeyRequest>,
+    ) -> Result<StartAnswer> {
+        let core = &self.core;
         let Journal { entries, .. } = read_journal(&*core.storage, source).await?;
         let before = RunState::of(&entries).map_err(|why| unreadable(source, &why))?;
         if before.fork_lacks() > 0 {
@@ -40,8 +58,6 @@ impl Worker {
             let why = format!("run {} cannot be restarted from there: {why}", source.run);
             Error::new(Code::CannotRestart, why).hint(format!("`trackway trace {}` lists its steps", source.run))
         })?;
-        let now = core.clock.now();
-        let key = RunKey { tenant: source.tenant, run: core.next_run(now) };
         let started = Started {
             run: key.run,
             key_seed: core.random(),
@@ -55,7 +71,7 @@ impl Worker {
             from: source.run,
             step,
             entries: kept.entries.len() as u64,
-            at: now,
+            at: core.clock.now(),
             cuts: kept.cuts.into_iter().chain([cut]).collect(),
         };
         let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), before.started_at());
@@ -93,6 +109,7 @@ impl Worker {
 /// Copies what a fork, whose journal so far is given, still lacks of the run that it comes from.
 pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: RunState) -> Result<()> {
     let Some(forked) = state.forked().cloned() else { return Ok(()) };
+    let _needs = core.forks.begin(key.run, forked.from).await;
     let mut last_frame = journal.last_frame;
     let source = RunKey { run: forked.from, ..key };
     let from = read_journal(&*core.storage, source).await.map_err(|error| {

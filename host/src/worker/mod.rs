@@ -25,6 +25,7 @@ mod durable;
 mod emit;
 mod entity;
 mod fork;
+mod forks;
 mod function;
 mod load;
 mod log;
@@ -134,6 +135,7 @@ pub(crate) struct Core {
     registry: registry::Registry,
     runs: Arc<Semaphore>,
     answers: answers::Answers,
+    forks: forks::Forks,
     deltas: Arc<deltas::Deltas>,
     places: Arc<places::Places>,
     /// How many wait for room among the runs in hand.
@@ -186,6 +188,7 @@ impl Worker {
             runs: Arc::new(Semaphore::new(options.runs_max)),
             places: places::Places::new(options.attempts_max),
             answers: answers::Answers::default(),
+            forks: forks::Forks::default(),
             deltas: Arc::default(),
             registry: registry::Registry::default(),
             room_wanted: AtomicUsize::new(0),

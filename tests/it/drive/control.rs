@@ -1,9 +1,11 @@
 //! What people do to a run: they hold it, let it go on, and start it anew from one of its steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 use trackway::Code;
+use trackway::worker::Removal;
 use trackway_replay::{Entry, Forked, Kind, Status, StepId};
-use trackway_storage::{InboxBody, RunKey, Sent};
+use trackway_storage::{Faults, InboxBody, MemoryStorage, Removed, RunKey, Sent};
 
 use crate::rig::{Rig, TENANT, in_virtual_time};
 
@@ -284,6 +286,52 @@ fn a_crash_after_every_entry_of_a_restarted_run_leaves_none_half_copied() {
             assert!(rig.world.asked().len() <= 2, "cut after {kept}: {:?}", rig.world.asked());
             rig.replays(again).await;
         }
+    });
+}
+
+#[test]
+fn a_run_is_not_removed_while_one_that_was_restarted_from_it_copies_what_it_keeps() {
+    in_virtual_time(async {
+        let faults = Faults { delay_max: Duration::from_millis(5), ..Faults::default() };
+        let rig = Rig::on(Arc::new(MemoryStorage::with_faults(3, faults)), Arc::default(), Duration::ZERO).await;
+        rig.deploy("effects").await;
+        let run = rig.start("effects", "posts", POSTS).await;
+        let output = rig.output(run).await;
+        let again = fork(&rig, run, 5).await;
+        assert_eq!(rig.worker().remove(run).await.expect("asked"), Removal::Needed(again.run));
+        let (mut removed, mut refused) = (false, 0);
+        while !removed {
+            match rig.worker().remove(run).await.expect("asked") {
+                Removal::Done(done) => removed = done == Removed::Gone,
+                Removal::Needed(fork) => {
+                    assert_eq!(fork, again.run);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0);
+        assert_eq!(rig.output(again).await, output, "all that it keeps is its own");
+        rig.replays(again).await;
+        assert!(rig.worker().fork(run, StepId(5), None).await.is_err());
+    });
+}
+
+#[test]
+fn a_run_whose_source_is_gone_says_so_and_can_be_ended() {
+    in_virtual_time(async {
+        let whole = Rig::new().await;
+        whole.deploy("effects").await;
+        let run = whole.start("effects", "posts", POSTS).await;
+        whole.ended(run).await;
+        let again = fork(&whole, run, 5).await;
+        whole.ended(again).await;
+        // A backup may hold the one and not the other.
+        let rig = whole.cut(again, 2).await;
+        let head = rig.until(again, |head| head.status == Status::Stuck).await;
+        assert_eq!(head.code.as_deref(), Some(Code::NoSuchRun.text()));
+        assert!(head.message.is_some_and(|why| why.contains(&format!("restarted from run {}", run.run))));
+        assert_eq!(rig.terminate(again).await, Sent::Delivered);
+        assert_eq!(rig.until(again, |head| head.status.has_ended()).await.status, Status::Cancelled);
     });
 }
 
