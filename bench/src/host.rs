@@ -81,6 +81,7 @@ impl Host {
             input: input.into(),
             key: None,
             timeout_ms: None,
+            cancel_grace_ms: None,
         };
         let run = self.worker.start(TENANT, start).await?.run;
         Ok(RunKey { tenant: TENANT, run })

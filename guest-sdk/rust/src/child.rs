@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::operation::RunOptions;
 use crate::{Failure, Operation, json};
@@ -35,6 +36,13 @@ impl<T> Child<T> {
     /// Lets it go on when nobody waits for it any more: this run is cancelled, or ends first.
     pub fn abandon(self) -> Child<T> {
         self.with(|options| options.on_cancel = Some("abandon"))
+    }
+
+    /// How long it may go on after a cancel, up to a day. Default: as its workflow says, else 30 s. Whoever cancels it may
+    /// say otherwise.
+    pub fn cancel_grace(self, grace: Duration) -> Child<T> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.with(|options| options.cancel_grace_ms = Some(grace_ms))
     }
 
     /// Starts it now, so that it runs while the workflow does something else.

@@ -87,7 +87,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::SpanEnded(ended) => closed.contains(&ended.step),
             // A new run has time of its own.
             Kind::DeadlineSet(_) => false,
-            // That of a cancel of the other run, which comes behind it.
+            // Of the other run: a new one has what its workflow or its cancel says.
             Kind::GraceSet(_) => false,
             Kind::CancelReceived(_) => return Err(CannotFork::Cancelled { step }),
             Kind::Forked(forked) => {

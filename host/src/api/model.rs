@@ -149,6 +149,10 @@ pub struct Start {
     /// workflow's manifest says, else never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_timeout_ms: Option<u64>,
+    /// How long the run may go on after a cancel, 1 ms to a day. Default: as the workflow's manifest says, else 30 s.
+    /// Whoever cancels it may say otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_grace_ms: Option<u64>,
 }
 
 /// The answer of `POST /v1/runs`.

@@ -75,8 +75,8 @@ pub async fn start(
     let asked: Start = body::json(&bytes, Code::InputNotJson)?;
     drop(bytes);
     let input = asked.input.as_ref().map(|input| Arc::from(input.get()));
-    let run_timeout_ms = asked.run_timeout_ms;
-    let request = StartRequest { workflow: asked.workflow, input, idempotency_key, run_timeout_ms };
+    let (run_timeout_ms, cancel_grace_ms) = (asked.run_timeout_ms, asked.cancel_grace_ms);
+    let request = StartRequest { workflow: asked.workflow, input, idempotency_key, run_timeout_ms, cancel_grace_ms };
     let answer = api.host.start(request).await?;
     let run = match patience {
         Some(patience) => {

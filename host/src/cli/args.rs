@@ -370,6 +370,10 @@ pub struct Run {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub run_timeout: Option<Duration>,
 
+    /// How long it may go on after a cancel; as the workflow says if left out, else 30s
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub cancel_grace: Option<Duration>,
+
     /// Wait no longer than this; the run goes on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "detach")]
     pub timeout: Option<Duration>,

@@ -33,8 +33,9 @@ pub async fn run(args: args::Run, context: &Context) -> Done {
     };
     let output = &context.output;
     let deadline = args.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-    let run_timeout_ms = args.run_timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-    let start = model::Start { workflow: args.workflow, input, run_timeout_ms };
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (run_timeout_ms, cancel_grace_ms) = (args.run_timeout.map(millis), args.cancel_grace.map(millis));
+    let start = model::Start { workflow: args.workflow, input, run_timeout_ms, cancel_grace_ms };
     let starting = self::start(&client, &start, &key, output);
     let started = match deadline {
         None => starting.await?,

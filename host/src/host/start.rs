@@ -6,8 +6,8 @@ use trackway_replay::{Digest, RunId, StepId, TenantId};
 
 use super::deployments::{current, join};
 use super::{Host, catalog, checked_key, journal, key_of};
-use crate::sandbox::RUN_TIMEOUT_MS_MAX;
-use crate::worker::{Start, StartAnswer, StartKeyRequest};
+use crate::sandbox::{CANCEL_GRACE_MS_MAX, RUN_TIMEOUT_MS_MAX};
+use crate::worker::{Start, StartAnswer, StartKeyRequest, digest_of_start};
 use crate::{Code, Error, Result};
 
 /// A request to start a run.
@@ -20,6 +20,8 @@ pub struct StartRequest {
     pub idempotency_key: Option<String>,
     /// The host ends the run after so many milliseconds; as the workflow says if absent.
     pub run_timeout_ms: Option<u64>,
+    /// How long the run has after a cancel; as the workflow says if absent.
+    pub cancel_grace_ms: Option<u64>,
 }
 
 /// The version of a deployment that a new run is pinned to.
@@ -39,14 +41,16 @@ impl Host {
             let why = format!("a run's timeout is 1 to {RUN_TIMEOUT_MS_MAX} ms");
             return Err(Error::new(Code::BadRequest, why));
         }
+        if request.cancel_grace_ms.is_some_and(|grace_ms| !(1..=CANCEL_GRACE_MS_MAX).contains(&grace_ms)) {
+            let why = format!("a cancelled run gets 1 to {CANCEL_GRACE_MS_MAX} ms to end");
+            return Err(Error::new(Code::BadRequest, why));
+        }
         let is_given = request.input.is_some();
         let input = request.input.unwrap_or_else(|| Arc::from("null"));
         let key = match &request.idempotency_key {
             Some(key) => {
-                let timeout = request.run_timeout_ms.map(u64::to_le_bytes);
-                let parts: [&[u8]; 3] = [b"start", request.workflow.as_bytes(), input.as_bytes()];
-                let parts: Vec<&[u8]> = parts.into_iter().chain(timeout.as_ref().map(|ms| ms.as_slice())).collect();
-                let digest = Digest::of_parts(&parts);
+                let (timeout_ms, grace_ms) = (request.run_timeout_ms, request.cancel_grace_ms);
+                let digest = digest_of_start(&request.workflow, &input, timeout_ms, grace_ms);
                 let key = StartKeyRequest { key: Arc::from(checked_key(key)?), request: digest };
                 if let Some(answer) = self.started_before(&key).await? {
                     return Ok(answer);
@@ -68,6 +72,7 @@ impl Host {
             input,
             key,
             timeout_ms: request.run_timeout_ms,
+            cancel_grace_ms: request.cancel_grace_ms,
         };
         self.worker.start(TenantId::DEFAULT, start).await
     }
@@ -80,7 +85,8 @@ impl Host {
             let head = self.head(run).await?;
             let workflow = format!("{}/{}", head.deployment, head.workflow);
             let input = journal::input(&*self.storage, key_of(run)).await?;
-            let request = StartRequest { workflow, input, idempotency_key: key, run_timeout_ms: None };
+            let (run_timeout_ms, cancel_grace_ms) = (None, None);
+            let request = StartRequest { workflow, input, idempotency_key: key, run_timeout_ms, cancel_grace_ms };
             return self.start(request).await;
         };
         self.head(run).await?;

@@ -124,7 +124,7 @@ pub(super) fn call_options(text: &str, function: &FunctionEntry) -> Result<(), F
     checked.map_err(|problem| Failure::permanent(code::BAD_OPTIONS, format!("in `retry`: {problem}")))
 }
 
-fn millis(name: &str, millis: Option<u64>, millis_max: u64) -> Result<(), Failure> {
+pub(super) fn millis(name: &str, millis: Option<u64>, millis_max: u64) -> Result<(), Failure> {
     match millis {
         Some(millis) if !(1..=millis_max).contains(&millis) => {
             let message = format!("`{name}` is {millis}; it must be 1 to {millis_max}");

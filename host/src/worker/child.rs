@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::Arc;
 use trackway_replay::{
-    ChildOf, ChildStarted, Digest, End, Entry, Failure, Frame, FrameId, Kind, Limits, MessageId, Outcome, Phase,
-    Position, RULES, RunId, RunState, Sequencer, Started, StepId, StepRequest, Tie, Timestamp, Value, code,
+    ChildOf, ChildStarted, Digest, End, Entry, Failure, Frame, FrameId, GraceSet, Kind, Limits, MessageId, Outcome,
+    Phase, Position, RULES, RunId, RunState, Sequencer, Started, StepId, StepRequest, Tie, Timestamp, Value, code,
 };
 use trackway_storage::{Append, InboxBody, InboxItem, Rows, RunKey, StartKey, StorageErrorKind};
 
@@ -16,7 +16,9 @@ use super::check;
 use super::code::code_of;
 use super::reach::{TRY_AGAIN_AFTER, in_reach};
 use super::run::{Inner, Run, cancelled, first_state, read_payload};
+use super::start::digest_of_start;
 use super::write::{self, Outgoing, Written};
+use crate::sandbox::CANCEL_GRACE_MS_MAX;
 use crate::{Code, Error, Result};
 
 /// What the start keys of children begin with.
@@ -35,6 +37,8 @@ pub(super) struct RunOptions {
     /// The idempotency key of the start, where it is detached.
     pub key: Option<String>,
     pub on_cancel: OnCancel,
+    /// How long the run has after a cancel, where its workflow is not to say it.
+    pub cancel_grace_ms: Option<u64>,
 }
 
 /// What becomes of a child that nobody waits for any more.
@@ -60,7 +64,10 @@ impl RunOptions {
             (Some(key), true) if !check::is_key(key) => {
                 Err(bad("`key` is 1 to 256 bytes of printable ASCII".to_owned()))
             }
-            (Some(_) | None, _) => Ok(options),
+            (Some(_) | None, _) => {
+                check::millis("cancel_grace_ms", options.cancel_grace_ms, CANCEL_GRACE_MS_MAX)?;
+                Ok(options)
+            }
         }
     }
 
@@ -168,7 +175,7 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
     let (key, asked) = match &options.key {
         Some(key) => {
             let reference = format!("{deployment}/{workflow}");
-            (Arc::from(key.as_str()), Digest::of_parts(&[b"start", reference.as_bytes(), input.as_bytes()]))
+            (Arc::from(key.as_str()), digest_of_start(&reference, &input, None, options.cancel_grace_ms))
         }
         None => {
             let named = options.deployment.as_deref().unwrap_or_default();
@@ -199,7 +206,8 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
     }
     let tie = if options.detach { Tie::Detached } else { Tie::Awaited };
     let child_of = ChildOf { parent: run.key.run, step, tie };
-    let target = Target { workflow: workflow.clone(), deployment: deployment.clone(), component };
+    let cancel_grace_ms = options.cancel_grace_ms;
+    let target = Target { workflow: workflow.clone(), deployment: deployment.clone(), component, cancel_grace_ms };
     let now = run.now();
     let child = RunKey { tenant: run.key.tenant, run: core.next_run(now) };
     let start_key = StartKey { key, run: child.run, request: asked };
@@ -237,6 +245,7 @@ struct Target {
     workflow: Arc<str>,
     deployment: Arc<str>,
     component: Digest,
+    cancel_grace_ms: Option<u64>,
 }
 
 fn first_frame(
@@ -265,6 +274,10 @@ fn first_frame(
     let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
     let mut state = first_state(sequencer.push(now, Kind::Started(Box::new(started))));
     state.apply(sequencer.push(now, Kind::ChildOf(child_of))).expect("`ChildOf` may follow `Started`");
+    if let Some(grace_ms) = target.cancel_grace_ms {
+        let grace = Kind::GraceSet(GraceSet { message: GraceSet::FROM_THE_START, grace_ms });
+        state.apply(sequencer.push(now, grace)).expect("a grace may stand anywhere");
+    }
     let entries = sequencer.take_frame();
     let files = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
     let append = Append {

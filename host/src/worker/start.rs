@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use trackway_replay::{
-    DeadlineSet, Digest, Kind, Limits, Machine, Position, RULES, RunId, Sequencer, Started, TenantId, Timestamp, Value,
+    DeadlineSet, Digest, GraceSet, Kind, Limits, Machine, Position, RULES, RunId, Sequencer, Started, TenantId,
+    Timestamp, Value,
 };
 use trackway_storage::{RunKey, StartKey};
 
@@ -30,6 +31,19 @@ pub struct Start {
     pub key: Option<StartKeyRequest>,
     /// The host ends the run after so many milliseconds; what the workflow's manifest says if absent.
     pub timeout_ms: Option<u64>,
+    /// How long it has after a cancel; what the workflow's manifest says if absent.
+    pub cancel_grace_ms: Option<u64>,
+}
+
+/// By what a start under a key is told from another one. `reference`: the workflow as it was asked for.
+pub fn digest_of_start(reference: &str, input: &str, timeout_ms: Option<u64>, cancel_grace_ms: Option<u64>) -> Digest {
+    let (timeout, grace) = (timeout_ms.map(u64::to_le_bytes), cancel_grace_ms.map(u64::to_le_bytes));
+    let mut parts: Vec<&[u8]> = vec![b"start", reference.as_bytes(), input.as_bytes()];
+    parts.extend(timeout.as_ref().map(<[u8; 8]>::as_slice));
+    if let Some(grace) = &grace {
+        parts.extend([b"cancel grace".as_slice(), grace.as_slice()]);
+    }
+    Digest::of_parts(&parts)
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +150,10 @@ fn first_frame(core: &Arc<Core>, given: Given, start: Start, now: Timestamp) -> 
     if let Some(timeout_ms) = timeout_ms {
         let deadline = Kind::DeadlineSet(DeadlineSet { at: now + Duration::from_millis(timeout_ms) });
         state.apply(sequencer.push(now, deadline)).expect("a deadline stands right behind the start");
+    }
+    if let Some(grace_ms) = start.cancel_grace_ms {
+        let grace = Kind::GraceSet(GraceSet { message: GraceSet::FROM_THE_START, grace_ms });
+        state.apply(sequencer.push(now, grace)).expect("a grace may stand anywhere");
     }
     let start_key = start.key.map(|wanted| StartKey { key: wanted.key, run: key.run, request: wanted.request });
     let loaded = Loaded {

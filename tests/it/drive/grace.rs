@@ -42,6 +42,46 @@ fn a_workflow_says_how_long_its_runs_have() {
 }
 
 #[test]
+fn whoever_starts_a_run_says_it_and_whoever_cancels_says_it_instead() {
+    in_virtual_time(async {
+        for (workflow, instead_ms, wanted) in
+            [("ignores", None, 120), ("ignores_longer", None, 120), ("ignores_longer", Some(10_000), 10)]
+        {
+            let rig = Rig::new().await;
+            rig.deploy("cancelled").await;
+            let run = rig.start_with_grace(Duration::from_secs(120), "cancelled", workflow, "null").await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let rig = rig.crash().await;
+            match instead_ms {
+                Some(grace_ms) => cancel_within(&rig, run, grace_ms).await,
+                None => assert_eq!(rig.cancel(run).await, Sent::Delivered),
+            }
+            assert_eq!(took(&rig, run).await, wanted);
+            assert_eq!(rig.kinds(run).await[1..3], ["DeadlineSet", "GraceSet"]);
+        }
+    });
+}
+
+#[test]
+fn a_parent_says_how_long_its_child_has() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("cancelled").await;
+        let run = rig.start("cancelled", "starts_one_that_ignores", "null").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(rig.cancel(run).await, Sent::Delivered);
+        rig.ended(run).await;
+        let started = rig.entries(run).await.into_iter().find_map(|entry| match entry.kind {
+            Kind::ChildStarted(started) => Some(started.run),
+            _ => None,
+        });
+        let child = RunKey { run: started.expect("it started one"), ..run };
+        assert_eq!(took(&rig, child).await, 120);
+        assert_eq!(rig.kinds(child).await[1..3], ["ChildOf", "GraceSet"]);
+    });
+}
+
+#[test]
 fn whoever_cancels_says_it_instead() {
     in_virtual_time(async {
         for (workflow, grace_ms) in

@@ -479,6 +479,23 @@ impl Rig {
             input: input.into(),
             key: None,
             timeout_ms: Some(timeout.as_millis() as u64),
+            cancel_grace_ms: None,
+        };
+        let answer = self.worker.start(TENANT, start).await.expect("the run starts");
+        RunKey { tenant: TENANT, run: answer.run }
+    }
+
+    /// Starts a run that has so long after a cancel.
+    pub async fn start_with_grace(&self, grace: Duration, deployment: &str, workflow: &str, input: &str) -> RunKey {
+        let deployed = self.storage.deployment(TENANT, deployment).await.expect("read").expect("deployed");
+        let start = Start {
+            workflow: workflow.into(),
+            deployment: deployment.into(),
+            component: deployed.versions[0].component,
+            input: input.into(),
+            key: None,
+            timeout_ms: Some(86_400_000),
+            cancel_grace_ms: Some(grace.as_millis() as u64),
         };
         let answer = self.worker.start(TENANT, start).await.expect("the run starts");
         RunKey { tenant: TENANT, run: answer.run }
@@ -499,6 +516,7 @@ impl Rig {
             input: input.into(),
             key: key.map(|key| StartKeyRequest { key: key.into(), request: Digest::of(input.as_bytes()) }),
             timeout_ms: None,
+            cancel_grace_ms: None,
         };
         let answer = self.worker.start(TENANT, start).await?;
         Ok((RunKey { tenant: TENANT, run: answer.run }, answer.existing))

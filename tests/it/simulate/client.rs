@@ -84,6 +84,7 @@ impl Client {
                 input: Some(input),
                 idempotency_key: self.wanted.is_keyed.then(|| tag.clone()),
                 run_timeout_ms: None,
+                cancel_grace_ms: None,
             };
             let process = self.serving.get();
             let times = if self.wanted.is_keyed && self.wanted.is_asked_twice { 2 } else { 1 };

@@ -19,6 +19,8 @@ pub(crate) struct RunOptions {
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_cancel: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_grace_ms: Option<u64>,
 }
 
 /// What is said of an effect of a function; each knows some of it.

@@ -44,12 +44,17 @@ pub struct CancelReceived {
     pub reason: Arc<str>,
 }
 
-/// Copied from the inbox, before the cancel that it came with.
+/// Copied from the inbox, before the cancel that it came with; or near the start, as whoever started the run said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GraceSet {
     pub message: MessageId,
     /// From the first cancel to the moment at which the host ends the run.
     pub grace_ms: u64,
+}
+
+impl GraceSet {
+    /// In place of a message: nobody sent it.
+    pub const FROM_THE_START: MessageId = MessageId(0);
 }
 
 /// Copied from the inbox. Of a run that was asked to cancel it changes nothing.

@@ -1,8 +1,8 @@
 //! One journal entry as one flat object.
 
 use trackway_replay::{
-    EffectRequest, EffectVerdict, End, EntityAct, Entry, Finished, Kept, Kind, MessageId, Outcome, Park, Proof,
-    Spending, Started, StepRequest, Value,
+    EffectRequest, EffectVerdict, End, EntityAct, Entry, Finished, GraceSet, Kept, Kind, MessageId, Outcome, Park,
+    Proof, Spending, Started, StepRequest, Value,
 };
 
 use super::{model, raw};
@@ -119,7 +119,7 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.reason = Some(cancel.reason.to_string());
         }
         Kind::GraceSet(set) => {
-            view.message = Some(message(set.message));
+            view.message = (set.message != GraceSet::FROM_THE_START).then(|| message(set.message));
             view.grace_ms = Some(set.grace_ms);
         }
         Kind::Finished(finished) => show_end(&mut view, finished),

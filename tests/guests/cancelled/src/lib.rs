@@ -47,6 +47,12 @@ pub async fn ignores_longer(ctx: Ctx) -> Result<(), Failure> {
     }
 }
 
+/// Waits for a run that ignores its cancel, and is given another time to end.
+#[workflow]
+pub async fn starts_one_that_ignores(ctx: Ctx) -> Result<(), Failure> {
+    ctx.child::<ignores_longer>(()).cancel_grace(Duration::from_secs(120)).await
+}
+
 /// Sells nothing: what it did is undone, slowly.
 #[workflow]
 pub async fn undoes(ctx: Ctx) -> Result<(), Failure> {
@@ -103,6 +109,7 @@ export!(
     gives_up,
     ignores,
     ignores_longer,
+    starts_one_that_ignores,
     succeeds_anyway,
     never_asks,
     undoes,
