@@ -36,6 +36,7 @@ pub use moves::MoveRequest;
 pub use promises::{Promise, SettleRequest, Settlement, Standing};
 pub use published::{State, StatePage};
 pub use questions::{AnswerRequest, Question, QuestionPage};
+pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;
 pub use signal::SignalRequest;

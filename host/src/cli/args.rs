@@ -9,16 +9,21 @@ pub mod control;
 
 use super::duration::parse_duration;
 use super::output::Format;
+use keep::parse_keep;
 
 mod entities;
+mod keep;
 mod promises;
 mod questions;
 mod runs;
+mod store;
 
 pub use entities::{Entities, OneEntity};
+pub use keep::Keep;
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream, RunsUpdate};
+pub use store::{Backup, Doctor, Restore};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -264,9 +269,10 @@ pub struct Server {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
     pub grace: Duration,
 
-    /// Remove runs so long after their end; without it they are kept for ever
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub keep_finished: Option<Duration>,
+    /// Remove runs so long after their end; without it they are kept for ever. Repeatable, for runs of one
+    /// workflow: `--keep-finished 90d --keep-finished news/headlines=7d`
+    #[arg(long, value_name = "[[DEPLOYMENT/]WORKFLOW=]DURATION", value_parser = parse_keep)]
+    pub keep_finished: Vec<Keep>,
 
     /// How many runs may be active at once
     #[arg(long, value_name = "N")]
@@ -428,44 +434,6 @@ pub struct Logs {
     pub follow: bool,
     #[command(flatten)]
     pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct Doctor {
-    /// Data folder to look at [env: TRACKWAY_DATA]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub data: Option<PathBuf>,
-    /// Address that a server would listen on
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
-    /// Read everything in the store and check it, instead of all else: every journal, value and
-    /// component. Where a server uses the data folder, the server looks
-    #[arg(long)]
-    pub deep: bool,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// The file to write
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// A file that `trackway backup` wrote
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    /// Data folder to make; it must be empty or not there
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, required_unless_present = "check")]
-    pub data: Option<PathBuf>,
-    /// Only check the file
-    #[arg(long, conflicts_with = "data")]
-    pub check: bool,
 }
 
 #[derive(Debug, Args)]

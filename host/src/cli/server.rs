@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, Keys, keys};
 use crate::effects::{Providers, SystemRandomness};
-use crate::host::{Host, HostOptions};
+use crate::host::{Host, HostOptions, Retention};
 use crate::sandbox::Compiler;
 use crate::worker;
 use crate::{Code, Error, Result};
@@ -63,14 +63,25 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
         let file = file.display();
         output.say(&format!("to use it: export TRACKWAY_SERVER={server} TRACKWAY_KEY=$(head -1 '{file}')"));
     }
-    let keeping = args.keep_finished.map(|keep| tokio::spawn(Arc::clone(&host).keep_finished(keep)));
+    let retention = retention(args.keep_finished);
+    let keeping = tokio::spawn(Arc::clone(&host).keep_finished(retention));
     let served = serve_until_stopped(host, listener, keys, args.grace, output).await;
-    if let Some(keeping) = keeping {
-        keeping.abort();
-    }
+    keeping.abort();
     served?;
     output.say("stopped; everything is durable");
     Ok(Exit::Ok)
+}
+
+/// Of several for the same runs the last one counts.
+fn retention(keeps: Vec<args::Keep>) -> Retention {
+    let mut retention = Retention::default();
+    for args::Keep { workflow, time } in keeps {
+        match workflow {
+            Some(workflow) => drop(retention.of.insert(workflow, time)),
+            None => retention.all = Some(time),
+        }
+    }
+    retention
 }
 
 /// Opens the data folder; runs that were going on go on.

@@ -1,9 +1,10 @@
 //! Removes runs that have ended: one by its name, or all that ended long enough ago. A run that is open, or whose end
 //! somebody has not read yet, is never touched.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Frame, Kind, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Frame, Head, Kind, Position, RunId, TenantId, Timestamp};
 use trackway_storage::{InboxBody, Removed, RunKey};
 
 use super::{Host, key_of, views};
@@ -16,6 +17,27 @@ const PAGE_RUNS: usize = 200;
 const LOOK_PARTS: u32 = 10;
 const LOOK_AFTER_MIN: Duration = Duration::from_millis(100);
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// How long runs are kept after their end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// For ever where it says nothing.
+    pub all: Option<Duration>,
+    /// Instead of that, by `WORKFLOW` or `DEPLOYMENT/WORKFLOW`; the longer name counts.
+    pub of: BTreeMap<String, Duration>,
+}
+
+impl Retention {
+    fn of(&self, head: &Head) -> Option<Duration> {
+        let of_deployment = self.of.get(&format!("{}/{}", head.deployment, head.workflow));
+        of_deployment.or_else(|| self.of.get(&*head.workflow)).copied().or(self.all)
+    }
+
+    /// Before it is over no run goes. `None`: none ever goes.
+    fn shortest(&self) -> Option<Duration> {
+        self.of.values().copied().chain(self.all).min()
+    }
+}
 
 impl Host {
     /// Removes a run that has ended, for good: journal, values, log lines and its idempotency key, which may
@@ -68,11 +90,12 @@ impl Host {
         Ok(waits.then_some(of.parent))
     }
 
-    /// Removes every run that ended longer ago than `keep`, now and from here on, until the host stops.
-    pub async fn keep_finished(self: Arc<Self>, keep: Duration) {
-        let pause = (keep / LOOK_PARTS).clamp(LOOK_AFTER_MIN, LOOK_AFTER_MAX);
+    /// Removes every run that was kept long enough, now and from here on, until the host stops.
+    pub async fn keep_finished(self: Arc<Self>, keep: Retention) {
+        let Some(shortest) = keep.shortest() else { return };
+        let pause = (shortest / LOOK_PARTS).clamp(LOOK_AFTER_MIN, LOOK_AFTER_MAX);
         while !self.is_stopping() {
-            match self.remove_finished(keep).await {
+            match self.remove_finished(&keep).await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "removed runs that were kept long enough"),
                 Err(error) => tracing::warn!(%error, "runs that were kept long enough cannot be removed; tried again"),
@@ -82,9 +105,13 @@ impl Host {
     }
 
     /// Answers how many were removed.
-    pub async fn remove_finished(&self, keep: Duration) -> Result<u64> {
-        let keep_us = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
-        let before = Timestamp(self.clock.now().0.saturating_sub(keep_us));
+    pub async fn remove_finished(&self, keep: &Retention) -> Result<u64> {
+        let Some(shortest) = keep.shortest() else { return Ok(0) };
+        let now = self.clock.now();
+        let before = |keep: Duration| {
+            let keep_us = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
+            Timestamp(now.0.saturating_sub(keep_us))
+        };
         let (mut after, mut count) = (None, 0);
         loop {
             let runs = self.storage.runs(TenantId::DEFAULT, after, PAGE_RUNS).await?;
@@ -93,10 +120,11 @@ impl Host {
             for run in runs {
                 let Some(head) = self.storage.head(key_of(run)).await? else { continue };
                 // In the order in which they began: no later one has ended before.
-                if head.started > before || self.is_stopping() {
+                if head.started > before(shortest) || self.is_stopping() {
                     return Ok(count);
                 }
-                if head.status.has_ended() && head.finished.is_some_and(|finished| finished <= before) {
+                let is_over = keep.of(&head).zip(head.finished).is_some_and(|(keep, end)| end <= before(keep));
+                if head.status.has_ended() && is_over {
                     match self.remove(run).await {
                         Ok(()) => count += 1,
                         Err(error) if matches!(error.code, Code::RunOpen | Code::NoSuchRun) => {}

@@ -92,8 +92,33 @@ fn a_server_told_to_keep_runs_for_so_long_removes_them_then() {
     signal(&server.child, "TERM");
     let (_, place) = server.wait();
     let server = Server::start(place, "--keep-finished 500ms");
+    gone(&server, &id);
+}
+
+fn gone(server: &Server, id: &str) {
     let begun = Instant::now();
     while run(&mut server.trackway(&format!("runs describe {id}"))).exit == 0 {
         assert!(begun.elapsed() < PATIENCE, "it is kept");
     }
+}
+
+#[test]
+fn runs_of_a_workflow_are_kept_for_as_long_as_is_said_of_them() {
+    let server = Server::with_guest("values", "");
+    run(server.trackway("deploy").arg(crate::rig::guests().join("sleeper.wasm"))).expect(0);
+    let nap = || run(&mut server.trackway("run sleeps -i 1 --detach -o id")).expect(0).line().to_owned();
+    // The kept ones are older, and so looked at first.
+    let (kept, fan) = (nap(), ended(&server, "daily"));
+    succeeded(&server, &kept);
+    signal(&server.child, "TERM");
+    let (_, place) = server.wait();
+    let server = Server::start(place, "--keep-finished 1h --keep-finished fan=1h --keep-finished values/fan=300ms");
+    gone(&server, &fan);
+    run(&mut server.trackway(&format!("runs describe {kept}"))).expect(0);
+    signal(&server.child, "TERM");
+    let (_, place) = server.wait();
+    run(&mut place.command("server --data data --keep-finished =1h")).expect(2);
+    run(&mut place.command("server --data data --keep-finished fan=soon")).expect(2);
+    let server = Server::start(place, "--keep-finished sleeps=300ms");
+    gone(&server, &kept);
 }
