@@ -319,7 +319,9 @@ fn not_known_yet(run: RunId) -> Error {
 fn letter_of(body: &InboxBody) -> Option<(Topic, Value)> {
     match body {
         InboxBody::Signal { name, payload, .. } => Some((Topic::Signal(name.clone()), payload.clone())),
-        InboxBody::Update { name, payload } => Some((Topic::Update(name.clone()), payload.clone())),
+        InboxBody::Update { name, payload } | InboxBody::UpdateWithin { name, payload, .. } => {
+            Some((Topic::Update(name.clone()), payload.clone()))
+        }
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ pub use attempts::{
 };
 pub use others::{
     CancelReceived, ChildEnded, ChildOf, ChildStarted, GraceSet, Moved, Paused, Resumed, Settled, Signalled, Tie,
-    UpdateReceived,
+    UpdateExpired, UpdateOffered, UpdateReceived,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,11 @@ pub enum Kind {
     /// An attempt begins something that its next effects belong to.
     SpanBegun(SpanBegun),
     SpanEnded(SpanEnded),
+    /// A request to the workflow that it is to take by some time, copied from the inbox. Once a step waits for it,
+    /// `UpdateReceived` follows.
+    UpdateOffered(UpdateOffered),
+    /// It was not taken by then.
+    UpdateExpired(UpdateExpired),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -354,6 +359,8 @@ impl Kind {
             Kind::SpendingTaken(_) => "SpendingTaken",
             Kind::SpanBegun(_) => "SpanBegun",
             Kind::SpanEnded(_) => "SpanEnded",
+            Kind::UpdateOffered(_) => "UpdateOffered",
+            Kind::UpdateExpired(_) => "UpdateExpired",
         }
     }
 
@@ -397,6 +404,8 @@ impl Kind {
             | Kind::Moved(_)
             | Kind::Published(_)
             | Kind::UpdateReceived(_)
+            | Kind::UpdateOffered(_)
+            | Kind::UpdateExpired(_)
             | Kind::Continued(_)
             | Kind::SpendingTaken(_)
             | Kind::Emitted(_) => None,
@@ -455,6 +464,7 @@ impl Kind {
             Kind::Signalled(signalled) => vec![&signalled.payload],
             Kind::Published(published) => vec![&published.value],
             Kind::UpdateReceived(update) => vec![&update.payload],
+            Kind::UpdateOffered(offered) => vec![&offered.payload],
             Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. }) => vec![form],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
             Kind::Asked(Asked { request: StepRequest::Entity { act, .. }, .. }) => match act {
@@ -489,6 +499,7 @@ impl Kind {
             | Kind::GraceSet(_)
             | Kind::ModelUsed(_)
             | Kind::SpendingTaken(_)
+            | Kind::UpdateExpired(_)
             | Kind::Moved(_) => Vec::new(),
         }
     }

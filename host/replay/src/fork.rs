@@ -113,6 +113,8 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             | Kind::Patched(_)
             | Kind::Published(_)
             | Kind::UpdateReceived(_)
+            | Kind::UpdateOffered(_)
+            | Kind::UpdateExpired(_)
             | Kind::Replied(_)
             | Kind::Emitted(_)
             | Kind::Finished(_) => true,

@@ -40,7 +40,7 @@ pub use entry::{
     DeadlineSet, EffectAnswered, EffectAsked, EffectVerdict, Emitted, End, Entry, Fingerprint, Finished, Forgotten,
     Forked, GraceSet, Kept, Kind, ModelUsed, Moved, Park, Patched, Paused, Progressed, Proof, Published, Replied,
     Resumed, RetryReceived, Settled, Signalled, SpanBegun, SpanEnded, SpanKind, SpendingTaken, Started,
-    StepCancelAsked, StepTimed, Tie, UpdateReceived, With,
+    StepCancelAsked, StepTimed, Tie, UpdateExpired, UpdateOffered, UpdateReceived, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};

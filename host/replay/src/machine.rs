@@ -296,6 +296,9 @@ impl Machine {
             | Kind::SpendingTaken(_)
             | Kind::SpanBegun(_)
             | Kind::SpanEnded(_)
+            // Only what was taken reaches the guest.
+            | Kind::UpdateOffered(_)
+            | Kind::UpdateExpired(_)
             | Kind::DeadlineSet(_) => {}
         }
     }

@@ -195,6 +195,7 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Moved(moved) => moved.deployment.len(),
         Kind::Published(published) => published.key.len() + inline(&published.value) + text(&published.at),
         Kind::UpdateReceived(update) => update.name.len() + inline(&update.payload),
+        Kind::UpdateOffered(offered) => offered.name.len() + inline(&offered.payload),
         Kind::Replied(replied) => outcome(&replied.outcome) + text(&replied.at),
         Kind::Emitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
         Kind::AttemptEmitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
@@ -210,6 +211,7 @@ fn size_max(kind: &Kind) -> usize {
         | Kind::StepTimed(_)
         | Kind::GraceSet(_)
         | Kind::SpendingTaken(_)
+        | Kind::UpdateExpired(_)
         | Kind::DeadlineSet(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES

@@ -33,6 +33,7 @@ pub enum BadJournal {
 }
 
 mod attempt;
+mod offers;
 mod post;
 mod steps;
 mod tally;
@@ -44,6 +45,7 @@ mod stretch;
 pub use attempt::{AttemptState, Carried, EffectKind, EffectRecord};
 pub use steps::{ParkedState, Phase, StepState};
 
+use self::offers::Offers;
 use self::post::Post;
 use self::stretch::Stretch;
 use self::tally::Tally;
@@ -58,6 +60,7 @@ pub struct RunState {
     /// Asked for, not answered and not forgotten.
     steps: BTreeMap<StepId, StepState>,
     mail: Post,
+    offers: Offers,
     asked: u32,
     tally: Tally,
     cancel: Option<CancelState>,
@@ -118,6 +121,7 @@ impl RunState {
             claims: Vec::new(),
             steps: BTreeMap::new(),
             mail: Post::default(),
+            offers: Offers::default(),
             asked: 0,
             tally: Tally::default(),
             cancel: None,
@@ -326,8 +330,16 @@ impl RunState {
                 self.arrivals.insert(at, (topic.clone(), signalled.message));
                 self.mail_arrived(topic);
             }
+            Kind::UpdateOffered(offered) => {
+                if !self.mail.messages.insert(offered.message) {
+                    return Err(unexpected());
+                }
+                self.offers.put(at, offered);
+            }
+            Kind::UpdateExpired(expired) => self.offers.take(expired.message).ok_or_else(unexpected)?,
             Kind::UpdateReceived(update) => {
-                if !self.mail.messages.insert(update.message) {
+                let was_offered = self.offers.take(update.message).is_some();
+                if !was_offered && !self.mail.messages.insert(update.message) {
                     return Err(unexpected());
                 }
                 self.mail.unanswered.insert(update.message);
@@ -512,7 +524,8 @@ impl RunState {
     /// When the run goes on by itself, if nothing else happens: the earliest timer.
     pub fn due(&self) -> Option<Timestamp> {
         let first = |dues: &BTreeSet<(Timestamp, StepId)>| dues.first().map(|(due, _)| *due);
-        [first(&self.tally.dues), first(&self.tally.deadlines)].into_iter().flatten().min()
+        let offer = self.offer_due().map(|(due, _)| due);
+        [first(&self.tally.dues), first(&self.tally.deadlines), offer].into_iter().flatten().min()
     }
 
     /// The steps whose timer is due at `now`, the earliest first.

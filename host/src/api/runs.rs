@@ -27,7 +27,7 @@ use crate::host::{RetryRequest, StartRequest};
 /// An input of the largest size, with what stands around it.
 const START: Limit = Limit { max_bytes: Value::MAX_BYTES + (64 << 10), code: Code::InputTooLarge };
 /// Proxies end what is silent for longer; a client asks again.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 const RUNS_DEFAULT: usize = 50;
 const RUNS_MAX: usize = 500;
 const LINES_DEFAULT: usize = 500;
@@ -202,11 +202,13 @@ pub(super) fn patience_of(params: &WaitParams) -> Answer<Duration> {
     params.timeout.map_or(Ok(WAIT_MAX), patience)
 }
 
-fn patience(seconds: f64) -> Answer<Duration> {
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(patience) => Ok(patience.min(WAIT_MAX)),
-        Err(_) => Err(Refusal::new(Code::BadRequest, format!("`{seconds}` is no number of seconds to wait"))),
-    }
+pub(super) fn patience(seconds: f64) -> Answer<Duration> {
+    self::seconds(seconds).map(|patience| patience.min(WAIT_MAX))
+}
+
+pub(super) fn seconds(seconds: f64) -> Answer<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| Refusal::new(Code::BadRequest, format!("`{seconds}` is no number of seconds")))
 }
 
 /// Asks a run to cancel. The workflow is told once and may clean up, until the host ends the run.

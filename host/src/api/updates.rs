@@ -4,18 +4,31 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 use std::sync::Arc;
 use trackway_replay::{MessageId, RunId};
+use utoipa::IntoParams;
 
 use super::body::Params;
 use super::found::{Found, Name};
 use super::model::{self, Problem};
 use super::problem::Answer;
 use super::routes::Api;
-use super::runs::{WaitParams, patience_of};
+use super::runs::{WAIT_MAX, patience, seconds};
 use super::signals::sent;
 use super::view;
 use crate::host::{UpdateAnswer, UpdateRequest};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UpdateParams {
+    /// Seconds to wait, at most 60, which is also the default.
+    timeout: Option<f64>,
+    /// Seconds after which it is too late for the workflow to take the update: it is refused as `EXPIRED` then. By
+    /// default it waits until the run ends. One that was taken in time is answered, however long that takes.
+    expires_in: Option<f64>,
+}
 
 /// Asks the workflow for something and waits for its answer: the body is what is asked, any JSON. With the same
 /// `Idempotency-Key` it is asked once and answered in the same way, so whoever got no answer asks again.
@@ -28,7 +41,7 @@ use crate::host::{UpdateAnswer, UpdateRequest};
         ("id" = String, Path),
         ("name" = String, Path),
         ("Idempotency-Key" = Option<String>, Header),
-        WaitParams,
+        UpdateParams,
     ),
     request_body = Option<serde_json::Value>,
     responses(
@@ -48,13 +61,14 @@ pub async fn send(
     State(api): State<Api>,
     Found(head): Found,
     Name(name): Name,
-    Params(params): Params<WaitParams>,
+    Params(params): Params<UpdateParams>,
     headers: HeaderMap,
     content: Body,
 ) -> Answer<(StatusCode, Json<model::Update>)> {
-    let patience = patience_of(&params)?;
+    let patience = params.timeout.map_or(Ok(WAIT_MAX), patience)?;
+    let expires_in = params.expires_in.map(seconds).transpose()?;
     let (idempotency_key, payload) = sent(&headers, content).await?;
-    let request = UpdateRequest { run: head.run, name: Arc::from(name), payload, idempotency_key };
+    let request = UpdateRequest { run: head.run, name: Arc::from(name), payload, idempotency_key, expires_in };
     let message = api.host.update(request).await?;
     let answer = tokio::select! {
         answer = api.host.update_answer(head.run, message, patience) => answer?,

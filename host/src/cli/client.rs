@@ -247,16 +247,29 @@ impl Client {
     }
 
     /// Waits until the workflow has answered, also where the server is away for a while.
-    pub async fn update(&self, run: RunId, name: &str, payload: Option<&RawValue>, key: &str) -> Result<model::Update> {
+    pub async fn update(
+        &self,
+        run: RunId,
+        name: &str,
+        payload: Option<&RawValue>,
+        key: &str,
+        expires_in: Option<Duration>,
+    ) -> Result<model::Update> {
         let run = run.to_string();
         let path = ["runs", run.as_str(), "updates", name];
+        let query: Vec<_> = expires_in.map(|time| ("expires_in", time.as_secs_f64().to_string())).into_iter().collect();
         loop {
             let update: model::Update =
-                patiently(RECONNECT_FOR, || async { self.post_once(&path, payload, key).await }).await?;
+                patiently(RECONNECT_FOR, || async { self.post_once_with(&path, &query, payload, key).await }).await?;
             if update.outcome != "open" {
                 return Ok(update);
             }
         }
+    }
+
+    pub async fn children(&self, run: RunId, cursor: Option<&str>) -> Result<model::Children> {
+        let query: Vec<_> = cursor.map(|cursor| ("cursor", cursor.to_owned())).into_iter().collect();
+        self.read(self.request_with(Method::GET, &["runs", &run.to_string(), "children"], &query)?).await
     }
 
     pub async fn states(&self, run: RunId, cursor: Option<&str>) -> Result<model::States> {
@@ -325,8 +338,18 @@ impl Client {
 
     /// Under an idempotency key.
     async fn post_once<T: DeserializeOwned>(&self, path: &[&str], body: Option<&RawValue>, key: &str) -> Result<T> {
+        self.post_once_with(path, &[], body, key).await
+    }
+
+    async fn post_once_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&RawValue>,
+        key: &str,
+    ) -> Result<T> {
         let request = || {
-            let request = self.request(Method::POST, path)?.header("idempotency-key", key);
+            let request = self.request_with(Method::POST, path, query)?.header("idempotency-key", key);
             Ok::<_, Error>(match body {
                 Some(body) => json(request, &body)?,
                 None => request,

@@ -47,7 +47,7 @@ pub async fn update(args: args::RunsUpdate, context: &Context) -> Done {
     let client = context.client(args.connect)?;
     let run = client.run(&args.run).await?.id;
     let key = args.id.map_or_else(fresh_key, Ok)?;
-    let asking = client.update(run, &args.name, payload.as_deref(), &key);
+    let asking = client.update(run, &args.name, payload.as_deref(), &key, args.expires_in);
     let answered = match args.timeout {
         Some(timeout) => tokio::time::timeout(timeout, asking).await,
         None => Ok(asking.await),

@@ -114,11 +114,18 @@ pub async fn letter(storage: &dyn Storage, run: RunKey, message: MessageId) -> R
         let entries = read(storage, run, from).await?;
         let Some(last) = entries.last() else { return Ok(None) };
         from = last.position.plus(1);
-        let mut letters = entries.iter().filter_map(Topic::of_entry);
-        if let Some((topic, letter)) = letters.find(|(_, letter)| letter.message == message) {
-            return Ok(Some((topic, letter.body)));
+        let mut letters = entries.iter().filter_map(letter_in);
+        if let Some((_, topic, body)) = letters.find(|(brought, ..)| *brought == message) {
+            return Ok(Some((topic, body)));
         }
     }
+}
+
+fn letter_in(entry: &Entry) -> Option<(MessageId, Topic, Value)> {
+    if let Kind::UpdateOffered(offered) = &entry.kind {
+        return Some((offered.message, Topic::Update(offered.name.clone()), offered.payload.clone()));
+    }
+    Topic::of_entry(entry).map(|(topic, letter)| (letter.message, topic, letter.body))
 }
 
 /// Whether an inbox item got into the journal, read or unread.
@@ -136,6 +143,7 @@ pub async fn has_message(storage: &dyn Storage, run: RunKey, message: MessageId)
             Kind::RetryReceived(retry) => retry.message == message,
             Kind::Signalled(signalled) => signalled.message == message,
             Kind::UpdateReceived(update) => update.message == message,
+            Kind::UpdateOffered(offered) => offered.message == message,
             Kind::Moved(moved) => moved.message == message,
             // Its message is that of the question, not of the request.
             Kind::Settled(_) => false,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use trackway_replay::{Entry, Kind, MessageId, Outcome, Position, RunId, Value};
+use trackway_replay::{DEADLINE_MAX_MS, Entry, Failure, Kind, MessageId, Outcome, Position, RunId, Value, code};
 use trackway_storage::{InboxBody, InboxItem, Landmark};
 
 use super::catalog;
@@ -23,6 +23,8 @@ pub struct UpdateRequest {
     /// JSON text. The workflow gets exactly these bytes.
     pub payload: Arc<str>,
     pub idempotency_key: Option<String>,
+    /// Where the workflow has not taken it after so long, it is refused as `EXPIRED`.
+    pub expires_in: Option<Duration>,
 }
 
 /// What the workflow answers.
@@ -38,7 +40,11 @@ impl Host {
     /// Sends an update. Durable when it answers. With the same key it is sent once only, and answered in the same
     /// way also when the run has ended since.
     pub async fn update(&self, request: UpdateRequest) -> Result<MessageId> {
-        let UpdateRequest { run, name, payload, idempotency_key } = request;
+        let UpdateRequest { run, name, payload, idempotency_key, expires_in } = request;
+        if expires_in.is_some_and(|time| time.is_zero() || time.as_millis() > u128::from(DEADLINE_MAX_MS)) {
+            let why = format!("an update may be given 1 to {DEADLINE_MAX_MS} ms to be taken");
+            return Err(Error::new(Code::BadRequest, why));
+        }
         checked_name("an update", &name)?;
         let head = self.head(run).await?;
         let catalog = self.catalog(head.component).await?;
@@ -54,8 +60,12 @@ impl Host {
             true => as_value(&payload),
             false => self.brought(run, payload).await?,
         };
-        let body = InboxBody::Update { name, payload };
-        let item = InboxItem { message, arrived: self.clock.now(), body };
+        let arrived = self.clock.now();
+        let body = match expires_in {
+            Some(time) => InboxBody::UpdateWithin { name, payload, due: arrived + time },
+            None => InboxBody::Update { name, payload },
+        };
+        let item = InboxItem { message, arrived, body };
         self.deliver(run, item, idempotency_key.is_some()).await?;
         Ok(message)
     }
@@ -91,6 +101,10 @@ impl Host {
     async fn reply_at(&self, run: RunId, place: Position) -> Result<UpdateAnswer> {
         let entry = journal::at(&*self.storage, key_of(run), place).await?;
         let Some(Entry { kind: Kind::Replied(replied), .. }) = entry else {
+            if let Some(Entry { kind: Kind::UpdateExpired(_), .. }) = entry {
+                let failure = Failure::permanent(code::EXPIRED, "the run did not take the update in time");
+                return Ok(UpdateAnswer::Refused(failure.to_text()));
+            }
             return Err(Error::new(Code::DataDamaged, format!("run {run}: entry {place} is no answer")));
         };
         let text = async |value: &Value| journal::text(&*self.storage, key_of(run), value).await;

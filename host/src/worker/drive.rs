@@ -249,7 +249,8 @@ impl Driver {
             lines.map(|due| if inner.sequencer.has_pending() { due.max(inner.pending_since + LINGER) } else { due });
         let fires = inner.taken_up && !inner.state.is_paused();
         let timer = if fires { self.next_timer(&inner) } else { None };
-        let ends = [inner.cancel_deadline(), inner.state.deadline(), inner.drain_until, inner.moving];
+        let offer = inner.state.offer_due().map(|(due, _)| due).filter(|_| fires);
+        let ends = [offer, inner.cancel_deadline(), inner.state.deadline(), inner.drain_until, inner.moving];
         [linger, lines, timer].into_iter().chain(ends).flatten().min()
     }
 

@@ -192,7 +192,8 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         | InboxBody::Answer { .. }
         | InboxBody::Promise { .. }
         | InboxBody::Move { .. }
-        | InboxBody::Update { .. } => None,
+        | InboxBody::Update { .. }
+        | InboxBody::UpdateWithin { .. } => None,
     });
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);

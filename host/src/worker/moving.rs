@@ -56,7 +56,8 @@ pub(super) fn asked_in(core: &Core, items: &[InboxItem]) -> Option<Asked> {
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
         | InboxBody::Promise { .. }
-        | InboxBody::Update { .. } => None,
+        | InboxBody::Update { .. }
+        | InboxBody::UpdateWithin { .. } => None,
     })
 }
 

@@ -35,6 +35,7 @@ const PAYLOADS_AHEAD_MAX_BYTES: usize = 32 << 20;
 const LOG_LINGER: Duration = Duration::from_millis(200);
 
 mod held;
+mod offers;
 mod rows;
 mod timers;
 
@@ -366,7 +367,9 @@ impl Inner {
             | Kind::SpendingTaken(_)
             | Kind::AttemptEmitted(_)
             | Kind::SpanBegun(_)
-            | Kind::SpanEnded(_) => {}
+            | Kind::SpanEnded(_)
+            | Kind::UpdateOffered(_)
+            | Kind::UpdateExpired(_) => {}
         }
         self.note_question(position, asked, asks);
         (position, time)

@@ -75,6 +75,10 @@ impl WorkflowHost {
         let is_call = matches!(request, StepRequest::Call { .. });
         let to_start =
             matches!(request, StepRequest::StartRun { .. } | StepRequest::Entity { .. }).then(|| request.clone());
+        let accepts = match &request {
+            StepRequest::AcceptUpdate { update, .. } => Some(update.clone()),
+            _ => None,
+        };
         inner.sequence(clock, Kind::Asked(Asked { step, request, proof, now, at }));
         if let Some(failure) = refusal {
             inner.answer_failed(clock, step, &failure);
@@ -90,6 +94,8 @@ impl WorkflowHost {
             if !inner.state.is_paused() {
                 child::launch(&self.run, inner, step, request);
             }
+        } else if let Some(update) = accepts {
+            inner.take_offers(clock, &update);
         } else if let Some(due) = inner.state.step(step).and_then(StepState::due) {
             inner.timers.insert((due, step));
         }

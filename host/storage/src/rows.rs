@@ -75,6 +75,12 @@ pub enum InboxBody {
         reason: Arc<str>,
         grace_ms: u64,
     },
+    /// As `Update`; from `due` on it is too late to take it.
+    UpdateWithin {
+        name: Arc<str>,
+        payload: Value,
+        due: Timestamp,
+    },
 }
 
 impl InboxBody {
@@ -83,7 +89,9 @@ impl InboxBody {
     pub fn identity(&self) -> Option<Digest> {
         let (kind, name, payload) = match self {
             InboxBody::Signal { name, payload, .. } => (b"signal".as_slice(), name, payload),
-            InboxBody::Update { name, payload } => (b"update".as_slice(), name, payload),
+            InboxBody::Update { name, payload } | InboxBody::UpdateWithin { name, payload, .. } => {
+                (b"update".as_slice(), name, payload)
+            }
             InboxBody::Cancel { .. }
             | InboxBody::CancelWithin { .. }
             | InboxBody::Terminate { .. }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use trackway::effects::Clock;
 use trackway_replay::trace::{RowStatus, What, trace};
-use trackway_replay::{Entry, Kind, MessageId, Outcome, Status, StepId, Value, Waiting};
+use trackway_replay::{Entry, Failure, Kind, MessageId, Outcome, Status, StepId, Value, Waiting};
 use trackway_storage::{InboxBody, Landmark, RunKey, Sent, Storage};
 
 use crate::rig::{Rig, in_virtual_time};
@@ -31,6 +32,10 @@ async fn answer(rig: &Rig, run: RunKey, message: u128) -> Option<Outcome> {
         Kind::Replied(replied) => {
             assert_eq!(replied.message, MessageId(message));
             Some(replied.outcome.clone())
+        }
+        Kind::UpdateExpired(expired) => {
+            assert_eq!(expired.message, MessageId(message));
+            Some(Outcome::Failed(Failure::permanent("EXPIRED", "too late").to_value()))
         }
         other => panic!("{} is no answer", other.name()),
     }
@@ -234,5 +239,107 @@ fn an_update_that_a_round_gave_up_is_taken_by_the_next_one() {
             assert_eq!(rig.entries(run).await[..kept], journal[..kept], "what stood was changed");
             rig.replays(run).await;
         }
+    });
+}
+
+async fn ask_within(rig: &Rig, run: RunKey, message: u128, payload: &str, seconds: u64) {
+    let due = Clock::now(&rig.clock) + Duration::from_secs(seconds);
+    let body = InboxBody::UpdateWithin { name: "add".into(), payload: Value::inline(payload), due };
+    assert_eq!(rig.send_as(run, message, body).await, Sent::Delivered);
+}
+
+fn count(kinds: &[String], name: &str) -> usize {
+    kinds.iter().filter(|kind| kind.starts_with(name)).count()
+}
+
+#[test]
+fn an_update_that_is_not_taken_in_time_is_refused_and_one_that_is_taken_is_answered_later() {
+    in_virtual_time(async {
+        let (whole, run) = started("adds_late", "100000").await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        // Nobody takes the first one before the workflow asks for it; the second one waits as long as it takes.
+        ask_within(&whole, run, 1, "1", 30).await;
+        ask_within(&whole, run, 2, "2", 120).await;
+        ask_within(&whole, run, 3, "4", 100_000).await;
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        assert_eq!(answer(&whole, run, 1).await, None);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(code(&whole, run, 1).await, "EXPIRED", "while the workflow sleeps");
+        assert_eq!(whole.output(run).await, "6");
+        assert_eq!(answer(&whole, run, 2).await, succeeded("2"), "taken in time, and answered after it");
+        assert_eq!(answer(&whole, run, 3).await, succeeded("6"));
+        whole.replays(run).await;
+        let journal = whole.entries(run).await;
+        let rows = trace(&journal).rows;
+        let expired = rows.iter().find(|row| matches!(row.what, What::Update { .. })).expect("a row");
+        assert_eq!(expired.status, RowStatus::Failed);
+        assert_eq!(expired.failure.as_ref().map(|failure| failure.code.as_str()), Some("EXPIRED"));
+        let came = journal.iter().rposition(|entry| matches!(entry.kind, Kind::UpdateOffered(_))).expect("three");
+        for kept in came + 1..journal.len() {
+            let rig = whole.cut(run, kept).await;
+            assert_eq!(rig.output(run).await, "6", "cut after {kept}");
+            assert_eq!(code(&rig, run, 1).await, "EXPIRED", "cut after {kept}");
+            assert_eq!(answer(&rig, run, 3).await, succeeded("6"), "cut after {kept}");
+            assert_eq!(rig.entries(run).await[..kept], journal[..kept], "what stood was changed");
+            rig.replays(run).await;
+        }
+    });
+}
+
+#[test]
+fn a_workflow_that_waits_for_an_update_takes_it_at_once_and_those_without_a_time_too() {
+    in_virtual_time(async {
+        let (rig, run) = started("adds", "null").await;
+        waits_for_an_update(&rig, run).await;
+        ask_within(&rig, run, 1, "3", 1).await;
+        waits_for_an_update(&rig, run).await;
+        ask(&rig, run, 2, "finish", "null").await;
+        assert_eq!(rig.output(run).await, "[6]");
+        assert_eq!(answer(&rig, run, 1).await, succeeded("6"));
+        let kinds = rig.kinds(run).await;
+        assert_eq!((count(&kinds, "UpdateOffered"), count(&kinds, "UpdateExpired")), (1, 0), "{kinds:?}");
+        rig.replays(run).await;
+    });
+}
+
+#[test]
+fn time_to_take_an_update_passes_while_the_host_is_down_and_while_the_run_is_held() {
+    in_virtual_time(async {
+        let (rig, run) = started("adds_late", "100000").await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        ask_within(&rig, run, 1, "1", 30).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let rig = rig.crash_for(Duration::from_secs(200)).await;
+        ask(&rig, run, 2, "add", "2").await;
+        ask(&rig, run, 3, "add", "4").await;
+        assert_eq!(rig.output(run).await, "6", "the workflow was ready, and it was too late");
+        assert_eq!(code(&rig, run, 1).await, "EXPIRED");
+        rig.replays(run).await;
+
+        let (rig, run) = started("adds_late", "100000").await;
+        rig.send(run, InboxBody::Pause { reason: "".into() }).await;
+        rig.until(run, |head| head.status == Status::Paused).await;
+        ask_within(&rig, run, 1, "1", 30).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        rig.send(run, InboxBody::Resume).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(code(&rig, run, 1).await, "EXPIRED");
+    });
+}
+
+#[test]
+fn a_workflow_that_begins_anew_takes_what_is_in_time_along() {
+    in_virtual_time(async {
+        let (rig, run) = started("adds_in_rounds", "0").await;
+        waits_for_an_update(&rig, run).await;
+        ask(&rig, run, 1, "add", "1").await;
+        for message in 2..=4 {
+            ask_within(&rig, run, message, &message.to_string(), 3_600).await;
+        }
+        assert_eq!(rig.output(run).await, "10");
+        for (message, total) in [(1, "1"), (2, "3"), (3, "6"), (4, "10")] {
+            assert_eq!(answer(&rig, run, message).await, succeeded(total));
+        }
+        rig.replays(run).await;
     });
 }

@@ -375,7 +375,6 @@ impl Rig {
                 Append { run, position, entries: 1, previous: previous.replace(id), id, frame: frame.into(), rows };
             assert!(matches!(storage.append(append).await, Appended::Durable));
         }
-        Rig::with(Arc::new(storage.crash()), self.same_world(), self.options.clone()).await
     }
 
     /// The same with the first `frames` frames as they stand.
@@ -795,6 +794,7 @@ fn payloads_of(kind: &Kind) -> Vec<Digest> {
         }) => vec![request],
         Kind::Signalled(signalled) => vec![&signalled.payload],
         Kind::UpdateReceived(update) => vec![&update.payload],
+        Kind::UpdateOffered(offered) => vec![&offered.payload],
         Kind::Published(published) => vec![&published.value],
         Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Succeeded(value), .. })
         | Kind::Answered(Answered { outcome: Outcome::Succeeded(value), .. })

@@ -142,7 +142,8 @@ impl Client {
         while told < 2 {
             let (name, payload) = (Arc::from(name), payload.clone());
             let key = Some(format!("update {name}"));
-            let request = UpdateRequest { run: run.run, name, payload: payload.clone(), idempotency_key: key };
+            let (run_id, asked, expires_in) = (run.run, payload.clone(), None);
+            let request = UpdateRequest { run: run_id, name, payload: asked, idempotency_key: key, expires_in };
             let process = self.serving.get();
             let asking = async {
                 let message = process.host.update(request).await?;

@@ -124,6 +124,7 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         Kind::Progressed(progressed) => Some(&progressed.progress),
         Kind::Signalled(signalled) => Some(&signalled.payload),
         Kind::UpdateReceived(update) => Some(&update.payload),
+        Kind::UpdateOffered(offered) => Some(&offered.payload),
         Kind::Published(published) => Some(&published.value),
         Kind::Continued(continued) => Some(&continued.input),
         Kind::Emitted(emitted) => Some(&emitted.data),
@@ -153,6 +154,7 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::Patched(_)
         | Kind::StepTimed(_)
         | Kind::GraceSet(_)
+        | Kind::UpdateExpired(_)
         | Kind::Moved(_) => None,
     }
 }

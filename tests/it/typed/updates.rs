@@ -63,6 +63,29 @@ fn who_waits_is_told_of_the_end_and_who_goes_away_gets_the_answer_later() {
 }
 
 #[test]
+fn an_update_that_nobody_takes_in_time_is_refused_as_expired() {
+    let server = Server::with_guest("talks", "");
+    let id = begun(&server, "adds_late -i 80000000");
+    let typed = |words: &str| run(&mut server.trackway(words));
+    let refused = typed("runs update @last add -i 3 --id one --expires-in 200ms").expect(3);
+    assert!(refused.stderr.contains("EXPIRED") && refused.stdout.is_empty(), "{}", refused.stderr);
+    assert!(typed("runs update @last add -i 3 --id one").expect(3).stderr.contains("EXPIRED"), "once and for all");
+    typed("runs update @last add -i 4 --id one").refused(7, "TW0309");
+    assert!(typed("trace @last -o text").expect(0).stdout.contains("update add, not taken"));
+    let mut wire = Wire::to(&server);
+    let mut ask = |query: &str| wire.ask("POST", &format!("runs/{id}/updates/add{query}"), "application/json", b"1");
+    let (status, answer) = ask("?expires_in=0.1");
+    assert_eq!((status, &answer["outcome"], &answer["failure"]["code"]), (200, &json!("failed"), &json!("EXPIRED")));
+    assert_eq!(ask("?expires_in=3600&timeout=0.1").0, 202);
+    for wrong in ["0", "-1", "soon", "99999999999"] {
+        assert_eq!(ask(&format!("?expires_in={wrong}")).0, 400, "{wrong}");
+    }
+    typed("runs terminate @last").expect(0);
+    assert!(typed("runs update @last add -i 3 --id one").expect(3).stderr.contains("EXPIRED"), "also after its end");
+    typed("runs update @last add -i 4 --id one").refused(7, "TW0309");
+}
+
+#[test]
 fn an_update_that_was_asked_before_kill_9_is_answered_once_afterwards() {
     let mut server = Server::with_guest("talks", "");
     let id = begun(&server, "adds");

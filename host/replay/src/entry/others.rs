@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::{Digest, MessageId, Outcome, RunId, StepId, Value};
+use crate::{Digest, MessageId, Outcome, RunId, StepId, Timestamp, Value};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildOf {
@@ -94,6 +94,20 @@ pub struct UpdateReceived {
     pub message: MessageId,
     pub name: Arc<str>,
     pub payload: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateOffered {
+    pub message: MessageId,
+    pub name: Arc<str>,
+    pub payload: Value,
+    /// From then on it is too late.
+    pub due: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateExpired {
+    pub message: MessageId,
 }
 
 /// Copied from the inbox, once the other code was held against everything before it.

@@ -185,6 +185,10 @@ fn a_kind_is_known_by_its_place() {
         "AttemptEmitted",
         "ModelUsed",
         "SpendingTaken",
+        "SpanBegun",
+        "SpanEnded",
+        "UpdateOffered",
+        "UpdateExpired",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

@@ -50,6 +50,11 @@ impl Post {
         if has_mail { Mailed::Taken } else { Mailed::Waits }
     }
 
+    /// Whether a step waits for an item that has not come.
+    pub fn is_wanted(&self, topic: &Topic) -> bool {
+        self.boxes.get(topic).is_some_and(|balance| !balance.waiting.is_empty())
+    }
+
     /// The step that has the new item, if one waits for it.
     pub fn arrived(&mut self, topic: Topic) -> Option<StepId> {
         let balance = self.boxes.entry(topic).or_default();

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{BadJournal, CancelState, Post, RunState, Tally};
+use super::{BadJournal, CancelState, Offers, Post, RunState, Tally};
 use crate::{Continued, Cut, Digest, Entry, Kind, Machine, Position, RunRandom, Spending, Timestamp, Topic, Value};
 
 /// From a `Continued` on.
@@ -128,6 +128,7 @@ impl RunState {
         self.arrivals.retain(|position, _| mail.contains(position));
         // What was taken before is known no more: whoever resumes the run looks at no more than this.
         self.mail = Post::default();
+        self.offers = Offers::default();
         for (topic, message) in self.arrivals.values() {
             self.mail.messages.insert(*message);
             if matches!(topic, Topic::Update(_)) {

@@ -10,8 +10,8 @@ use super::row::Place;
 use super::{Activation, ForkedFrom, Payloads, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What};
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Continued, Digest, EffectAsked, EffectRequest, End, EntityAct,
-    Entry, Failure, Finished, Form, Kind, Outcome, Position, Spending, Started, Status, StepId, StepRequest, Tokens,
-    Topic, Value,
+    Entry, Failure, Finished, Form, Kind, MessageId, Outcome, Position, Spending, Started, Status, StepId, StepRequest,
+    Tokens, Topic, Value,
 };
 
 mod attempts;
@@ -69,6 +69,8 @@ pub(super) struct Fold<'a> {
     pub(super) mail: Sorting,
     /// Rows of what was sent and not taken.
     pub(super) unclaimed: Vec<Row>,
+    /// Updates that are to be taken in time.
+    pub(super) offers: BTreeMap<MessageId, Row>,
     activations: Vec<Activation>,
     /// Up to here entries are copies of what another run did.
     copied: Position,
@@ -102,6 +104,7 @@ impl<'a> Fold<'a> {
             stretches: Vec::new(),
             mail: Sorting::default(),
             unclaimed: Vec::new(),
+            offers: BTreeMap::new(),
             activations: Vec::new(),
             copied: Position::FIRST,
             spending: Spending::default(),
@@ -261,6 +264,8 @@ impl<'a> Fold<'a> {
                 Some(())
             }
             Kind::UpdateReceived(update) => self.update_received(place, update),
+            Kind::UpdateOffered(offered) => self.update_offered(place, offered),
+            Kind::UpdateExpired(expired) => self.update_expired(place, expired),
             Kind::Replied(replied) => {
                 let row = self.told(place, "reply", What::Reply { step: replied.step }, &replied.at);
                 row.answer(place, &replied.outcome)?;
@@ -554,7 +559,7 @@ impl<'a> Fold<'a> {
         let mut rows = Vec::new();
         // What others did to the run stands where it came in the order of what was asked for.
         let others = self.pauses.into_iter().chain(self.patches).chain(self.moves).chain(self.told).chain(self.cancel);
-        let others = others.chain(self.stretches).chain(self.unclaimed);
+        let others = others.chain(self.stretches).chain(self.unclaimed).chain(self.offers.into_values());
         let mut others: Vec<Row> = others.collect();
         others.sort_by(|one, other| other.positions.cmp(&one.positions));
         for step in self.steps.into_values() {

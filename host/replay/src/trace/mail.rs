@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fold::Fold;
 use super::row::Place;
 use super::{Row, RowStatus, Shown, What};
-use crate::{Position, RunId, Signalled, StepId, Timestamp, Topic, UpdateReceived, Value};
+use crate::{
+    Failure, Position, RunId, Signalled, StepId, Timestamp, Topic, UpdateExpired, UpdateOffered, UpdateReceived, Value,
+    code,
+};
 
 #[cfg(test)]
 mod tests;
@@ -103,8 +106,24 @@ impl Fold<'_> {
 
     pub(super) fn update_received(&mut self, place: Place, update: &UpdateReceived) -> Option<()> {
         let Place { position, time } = place;
+        self.offers.remove(&update.message);
         let item = Item { position, time, body: update.payload.clone(), from: None };
         self.mail.arrived(Topic::Update(update.name.clone()), item);
+        Some(())
+    }
+
+    pub(super) fn update_offered(&mut self, place: Place, offered: &UpdateOffered) -> Option<()> {
+        let Place { position, time } = place;
+        let item = Item { position, time, body: offered.payload.clone(), from: None };
+        self.offers.insert(offered.message, row_of(&Topic::Update(offered.name.clone()), &item));
+        Some(())
+    }
+
+    pub(super) fn update_expired(&mut self, place: Place, expired: &UpdateExpired) -> Option<()> {
+        let mut row = self.offers.remove(&expired.message)?;
+        row.failure = Some(Failure::permanent(code::EXPIRED, "no step took it in time"));
+        row.end(place, RowStatus::Failed);
+        self.unclaimed.push(row);
         Some(())
     }
 

@@ -16,8 +16,8 @@ use trackway_replay::{
     Entry, Epoch, FORMAT, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind,
     Limits, MessageId, ModelUsed, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Published,
     Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, SpanBegun, SpanEnded, SpanKind,
-    Spending, SpendingTaken, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateReceived,
-    Usage, Value, With, code,
+    Spending, SpendingTaken, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateExpired,
+    UpdateOffered, UpdateReceived, Usage, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -110,7 +110,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 40, "{names:?}");
+    assert_eq!(names.len(), 42, "{names:?}");
 }
 
 /// Whoever resumes a run from where it was continued last knows as much as whoever read all of it.
@@ -168,6 +168,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("events", frames(events())),
         ("models", frames(models())),
         ("spans", frames(spans())),
+        ("offers", frames(offers())),
     ]
 }
 
@@ -473,6 +474,26 @@ fn updates() -> Vec<Kind> {
         update(2, Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 }),
         replied(2, 2, Outcome::Failed(refused), 2),
         update(u128::MAX, Value::inline("null")),
+    ]
+}
+
+/// Updates that are to be taken in time: one is, one is not, and one is still offered.
+fn offers() -> Vec<Kind> {
+    let offered = |message: u128, payload, after_ms| {
+        let (message, due) = (MessageId(message), Timestamp::from_millis(1_750_000_000_000 + after_ms));
+        Kind::UpdateOffered(UpdateOffered { message, name: "move".into(), payload, due })
+    };
+    let large = || Value::Stored { digest: Digest::of(b"body"), size_bytes: 70_000 };
+    vec![
+        started(Value::inline("null")),
+        claimed("worker-1"),
+        offered(1, large(), 60_000),
+        offered(2, Value::inline("\"left\""), 30_000),
+        asked(1, StepRequest::AcceptUpdate { update: "move".into(), options: "".into() }, 0),
+        Kind::UpdateReceived(UpdateReceived { message: MessageId(1), name: "move".into(), payload: large() }),
+        claimed("worker-2"),
+        Kind::UpdateExpired(UpdateExpired { message: MessageId(2) }),
+        offered(u128::MAX, Value::inline("null"), u64::from(u32::MAX)),
     ]
 }
 

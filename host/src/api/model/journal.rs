@@ -38,7 +38,7 @@ macro_rules! entry {
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
             /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed`, `Continued`, `GraceSet`,
-            /// `Emitted`, `AttemptEmitted`, `ModelUsed` or `SpendingTaken`.
+            /// `Emitted`, `AttemptEmitted`, `ModelUsed`, `SpendingTaken`, `UpdateOffered` or `UpdateExpired`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]

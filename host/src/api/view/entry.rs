@@ -221,6 +221,13 @@ pub fn entry(entry: &Entry) -> model::Entry {
             view.name = Some(update.name.to_string());
             show_value(&update.payload, &mut view.payload, &mut view.payload_stored);
         }
+        Kind::UpdateOffered(offered) => {
+            view.message = Some(message(offered.message));
+            view.name = Some(offered.name.to_string());
+            view.deadline_at = Some(offered.due.into());
+            show_value(&offered.payload, &mut view.payload, &mut view.payload_stored);
+        }
+        Kind::UpdateExpired(expired) => view.message = Some(message(expired.message)),
         Kind::Replied(replied) => {
             view.message = Some(message(replied.message));
             view.step = Some(replied.step.0);

@@ -214,6 +214,9 @@ pub struct RunsUpdate {
     /// Asking twice under one id asks once and gets the same answer; a fresh one if left out
     #[arg(long, value_name = "KEY")]
     pub id: Option<String>,
+    /// Refuse it as EXPIRED where the workflow has not taken it after this; one that it took is answered all the same
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub expires_in: Option<Duration>,
     /// Wait for the answer no longer than this; it is done all the same
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,

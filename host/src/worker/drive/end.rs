@@ -62,6 +62,9 @@ impl Driver {
         let run = self.active.run.clone();
         let ended = {
             let mut inner = run.lock();
+            if inner.goes_on.is_some() && inner.machine.has_caught_up() {
+                inner.take_all_offers(run.now());
+            }
             match inner.machine.end(fuel) {
                 Err(divergence) => Err(Error::new(Code::Diverged, divergence.to_string())),
                 Ok(fingerprint) => Ok(match next_of(&mut inner) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
     CancelReceived, ChildEnded, Failure, GraceSet, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived,
-    Settled, Signalled, StepId, Timestamp, UpdateReceived, Value, code,
+    Settled, Signalled, StepId, StepRequest, Timestamp, UpdateExpired, UpdateOffered, UpdateReceived, Value, code,
 };
 use trackway_storage::{InboxBody, InboxItem, RunKey};
 
@@ -72,7 +72,9 @@ impl Driver {
                 return;
             }
             let is_held = run.core.answers.are_under_way(run.key);
-            let is_due = !inner.state.is_paused() && inner.first_timer(is_held).is_some_and(|(due, _)| due <= now);
+            let offer = inner.state.offer_due().map(|(due, _)| due);
+            let first = inner.first_timer(is_held).map(|(due, _)| due);
+            let is_due = !inner.state.is_paused() && [first, offer].into_iter().flatten().any(|due| due <= now);
             (std::mem::take(&mut inner.knocked), is_due)
         };
         if !knocked && !is_due {
@@ -114,7 +116,9 @@ impl Driver {
         loop {
             let fires = inner.taken_up && !inner.state.is_paused();
             let due = inner.first_timer(is_held).filter(|(due, _)| fires && *due <= now);
-            let is_inbox_first = |item: &InboxItem| due.is_none_or(|(due, _)| item.arrived <= due);
+            let offer = inner.state.offer_due().filter(|(due, _)| fires && *due <= now);
+            let first = [due.map(|(due, _)| due), offer.map(|(due, _)| due)].into_iter().flatten().min();
+            let is_inbox_first = |item: &InboxItem| first.is_none_or(|due| item.arrived <= due);
             if let Some(item) = items.next_if(is_inbox_first) {
                 receive(&mut inner, now, item, &mut ends);
                 let retried = std::mem::take(&mut inner.retried);
@@ -122,6 +126,8 @@ impl Driver {
                 if inner.taken_up && !inner.state.is_paused() {
                     retried.into_iter().for_each(|step| fire(&run, &mut inner, now, step));
                 }
+            } else if let Some((due, message)) = offer.filter(|(due, _)| first == Some(*due)) {
+                inner.sequence(now.max(due), Kind::UpdateExpired(UpdateExpired { message }));
             } else if let Some((due, step)) = due {
                 if inner.deadlines.remove(&(due, step)) {
                     times::expire(&run, &mut inner, now.max(due), step);
@@ -178,8 +184,13 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
         | Phase::Attempting(_)
         | Phase::Parked(_)
         | Phase::Child { .. }
-        | Phase::Receiving
-        | Phase::Accepting => {}
+        | Phase::Receiving => {}
+        Phase::Accepting => {
+            if let StepRequest::AcceptUpdate { update, .. } = &state.request {
+                let update = update.clone();
+                inner.take_offers(clock, &update);
+            }
+        }
     }
 }
 
@@ -208,7 +219,8 @@ pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId,
         | InboxBody::Answer { .. }
         | InboxBody::Promise { .. }
         | InboxBody::Move { .. }
-        | InboxBody::Update { .. } => None,
+        | InboxBody::Update { .. }
+        | InboxBody::UpdateWithin { .. } => None,
     })
 }
 
@@ -269,13 +281,18 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
             Kind::RetryReceived(RetryReceived { message, step, with, verdict })
         }
         // It stands in the journal, and in the inbox only because that was brought back from a backup.
-        InboxBody::Signal { .. } | InboxBody::Update { .. } if inner.state.has_message(message) => {
+        InboxBody::Signal { .. } | InboxBody::Update { .. } | InboxBody::UpdateWithin { .. }
+            if inner.state.has_message(message) =>
+        {
             let end = inner.end();
             inner.read.push((end, message));
             return;
         }
         InboxBody::Signal { name, payload, from } => Kind::Signalled(Signalled { message, name, payload, from }),
         InboxBody::Update { name, payload } => Kind::UpdateReceived(UpdateReceived { message, name, payload }),
+        InboxBody::UpdateWithin { name, payload, due } => {
+            Kind::UpdateOffered(UpdateOffered { message, name, payload, due })
+        }
         InboxBody::Answer { step, request, answer, by } => match inner.state.step(step).map(|state| &state.phase) {
             Some(Phase::Asking { due, .. }) if due.is_none_or(|due| item.arrived <= due) => {
                 inner.remove_timer(step);
@@ -307,9 +324,14 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
             return;
         }
     };
+    let offered = match &kind {
+        Kind::UpdateOffered(offered) => Some(offered.name.clone()),
+        _ => None,
+    };
     inner.sequence(now, kind);
     let end = inner.end();
     inner.read.push((end, message));
+    offered.into_iter().for_each(|name| inner.take_offers(now, &name));
     if was_paused && !inner.state.is_paused() {
         inner.go_on();
     }

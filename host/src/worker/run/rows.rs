@@ -1,8 +1,11 @@
 //! Rows that go with the frame which holds their cause: log lines, items of the inbox that were read, what
 //! is sent to other runs, the questions that are open, what is found by its name. It never writes one.
 
-use trackway_replay::{Answered, Entry, Forgotten, Kind, MessageId, Phase, Position, RunState, StepId, StepState};
-use trackway_storage::{EntityWrite, InboxItem, Landmark, LogLine, RunKey};
+use trackway_replay::{
+    Answered, Digest, Entry, Forgotten, Kind, MessageId, Phase, Position, RunState, Signalled, StepId, StepState,
+    UpdateOffered, UpdateReceived,
+};
+use trackway_storage::{EntityWrite, InboxBody, InboxItem, Landmark, LogLine, RunKey};
 
 use super::Inner;
 
@@ -31,9 +34,37 @@ pub fn landmarks_in(entries: &[Entry]) -> Vec<(Landmark, Position)> {
     let landmark = |entry: &Entry| match &entry.kind {
         Kind::Published(published) => Some((Landmark::State(published.key.clone()), entry.position)),
         Kind::Replied(replied) => Some((Landmark::Reply(replied.message), entry.position)),
+        Kind::UpdateExpired(expired) => Some((Landmark::Reply(expired.message), entry.position)),
         _ => None,
     };
     entries.iter().filter_map(landmark).collect()
+}
+
+/// What these entries brought from the inbox, and by what each message is told from another one under its id. That of
+/// a question or a promise is not on record.
+pub fn messages_in(entries: &[Entry]) -> Vec<(MessageId, Option<Digest>)> {
+    let brought = |entry: &Entry| match &entry.kind {
+        Kind::Signalled(Signalled { message, name, payload, from }) => {
+            let body = InboxBody::Signal { name: name.clone(), payload: payload.clone(), from: *from };
+            Some((*message, body.identity()))
+        }
+        Kind::UpdateReceived(UpdateReceived { message, name, payload }) => {
+            let body = InboxBody::Update { name: name.clone(), payload: payload.clone() };
+            Some((*message, body.identity()))
+        }
+        Kind::UpdateOffered(UpdateOffered { message, name, payload, due }) => {
+            let body = InboxBody::UpdateWithin { name: name.clone(), payload: payload.clone(), due: *due };
+            Some((*message, body.identity()))
+        }
+        Kind::CancelReceived(cancel) => Some((cancel.message, None)),
+        Kind::Paused(paused) => Some((paused.message, None)),
+        Kind::Resumed(resumed) => Some((resumed.message, None)),
+        Kind::RetryReceived(retry) => Some((retry.message, None)),
+        Kind::ChildEnded(ended) => Some((ended.message, None)),
+        Kind::Moved(moved) => Some((moved.message, None)),
+        _ => None,
+    };
+    entries.iter().filter_map(brought).collect()
 }
 
 impl Inner {

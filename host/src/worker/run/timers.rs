@@ -38,7 +38,8 @@ impl Inner {
         let timer = self.first_timer(false).map(|(due, _)| due);
         let attempt = self.attempts.values().filter_map(|live| live.idle_until).min();
         let grace = self.cancel_deadline();
-        [timer, attempt, grace, self.state.deadline()].into_iter().flatten().min()
+        let offer = self.state.offer_due().map(|(due, _)| due);
+        [timer, offer, attempt, grace, self.state.deadline()].into_iter().flatten().min()
     }
 
     /// When a run that was asked to cancel is ended by the host.

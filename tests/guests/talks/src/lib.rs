@@ -76,6 +76,21 @@ pub async fn adds(ctx: Ctx) -> Result<Vec<u32>, Failure> {
     }
 }
 
+/// Does something else first, so long; then takes two updates, one after the other.
+#[workflow]
+pub async fn adds_late(ctx: Ctx, after_ms: u64) -> Result<u32, Failure> {
+    ctx.sleep(Duration::from_millis(after_ms)).await?;
+    let adds = ctx.updates::<u32, u32>("add");
+    let mut total = 0;
+    for _ in 0..2 {
+        let update = adds.next().await?;
+        total += update.request();
+        ctx.sleep(Duration::from_secs(60)).await?;
+        update.answer(&total);
+    }
+    Ok(total)
+}
+
 /// The same in a round for each: a round takes two and gives up the second one.
 #[workflow(updates(add: u32))]
 pub async fn adds_in_rounds(ctx: Ctx, total: u32) -> Result<u32, Failure> {
@@ -140,4 +155,5 @@ fn invoice(pay_with: String) -> usize {
     pay_with.len()
 }
 
-export!(sells, gives_up, weighs, climbs, hurries, boasts_much, boasts, adds, adds_in_rounds, forgets, twice, invoice);
+export!(sells, gives_up, weighs, climbs, hurries, boasts_much, boasts, adds,
+    adds_late, adds_in_rounds, forgets, twice, invoice);
