@@ -88,8 +88,8 @@ codes! {
     DeploymentConflict = "TW0311", "deployment changed meanwhile";
     /// Several deployments have the workflow.
     AmbiguousWorkflow = "TW0312", "workflow in several deployments";
-    /// A host pattern of a grant that cannot be read.
-    BadGrant = "TW0313", "bad host pattern";
+    /// A pattern of a grant that cannot be read.
+    BadGrant = "TW0313", "bad grant";
     /// The workflow declares its signals, and that is none of them.
     NoSuchSignal = "TW0314", "no such signal";
     /// The run asked no question there.

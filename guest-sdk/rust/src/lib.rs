@@ -56,6 +56,8 @@ mod guide {
     mod streaming {}
     #[doc = include_str!("../../../docs/guide/updates.md")]
     mod updates {}
+    #[doc = include_str!("../../../docs/guide/models.md")]
+    mod models {}
     #[doc = include_str!("../../../docs/guide/agents.md")]
     mod agents {}
 }

@@ -321,7 +321,12 @@ fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     };
     parse_toml(&text).map(Some).map_err(|error_text| {
         let wrong = Error::new(Code::BadConfig, format!("{}:\n{}", path.display(), error_text.trim_end()));
-        match path.file_name().is_some_and(|name| name == PROJECT_FILE) && error_text.contains("unknown field `key`") {
+        let holds_key = error_text.contains("unknown field `key`");
+        match path.file_name().is_some_and(|name| name == PROJECT_FILE) && holds_key {
+            // Of a provider.
+            _ if holds_key && error_text.contains("`key_env`") => {
+                wrong.hint("name the variable that holds the key instead: key_env = \"EXAMPLE_API_KEY\"")
+            }
             true => wrong.hint("keys belong in TRACKWAY_KEY or in the user's file, not in a file that others get"),
             false => wrong,
         }

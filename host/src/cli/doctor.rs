@@ -67,6 +67,7 @@ pub async fn doctor(args: args::Doctor, context: &Context) -> Done {
         Some(data) => findings.extend([folder(data), disk(data), space(data)]),
         None => findings.push(Finding::bad("data folder", "none is named and HOME is not set", "--data DIR")),
     }
+    findings.push(models(config));
     findings.push(port(&config.listen(args.listen).value));
     match context.client(args.connect) {
         Ok(client) => findings.extend(server(&client).await),
@@ -101,6 +102,22 @@ fn project(config: &Config) -> Finding {
     match &config.project {
         Some(project) => Finding::good("project", project.folder.display().to_string()),
         None => Finding::note("project", "none here or above", "trackway init hello    # makes one"),
+    }
+}
+
+/// As a server would find them that is started here.
+fn models(config: &Config) -> Finding {
+    const WHAT: &str = "models";
+    match config.providers(None, |name| std::env::var(name).ok()) {
+        Err(error) => Finding::bad(WHAT, error.message, error.hint.unwrap_or_default()),
+        Ok(providers) => match providers.with_keys().collect::<Vec<_>>().as_slice() {
+            [] => {
+                let advice =
+                    "export OPENAI_API_KEY=...    # where the server is started; docs/guide/models.md lists others";
+                Finding::note(WHAT, "no key of any provider is in this environment", advice)
+            }
+            with_keys => Finding::good(WHAT, format!("keys for {}", with_keys.join(", "))),
+        },
     }
 }
 

@@ -110,6 +110,31 @@ fn a_key_in_the_project_file_is_refused_with_the_place_where_it_belongs() {
 }
 
 #[test]
+fn a_key_of_a_provider_is_refused_with_the_place_where_it_belongs() {
+    let text = "[providers.mine]\nkey = 'sk-1'";
+    let error = Place::new().with("project/trackway.toml", text).read().expect_err("a key");
+    assert!(error.hint.is_some_and(|hint| hint.contains("key_env")), "{}", error.message);
+}
+
+#[test]
+fn providers_of_a_file_win_over_those_of_the_project_over_those_of_the_user() {
+    let table = |name: &str, url: &str| format!("[providers.{name}]\nprotocol = 'openai-chat'\nurl = '{url}'\n");
+    let user = table("a", "http://user") + &table("b", "http://user") + &table("c", "http://user");
+    let place = Place::new()
+        .with("config/trackway/config.toml", &user)
+        .with("project/trackway.toml", &(table("a", "http://project") + &table("b", "http://project")))
+        .with("more.toml", &table("a", "http://file"));
+    let file = place.folder.path().join("more.toml");
+    let providers = |file: Option<&Path>| place.config().providers(file, |_| None).expect("nothing is wrong");
+    let shown = format!("{:?}", providers(Some(&file)));
+    let urls = |shown: &str| ["file", "project", "user"].map(|host| shown.matches(&format!("\"{host}\"")).count());
+    assert_eq!(urls(&shown), [1, 1, 1], "{shown}");
+    assert_eq!(urls(&format!("{:?}", providers(None))), [0, 2, 1]);
+    let error = place.config().providers(Some(Path::new("/nowhere.toml")), |_| None).expect_err("no file");
+    assert_eq!(error.code, Code::File);
+}
+
+#[test]
 fn an_address_that_is_none_is_refused_with_its_source() {
     let place = Place::new().env("TRACKWAY_SERVER", "ftp://somewhere");
     let error = place.config().connection(None, None).expect_err("not http");

@@ -167,6 +167,12 @@ impl Providers {
         self.0.get(name)
     }
 
+    /// Those that the operator has a key for.
+    pub fn with_keys(&self) -> impl Iterator<Item = &str> {
+        let has_key = |provider: &&Provider| matches!(provider.key, KeyState::There(_));
+        self.0.values().filter(has_key).map(|provider| provider.name.as_str())
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
