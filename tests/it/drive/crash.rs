@@ -64,21 +64,29 @@ pub(super) fn survives_a_crash_after_every_entry(guest: &str, workflow: &str, in
         let run = whole.start(guest, workflow, input).await;
         whole.ended_with_help(run).await;
         let journal = whole.entries(run).await;
+        let requests = whole.entries_with_requests(run).await;
+        let whole_run = (&*journal, &*requests);
         assert!(journal.len() > 3, "a journal to cut");
         for kept in 1..journal.len() {
-            ends_as_if_nothing_had_happened(&journal, kept, run, whole.cut(run, kept).await).await;
+            ends_as_if_nothing_had_happened(whole_run, kept, run, whole.cut(run, kept).await).await;
         }
         let mut kept = 0;
         for (frames, frame) in whole.frames(run).await.iter().enumerate() {
             kept += frame.len();
             if kept < journal.len() {
-                ends_as_if_nothing_had_happened(&journal, kept, run, whole.cut_at_frame(run, frames + 1).await).await;
+                ends_as_if_nothing_had_happened(whole_run, kept, run, whole.cut_at_frame(run, frames + 1).await).await;
             }
         }
     });
 }
 
-async fn ends_as_if_nothing_had_happened(journal: &[Entry], kept: usize, run: RunKey, rig: Rig) {
+/// `requests` is the journal with all requests in it.
+async fn ends_as_if_nothing_had_happened(
+    (journal, requests): (&[Entry], &[Entry]),
+    kept: usize,
+    run: RunKey,
+    rig: Rig,
+) {
     rig.ended_with_help(run).await;
     let again = rig.entries(run).await;
     assert_eq!(again[..kept], journal[..kept], "what stood was changed");
@@ -89,8 +97,8 @@ async fn ends_as_if_nothing_had_happened(journal: &[Entry], kept: usize, run: Ru
         other => panic!("cut after {kept}: {other:?}"),
     }
     // Only what has no answer is asked for again.
-    let mut left = contacts(journal);
-    contacts_answered(&journal[..kept]).iter().for_each(|answered| {
+    let mut left = contacts(requests);
+    contacts_answered(&requests[..kept]).iter().for_each(|answered| {
         let place = left.iter().position(|contact| contact == answered).expect("it was asked for");
         left.remove(place);
     });
@@ -123,6 +131,12 @@ fn the_example_approval() {
     let input = r#"{"what": "Pay?", "ask": [{"who": "ann", "within_seconds": 60}, {"who": "bob", "within_seconds": 9}],
         "otherwise": "refused", "hook": "http://world.test/hook"}"#;
     survives_a_crash_after_every_entry("approval", "approval", input);
+}
+
+#[test]
+fn the_example_research() {
+    let input = r#"{"url": "http://world.test/tides", "question": "Why twice a day?"}"#;
+    survives_a_crash_after_every_entry("research", "research", input);
 }
 
 #[test]

@@ -58,6 +58,22 @@ fn checkout_undoes_what_it_had_done_when_the_parcel_cannot_be_shipped() {
 }
 
 #[test]
+fn research_reads_a_page_that_its_agent_wants_and_says_what_it_took() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("research").await;
+        let input = r#"{"url": "http://world.test/tides", "question": "Why twice a day?"}"#;
+        let run = rig.start("research", "research", input).await;
+        let report: Json = serde_json::from_str(&rig.output(run).await).expect("a report is JSON");
+        assert_eq!(report["calls"], 2);
+        assert!(report["summary"]["answer"].is_string(), "{report}");
+        let asked: Vec<_> = rig.world.asked().into_iter().map(|contact| contact.url).collect();
+        assert_eq!([&asked[0], &asked[2]], ["http://world.test/tides", "http://world.test/moon"]);
+        rig.replays(run).await;
+    });
+}
+
+#[test]
 fn a_component_without_functions_is_seen_to_be_pure() {
     in_virtual_time(async {
         for (name, pure) in [("crossings", true), ("hello", false)] {

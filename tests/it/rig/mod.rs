@@ -25,6 +25,9 @@ mod clock;
 
 use clock::Wall;
 
+/// The provider whose models are asked by agents in these tests; others only answer.
+const AGENTS: &str = "openai";
+
 pub const TENANT: TenantId = TenantId::DEFAULT;
 
 /// The folder in which the built guests stand.
@@ -148,12 +151,14 @@ impl Effects for Scripted {
         })
     }
 
-    /// The same words get the same number, which costs as much.
+    /// The same words get the same number, which costs as much. An agent reads a page first.
     fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
         let world = self.0.clone();
         let name = call.request.model().clone();
         let words = call.request.messages().last().and_then(|message| message.content.clone()).unwrap_or_default();
         let url = format!("model:{words}");
+        let is_agent = &*name.provider == AGENTS;
+        let reads = is_agent && call.request.messages().iter().all(|message| message.tool_call_id.is_none());
         let contact = Contact { method: "MODEL".to_owned(), url: url.clone(), key: Some(call.key.to_string()) };
         Box::pin(async move {
             let (delay, silent) = {
@@ -173,13 +178,23 @@ impl Effects for Scripted {
             let used = ModelUse {
                 provider: name.provider.clone(),
                 model: name.model.clone(),
-                finish: Finish::Stop,
+                finish: if reads { Finish::ToolCalls } else { Finish::Stop },
                 usage,
                 cost_nanousd: Some(number),
             };
+            let summary =
+                || serde_json::json!({ "answer": number.to_string(), "points": [], "sources": [] }).to_string();
+            let (content, calls) = match (is_agent, reads) {
+                (true, true) => {
+                    let page = serde_json::json!({ "url": "http://world.test/moon" }).to_string();
+                    (None, vec![serde_json::json!({ "id": "c1", "name": "read_page", "arguments": page })])
+                }
+                (true, false) => (Some(summary()), Vec::new()),
+                (false, _) => (Some(number.to_string()), Vec::new()),
+            };
             let body = serde_json::json!({
-                "provider": &*name.provider, "model": &*name.model, "id": "scripted", "content": number.to_string(),
-                "tool_calls": [], "finish_reason": "stop", "usage": usage, "cost_nanousd": number, "tries": [],
+                "provider": &*name.provider, "model": &*name.model, "id": "scripted", "content": content,
+                "tool_calls": calls, "finish_reason": used.finish.name(), "usage": usage, "cost_nanousd": number, "tries": [],
             });
             Ok(ModelAnswer { body: body.to_string(), used })
         })
@@ -457,7 +472,7 @@ impl Rig {
             version: 1,
             component: admitted.digest,
             deployed: Timestamp(1),
-            allow: vec!["http://world.test".into(), "model:scripted/*".into()],
+            allow: vec!["http://world.test".into(), "model:scripted/*".into(), "model:openai/*".into()],
         };
         let deployment = Deployment { name: name.into(), revision: 1, current: 1, versions: vec![version] };
         self.storage.put_deployment(TENANT, deployment).await.expect("deployed");
@@ -654,6 +669,19 @@ impl Rig {
 
     pub async fn entries(&self, run: RunKey) -> Vec<Entry> {
         self.frames(run).await.into_iter().flatten().collect()
+    }
+
+    /// The same, where requests that stand beside the journal stand in it.
+    pub async fn entries_with_requests(&self, run: RunKey) -> Vec<Entry> {
+        let mut entries = self.entries(run).await;
+        for entry in &mut entries {
+            if let Kind::EffectAsked(EffectAsked { request: EffectRequest::Model { request, .. }, .. }) =
+                &mut entry.kind
+            {
+                *request = Value::Inline(self.text(run, request).await.into());
+            }
+        }
+        entries
     }
 
     /// The entries of each frame.
