@@ -39,6 +39,10 @@ fn tools_answered(asked: &Asked) -> usize {
     messages.iter().filter(|message| message["role"] == "tool").count()
 }
 
+fn last(asked: &Asked) -> &Value {
+    asked.body["messages"].as_array().and_then(|messages| messages.last()).expect("messages")
+}
+
 fn calls(asked: &Asked, name: &str, arguments: &Value) -> Vec<Act> {
     stream(asked.protocol(), &Says { calls: &[("c1", name, &arguments.to_string())], ..Says::default() })
 }
@@ -53,8 +57,7 @@ fn reads(asked: &Asked, origin: &str) -> Vec<Act> {
     if page < CALLS {
         return calls(asked, "read_page", &json!({ "url": format!("{origin}/{page}") }));
     }
-    let last = asked.body["messages"].as_array().and_then(|messages| messages.last()).expect("messages");
-    let read: Value = serde_json::from_str(last["content"].as_str().expect("text")).expect("a page");
+    let read: Value = serde_json::from_str(last(asked)["content"].as_str().expect("text")).expect("a page");
     says(asked, &json!({ "answer": read["text"], "points": [], "sources": [] }).to_string())
 }
 
