@@ -200,6 +200,8 @@ pub enum Template {
     Hello,
     /// Fetch many pages at once over HTTP, with retries and a timer
     Headlines,
+    /// An agent: a model that reads an article, and what it points to, and answers a question
+    Research,
 }
 
 #[derive(Debug, Args)]

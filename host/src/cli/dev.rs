@@ -217,9 +217,10 @@ impl Deployer {
         });
         let watching = watcher.and_then(|mut watcher| {
             watcher.watch(&self.project.folder, RecursiveMode::NonRecursive)?;
-            let source = self.project.folder.join("src");
-            if source.is_dir() {
-                watcher.watch(&source, RecursiveMode::Recursive)?;
+            for source in sources::FOLDERS.map(|folder| self.project.folder.join(folder)) {
+                if source.is_dir() {
+                    watcher.watch(&source, RecursiveMode::Recursive)?;
+                }
             }
             Ok(watcher)
         });

@@ -65,10 +65,21 @@ const HEADLINES: Source = Source {
     ),
 };
 
+const RESEARCH: Source = Source {
+    name: "research",
+    workflow: "research",
+    try_it: "trackway run research -i '{\"url\": \"https://example.com/\", \"question\": \"What is this for?\"}' --follow",
+    files: files!(
+        "research": ".gitignore" "Cargo.toml" "Cargo.lock" "README.md" "src/lib.rs" "src/tests.rs" "src/page.rs"
+        "prompts/summarize.md"
+    ),
+};
+
 pub fn init(args: &args::Init, context: &Context) -> Done {
     let source = match args.template {
         Template::Hello => HELLO,
         Template::Headlines => HEADLINES,
+        Template::Research => RESEARCH,
     };
     let folder = match &args.name {
         Some(name) => context.folder.join(name),
@@ -172,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_project_cannot_have_the_name_of_what_it_needs() {
-        for source in [HELLO, HEADLINES] {
+        for source in [HELLO, HEADLINES, RESEARCH] {
             for name in ["trackway-sdk", "serde", "serde_json"] {
                 let error = source.check_name(name).expect_err("cargo would refuse it");
                 assert_eq!(error.code, Code::Usage);

@@ -9,6 +9,9 @@ use std::time::SystemTime;
 const FILES_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 20;
 
+/// Where the code is, and the texts that it is built with.
+pub const FOLDERS: [&str; 2] = ["src", "prompts"];
+
 /// Each file as it was: its size, and when it was written.
 pub type Sources = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
@@ -31,7 +34,7 @@ fn collect(project: &Path, folder: &Path, depth: usize, found: &mut Sources) {
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         if metadata.is_dir() {
-            let is_inside = folder != project || path == project.join("src");
+            let is_inside = folder != project || FOLDERS.iter().any(|inside| path == project.join(inside));
             if is_inside && depth < DEPTH_MAX {
                 collect(project, &path, depth + 1, found);
             }
@@ -41,12 +44,12 @@ fn collect(project: &Path, folder: &Path, depth: usize, found: &mut Sources) {
     }
 }
 
-/// What goes into a build: below `src/`, or one of the files beside it.
+/// What goes into a build: below one of the folders, or one of the files beside them.
 pub fn is_source(folder: &Path, path: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(folder) else { return false };
     let is_beside = ["Cargo.toml", "build.rs"].iter().any(|name| inside == Path::new(name));
     let name = inside.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    !is_left_by_an_editor(&name) && (inside.starts_with("src") || is_beside)
+    !is_left_by_an_editor(&name) && (FOLDERS.iter().any(|folder| inside.starts_with(folder)) || is_beside)
 }
 
 /// Swap and backup files, and what is written first to be renamed: names of Vim, Emacs, JetBrains,
@@ -71,7 +74,9 @@ mod tests {
     #[test]
     fn only_what_goes_into_a_build_starts_one() {
         let folder = Path::new("/p");
-        for path in ["src/lib.rs", "src/deep/a.rs", "src/text.txt", "src/sedan.rs", "Cargo.toml", "build.rs"] {
+        for path in
+            ["src/lib.rs", "src/deep/a.rs", "src/text.txt", "src/sedan.rs", "prompts/a.md", "Cargo.toml", "build.rs"]
+        {
             assert!(is_source(folder, &folder.join(path)), "{path}");
         }
         for path in ["target/x", ".trackway/data/db", "Cargo.lock", "../q/src/lib.rs"] {
