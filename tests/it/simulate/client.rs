@@ -62,7 +62,7 @@ impl Client {
         let mut message = || MessageId(dice.next().into());
         let client = &self;
         let wanted = &self.wanted;
-        let cancels: Vec<_> = wanted.cancels.iter().map(|after| client.cancel(run, *after, message())).collect();
+        let cancels: Vec<_> = wanted.cancels.iter().map(|cancel| client.cancel(run, *cancel, message())).collect();
         let sent = wanted.sent.iter().map(|(what, after)| client.send(run, what, *after, message()));
         let sent: Vec<_> = sent.collect();
         let pauses = wanted.pauses.iter();
@@ -217,12 +217,17 @@ impl Client {
         }
     }
 
-    async fn cancel(&self, run: RunKey, after: Duration, message: MessageId) {
+    async fn cancel(&self, run: RunKey, (after, grace_ms): (Duration, Option<u64>), message: MessageId) {
         tokio::time::sleep(after).await;
+        let reason: Arc<str> = "asked to".into();
+        let body = match grace_ms {
+            Some(grace_ms) => InboxBody::CancelWithin { reason, grace_ms },
+            None => InboxBody::Cancel { reason },
+        };
         for _ in 0..CANCELS_MAX {
             let process = self.serving.get();
             let arrived = process.clock.now();
-            let item = InboxItem { message, arrived, body: InboxBody::Cancel { reason: "asked to".into() } };
+            let item = InboxItem { message, arrived, body: body.clone() };
             let sent = process.ask(PATIENCE, process.door.send(run, item)).await;
             self.ledger.note(format!("client: cancel {} {}: {sent:?}", run.run, message.0));
             match sent {

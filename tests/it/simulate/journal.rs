@@ -41,6 +41,7 @@ impl Journal {
     pub fn place_of_message(&self, message: MessageId) -> Option<Position> {
         let names_it = |entry: &&Entry| match &entry.kind {
             Kind::CancelReceived(cancel) => cancel.message == message,
+            Kind::GraceSet(set) => set.message == message,
             Kind::Signalled(signalled) => signalled.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,

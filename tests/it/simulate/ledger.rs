@@ -90,6 +90,8 @@ pub struct Records {
     pub shown: BTreeSet<(RunKey, String)>,
     /// Ends that clients read.
     pub ends_seen: BTreeMap<RunKey, Status>,
+    /// When everything began to go well.
+    pub calm_since: Option<Duration>,
 }
 
 pub struct Ledger {

@@ -15,6 +15,7 @@ mod planted;
 mod process;
 mod script;
 mod setup;
+mod times;
 mod token;
 mod verdict;
 mod world;
@@ -36,7 +37,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 29] = [
+const MET: [&str; 30] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -52,6 +53,7 @@ const MET: [&str; 29] = [
     "Signalled",
     "Settled",
     "Promise { run",
+    "GraceSet",
     "Patched",
     "Published",
     "Continued",

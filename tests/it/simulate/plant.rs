@@ -40,6 +40,8 @@ pub enum Bug {
     TimerBeforeInbox,
     /// A sync that failed counts as done.
     SyncErrorSwallowed,
+    /// A cancelled run has another time to end than it was told.
+    AnotherGrace,
 }
 
 /// How late an item is seen by [`Bug::TimerBeforeInbox`].
@@ -152,6 +154,14 @@ impl Plant {
                 }
                 store.append(append).await
             }
+            Bug::AnotherGrace => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::GraceSet(set) = kind {
+                        set.grace_ms += 20_000;
+                    }
+                });
+                store.append(append).await
+            }
             Bug::SyncErrorSwallowed => {
                 if self.lock().before_the_lie.is_none() && self.chance(5) {
                     self.lock().before_the_lie = Some(store.snapshot());
@@ -218,6 +228,13 @@ fn behind_the_last(store: &MemoryStorage, append: Append) -> Append {
         entry.position = position.plus(place as u64);
     }
     Append { position, previous: Some(last.id), frame: Frame::encode(&entries).into(), ..append }
+}
+
+/// Changes what the entries of the frame say.
+fn rewrite(append: &mut Append, change: impl FnMut(&mut Kind)) {
+    let Ok(mut frame) = Frame::decode(&append.frame) else { return };
+    frame.entries.iter_mut().map(|entry| &mut entry.kind).for_each(change);
+    append.frame = Frame::encode(&frame.entries).into();
 }
 
 /// The first signal in the frame is a word that says nothing.

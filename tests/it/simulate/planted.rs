@@ -77,6 +77,11 @@ fn a_timer_before_the_inbox_is_found() {
 }
 
 #[test]
+fn another_grace_than_was_told_is_found() {
+    is_found(Bug::AnotherGrace, &[Promise::InTime]);
+}
+
+#[test]
 fn a_swallowed_sync_error_is_found() {
     is_found(Bug::SyncErrorSwallowed, &[Promise::Acknowledged, Promise::NothingLeaks]);
 }

@@ -223,6 +223,8 @@ impl Stage {
     /// All processes die, and from here on nothing goes wrong any more.
     async fn calm(&mut self) {
         self.ledger.note("calm");
+        let now = self.ledger.now();
+        self.ledger.lock().calm_since.get_or_insert(now);
         self.world.behave(Manners::default());
         self.overtaken.drain(..).for_each(|process| process.crash());
         self.serving.get().crash();

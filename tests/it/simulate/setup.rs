@@ -19,8 +19,8 @@ pub struct Wanted {
     pub is_keyed: bool,
     /// Asked for by two at once, under the key.
     pub is_asked_twice: bool,
-    /// From the acknowledged start to each cancel.
-    pub cancels: Vec<Duration>,
+    /// From the acknowledged start to each cancel, and how long the run has then.
+    pub cancels: Vec<(Duration, Option<u64>)>,
     /// What is sent to it, and when.
     pub sent: Vec<(ToSend, Duration)>,
     /// When it is held, and how long.
@@ -135,7 +135,7 @@ impl Wanted {
             after: Duration::from_millis(dice.within(0..=60)),
             is_keyed: dice.chance(60),
             is_asked_twice: dice.chance(30),
-            cancels: (0..cancels).map(|_| draw_wait(dice)).collect(),
+            cancels: (0..cancels).map(|_| (draw_wait(dice), draw_grace_ms(dice))).collect(),
         }
     }
 }
@@ -154,6 +154,11 @@ impl Upheaval {
             _ => Upheaval::Jump { by: draw_wait(dice) * *dice.one_of(&[1, 60, 3_600]), is_back: dice.chance(50) },
         }
     }
+}
+
+/// As long as its workflow says, or as whoever cancels it.
+fn draw_grace_ms(dice: &mut Dice) -> Option<u64> {
+    dice.chance(40).then(|| *dice.one_of(&[0, 20, 300, 3_000, 60_000]))
 }
 
 /// Mostly within what a few flushes take.

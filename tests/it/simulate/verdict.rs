@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use trackway::host::is_settled;
 use trackway::worker::EndCheck;
 use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunId, RunState, Status, Value};
@@ -12,11 +11,9 @@ use trackway_storage::{InboxBody, InboxItem, LogKey, RunKey, Storage};
 use super::journal::{self, Journal};
 use super::ledger::{Promise, Told};
 use super::process::Process;
-use super::script::{SKEW_STEP, Stage};
+use super::script::Stage;
+use super::times;
 use super::token::{tokens, without};
-
-/// What a worker needs between reading the inbox and firing a timer, and what clocks may differ by.
-const IN_TIME_SLACK: Duration = Duration::from_millis(20);
 
 /// Whether no run goes on by itself any more.
 pub fn all_settled(process: &Process) -> bool {
@@ -72,7 +69,7 @@ pub async fn give(stage: &Stage, process: &Process) {
     }
     acknowledged(stage, process, &journals);
     nothing_leaks(stage, process, &journals).await;
-    in_time(stage, &journals);
+    times::hold(stage, &journals);
     same_end(stage, process, &journals).await;
 }
 
@@ -295,35 +292,6 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
     for (token, who) in held {
         if !answered.contains_key(&token) {
             broken(format!("{who} holds {token}, which no journal has"));
-        }
-    }
-}
-
-/// What came before a timer was due, and was acknowledged by then, stands before its answer.
-fn in_time(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
-    let broken = |what: String| stage.ledger.broken(Promise::InTime, what);
-    for journal in journals.values() {
-        for (due, answered) in journal.sleeps() {
-            if answered.time < due {
-                broken(format!("run {}: a timer that is due at {due:?} fired at {:?}", journal.run.run, answered.time));
-            }
-        }
-    }
-    if !stage.setup.has_one_time() {
-        return;
-    }
-    let cancels = stage.ledger.lock().cancels.clone();
-    for cancel in cancels {
-        let Some(journal) = journals.get(&cancel.run) else { continue };
-        let place = journal.place_of_message(cancel.message);
-        let slack = IN_TIME_SLACK + stage.setup.faults.delay_max + SKEW_STEP * 10;
-        for (due, answered) in journal.sleeps() {
-            let fired = stage.virtual_time(answered.time);
-            let is_before = place.is_none_or(|place| answered.position < place);
-            if cancel.arrived <= due && is_before && fired > cancel.acknowledged + slack {
-                let run = cancel.run.run;
-                broken(format!("run {run}: a cancel of {:?} stands behind a timer of {due:?}", cancel.arrived));
-            }
         }
     }
 }

@@ -250,7 +250,7 @@ impl Doer {
 /// Does one act after the other; what each of them gave.
 /// The host checks an input against a schema with references in a thread of its own, which a
 /// simulation cannot have, so the plan is read here.
-#[workflow]
+#[workflow(cancel_grace = "10s")]
 pub async fn chaos(ctx: Ctx, plan: Json) -> Result<Json, Failure> {
     let plan: Plan = trackway_sdk::serde_json::from_value(plan)
         .map_err(|error| Failure::permanent("BAD_PLAN", error.to_string()))?;
