@@ -11,6 +11,9 @@ use trackway_storage::{RunKey, StoredFrame};
 use super::ledger::{Broken, Promise};
 use super::process::worker_name;
 
+/// Of the function of the guest.
+const ATTEMPTS_MAX: u32 = 20;
+
 pub struct Journal {
     pub run: RunKey,
     pub frames: Vec<StoredFrame>,
@@ -35,6 +38,14 @@ impl Journal {
             Kind::ChildEnded(ended) => matches!(ended.outcome, Outcome::Failed(_)),
             _ => false,
         })
+    }
+
+    /// Some step failed as often as it may.
+    pub fn has_used_up_attempts(&self) -> bool {
+        let is_last = |entry: &Entry| {
+            matches!(&entry.kind, Kind::AttemptStarted(begun) if begun.attempt >= ATTEMPTS_MAX)
+        };
+        self.entries.iter().any(is_last)
     }
 
     /// Where an inbox item stands, read or unread.

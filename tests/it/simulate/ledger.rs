@@ -32,6 +32,8 @@ pub enum Promise {
     SameEnd,
     /// What came in time counts before the timer; no timer is early.
     InTime,
+    /// Attempts are told what those before them said last.
+    Progress,
     /// Heads, payloads and inbox fit the journal.
     RowsFit,
 }

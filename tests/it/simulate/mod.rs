@@ -2,6 +2,7 @@
 //! and all that goes wrong, and whatever it is, every promise has to hold. Bugs that are planted show
 //! that it can fail.
 
+mod attempts;
 mod client;
 mod clock;
 pub mod dice;
@@ -37,7 +38,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 30] = [
+const MET: [&str; 32] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -54,6 +55,8 @@ const MET: [&str; 30] = [
     "Settled",
     "Promise { run",
     "GraceSet",
+    "Progressed",
+    "was told ~",
     "Patched",
     "Published",
     "Continued",

@@ -61,6 +61,14 @@ pub struct Work {
     fails: u32,
     gives_up: bool,
     pad: usize,
+    beats: bool,
+    policy: Policy,
+}
+
+/// How a step is made, where not as its function says.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Policy {
+    heartbeat_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -229,8 +237,15 @@ impl Work {
     fn draw(dice: &mut Dice) -> Work {
         let count = dice.within(0..=3);
         let effects = (0..count).map(|_| Effect::draw(dice)).collect();
+        let beats = dice.chance(20);
+        let policy = Policy {
+            // Longer than an undisturbed world takes.
+            heartbeat_ms: (beats && dice.chance(60)).then(|| dice.within(1_000..=6_000)),
+        };
         Work {
             effects,
+            beats,
+            policy,
             fails: if dice.chance(20) { dice.within(1..=3) as u32 } else { 0 },
             gives_up: dice.chance(5),
             // Beside the journal, and as a file.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, Resumed, StepId, Timestamp};
+use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, Resumed, StepId, Timestamp, Value};
 use trackway_storage::{
     Append, Appended, InboxItem, MemoryStorage, Owner, RunKey, Snapshot, Storage, StorageError, StorageErrorKind,
     StoredFrame,
@@ -42,6 +42,8 @@ pub enum Bug {
     SyncErrorSwallowed,
     /// A cancelled run has another time to end than it was told.
     AnotherGrace,
+    /// What a function said of itself is written down as something else.
+    AnotherProgress,
 }
 
 /// How late an item is seen by [`Bug::TimerBeforeInbox`].
@@ -152,6 +154,14 @@ impl Plant {
                 if self.chance(30) {
                     lose_signal(&mut append);
                 }
+                store.append(append).await
+            }
+            Bug::AnotherProgress => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::Progressed(progressed) = kind {
+                        progressed.progress = Value::inline("\"~p0.0.0~\"");
+                    }
+                });
                 store.append(append).await
             }
             Bug::AnotherGrace => {

@@ -82,6 +82,11 @@ fn another_grace_than_was_told_is_found() {
 }
 
 #[test]
+fn another_progress_than_was_said_is_found() {
+    is_found(Bug::AnotherProgress, &[Promise::Progress]);
+}
+
+#[test]
 fn a_swallowed_sync_error_is_found() {
     is_found(Bug::SyncErrorSwallowed, &[Promise::Acknowledged, Promise::NothingLeaks]);
 }

@@ -8,6 +8,7 @@ use trackway::worker::EndCheck;
 use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunId, RunState, Status, Value};
 use trackway_storage::{InboxBody, InboxItem, LogKey, RunKey, Storage};
 
+use super::attempts;
 use super::journal::{self, Journal};
 use super::ledger::{Promise, Told};
 use super::process::Process;
@@ -70,6 +71,7 @@ pub async fn give(stage: &Stage, process: &Process) {
     acknowledged(stage, process, &journals);
     nothing_leaks(stage, process, &journals).await;
     times::hold(stage, &journals);
+    attempts::hold(stage, process, &journals).await;
     same_end(stage, process, &journals).await;
 }
 
@@ -258,7 +260,8 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
                     }
                     held.extend(found.map(|token| (token, place())));
                 }
-                Kind::Answered(_) | Kind::Failed(_) => {
+                // What a function says of itself: who else holds it has it from there.
+                Kind::Answered(_) | Kind::Failed(_) | Kind::Progressed(_) => {
                     for token in tokens(&text) {
                         if token.starts_with('p') {
                             answered.entry(token.to_owned()).or_default();
@@ -305,7 +308,8 @@ async fn same_end(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, 
         if wanted.plan.is_racing() {
             continue;
         }
-        for journal in journals.values().filter(is_its).filter(|journal| !journal.was_cancelled()) {
+        let is_as_planned = |journal: &&Journal| !journal.was_cancelled() && !journal.has_used_up_attempts();
+        for journal in journals.values().filter(is_its).filter(is_as_planned) {
             let Some(Kind::Finished(finished)) = journal.entries.last().map(|entry| &entry.kind) else { continue };
             let given = match &finished.end {
                 End::Succeeded(value) => text(process, journal.run, value).await.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! A workflow that does what its input says, and a function that does the same. Every execution
 //! answers with a token of its own, so that an answer which leaked from a lost past is known by it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::SystemTime;
@@ -85,6 +85,19 @@ pub struct Work {
     pub pad: usize,
     #[serde(default)]
     pub told: Vec<String>,
+    /// Says how far it is before each contact with the world.
+    #[serde(default)]
+    pub beats: bool,
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// How a step is made, where not as its function says.
+#[value]
+#[derive(Clone, Default)]
+#[serde(default)]
+pub struct Policy {
+    pub heartbeat_ms: Option<u64>,
 }
 
 #[value]
@@ -109,7 +122,11 @@ type Doing<'a> = Pin<Box<dyn Future<Output = Result<Json, Failure>> + 'a>>;
 impl Doer {
     fn work(&self, work: &Work) -> trackway_sdk::Operation<Vec<String>> {
         let told = self.told.borrow().clone();
-        self.ctx.step(work_on, Work { told, ..work.clone() })
+        let mut step = self.ctx.step(work_on, Work { told, ..work.clone() });
+        if let Some(heartbeat_ms) = work.policy.heartbeat_ms {
+            step = step.heartbeat_timeout(Duration::from_millis(heartbeat_ms));
+        }
+        step
     }
 
     /// What a step gave, as the workflow's own output shows it.
@@ -265,29 +282,60 @@ pub async fn chaos(ctx: Ctx, plan: Json) -> Result<Json, Failure> {
     }
 }
 
+/// One attempt of a function.
+struct Errand<'a> {
+    ctx: &'a FnCtx,
+    work: &'a Work,
+    /// Its own token, without what ends it.
+    token: String,
+    contacts: Cell<u32>,
+    beats: Cell<u32>,
+}
+
+impl Errand<'_> {
+    /// Where the world is next.
+    fn url(&self) -> String {
+        let number = self.contacts.get() + 1;
+        self.contacts.set(number);
+        let (run, step, attempt) = (self.ctx.run_id(), self.ctx.step(), self.ctx.attempt());
+        let told = self.work.told.join(",");
+        let beat = self.beats.get();
+        format!("http://world.test/{run}/{step}/{attempt}/{number}?told={told}&beat={beat}")
+    }
+
+    fn beat(&self) {
+        if self.work.beats {
+            self.beats.set(self.beats.get() + 1);
+            self.ctx.progress(&format!("~{}.{:x}~", self.token, self.beats.get()));
+        }
+    }
+
+    async fn given(&self, request: http::RequestBuilder) -> Result<String, Failure> {
+        let text = request.send().await?.error_for_status()?.text()?;
+        self.ctx.log().info(format_args!("got {text}"));
+        Ok(text)
+    }
+}
+
 /// The tokens of this execution and of the world's answers.
 #[function(retries = 19, backoff = "20ms", factor = 1.5, backoff_max = "2s", timeout = "20s")]
 async fn work_on(ctx: FnCtx, work: Work) -> Result<Vec<String>, Failure> {
+    if let Some(told) = ctx.last_progress::<String>() {
+        ctx.log().info(format_args!("was told {told}"));
+    }
     let begun = ctx.now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros();
-    let mut tokens = vec![format!("~p{:x}.{begun}~", ctx.random())];
-    let mut number = 0;
-    let mut url = || {
-        number += 1;
-        let (run, step, attempt) = (ctx.run_id(), ctx.step(), ctx.attempt());
-        format!("http://world.test/{run}/{step}/{attempt}/{number}?told={}", work.told.join(","))
-    };
-    let given = async |request: http::RequestBuilder| {
-        let text = request.send().await?.error_for_status()?.text()?;
-        ctx.log().info(format_args!("got {text}"));
-        Ok::<String, Failure>(text)
-    };
+    let token = format!("p{:x}.{begun}", ctx.random());
+    let mut tokens = vec![format!("~{token}~")];
+    let errand = Errand { ctx: &ctx, work: &work, token, contacts: Cell::new(0), beats: Cell::new(0) };
     for effect in &work.effects {
+        errand.beat();
         match effect {
-            Effect::Get => tokens.push(given(http::get(url())).await?),
-            Effect::Post => tokens.push(given(http::post(url())).await?),
+            Effect::Get => tokens.push(errand.given(http::get(errand.url())).await?),
+            Effect::Post => tokens.push(errand.given(http::post(errand.url())).await?),
             Effect::Posts(count) => {
-                let urls: Vec<String> = (0..*count).map(|_| url()).collect();
-                tokens.extend(try_join_all(urls.into_iter().map(|url| given(http::post(url)))).await?);
+                let urls: Vec<String> = (0..*count).map(|_| errand.url()).collect();
+                let posts = urls.into_iter().map(|url| errand.given(http::post(url)));
+                tokens.extend(try_join_all(posts).await?);
             }
             Effect::NapMs(nap_ms) => ctx.sleep(Duration::from_millis(*nap_ms)).await?,
         }

@@ -1,0 +1,133 @@
+//! What journals say of the attempts of functions: what each is told of those before it, and when the host may
+//! break one off.
+
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use trackway_replay::{EffectAsked, EffectRequest, Entry, Failure, Kind, Outcome, StepId, StepRequest, Timestamp, Value, code};
+use trackway_storage::{RunKey, Storage};
+
+use super::journal::Journal;
+use super::ledger::Promise;
+use super::process::Process;
+use super::script::{SKEW_STEP, Stage};
+
+/// What the function of the guest logs first, if it is told how far an earlier attempt was.
+const WAS_TOLD: &str = "was told ";
+
+pub async fn hold(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Journal>) {
+    for journal in journals.values() {
+        progress(stage, process, journal).await;
+        if stage.setup.has_one_time() {
+            heartbeats(stage, journal);
+        }
+    }
+}
+
+/// What a function says of itself stands before what it does next, and the next attempt is told the last of it.
+async fn progress(stage: &Stage, process: &Process, journal: &Journal) {
+    let run = journal.run;
+    let broken = |what: String| stage.ledger.broken(Promise::Progress, format!("run {}: {what}", run.run));
+    let mut said: BTreeMap<StepId, Arc<str>> = BTreeMap::new();
+    let mut told: BTreeMap<(StepId, u32), Option<Arc<str>>> = BTreeMap::new();
+    let mut ended: Vec<(StepId, u32)> = Vec::new();
+    for entry in &journal.entries {
+        match &entry.kind {
+            Kind::AttemptStarted(begun) => {
+                told.insert((begun.step, begun.attempt), said.get(&begun.step).cloned());
+            }
+            Kind::Progressed(progressed) => {
+                if let Some(text) = inline(&progressed.progress) {
+                    said.insert(progressed.step, text);
+                }
+            }
+            Kind::EffectAsked(asked) => {
+                let beat = beat_of(asked);
+                let is_said = said.get(&asked.step).is_some_and(|said| said.ends_with(&format!(".{beat:x}~\"")));
+                if beat > 0 && !is_said {
+                    let (place, said) = (entry.position, said.get(&asked.step));
+                    broken(format!("at {place} it is in its beat {beat}, and the last on record is {said:?}"));
+                }
+            }
+            Kind::Answered(answered) if matches!(answered.outcome, Outcome::Succeeded(_)) => {
+                ended.extend(told.keys().filter(|(step, _)| *step == answered.step).max());
+            }
+            _ => {}
+        }
+    }
+    let lines = process.door.store.logs(run, None, usize::MAX).await.unwrap_or_default();
+    let mut heard = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.key.attempt > 0) {
+        if let Some(words) = line.message.strip_prefix(WAS_TOLD) {
+            heard.insert((StepId(line.key.step), line.key.attempt), format!("\"{words}\""));
+        }
+    }
+    for (attempt, heard) in &heard {
+        let expected = told.get(attempt).cloned().flatten();
+        if expected.as_deref() != Some(heard.as_str()) {
+            broken(format!("attempt {attempt:?} was told {heard}, and on record was {expected:?}"));
+        }
+    }
+    for attempt in ended {
+        if let Some(Some(expected)) = told.get(&attempt)
+            && !heard.contains_key(&attempt)
+        {
+            broken(format!("attempt {attempt:?} was told nothing, and on record was {expected}"));
+        }
+    }
+}
+
+/// An attempt that is broken off for its silence was held for as long as it may be silent.
+fn heartbeats(stage: &Stage, journal: &Journal) {
+    let mut timeouts: BTreeMap<StepId, Duration> = BTreeMap::new();
+    let mut taken_up: BTreeMap<StepId, Timestamp> = BTreeMap::new();
+    for entry in &journal.entries {
+        match &entry.kind {
+            Kind::Asked(asked) => {
+                if let StepRequest::Call { options, .. } = &asked.request
+                    && let Some(timeout) = duration_of(options, "heartbeat_timeout_ms")
+                {
+                    timeouts.insert(asked.step, timeout);
+                }
+            }
+            Kind::AttemptStarted(begun) => _ = taken_up.insert(begun.step, entry.time),
+            Kind::AttemptResumed(resumed) => _ = taken_up.insert(resumed.step, entry.time),
+            Kind::Failed(failed) if code_of(&failed.failure).as_deref() == Some(code::HEARTBEAT_TIMEOUT) => {
+                let (since, timeout) = (taken_up.get(&failed.step), timeouts.get(&failed.step));
+                let may = since.zip(timeout).map(|(since, timeout)| *since + timeout);
+                if may.is_none_or(|may| entry.time + SKEW_STEP < may) {
+                    let (run, place) = (journal.run.run, entry.position);
+                    let what = format!("run {run} at {place}: silent for too long since {since:?}, within {timeout:?}");
+                    stage.ledger.broken(Promise::InTime, what);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Of an option in milliseconds.
+fn duration_of(options: &str, name: &str) -> Option<Duration> {
+    let options: Json = serde_json::from_str(options).ok()?;
+    options[name].as_u64().map(Duration::from_millis)
+}
+
+fn code_of(failure: &Value) -> Option<String> {
+    Some(Failure::from_value(failure).code.to_string())
+}
+
+/// What the function had said by then: so many times.
+fn beat_of(asked: &EffectAsked) -> u32 {
+    let EffectRequest::Http { request: Value::Inline(request), .. } = &asked.request else { return 0 };
+    let said = request.split("&beat=").nth(1).unwrap_or_default();
+    let digits: String = said.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+fn inline(value: &Value) -> Option<Arc<str>> {
+    match value {
+        Value::Inline(text) => Some(text.clone()),
+        Value::Stored { .. } => None,
+    }
+}
