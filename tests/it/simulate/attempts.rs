@@ -5,10 +5,10 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{EffectAsked, EffectRequest, Entry, Failure, Kind, Outcome, StepId, StepRequest, Timestamp, Value, code};
+use trackway_replay::{AttemptFailed, AttemptParked, EffectAsked, EffectRequest, Kind, Outcome, StepId, StepRequest, Timestamp, Value, code};
 use trackway_storage::{RunKey, Storage};
 
-use super::journal::Journal;
+use super::journal::{Journal, failure_of};
 use super::ledger::Promise;
 use super::process::Process;
 use super::script::{SKEW_STEP, Stage};
@@ -93,8 +93,10 @@ fn heartbeats(stage: &Stage, journal: &Journal) {
             }
             Kind::AttemptStarted(begun) => _ = taken_up.insert(begun.step, entry.time),
             Kind::AttemptResumed(resumed) => _ = taken_up.insert(resumed.step, entry.time),
-            Kind::Failed(failed) if code_of(&failed.failure).as_deref() == Some(code::HEARTBEAT_TIMEOUT) => {
-                let (since, timeout) = (taken_up.get(&failed.step), timeouts.get(&failed.step));
+            Kind::Failed(AttemptFailed { step, .. }) | Kind::Parked(AttemptParked { step, .. })
+                if failure_of(&entry.kind).is_some_and(|failure| *failure.code == *code::HEARTBEAT_TIMEOUT) =>
+            {
+                let (since, timeout) = (taken_up.get(step), timeouts.get(step));
                 let may = since.zip(timeout).map(|(since, timeout)| *since + timeout);
                 if may.is_none_or(|may| entry.time + SKEW_STEP < may) {
                     let (run, place) = (journal.run.run, entry.position);
@@ -111,10 +113,6 @@ fn heartbeats(stage: &Stage, journal: &Journal) {
 fn duration_of(options: &str, name: &str) -> Option<Duration> {
     let options: Json = serde_json::from_str(options).ok()?;
     options[name].as_u64().map(Duration::from_millis)
-}
-
-fn code_of(failure: &Value) -> Option<String> {
-    Some(Failure::from_value(failure).code.to_string())
 }
 
 /// What the function had said by then: so many times.

@@ -4,13 +4,14 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Kind, Position, RunId, StepId, TenantId, Timestamp};
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Removed, RunKey, RunQuery,
     RunRows, Sent, StartKey, Storage, StorageError, StoredFrame,
 };
 
+use super::journal;
 use super::ledger::{Acknowledged, Ledger};
 use super::plant::Plant;
 use crate::rig::short;
@@ -30,7 +31,7 @@ impl Door {
 
     fn giving(&self, append: &Append) {
         let entries = Frame::decode(&append.frame).map(|frame| frame.entries).unwrap_or_default();
-        let kinds: Vec<String> = entries.iter().map(|entry| short(&entry.kind)).collect();
+        let kinds: Vec<String> = entries.iter().map(|entry| told(&entry.kind)).collect();
         let what = format!("append {} at {} {:?}", append.run.run, append.position, append.rows.owner);
         self.note(format!("{what}: {}", kinds.join(", ")));
     }
@@ -239,6 +240,13 @@ impl Storage for Door {
 
     fn close(&self) -> Answer<'_, ()> {
         self.store.close()
+    }
+}
+
+fn told(kind: &Kind) -> String {
+    match journal::failure_of(kind) {
+        Some(failure) => format!("{} {}", short(kind), failure.code),
+        None => short(kind),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trackway_replay::{
-    Asked, EffectRequest, End, Entry, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
+    Answered, Asked, EffectAnswered, EffectRequest, End, Entry, Failure, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
     Value,
 };
 use trackway_storage::{RunKey, StoredFrame};
@@ -169,6 +169,19 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::UpdateExpired(_)
         | Kind::Moved(_) => None,
     }
+}
+
+/// What an entry says that went wrong.
+pub fn failure_of(kind: &Kind) -> Option<Failure> {
+    let failure = match kind {
+        Kind::Answered(Answered { outcome: Outcome::Failed(failure), .. })
+        | Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Failed(failure), .. }) => failure,
+        Kind::Failed(failed) => &failed.failure,
+        Kind::FailedKeeping(failed) => &failed.failure,
+        Kind::Parked(parked) => &parked.failure,
+        _ => return None,
+    };
+    Some(Failure::from_value(failure))
 }
 
 /// What is wrong with the order in a journal.

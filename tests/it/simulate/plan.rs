@@ -69,6 +69,8 @@ pub struct Work {
 #[derive(Debug, Clone, Default, Serialize)]
 struct Policy {
     heartbeat_ms: Option<u64>,
+    start_ms: Option<u64>,
+    close_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -182,9 +184,10 @@ impl Act {
 
     fn is_racing(&self) -> bool {
         match self {
-            Act::Step(_) | Act::SleepMs(_) | Act::Signal(_) | Act::Ask(_) | Act::Promise(_) => false,
-            Act::Patched(_) | Act::Publish(_) | Act::Emit(_) | Act::Update(_) => false,
-            Act::Keep(_) | Act::Saga { .. } => false,
+            Act::SleepMs(_) | Act::Signal(_) | Act::Ask(_) | Act::Promise(_) => false,
+            Act::Patched(_) | Act::Publish(_) | Act::Emit(_) | Act::Update(_) | Act::Keep(_) => false,
+            Act::Step(work) => work.is_racing(),
+            Act::Saga { works, fails } => !fails && works.iter().any(Work::is_racing),
             Act::Turn(acts) | Act::All(acts) => acts.iter().any(Act::is_racing),
             Act::Drop(_, other) | Act::Shield(other) => other.is_racing(),
             Act::Child(plan) => plan.is_racing(),
@@ -241,6 +244,8 @@ impl Work {
         let policy = Policy {
             // Longer than an undisturbed world takes.
             heartbeat_ms: (beats && dice.chance(60)).then(|| dice.within(1_000..=6_000)),
+            start_ms: dice.chance(4).then(|| draw_wait_ms(dice).max(1)),
+            close_ms: dice.chance(8).then(|| draw_wait_ms(dice).max(1)),
         };
         Work {
             effects,
@@ -251,6 +256,11 @@ impl Work {
             // Beside the journal, and as a file.
             pad: if dice.chance(6) { dice.within(33_000..=70_000) as usize } else { 0 },
         }
+    }
+
+    /// Against its own time.
+    fn is_racing(&self) -> bool {
+        self.policy.start_ms.is_some() || self.policy.close_ms.is_some()
     }
 
     fn output(&self) -> Json {

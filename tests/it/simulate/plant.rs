@@ -42,11 +42,13 @@ pub enum Bug {
     SyncErrorSwallowed,
     /// A cancelled run has another time to end than it was told.
     AnotherGrace,
+    /// A call has another time than it was given.
+    AnotherDeadline,
     /// What a function said of itself is written down as something else.
     AnotherProgress,
 }
 
-/// How late an item is seen by [`Bug::TimerBeforeInbox`].
+/// How late an item is seen by [`Bug::TimerBeforeInbox`], and how much later a step fails by [`Bug::AnotherDeadline`].
 const UNSEEN_FOR: Duration = Duration::from_millis(400);
 
 pub struct Plant {
@@ -154,6 +156,14 @@ impl Plant {
                 if self.chance(30) {
                     lose_signal(&mut append);
                 }
+                store.append(append).await
+            }
+            Bug::AnotherDeadline => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::StepTimed(timed) = kind {
+                        timed.close_by = timed.close_by.map(|by| by + UNSEEN_FOR);
+                    }
+                });
                 store.append(append).await
             }
             Bug::AnotherProgress => {

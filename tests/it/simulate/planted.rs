@@ -82,6 +82,11 @@ fn another_grace_than_was_told_is_found() {
 }
 
 #[test]
+fn another_deadline_than_a_step_has_is_found() {
+    is_found(Bug::AnotherDeadline, &[Promise::InTime]);
+}
+
+#[test]
 fn another_progress_than_was_said_is_found() {
     is_found(Bug::AnotherProgress, &[Promise::Progress]);
 }

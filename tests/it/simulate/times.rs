@@ -1,12 +1,12 @@
 //! What journals say of time: nothing is early, nothing that came in time counts as late, and nobody goes on
 //! for longer than they may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use trackway_replay::{End, Entry, Kind, Timestamp};
+use trackway_replay::{End, Entry, Kind, StepId, StepTimed, Timestamp, code};
 use trackway_storage::RunKey;
 
-use super::journal::Journal;
+use super::journal::{Journal, failure_of};
 use super::ledger::Promise;
 use super::script::{SKEW_STEP, Stage};
 
@@ -21,6 +21,7 @@ pub fn hold(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
     sleeps(stage, journals);
     for journal in journals.values() {
         grace(stage, journal);
+        deadlines(stage, journal);
     }
 }
 
@@ -71,6 +72,46 @@ fn grace(stage: &Stage, journal: &Journal) {
         let until = stage.virtual_time(by).max(calm_since) + ENDED_WITHIN;
         if stage.virtual_time(last.time) > until {
             broken(format!("it ended at {:?}, and had until {by:?} after its cancel", last.time));
+        }
+    }
+}
+
+/// A step that has to begin or to be answered by some time fails then: not before, and nothing begins or counts
+/// after it.
+fn deadlines(stage: &Stage, journal: &Journal) {
+    let broken = |what: String| stage.ledger.broken(Promise::InTime, format!("run {}: {what}", journal.run.run));
+    // Clocks that are set make an entry later than its moment.
+    let slack = stage.setup.has_one_time().then(|| IN_TIME_SLACK + stage.setup.faults.delay_max + SKEW_STEP * 10);
+    let is_late = |time: Timestamp, by: Timestamp| slack.is_some_and(|slack| time > by + slack);
+    let mut timed: BTreeMap<StepId, StepTimed> = BTreeMap::new();
+    let mut begun: BTreeSet<StepId> = BTreeSet::new();
+    for entry in &journal.entries {
+        let (time, place) = (entry.time, entry.position);
+        let Some(of) = entry.kind.step() else { continue };
+        match (&entry.kind, timed.get(&of)) {
+            (Kind::StepTimed(set), None) => _ = timed.insert(of, set.clone()),
+            (Kind::StepTimed(_), Some(before)) => broken(format!("at {place} {before:?} is set anew")),
+            (Kind::AttemptStarted(attempt), times) => {
+                let by = times.and_then(|times| if attempt.attempt == 1 { times.start_by } else { None });
+                let by = [by, times.and_then(|times| times.close_by)].into_iter().flatten().min();
+                if by.is_some_and(|by| is_late(time, by)) {
+                    broken(format!("at {place} an attempt of step {of} begins, after {by:?}"));
+                }
+                begun.insert(of);
+            }
+            (Kind::Answered(_), times) => {
+                let code = failure_of(&entry.kind).map(|failure| failure.code);
+                let (start_by, close_by) = times.map_or((None, None), |times| (times.start_by, times.close_by));
+                let is_right = match code.as_deref() {
+                    Some(code::START_TIMEOUT) => start_by.is_some_and(|by| by <= time) && !begun.contains(&of),
+                    Some(code::CLOSE_TIMEOUT) => close_by.is_some_and(|by| by <= time),
+                    Some(_) | None => close_by.is_none_or(|by| !is_late(time, by)),
+                };
+                if !is_right {
+                    broken(format!("at {place} step {of} is answered {code:?} at {time:?}, and had {times:?}"));
+                }
+            }
+            _ => {}
         }
     }
 }

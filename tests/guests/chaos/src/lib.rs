@@ -98,6 +98,9 @@ pub struct Work {
 #[serde(default)]
 pub struct Policy {
     pub heartbeat_ms: Option<u64>,
+    /// It has begun by then, and is answered by then.
+    pub start_ms: Option<u64>,
+    pub close_ms: Option<u64>,
 }
 
 #[value]
@@ -125,6 +128,12 @@ impl Doer {
         let mut step = self.ctx.step(work_on, Work { told, ..work.clone() });
         if let Some(heartbeat_ms) = work.policy.heartbeat_ms {
             step = step.heartbeat_timeout(Duration::from_millis(heartbeat_ms));
+        }
+        if let Some(start_ms) = work.policy.start_ms {
+            step = step.schedule_to_start(Duration::from_millis(start_ms));
+        }
+        if let Some(close_ms) = work.policy.close_ms {
+            step = step.schedule_to_close(Duration::from_millis(close_ms));
         }
         step
     }
