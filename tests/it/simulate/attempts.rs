@@ -5,10 +5,10 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{AttemptFailed, AttemptParked, EffectAsked, EffectRequest, Kind, Outcome, StepId, StepRequest, Timestamp, Value, code};
+use trackway_replay::{AttemptFailed, AttemptParked, EffectAsked, EffectRequest, Kind, Outcome, Park, StepId, StepRequest, Timestamp, Value, code};
 use trackway_storage::{RunKey, Storage};
 
-use super::journal::{Journal, failure_of};
+use super::journal::{ATTEMPTS_MAX, Journal, failure_of};
 use super::ledger::Promise;
 use super::process::Process;
 use super::script::{SKEW_STEP, Stage};
@@ -19,6 +19,7 @@ const WAS_TOLD: &str = "was told ";
 pub async fn hold(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Journal>) {
     for journal in journals.values() {
         progress(stage, process, journal).await;
+        budgets(stage, journal);
         if stage.setup.has_one_time() {
             heartbeats(stage, journal);
         }
@@ -106,6 +107,62 @@ fn heartbeats(stage: &Stage, journal: &Journal) {
             }
             _ => {}
         }
+    }
+}
+
+/// No step is tried more often than it may be, or fails while it may be tried or a person asked.
+fn budgets(stage: &Stage, journal: &Journal) {
+    let broken = |what: String| stage.ledger.broken(Promise::NotTwice, format!("run {}: {what}", journal.run.run));
+    let mut budgets: BTreeMap<StepId, Budget> = BTreeMap::new();
+    for entry in &journal.entries {
+        let place = entry.position;
+        if let Kind::Asked(asked) = &entry.kind
+            && let StepRequest::Call { options, .. } = &asked.request
+        {
+            budgets.insert(asked.step, Budget::of(options));
+        }
+        let Some(budget) = entry.kind.step().and_then(|step| budgets.get_mut(&step)) else { continue };
+        match &entry.kind {
+            Kind::AttemptStarted(begun) => {
+                budget.begun += 1;
+                if budget.begun > budget.attempts {
+                    broken(format!("at {place} step {} is tried more than {} times", begun.step, budget.attempts));
+                }
+            }
+            // A person who asks for another one gives all of them.
+            Kind::RetryReceived(_) => budget.begun = 0,
+            Kind::Parked(parked) => {
+                let may = failure_of(&entry.kind).is_some_and(|failure| !failure.retryable);
+                let is_unclear = matches!(parked.park, Park::Unclear(_));
+                if !is_unclear && (!budget.parks || budget.begun < budget.attempts && !may) {
+                    broken(format!("at {place} step {} is parked after {} attempts", parked.step, budget.begun));
+                }
+            }
+            Kind::Answered(answered) => {
+                let failure = failure_of(&entry.kind);
+                let is_over = |code: &str| [code::CANCELLED, code::START_TIMEOUT, code::CLOSE_TIMEOUT].contains(&code);
+                if budget.parks && failure.is_some_and(|failure| !is_over(&failure.code)) {
+                    broken(format!("at {place} step {} fails without a person having been asked", answered.step));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How often a step is tried by itself.
+struct Budget {
+    attempts: u32,
+    parks: bool,
+    begun: u32,
+}
+
+impl Budget {
+    fn of(options: &str) -> Budget {
+        let options: Json = serde_json::from_str(options).unwrap_or_default();
+        let attempts = options["retry"]["attempts"].as_u64().and_then(|attempts| attempts.try_into().ok());
+        let parks = options["retry"]["exhausted"] == "park";
+        Budget { attempts: attempts.unwrap_or(ATTEMPTS_MAX), parks, begun: 0 }
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use trackway::Code;
 use trackway::effects::Clock;
-use trackway::host::{AnswerRequest, SettleRequest, Settlement, StartRequest, UpdateAnswer, UpdateRequest};
+use trackway::host::{
+    AnswerRequest, RetryRequest, SettleRequest, Settlement, StartRequest, UpdateAnswer, UpdateRequest,
+};
 use trackway::worker::StartAnswer;
 use trackway_replay::{
     Failure, Kind, MessageId, Position, PromiseToken, RunId, Status, StepId, StepRequest, TenantId, Value,
@@ -257,6 +259,8 @@ struct Follow<'a> {
     run: RunKey,
     /// Asked, and not answered by this client.
     questions: BTreeSet<StepId>,
+    /// Waits for a person since that entry, and this client has not said anything to it.
+    parked: BTreeMap<StepId, Position>,
     /// Made, and not settled by this client; with what it settles them.
     promises: BTreeMap<StepId, (PromiseToken, Arc<str>)>,
     /// Of which the tokens of the run are made.
@@ -265,8 +269,8 @@ struct Follow<'a> {
 
 impl<'a> Follow<'a> {
     fn new(serving: &'a Serving, ledger: &'a Ledger, dice: Dice, run: RunKey) -> Follow<'a> {
-        let (questions, promises) = (BTreeSet::new(), BTreeMap::new());
-        Follow { serving, ledger, dice, run, questions, promises, seed: [0; 32] }
+        let (questions, parked, promises) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Follow { serving, ledger, dice, run, questions, parked, promises, seed: [0; 32] }
     }
 
     async fn until_it_ends(mut self) {
@@ -287,6 +291,7 @@ impl<'a> Follow<'a> {
             }
             self.answer(&process).await;
             self.settle(&process).await;
+            self.retry(&process).await;
             if self.dice.chance(LOOKED_AT_PERCENT) {
                 self.look_at(&process).await;
             }
@@ -325,6 +330,27 @@ impl<'a> Follow<'a> {
             self.ledger.note(format!("client: answers {} of {}: {told:?}", step, self.run.run));
             if let Some(Ok(_)) = told {
                 self.questions.remove(&step);
+            }
+        }
+    }
+
+    /// Has tried again what waits for a person, each until it is told that this counts.
+    async fn retry(&mut self, process: &Process) {
+        for (step, since) in self.parked.clone() {
+            let request = RetryRequest { step: Some(step), with: None, verdict: None };
+            let key = format!("retry since {since}");
+            let told = process.ask(PATIENCE, process.host.retry(self.run.run, request, Some(&key))).await;
+            self.ledger.note(format!("client: retries {step} of {}: {told:?}", self.run.run));
+            match told {
+                Some(Ok(_)) => {
+                    self.parked.remove(&step);
+                    self.ledger.lock().retried.push((self.run, step, since));
+                }
+                // It was told so before, or nobody waits for it any more.
+                Some(Err(error)) if matches!(error.code, Code::NothingToRetry | Code::RunEnded) => {
+                    self.parked.remove(&step);
+                }
+                Some(Err(_)) | None => {}
             }
         }
     }
@@ -383,9 +409,13 @@ impl<'a> Follow<'a> {
                 }
                 _ => {}
             },
+            Kind::Parked(parked) => {
+                self.parked.insert(parked.step, entry.position);
+            }
             // Cancelled or dropped.
             Kind::Answered(_) | Kind::Forgotten(_) => {
                 if let Some(step) = entry.kind.step() {
+                    self.parked.remove(&step);
                     self.questions.remove(&step);
                     self.promises.remove(&step);
                 }

@@ -12,7 +12,7 @@ use super::ledger::{Broken, Promise};
 use super::process::worker_name;
 
 /// Of the function of the guest.
-const ATTEMPTS_MAX: u32 = 20;
+pub const ATTEMPTS_MAX: u32 = 20;
 
 pub struct Journal {
     pub run: RunKey,
@@ -53,6 +53,7 @@ impl Journal {
         let names_it = |entry: &&Entry| match &entry.kind {
             Kind::CancelReceived(cancel) => cancel.message == message,
             Kind::GraceSet(set) => set.message == message,
+            Kind::RetryReceived(retry) => retry.message == message,
             Kind::Signalled(signalled) => signalled.message == message,
             Kind::Finished(finished) => finished.unread.contains(&message),
             _ => false,
@@ -70,6 +71,16 @@ impl Journal {
         self.entries.iter().any(|entry| match &entry.kind {
             Kind::Settled(settled) => settled.step == promise && settled.request.is_some(),
             Kind::Answered(_) | Kind::Forgotten(_) => entry.kind.step() == Some(promise),
+            Kind::Finished(_) => true,
+            _ => false,
+        })
+    }
+
+    /// Whether a step that waited for a person was tried again, or need not be.
+    pub fn has_tried_again(&self, parked: StepId, since: Position) -> bool {
+        self.entries.iter().filter(|entry| entry.position > since).any(|entry| match &entry.kind {
+            Kind::RetryReceived(retry) => retry.step == parked,
+            Kind::Answered(_) | Kind::Forgotten(_) => entry.kind.step() == Some(parked),
             Kind::Finished(_) => true,
             _ => false,
         })
@@ -256,6 +267,7 @@ fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
             Kind::CancelReceived(cancel) => Once::Message(cancel.message),
             Kind::Signalled(signalled) => Once::Message(signalled.message),
             Kind::UpdateReceived(update) => Once::Message(update.message),
+            Kind::RetryReceived(retry) => Once::Message(retry.message),
             Kind::Replied(replied) => Once::Replied(replied.message),
             _ => continue,
         };

@@ -81,6 +81,8 @@ pub struct Records {
     pub replied: Vec<(RunKey, MessageId)>,
     /// Promises of which somebody was told that they are settled.
     pub settled: Vec<(RunKey, StepId)>,
+    /// Steps that waited for a person since that entry, of which somebody was told that they are tried again.
+    pub retried: Vec<(RunKey, StepId, Position)>,
     pub frames: Vec<Acknowledged>,
     /// Entries that clients read, by their place.
     pub seen: BTreeMap<(RunKey, Position), Entry>,

@@ -38,7 +38,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 36] = [
+const MET: [&str; 38] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -55,6 +55,8 @@ const MET: [&str; 36] = [
     "Settled",
     "Promise { run",
     "GraceSet",
+    "Parked",
+    "RetryReceived",
     "StepTimed",
     "CLOSE_TIMEOUT",
     "START_TIMEOUT",

@@ -59,6 +59,7 @@ struct Drawing<'a> {
 pub struct Work {
     effects: Vec<Effect>,
     fails: u32,
+    stumbles: u32,
     gives_up: bool,
     pad: usize,
     beats: bool,
@@ -69,6 +70,8 @@ pub struct Work {
 #[derive(Debug, Clone, Default, Serialize)]
 struct Policy {
     heartbeat_ms: Option<u64>,
+    attempts: Option<u32>,
+    parks: bool,
     start_ms: Option<u64>,
     close_ms: Option<u64>,
 }
@@ -129,7 +132,7 @@ impl Act {
         };
         let kind = drawing.dice.within(if depth == 0 { 0..=13 } else { 0..=25 });
         match kind {
-            0..=3 => Act::Step(Work::draw(drawing.dice)),
+            0..=3 => Act::Step(Work::draw_watched(drawing.dice)),
             4 | 5 => Act::SleepMs(draw_wait_ms(drawing.dice)),
             6 => Act::Signal(drawing.name("signal")),
             7 => Act::Ask(drawing.name("question")),
@@ -243,12 +246,15 @@ impl Work {
         let beats = dice.chance(20);
         let policy = Policy {
             // Longer than an undisturbed world takes.
+            attempts: None,
+            parks: false,
             heartbeat_ms: (beats && dice.chance(60)).then(|| dice.within(1_000..=6_000)),
             start_ms: dice.chance(4).then(|| draw_wait_ms(dice).max(1)),
             close_ms: dice.chance(8).then(|| draw_wait_ms(dice).max(1)),
         };
         Work {
             effects,
+            stumbles: 0,
             beats,
             policy,
             fails: if dice.chance(20) { dice.within(1..=3) as u32 } else { 0 },
@@ -256,6 +262,17 @@ impl Work {
             // Beside the journal, and as a file.
             pad: if dice.chance(6) { dice.within(33_000..=70_000) as usize } else { 0 },
         }
+    }
+
+    /// The same, of a run that somebody follows, who looks after what waits for a person.
+    fn draw_watched(dice: &mut Dice) -> Work {
+        let work = Work::draw(dice);
+        if !dice.chance(12) {
+            return work;
+        }
+        let policy = Policy { attempts: Some(dice.within(1..=3) as u32), parks: true, ..work.policy };
+        let (fails, stumbles) = (dice.within(0..=5) as u32, dice.within(0..=2) as u32);
+        Work { fails, stumbles, gives_up: false, policy, ..work }
     }
 
     /// Against its own time.

@@ -42,6 +42,8 @@ pub enum Bug {
     SyncErrorSwallowed,
     /// A cancelled run has another time to end than it was told.
     AnotherGrace,
+    /// A person's word on a step is taken out of the inbox, and what the run gets is something else.
+    LostRetry,
     /// A call has another time than it was given.
     AnotherDeadline,
     /// What a function said of itself is written down as something else.
@@ -156,6 +158,14 @@ impl Plant {
                 if self.chance(30) {
                     lose_signal(&mut append);
                 }
+                store.append(append).await
+            }
+            Bug::LostRetry => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::RetryReceived(retry) = kind {
+                        *kind = Kind::Resumed(Resumed { message: retry.message });
+                    }
+                });
                 store.append(append).await
             }
             Bug::AnotherDeadline => {

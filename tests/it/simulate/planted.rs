@@ -82,6 +82,11 @@ fn another_grace_than_was_told_is_found() {
 }
 
 #[test]
+fn a_persons_word_that_is_lost_is_found() {
+    is_found(Bug::LostRetry, &[Promise::Acknowledged, Promise::NotTwice]);
+}
+
+#[test]
 fn another_deadline_than_a_step_has_is_found() {
     is_found(Bug::AnotherDeadline, &[Promise::InTime]);
 }

@@ -208,6 +208,19 @@ fn acknowledged(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Jo
             broken(format!("promise {step} of run {run:?} was said to be settled and is not"));
         }
     }
+    let retried = stage.ledger.lock().retried.clone();
+    for (run, step, since) in retried {
+        let Some(journal) = journals.get(&run) else { continue };
+        let is_unread = process
+            .door
+            .store
+            .standing_inbox(run)
+            .iter()
+            .any(|item| matches!(item.body, InboxBody::Retry { step: parked, .. } if parked == step));
+        if !journal.has_tried_again(step, since) && !is_unread {
+            broken(format!("step {step} of run {} was to be tried again since {since} and is not", run.run));
+        }
+    }
     for frame in frames {
         let stands = |journal: &Journal| {
             journal.frames.iter().any(|there| (there.position, there.id) == (frame.position, frame.id))

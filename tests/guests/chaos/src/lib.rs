@@ -78,6 +78,9 @@ pub struct Work {
     /// So many attempts fail before one succeeds.
     #[serde(default)]
     pub fails: u32,
+    /// So many attempts fail for good.
+    #[serde(default)]
+    pub stumbles: u32,
     #[serde(default)]
     pub gives_up: bool,
     /// Bytes by which the answer is longer.
@@ -98,6 +101,9 @@ pub struct Work {
 #[serde(default)]
 pub struct Policy {
     pub heartbeat_ms: Option<u64>,
+    pub attempts: Option<u32>,
+    /// A person says what becomes of it when it has failed so often.
+    pub parks: bool,
     /// It has begun by then, and is answered by then.
     pub start_ms: Option<u64>,
     pub close_ms: Option<u64>,
@@ -128,6 +134,10 @@ impl Doer {
         let mut step = self.ctx.step(work_on, Work { told, ..work.clone() });
         if let Some(heartbeat_ms) = work.policy.heartbeat_ms {
             step = step.heartbeat_timeout(Duration::from_millis(heartbeat_ms));
+        }
+        if work.policy.parks {
+            let attempts = work.policy.attempts.unwrap_or(1);
+            step = step.retry(Retry::new().attempts(attempts).park());
         }
         if let Some(start_ms) = work.policy.start_ms {
             step = step.schedule_to_start(Duration::from_millis(start_ms));
@@ -348,6 +358,9 @@ async fn work_on(ctx: FnCtx, work: Work) -> Result<Vec<String>, Failure> {
             }
             Effect::NapMs(nap_ms) => ctx.sleep(Duration::from_millis(*nap_ms)).await?,
         }
+    }
+    if ctx.attempt() <= work.stumbles {
+        return Err(Failure::permanent("STUMBLED", tokens.join(" ")));
     }
     if ctx.attempt() <= work.fails {
         return Err(Failure::new("NOT_YET", format!("attempt {} {}", ctx.attempt(), tokens.join(" "))));
