@@ -2,12 +2,13 @@
 //! break one off.
 
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{AttemptFailed, AttemptParked, EffectAsked, EffectRequest, Kind, Outcome, Park, StepId, StepRequest, Timestamp, Value, code};
+use trackway_replay::{AttemptFailed, AttemptFailedKeeping, AttemptParked, EffectAsked, EffectRequest, Kind, Outcome, Park, StepId, StepRequest, Timestamp, Value, code};
 use trackway_storage::{RunKey, Storage};
 
+use super::contacts::Contacts;
 use super::journal::{ATTEMPTS_MAX, Journal, failure_of};
 use super::ledger::Promise;
 use super::process::Process;
@@ -20,6 +21,7 @@ pub async fn hold(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, 
     for journal in journals.values() {
         progress(stage, process, journal).await;
         budgets(stage, journal);
+        kept(stage, journal);
         if stage.setup.has_one_time() {
             heartbeats(stage, journal);
         }
@@ -33,6 +35,8 @@ async fn progress(stage: &Stage, process: &Process, journal: &Journal) {
     let mut said: BTreeMap<StepId, Arc<str>> = BTreeMap::new();
     let mut told: BTreeMap<(StepId, u32), Option<Arc<str>>> = BTreeMap::new();
     let mut ended: Vec<(StepId, u32)> = Vec::new();
+    // One that goes on with what another one did is told what that one was told.
+    let mut resumed: BTreeSet<StepId> = BTreeSet::new();
     for entry in &journal.entries {
         match &entry.kind {
             Kind::AttemptStarted(begun) => {
@@ -43,6 +47,8 @@ async fn progress(stage: &Stage, process: &Process, journal: &Journal) {
                     said.insert(progressed.step, text);
                 }
             }
+            Kind::FailedKeeping(AttemptFailedKeeping { step, .. }) => _ = resumed.insert(*step),
+            Kind::Parked(AttemptParked { step, park: Park::ExhaustedKeeping(_), .. }) => _ = resumed.insert(*step),
             Kind::EffectAsked(asked) => {
                 let beat = beat_of(asked);
                 let is_said = said.get(&asked.step).is_some_and(|said| said.ends_with(&format!(".{beat:x}~\"")));
@@ -64,13 +70,13 @@ async fn progress(stage: &Stage, process: &Process, journal: &Journal) {
             heard.insert((StepId(line.key.step), line.key.attempt), format!("\"{words}\""));
         }
     }
-    for (attempt, heard) in &heard {
+    for (attempt, heard) in heard.iter().filter(|((step, _), _)| !resumed.contains(step)) {
         let expected = told.get(attempt).cloned().flatten();
         if expected.as_deref() != Some(heard.as_str()) {
             broken(format!("attempt {attempt:?} was told {heard}, and on record was {expected:?}"));
         }
     }
-    for attempt in ended {
+    for attempt in ended.into_iter().filter(|(step, _)| !resumed.contains(step)) {
         if let Some(Some(expected)) = told.get(&attempt)
             && !heard.contains_key(&attempt)
         {
@@ -94,7 +100,9 @@ fn heartbeats(stage: &Stage, journal: &Journal) {
             }
             Kind::AttemptStarted(begun) => _ = taken_up.insert(begun.step, entry.time),
             Kind::AttemptResumed(resumed) => _ = taken_up.insert(resumed.step, entry.time),
-            Kind::Failed(AttemptFailed { step, .. }) | Kind::Parked(AttemptParked { step, .. })
+            Kind::Failed(AttemptFailed { step, .. })
+            | Kind::FailedKeeping(AttemptFailedKeeping { step, .. })
+            | Kind::Parked(AttemptParked { step, .. })
                 if failure_of(&entry.kind).is_some_and(|failure| *failure.code == *code::HEARTBEAT_TIMEOUT) =>
             {
                 let (since, timeout) = (taken_up.get(step), timeouts.get(step));
@@ -147,6 +155,40 @@ fn budgets(stage: &Stage, journal: &Journal) {
             }
             _ => {}
         }
+    }
+}
+
+/// An attempt that goes on with what a failed one did gets no answer again that that one had, but for the last; and
+/// what it asks for again it asks for under the same key.
+fn kept(stage: &Stage, journal: &Journal) {
+    let broken = |what: String| stage.ledger.broken(Promise::NotTwice, format!("run {}: {what}", journal.run.run));
+    let mut steps: BTreeMap<StepId, Contacts> = BTreeMap::new();
+    let mut keys: BTreeMap<(StepId, String), Option<Arc<str>>> = BTreeMap::new();
+    for entry in &journal.entries {
+        let place = entry.position;
+        let Some(step) = entry.kind.step() else { continue };
+        let contacts = steps.entry(step).or_default();
+        match &entry.kind {
+            Kind::EffectAsked(asked) => {
+                // Of attempts that begin anew each asks elsewhere.
+                let before = keys.insert((step, request_of(asked)), asked.key.clone());
+                if before.as_ref().is_some_and(|before| *before != asked.key) {
+                    broken(format!("at {place} step {step} asks again under another key than {before:?}: {asked:?}"));
+                }
+            }
+            Kind::EffectAnswered(answered) if contacts.has_answer(answered.effect) => {
+                broken(format!("at {place} effect {} of step {step} is answered again", answered.effect));
+            }
+            _ => {}
+        }
+        contacts.apply(&entry.kind);
+    }
+}
+
+fn request_of(asked: &EffectAsked) -> String {
+    match &asked.request {
+        EffectRequest::Http { request: Value::Inline(request), .. } => request.to_string(),
+        EffectRequest::Http { .. } | EffectRequest::Sleep { .. } => format!("{} of {}", asked.effect, asked.attempt),
     }
 }
 

@@ -262,6 +262,7 @@ fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
             Kind::EffectAsked(asked) => Once::EffectAsked(asked.step, asked.attempt, asked.effect.0),
             Kind::EffectAnswered(answered) => Once::EffectAnswered(answered.step, answered.attempt, answered.effect.0),
             Kind::Failed(failed) => Once::Failed(failed.step, failed.attempt),
+            Kind::FailedKeeping(failed) => Once::Failed(failed.step, failed.attempt),
             Kind::Answered(answered) => Once::Answered(answered.step),
             Kind::Settled(settled) => Once::Settled(settled.step),
             Kind::CancelReceived(cancel) => Once::Message(cancel.message),

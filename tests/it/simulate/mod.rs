@@ -5,6 +5,7 @@
 mod attempts;
 mod client;
 mod clock;
+mod contacts;
 pub mod dice;
 mod door;
 mod gate;
@@ -38,7 +39,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 38] = [
+const MET: [&str; 39] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -57,6 +58,7 @@ const MET: [&str; 38] = [
     "GraceSet",
     "Parked",
     "RetryReceived",
+    "FailedKeeping",
     "StepTimed",
     "CLOSE_TIMEOUT",
     "START_TIMEOUT",

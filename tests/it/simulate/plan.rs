@@ -72,6 +72,7 @@ struct Policy {
     heartbeat_ms: Option<u64>,
     attempts: Option<u32>,
     parks: bool,
+    resumes: bool,
     start_ms: Option<u64>,
     close_ms: Option<u64>,
 }
@@ -248,6 +249,7 @@ impl Work {
             // Longer than an undisturbed world takes.
             attempts: None,
             parks: false,
+            resumes: dice.chance(12),
             heartbeat_ms: (beats && dice.chance(60)).then(|| dice.within(1_000..=6_000)),
             start_ms: dice.chance(4).then(|| draw_wait_ms(dice).max(1)),
             close_ms: dice.chance(8).then(|| draw_wait_ms(dice).max(1)),

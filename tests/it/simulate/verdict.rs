@@ -274,7 +274,11 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
                     held.extend(found.map(|token| (token, place())));
                 }
                 // What a function says of itself: who else holds it has it from there.
-                Kind::Answered(_) | Kind::Failed(_) | Kind::Progressed(_) => {
+                Kind::Answered(_)
+                | Kind::Failed(_)
+                | Kind::FailedKeeping(_)
+                | Kind::Parked(_)
+                | Kind::Progressed(_) => {
                     for token in tokens(&text) {
                         if token.starts_with('p') {
                             answered.entry(token.to_owned()).or_default();

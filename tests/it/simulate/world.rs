@@ -11,6 +11,7 @@ use trackway_replay::{
 };
 use trackway_storage::{MemoryStorage, RunKey};
 
+use super::contacts::Contacts;
 use super::dice::Dice;
 use super::ledger::{Ledger, Promise};
 use super::token::tokens;
@@ -72,6 +73,7 @@ pub struct Reach {
 struct Asking {
     run: RunId,
     step: StepId,
+    /// 0: of whichever attempt goes on with what others did.
     attempt: u32,
     url: String,
 }
@@ -91,7 +93,8 @@ impl Asking {
 
     fn is_in(&self, asked: &EffectAsked) -> bool {
         let EffectRequest::Http { request: Value::Inline(request), .. } = &asked.request else { return false };
-        asked.step == self.step && asked.attempt == self.attempt && request.contains(&format!("\"{}\"", self.url))
+        let is_its = self.attempt == 0 || asked.attempt == self.attempt;
+        asked.step == self.step && is_its && request.contains(&format!("\"{}\"", self.url))
     }
 }
 
@@ -104,8 +107,8 @@ impl Reach {
     fn judge(&self, asking: &Asking) {
         let ledger = &self.world.ledger;
         let entries = entries(&self.store, asking.run);
-        let cause = entries.iter().find_map(|entry| match &entry.kind {
-            Kind::EffectAsked(asked) if asking.is_in(asked) => Some(asked.effect),
+        let cause = entries.iter().rev().find_map(|entry| match &entry.kind {
+            Kind::EffectAsked(asked) if asking.is_in(asked) => Some((asked.attempt, asked.effect)),
             _ => None,
         });
         let place = format!("{}/{}.{} {}", asking.run, asking.step, asking.attempt, asking.url);
@@ -115,20 +118,30 @@ impl Reach {
         };
         // Whoever lost the run and does not know it yet may do again what was under way: no one can
         // tell it in time.
-        if self.store.is_newest() && entries.iter().any(|entry| answers(&entry.kind, asking, effect)) {
+        if self.store.is_newest() && is_over(&entries, asking, effect) {
             ledger.broken(Promise::NotTwice, format!("{place} reached the world after its answer was durable"));
         }
     }
 }
 
-fn answers(kind: &Kind, asking: &Asking, effect: EffectId) -> bool {
+/// Nobody waits for an answer any more.
+fn is_over(entries: &[Entry], asking: &Asking, (attempt, effect): (u32, EffectId)) -> bool {
+    let step = asking.step;
+    if asking.attempt == 0 {
+        let has_succeeded = |entry: &Entry| answers(&entry.kind, (step, u32::MAX, effect));
+        return !Contacts::of(entries, step).is_open(effect) || entries.iter().any(has_succeeded);
+    }
+    entries.iter().any(|entry| answers(&entry.kind, (step, attempt, effect)))
+}
+
+fn answers(kind: &Kind, (of, attempt, effect): (StepId, u32, EffectId)) -> bool {
     match kind {
         Kind::EffectAnswered(answered) => {
-            (answered.step, answered.attempt, answered.effect) == (asking.step, asking.attempt, effect)
+            (answered.step, answered.attempt, answered.effect) == (of, attempt, effect)
         }
-        Kind::Failed(failed) => failed.step == asking.step && failed.attempt >= asking.attempt,
+        Kind::Failed(failed) => failed.step == of && failed.attempt >= attempt,
         // A step or run that was cancelled is over, not done: its effect is one that nobody answered.
-        Kind::Answered(Answered { step, outcome: Outcome::Succeeded(_) }) => *step == asking.step,
+        Kind::Answered(Answered { step, outcome: Outcome::Succeeded(_) }) => *step == of,
         _ => false,
     }
 }

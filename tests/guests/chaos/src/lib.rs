@@ -104,6 +104,8 @@ pub struct Policy {
     pub attempts: Option<u32>,
     /// A person says what becomes of it when it has failed so often.
     pub parks: bool,
+    /// The next attempt goes on with what a failed one had done.
+    pub resumes: bool,
     /// It has begun by then, and is answered by then.
     pub start_ms: Option<u64>,
     pub close_ms: Option<u64>,
@@ -135,9 +137,15 @@ impl Doer {
         if let Some(heartbeat_ms) = work.policy.heartbeat_ms {
             step = step.heartbeat_timeout(Duration::from_millis(heartbeat_ms));
         }
+        let mut retry = Retry::new();
         if work.policy.parks {
-            let attempts = work.policy.attempts.unwrap_or(1);
-            step = step.retry(Retry::new().attempts(attempts).park());
+            retry = retry.attempts(work.policy.attempts.unwrap_or(1)).park();
+        }
+        if work.policy.resumes {
+            retry = retry.resume();
+        }
+        if work.policy.parks || work.policy.resumes {
+            step = step.retry(retry);
         }
         if let Some(start_ms) = work.policy.start_ms {
             step = step.schedule_to_start(Duration::from_millis(start_ms));
@@ -316,7 +324,9 @@ impl Errand<'_> {
     fn url(&self) -> String {
         let number = self.contacts.get() + 1;
         self.contacts.set(number);
-        let (run, step, attempt) = (self.ctx.run_id(), self.ctx.step(), self.ctx.attempt());
+        // One that goes on with what another one did has to do the same.
+        let attempt = if self.work.policy.resumes { 0 } else { self.ctx.attempt() };
+        let (run, step) = (self.ctx.run_id(), self.ctx.step());
         let told = self.work.told.join(",");
         let beat = self.beats.get();
         format!("http://world.test/{run}/{step}/{attempt}/{number}?told={told}&beat={beat}")
