@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{AttemptFailed, AttemptFailedKeeping, AttemptParked, EffectAsked, EffectRequest, Kind, Outcome, Park, StepId, StepRequest, Timestamp, Value, code};
+use trackway_replay::{AttemptFailed, AttemptFailedKeeping, AttemptParked, EffectAsked, EffectRequest, EffectVerdict, Kind, Outcome, Park, RetryReceived, StepId, StepRequest, Timestamp, Value, code};
 use trackway_storage::{RunKey, Storage};
 
 use super::contacts::Contacts;
@@ -22,6 +22,7 @@ pub async fn hold(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, 
         progress(stage, process, journal).await;
         budgets(stage, journal);
         kept(stage, journal);
+        at_most_once(stage, journal);
         if stage.setup.has_one_time() {
             heartbeats(stage, journal);
         }
@@ -189,6 +190,44 @@ fn request_of(asked: &EffectAsked) -> String {
     match &asked.request {
         EffectRequest::Http { request: Value::Inline(request), .. } => request.to_string(),
         EffectRequest::Http { .. } | EffectRequest::Sleep { .. } => format!("{} of {}", asked.effect, asked.attempt),
+    }
+}
+
+/// A step that wants no request to be repeated of which nobody knows whether it came about has none repeated, unless a
+/// person says so.
+fn at_most_once(stage: &Stage, journal: &Journal) {
+    let reached = stage.world.reached();
+    let mut steps: BTreeSet<StepId> = BTreeSet::new();
+    let mut urls: BTreeSet<(StepId, String)> = BTreeSet::new();
+    for entry in &journal.entries {
+        match &entry.kind {
+            Kind::Asked(asked) => {
+                if let StepRequest::Call { options, .. } = &asked.request
+                    && options.contains("\"ambiguous\"")
+                {
+                    steps.insert(asked.step);
+                }
+            }
+            Kind::RetryReceived(RetryReceived { step, verdict: Some(EffectVerdict::Repeat), .. }) => {
+                steps.remove(step);
+            }
+            Kind::EffectAsked(asked) => {
+                if let EffectRequest::Http { request: Value::Inline(request), .. } = &asked.request
+                    && let Ok(request) = serde_json::from_str::<Json>(request)
+                    && request["method"] == "POST"
+                    && let Some(url) = request["url"].as_str()
+                {
+                    urls.insert((asked.step, url.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+    for (step, url) in urls.into_iter().filter(|(step, _)| steps.contains(step)) {
+        if let Some(times) = reached.get(&url).filter(|times| **times > 1) {
+            let what = format!("run {}: step {step} reached {url} {times} times", journal.run.run);
+            stage.ledger.broken(Promise::NotTwice, what);
+        }
     }
 }
 

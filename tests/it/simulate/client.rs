@@ -12,7 +12,7 @@ use trackway::host::{
 };
 use trackway::worker::StartAnswer;
 use trackway_replay::{
-    Failure, Kind, MessageId, Position, PromiseToken, RunId, Status, StepId, StepRequest, TenantId, Value,
+    EffectVerdict, Failure, Kind, MessageId, Park, Position, PromiseToken, RunId, Status, StepId, StepRequest, TenantId, Value,
 };
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
@@ -259,8 +259,8 @@ struct Follow<'a> {
     run: RunKey,
     /// Asked, and not answered by this client.
     questions: BTreeSet<StepId>,
-    /// Waits for a person since that entry, and this client has not said anything to it.
-    parked: BTreeMap<StepId, Position>,
+    /// Waits for a person since that entry, and what this client will say to it.
+    parked: BTreeMap<StepId, (Position, Option<EffectVerdict>)>,
     /// Made, and not settled by this client; with what it settles them.
     promises: BTreeMap<StepId, (PromiseToken, Arc<str>)>,
     /// Of which the tokens of the run are made.
@@ -336,11 +336,11 @@ impl<'a> Follow<'a> {
 
     /// Has tried again what waits for a person, each until it is told that this counts.
     async fn retry(&mut self, process: &Process) {
-        for (step, since) in self.parked.clone() {
-            let request = RetryRequest { step: Some(step), with: None, verdict: None };
+        for (step, (since, verdict)) in self.parked.clone() {
+            let request = RetryRequest { step: Some(step), with: None, verdict: verdict.clone() };
             let key = format!("retry since {since}");
             let told = process.ask(PATIENCE, process.host.retry(self.run.run, request, Some(&key))).await;
-            self.ledger.note(format!("client: retries {step} of {}: {told:?}", self.run.run));
+            self.ledger.note(format!("client: retries {step} of {} with {verdict:?}: {told:?}", self.run.run));
             match told {
                 Some(Ok(_)) => {
                     self.parked.remove(&step);
@@ -351,6 +351,19 @@ impl<'a> Follow<'a> {
                     self.parked.remove(&step);
                 }
                 Some(Err(_)) | None => {}
+            }
+        }
+    }
+
+    /// What a person found out about a request.
+    fn verdict(&mut self) -> EffectVerdict {
+        match self.dice.within(0..=2) {
+            0 => EffectVerdict::Repeat,
+            1 => EffectVerdict::Fail,
+            _ => {
+                let body = format!("~e{:x}~", self.dice.next());
+                let answer = serde_json::json!({ "status": 200, "headers": [], "body": body, "tries": [] });
+                EffectVerdict::Answer(Value::inline(answer.to_string()))
             }
         }
     }
@@ -410,7 +423,8 @@ impl<'a> Follow<'a> {
                 _ => {}
             },
             Kind::Parked(parked) => {
-                self.parked.insert(parked.step, entry.position);
+                let verdict = matches!(parked.park, Park::Unclear(_)).then(|| self.verdict());
+                self.parked.insert(parked.step, (entry.position, verdict));
             }
             // Cancelled or dropped.
             Kind::Answered(_) | Kind::Forgotten(_) => {

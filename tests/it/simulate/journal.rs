@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trackway_replay::{
     Answered, Asked, EffectAnswered, EffectRequest, End, Entry, Failure, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
-    Value,
+    Value, code,
 };
 use trackway_storage::{RunKey, StoredFrame};
 
@@ -46,6 +46,13 @@ impl Journal {
             matches!(&entry.kind, Kind::AttemptStarted(begun) if begun.attempt >= ATTEMPTS_MAX)
         };
         self.entries.iter().any(is_last)
+    }
+
+    /// Nobody knew of some contact whether it came about, and it counts as failed.
+    pub fn was_unclear(&self) -> bool {
+        let is_unclear =
+            |entry: &Entry| failure_of(&entry.kind).is_some_and(|failure| *failure.code == *code::AMBIGUOUS);
+        self.entries.iter().any(is_unclear)
     }
 
     /// Where an inbox item stands, read or unread.

@@ -39,7 +39,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 39] = [
+const MET: [&str; 41] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -59,6 +59,8 @@ const MET: [&str; 39] = [
     "Parked",
     "RetryReceived",
     "FailedKeeping",
+    "AMBIGUOUS",
+    "with Some(Answer",
     "StepTimed",
     "CLOSE_TIMEOUT",
     "START_TIMEOUT",

@@ -73,8 +73,17 @@ struct Policy {
     attempts: Option<u32>,
     parks: bool,
     resumes: bool,
+    unclear: Option<Unclear>,
     start_ms: Option<u64>,
     close_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Unclear {
+    Fail,
+    Compensate,
+    Ask,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -249,6 +258,7 @@ impl Work {
             // Longer than an undisturbed world takes.
             attempts: None,
             parks: false,
+            unclear: None,
             resumes: dice.chance(12),
             heartbeat_ms: (beats && dice.chance(60)).then(|| dice.within(1_000..=6_000)),
             start_ms: dice.chance(4).then(|| draw_wait_ms(dice).max(1)),
@@ -268,7 +278,11 @@ impl Work {
 
     /// The same, of a run that somebody follows, who looks after what waits for a person.
     fn draw_watched(dice: &mut Dice) -> Work {
-        let work = Work::draw(dice);
+        let mut work = Work::draw(dice);
+        // One that goes on with what was done asks again under the same address, which then cannot be told.
+        if dice.chance(20) && !work.policy.resumes {
+            work.policy.unclear = Some(*dice.one_of(&[Unclear::Fail, Unclear::Compensate, Unclear::Ask]));
+        }
         if !dice.chance(12) {
             return work;
         }

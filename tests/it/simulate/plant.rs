@@ -44,6 +44,8 @@ pub enum Bug {
     AnotherGrace,
     /// A person's word on a step is taken out of the inbox, and what the run gets is something else.
     LostRetry,
+    /// A request of which nobody knows whether it came about is forgotten to be one, and is repeated.
+    UnclearRepeated,
     /// A call has another time than it was given.
     AnotherDeadline,
     /// What a function said of itself is written down as something else.
@@ -164,6 +166,14 @@ impl Plant {
                 rewrite(&mut append, |kind| {
                     if let Kind::RetryReceived(retry) = kind {
                         *kind = Kind::Resumed(Resumed { message: retry.message });
+                    }
+                });
+                store.append(append).await
+            }
+            Bug::UnclearRepeated => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::EffectAsked(asked) = kind {
+                        asked.key = None;
                     }
                 });
                 store.append(append).await

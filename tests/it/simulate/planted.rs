@@ -87,6 +87,11 @@ fn a_persons_word_that_is_lost_is_found() {
 }
 
 #[test]
+fn a_request_that_is_repeated_although_it_may_have_come_about_is_found() {
+    is_found(Bug::UnclearRepeated, &[Promise::NotTwice]);
+}
+
+#[test]
 fn another_deadline_than_a_step_has_is_found() {
     is_found(Bug::AnotherDeadline, &[Promise::InTime]);
 }

@@ -325,7 +325,7 @@ async fn same_end(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, 
         if wanted.plan.is_racing() {
             continue;
         }
-        let is_as_planned = |journal: &&Journal| !journal.was_cancelled() && !journal.has_used_up_attempts();
+        let is_as_planned = |journal: &&Journal| !(journal.was_cancelled() || journal.has_used_up_attempts() || journal.was_unclear());
         for journal in journals.values().filter(is_its).filter(is_as_planned) {
             let Some(Kind::Finished(finished)) = journal.entries.last().map(|entry| &entry.kind) else { continue };
             let given = match &finished.end {

@@ -2,6 +2,7 @@
 //! of its own. It judges what reaches it: nothing may whose cause is not durable by then.
 
 use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall};
@@ -38,12 +39,14 @@ struct State {
     /// Everything that it was told.
     told: Vec<(RunId, String)>,
     requests: u64,
+    /// How often it was reached under each address.
+    reached: BTreeMap<String, u32>,
 }
 
 impl World {
     pub fn new(seed: u64, manners: Manners, ledger: Arc<Ledger>) -> World {
         let dice = Dice::of(seed, "world");
-        let state = State { dice, manners, answers: 0, heard: None, told: Vec::new(), requests: 0 };
+        let state = State { dice, manners, answers: 0, heard: None, told: Vec::new(), requests: 0, reached: BTreeMap::new() };
         World { ledger, state: Mutex::new(state) }
     }
 
@@ -57,6 +60,10 @@ impl World {
 
     pub fn told(&self) -> Vec<(RunId, String)> {
         self.lock().told.clone()
+    }
+
+    pub fn reached(&self) -> BTreeMap<String, u32> {
+        self.lock().reached.clone()
     }
 
     pub fn requests(&self) -> u64 {
@@ -173,6 +180,7 @@ impl Effects for Reach {
 impl State {
     fn answer(&mut self, asking: &Asking) -> (u16, Option<Duration>, String, usize) {
         self.requests += 1;
+        *self.reached.entry(asking.url.clone()).or_default() += 1;
         self.answers += 1;
         let mut body = format!("~e{:x}~", self.answers);
         let told: Vec<String> = tokens(&asking.url).map(str::to_owned).collect();

@@ -106,9 +106,20 @@ pub struct Policy {
     pub parks: bool,
     /// The next attempt goes on with what a failed one had done.
     pub resumes: bool,
+    /// What is done about contacts of which nobody knows whether they came about.
+    pub unclear: Option<Unclear>,
     /// It has begun by then, and is answered by then.
     pub start_ms: Option<u64>,
     pub close_ms: Option<u64>,
+}
+
+#[value]
+#[derive(Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub enum Unclear {
+    Fail,
+    Compensate,
+    Ask,
 }
 
 #[value]
@@ -146,6 +157,13 @@ impl Doer {
         }
         if work.policy.parks || work.policy.resumes {
             step = step.retry(retry);
+        }
+        if let Some(unclear) = work.policy.unclear {
+            step = step.ambiguous(match unclear {
+                Unclear::Fail => Ambiguous::Fail,
+                Unclear::Compensate => Ambiguous::Compensate,
+                Unclear::Ask => Ambiguous::Ask,
+            });
         }
         if let Some(start_ms) = work.policy.start_ms {
             step = step.schedule_to_start(Duration::from_millis(start_ms));
