@@ -17,6 +17,7 @@ use trackway_replay::{
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use super::dice::Dice;
+use super::listener::Listener;
 use super::ledger::{Cancelled, Ledger, Promise, Told};
 use super::plan::{self, ToSend};
 use super::process::Process;
@@ -70,8 +71,12 @@ impl Client {
         let pauses = wanted.pauses.iter();
         let pauses: Vec<_> =
             pauses.map(|(after, lasting)| client.hold(run, *after, *lasting, [message(), message()])).collect();
+        let listeners = wanted.listeners.iter();
+        let listeners: Vec<_> = listeners
+            .map(|after| Listener::new(&self.serving, &self.ledger, Dice::of(message().0 as u64, "listener"), run).listen(*after))
+            .collect();
         let follow = Follow::new(&self.serving, &self.ledger, dice, run);
-        tokio::join!(join_all(cancels), join_all(sent), join_all(pauses), follow.until_it_ends());
+        tokio::join!(join_all(cancels), join_all(sent), join_all(pauses), join_all(listeners), follow.until_it_ends());
     }
 
     async fn start(&self) -> RunKey {

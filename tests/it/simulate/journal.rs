@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trackway_replay::{
-    Answered, Asked, EffectAnswered, EffectRequest, End, Entry, Failure, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
+    Answered, Asked, AttemptEmitted, EffectAnswered, EffectRequest, Emitted, End, Entry, Failure, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
     Value, code,
 };
 use trackway_storage::{RunKey, StoredFrame};
@@ -91,6 +91,18 @@ impl Journal {
             Kind::Finished(_) => true,
             _ => false,
         })
+    }
+
+    /// What the run told and kept, with its place.
+    pub fn told(&self) -> BTreeMap<Position, String> {
+        let told = self.entries.iter().filter_map(|entry| match &entry.kind {
+            Kind::Emitted(Emitted { name, data: Value::Inline(data), .. })
+            | Kind::AttemptEmitted(AttemptEmitted { name, data: Value::Inline(data), .. }) => {
+                Some((entry.position, format!("{name} {data}")))
+            }
+            _ => None,
+        });
+        told.collect()
     }
 
     /// Where what was published last under each key stands.

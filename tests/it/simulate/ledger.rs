@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use trackway_replay::{Digest, Entry, Epoch, FrameId, MessageId, Position, RunId, Status, StepId, Timestamp};
 use trackway_storage::{LogKey, RunKey};
 
+use super::listener::Heard;
+
 /// What a simulation holds the host to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Promise {
@@ -32,6 +34,8 @@ pub enum Promise {
     SameEnd,
     /// What came in time counts before the timer; no timer is early.
     InTime,
+    /// What a run tells and keeps is heard once each, in order and without a gap, over lost connections too.
+    Heard,
     /// Attempts are told what those before them said last.
     Progress,
     /// Heads, payloads and inbox fit the journal.
@@ -83,6 +87,8 @@ pub struct Records {
     pub settled: Vec<(RunKey, StepId)>,
     /// Steps that waited for a person since that entry, of which somebody was told that they are tried again.
     pub retried: Vec<(RunKey, StepId, Position)>,
+    /// What was heard by those who followed what runs tell.
+    pub heard: Vec<(RunKey, Heard)>,
     pub frames: Vec<Acknowledged>,
     /// Entries that clients read, by their place.
     pub seen: BTreeMap<(RunKey, Position), Entry>,

@@ -11,6 +11,7 @@ mod door;
 mod gate;
 mod journal;
 mod ledger;
+mod listener;
 mod plan;
 mod plant;
 mod planted;
@@ -39,7 +40,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 41] = [
+const MET: [&str; 45] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -59,6 +60,10 @@ const MET: [&str; 41] = [
     "Parked",
     "RetryReceived",
     "FailedKeeping",
+    "hears event",
+    "hears delta",
+    "hears a reset",
+    "comes back after Delta",
     "AMBIGUOUS",
     "with Some(Answer",
     "StepTimed",

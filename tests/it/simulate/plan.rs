@@ -63,6 +63,7 @@ pub struct Work {
     gives_up: bool,
     pad: usize,
     beats: bool,
+    tells: bool,
     policy: Policy,
 }
 
@@ -267,6 +268,7 @@ impl Work {
         Work {
             effects,
             stumbles: 0,
+            tells: dice.chance(25),
             beats,
             policy,
             fails: if dice.chance(20) { dice.within(1..=3) as u32 } else { 0 },

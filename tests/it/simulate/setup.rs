@@ -23,6 +23,8 @@ pub struct Wanted {
     pub cancels: Vec<(Duration, Option<u64>)>,
     /// What is sent to it, and when.
     pub sent: Vec<(ToSend, Duration)>,
+    /// When somebody begins to follow what it tells.
+    pub listeners: Vec<Duration>,
     /// When it is held, and how long.
     pub pauses: Vec<(Duration, Duration)>,
 }
@@ -110,6 +112,11 @@ impl Setup {
         })
     }
 
+    /// Who has lost a run may go on for a while without knowing it.
+    pub fn is_overtaken(&self) -> bool {
+        self.upheavals.iter().any(|(_, upheaval)| matches!(upheaval, Upheaval::Overtake { .. }))
+    }
+
     /// How often a run may have to be recalled without getting anywhere: by each process, also by the first
     /// where it was parked and evicted there.
     pub fn recalls_max(&self) -> usize {
@@ -127,9 +134,11 @@ impl Wanted {
         let cancels = if dice.chance(35) { dice.within(1..=2) } else { 0 };
         let plan = Plan::draw(dice, name.clone());
         let pauses = if dice.chance(20) { 1 } else { 0 };
+        let listeners = if dice.chance(40) { dice.within(1..=2) } else { 0 };
         Wanted {
             sent: plan.sent().into_iter().map(|sent| (sent, draw_wait(dice))).collect(),
             pauses: (0..pauses).map(|_| (draw_wait(dice), draw_wait(dice))).collect(),
+            listeners: (0..listeners).map(|_| draw_wait(dice)).collect(),
             plan,
             name,
             after: Duration::from_millis(dice.within(0..=60)),

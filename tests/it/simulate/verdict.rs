@@ -72,6 +72,7 @@ pub async fn give(stage: &Stage, process: &Process) {
     nothing_leaks(stage, process, &journals).await;
     times::hold(stage, &journals);
     attempts::hold(stage, process, &journals).await;
+    heard(stage, &journals);
     same_end(stage, process, &journals).await;
 }
 
@@ -245,6 +246,10 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
             broken(format!("run {} at {position}: a client saw {entry:?}, there is {there:?}", run.run));
         }
     }
+    let pieces: Vec<(RunKey, String)> = {
+        let records = stage.ledger.lock();
+        records.heard.iter().flat_map(|(run, heard)| heard.pieces().map(|piece| (*run, piece.to_owned()))).collect()
+    };
     let states_seen = stage.ledger.lock().states_seen.clone();
     for (run, position, key) in states_seen {
         if !journals.get(&run).is_some_and(|journal| journal.has_published(&key, position)) {
@@ -278,7 +283,8 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
                 | Kind::Failed(_)
                 | Kind::FailedKeeping(_)
                 | Kind::Parked(_)
-                | Kind::Progressed(_) => {
+                | Kind::Progressed(_)
+                | Kind::AttemptEmitted(_) => {
                     for token in tokens(&text) {
                         if token.starts_with('p') {
                             answered.entry(token.to_owned()).or_default();
@@ -309,9 +315,25 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
     }
     held.extend(shown.into_iter().map(|(run, token)| (token, format!("a trace of {}", run.run))));
     held.extend(stage.world.told().into_iter().map(|(run, token)| (token, format!("the world, by {run}"))));
+    // What does not stay is heard once the answer stands that it tells of; an own token may die with its attempt.
+    for (run, piece) in pieces.iter().filter(|_| !stage.setup.is_overtaken()) {
+        let answers = tokens(piece).filter(|token| token.starts_with('e'));
+        held.extend(answers.map(|token| (token.to_owned(), format!("who follows {}", run.run))));
+    }
     for (token, who) in held {
         if !answered.contains_key(&token) {
             broken(format!("{who} holds {token}, which no journal has"));
+        }
+    }
+}
+
+/// Who followed what a run tells heard all of it that stays, once each.
+fn heard(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
+    let heard = std::mem::take(&mut stage.ledger.lock().heard);
+    for (run, heard) in heard {
+        let Some(journal) = journals.get(&run) else { continue };
+        for what in heard.flaws(&journal.told(), journal.entries.len() as u64) {
+            stage.ledger.broken(Promise::Heard, format!("run {}: {what}", run.run));
         }
     }
 }

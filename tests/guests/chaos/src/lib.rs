@@ -91,6 +91,9 @@ pub struct Work {
     /// Says how far it is before each contact with the world.
     #[serde(default)]
     pub beats: bool,
+    /// Tells those who follow the run what it hears.
+    #[serde(default)]
+    pub tells: bool,
     #[serde(default)]
     pub policy: Policy,
 }
@@ -335,6 +338,7 @@ struct Errand<'a> {
     token: String,
     contacts: Cell<u32>,
     beats: Cell<u32>,
+    pieces: Cell<u32>,
 }
 
 impl Errand<'_> {
@@ -357,8 +361,21 @@ impl Errand<'_> {
         }
     }
 
+    /// A piece that does not stay.
+    fn say(&self, said: &str) {
+        if self.work.tells {
+            self.pieces.set(self.pieces.get() + 1);
+            self.ctx.delta("piece", &json!({ "number": self.pieces.get(), "said": said }));
+        }
+    }
+
     async fn given(&self, request: http::RequestBuilder) -> Result<String, Failure> {
+        self.say("asks");
         let text = request.send().await?.error_for_status()?.text()?;
+        self.say(&text);
+        if self.work.tells {
+            self.ctx.emit("heard", &json!({ "by": format!("~{}~", self.token), "said": text }));
+        }
         self.ctx.log().info(format_args!("got {text}"));
         Ok(text)
     }
@@ -373,7 +390,9 @@ async fn work_on(ctx: FnCtx, work: Work) -> Result<Vec<String>, Failure> {
     let begun = ctx.now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros();
     let token = format!("p{:x}.{begun}", ctx.random());
     let mut tokens = vec![format!("~{token}~")];
-    let errand = Errand { ctx: &ctx, work: &work, token, contacts: Cell::new(0), beats: Cell::new(0) };
+    let (contacts, beats, pieces) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let errand = Errand { ctx: &ctx, work: &work, token, contacts, beats, pieces };
+    errand.say("begins");
     for effect in &work.effects {
         errand.beat();
         match effect {
