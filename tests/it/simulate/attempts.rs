@@ -58,7 +58,10 @@ async fn progress(stage: &Stage, process: &Process, journal: &Journal) {
                     broken(format!("at {place} it is in its beat {beat}, and the last on record is {said:?}"));
                 }
             }
-            Kind::Answered(answered) if matches!(answered.outcome, Outcome::Succeeded(_)) => {
+            // Log lines are not kept by a restarted run.
+            Kind::Answered(answered)
+                if matches!(answered.outcome, Outcome::Succeeded(_)) && entry.position >= journal.begins() =>
+            {
                 ended.extend(told.keys().filter(|(step, _)| *step == answered.step).max());
             }
             _ => {}

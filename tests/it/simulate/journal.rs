@@ -21,6 +21,14 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Where it begins to do something of its own: behind what it keeps of another run.
+    pub fn begins(&self) -> Position {
+        match self.entries.get(1).map(|entry| &entry.kind) {
+            Some(Kind::Forked(forked)) => Position(2 + forked.entries),
+            _ => Position::FIRST,
+        }
+    }
+
     /// Of the plan that the run was started with.
     pub fn tag(&self) -> Option<String> {
         let Kind::Started(started) = &self.entries.first()?.kind else { return None };
@@ -241,6 +249,8 @@ pub fn order(journal: &Journal) -> Vec<Broken> {
         let is_new = before.is_none_or(|before| before.epoch != entry.epoch);
         match &entry.kind {
             Kind::Started(_) => {}
+            // Whoever claims it copies that before anything else.
+            _ if at < journal.begins() => {}
             Kind::Claimed(claimed) if claimed.worker == worker_name(entry.epoch) => {}
             Kind::Claimed(claimed) => {
                 let what = format!("{} claims in epoch {} at {at}", claimed.worker, entry.epoch);

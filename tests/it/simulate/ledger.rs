@@ -36,6 +36,8 @@ pub enum Promise {
     InTime,
     /// What a run tells and keeps is heard once each, in order and without a gap, over lost connections too.
     Heard,
+    /// A run that is started anew from a step keeps all that was before it, and nothing else.
+    Restarted,
     /// Attempts are told what those before them said last.
     Progress,
     /// Heads, payloads and inbox fit the journal.
@@ -63,6 +65,15 @@ pub struct Cancelled {
     pub acknowledged: Duration,
 }
 
+/// A run that was started anew, and the new one.
+#[derive(Debug, Clone)]
+pub struct Restarted {
+    pub from: RunKey,
+    /// Everything before it is kept.
+    pub step: Option<StepId>,
+    pub run: RunKey,
+}
+
 /// A frame that a worker was told is durable.
 #[derive(Debug, Clone)]
 pub struct Acknowledged {
@@ -78,6 +89,7 @@ pub struct Records {
     pub broken: Vec<Broken>,
     /// By the tag of the plan.
     pub starts: BTreeMap<String, Vec<Told>>,
+    pub restarted: Vec<Restarted>,
     pub cancels: Vec<Cancelled>,
     /// Signals of which somebody was told that they arrived.
     pub signals: Vec<(RunKey, MessageId)>,

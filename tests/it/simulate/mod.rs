@@ -8,6 +8,7 @@ mod clock;
 mod contacts;
 pub mod dice;
 mod door;
+mod follow;
 mod gate;
 mod journal;
 mod ledger;
@@ -16,6 +17,7 @@ mod plan;
 mod plant;
 mod planted;
 mod process;
+mod restarts;
 mod script;
 mod setup;
 mod times;
@@ -40,7 +42,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 45] = [
+const MET: [&str; 46] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -60,6 +62,7 @@ const MET: [&str; 45] = [
     "Parked",
     "RetryReceived",
     "FailedKeeping",
+    "Forked, ",
     "hears event",
     "hears delta",
     "hears a reset",

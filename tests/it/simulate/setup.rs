@@ -25,6 +25,8 @@ pub struct Wanted {
     pub sent: Vec<(ToSend, Duration)>,
     /// When somebody begins to follow what it tells.
     pub listeners: Vec<Duration>,
+    /// When it is started anew: from its start, or from one of the steps that it has asked for by then.
+    pub restarts: Vec<(Duration, Option<u64>)>,
     /// When it is held, and how long.
     pub pauses: Vec<(Duration, Duration)>,
 }
@@ -133,12 +135,14 @@ impl Wanted {
         let name = format!("run-{nth}");
         let cancels = if dice.chance(35) { dice.within(1..=2) } else { 0 };
         let plan = Plan::draw(dice, name.clone());
+        let restarts = if dice.chance(20) { dice.within(1..=2) } else { 0 };
         let pauses = if dice.chance(20) { 1 } else { 0 };
         let listeners = if dice.chance(40) { dice.within(1..=2) } else { 0 };
         Wanted {
             sent: plan.sent().into_iter().map(|sent| (sent, draw_wait(dice))).collect(),
             pauses: (0..pauses).map(|_| (draw_wait(dice), draw_wait(dice))).collect(),
             listeners: (0..listeners).map(|_| draw_wait(dice)).collect(),
+            restarts: (0..restarts).map(|_| (draw_wait(dice), dice.chance(75).then(|| dice.next()))).collect(),
             plan,
             name,
             after: Duration::from_millis(dice.within(0..=60)),

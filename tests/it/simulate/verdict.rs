@@ -12,6 +12,7 @@ use super::attempts;
 use super::journal::{self, Journal};
 use super::ledger::{Promise, Told};
 use super::process::Process;
+use super::restarts;
 use super::script::Stage;
 use super::times;
 use super::token::{tokens, without};
@@ -37,7 +38,8 @@ pub fn forsaken(stage: &Stage, process: &Process) -> Vec<RunKey> {
             Told::Started(run) => Some(*run),
             Told::RefusedForGood => None,
         };
-        records.starts.values().flatten().filter_map(started).collect()
+        let restarted = records.restarted.iter().map(|restarted| restarted.run.run);
+        records.starts.values().flatten().filter_map(started).chain(restarted).collect()
     };
     let store = &process.door.store;
     let is_child = |run: &RunKey| {
@@ -73,6 +75,7 @@ pub async fn give(stage: &Stage, process: &Process) {
     times::hold(stage, &journals);
     attempts::hold(stage, process, &journals).await;
     heard(stage, &journals);
+    restarts::hold(stage, &journals);
     same_end(stage, process, &journals).await;
 }
 
@@ -155,7 +158,9 @@ fn acknowledged(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Jo
     };
     let broken = |what: String| stage.ledger.broken(Promise::Acknowledged, what);
     let mut runs_of: BTreeMap<String, Vec<RunKey>> = BTreeMap::new();
-    for journal in journals.values() {
+    let restarted: BTreeSet<RunKey> =
+        stage.ledger.lock().restarted.iter().map(|restarted| restarted.run).collect();
+    for journal in journals.values().filter(|journal| !restarted.contains(&journal.run)) {
         runs_of.entry(journal.tag().unwrap_or_default()).or_default().push(journal.run);
     }
     for (tag, told) in &starts {
@@ -273,8 +278,12 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
             match &entry.kind {
                 Kind::EffectAnswered(_) => {
                     let mut found = tokens(&text).map(str::to_owned);
+                    // What a restarted run keeps was given to the other one.
                     if let Some(own) = found.next() {
-                        answered.entry(own).or_default().insert((journal.run, entry.position));
+                        let places = answered.entry(own).or_default();
+                        if entry.position >= journal.begins() {
+                            places.insert((journal.run, entry.position));
+                        }
                     }
                     held.extend(found.map(|token| (token, place())));
                 }
