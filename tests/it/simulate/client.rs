@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use trackway::Code;
 use trackway::effects::Clock;
-use trackway::host::{StartRequest, UpdateAnswer, UpdateRequest};
+use trackway::host::{MoveRequest, StartRequest, UpdateAnswer, UpdateRequest};
 use trackway::worker::StartAnswer;
 use trackway_replay::{Kind, MessageId, Position, RunId, Status, StepId, TenantId, Value};
 use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
@@ -21,7 +21,9 @@ use super::setup::Wanted;
 
 /// How long a client waits for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-const AGAIN_AFTER: Duration = Duration::from_millis(25);
+pub const AGAIN_AFTER: Duration = Duration::from_millis(25);
+/// Tries of one move.
+const MOVES_MAX: u32 = 5;
 /// Tries of one cancel.
 const CANCELS_MAX: u32 = 10;
 
@@ -71,8 +73,30 @@ impl Client {
         let mut draw = || Dice::of(message().0 as u64, "restart");
         let restarts: Vec<_> = wanted.restarts.iter().map(|restart| client.restart(run, *restart, draw())).collect();
         let follow = Follow::new(&self.serving, &self.ledger, dice, run).until_it_ends();
-        let others = async { tokio::join!(join_all(pauses), join_all(listeners), join_all(restarts)) };
+        let moves: Vec<_> = wanted.moves.iter().map(|after| client.move_on(run, *after)).collect();
+        let others = async { tokio::join!(join_all(pauses), join_all(listeners), join_all(restarts), join_all(moves)) };
         tokio::join!(join_all(cancels), join_all(sent), others, follow);
+    }
+
+    /// Moves the run to what is deployed by then.
+    async fn move_on(&self, run: RunKey, after: Duration) {
+        tokio::time::sleep(after).await;
+        for nth in 0..MOVES_MAX {
+            let process = self.serving.get();
+            let idempotency_key = Some(format!("move {after:?} {nth}"));
+            let request = MoveRequest { run: run.run, to: "chaos".into(), dry_run: false, idempotency_key };
+            let told = process.ask(PATIENCE, process.host.move_run(request)).await;
+            self.ledger.note(format!("client: moves {}: {told:?}", run.run));
+            match told {
+                Some(Ok(_)) => return,
+                Some(Err(error)) if error.code == Code::RunEnded => return,
+                // The newer code does all that any run of the older one may have on record.
+                Some(Err(error)) if error.code == Code::CannotMove && error.message.contains("cannot go on") => {
+                    return self.ledger.broken(Promise::Replays, error.to_string());
+                }
+                Some(Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
+            }
+        }
     }
 
     /// Starts the run anew, until somebody says that this counts; then does for the new one what it needs.

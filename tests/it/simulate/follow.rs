@@ -30,7 +30,7 @@ pub struct Follow<'a> {
     /// Asked, and not answered by this client.
     questions: BTreeSet<StepId>,
     /// Waits for a person since that entry, and what this client will say to it.
-    parked: BTreeMap<StepId, (Position, Option<EffectVerdict>)>,
+    parked: BTreeMap<StepId, (Position, RetryRequest)>,
     /// Made, and not settled by this client; with what it settles them.
     promises: BTreeMap<StepId, (PromiseToken, Arc<str>)>,
     /// Of which the tokens of the run are made.
@@ -106,11 +106,11 @@ impl<'a> Follow<'a> {
 
     /// Has tried again what waits for a person, each until it is told that this counts.
     async fn retry(&mut self, process: &Process) {
-        for (step, (since, verdict)) in self.parked.clone() {
-            let request = RetryRequest { step: Some(step), with: None, verdict: verdict.clone() };
+        for (step, (since, request)) in self.parked.clone() {
+            let line = format!("client: retries {step} of {} with {:?} {:?}", self.run.run, request.verdict, request.with);
             let key = format!("retry since {since}");
             let told = process.ask(PATIENCE, process.host.retry(self.run.run, request, Some(&key))).await;
-            self.ledger.note(format!("client: retries {step} of {} with {verdict:?}: {told:?}", self.run.run));
+            self.ledger.note(format!("{line}: {told:?}"));
             match told {
                 Some(Ok(_)) => {
                     self.parked.remove(&step);
@@ -194,7 +194,10 @@ impl<'a> Follow<'a> {
             },
             Kind::Parked(parked) => {
                 let verdict = matches!(parked.park, Park::Unclear(_)).then(|| self.verdict());
-                self.parked.insert(parked.step, (entry.position, verdict));
+                // By what is deployed now, or as before.
+                let with = self.dice.chance(40).then(|| "chaos".to_owned());
+                let request = RetryRequest { step: Some(parked.step), with, verdict };
+                self.parked.insert(parked.step, (entry.position, request));
             }
             // Cancelled or dropped.
             Kind::Answered(_) | Kind::Forgotten(_) => {

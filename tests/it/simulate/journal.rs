@@ -270,6 +270,31 @@ pub fn order(journal: &Journal) -> Vec<Broken> {
     found
 }
 
+/// What is wrong with the code that claims say, which is that of the start, of a move or of a new round.
+pub fn code(journal: &Journal) -> Vec<Broken> {
+    let mut found = Vec::new();
+    let mut component = None;
+    for (place, entry) in journal.entries.iter().enumerate() {
+        match &entry.kind {
+            Kind::Started(started) => component = Some(started.component),
+            Kind::Continued(continued) => component = Some(continued.component),
+            Kind::Moved(moved) => component = Some(moved.component),
+            Kind::Claimed(claimed) if entry.position >= journal.begins() => {
+                let moves = match journal.entries.get(place + 1).map(|next| &next.kind) {
+                    Some(Kind::Moved(moved)) => Some(moved.component),
+                    _ => None,
+                };
+                if moves.or(component) != Some(claimed.component) {
+                    let what = format!("run {}: {claimed:?} at {}, and it is on {component:?}", journal.run.run, entry.position);
+                    found.push(Broken { promise: Promise::Replays, what });
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// What may stand once at most.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Once {

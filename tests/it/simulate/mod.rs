@@ -42,7 +42,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 46] = [
+const MET: [&str; 48] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -62,6 +62,8 @@ const MET: [&str; 46] = [
     "Parked",
     "RetryReceived",
     "FailedKeeping",
+    "Moved",
+    "Some(\"chaos\")",
     "Forked, ",
     "hears event",
     "hears delta",

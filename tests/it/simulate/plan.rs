@@ -31,6 +31,7 @@ pub enum Act {
     Ask(String),
     Promise(String),
     Patched(String),
+    Newer(String),
     Publish(String),
     Emit(String),
     Update(String),
@@ -148,6 +149,7 @@ impl Act {
             6 => Act::Signal(drawing.name("signal")),
             7 => Act::Ask(drawing.name("question")),
             8 => Act::Promise(drawing.name("promise")),
+            9 if drawing.dice.chance(50) => Act::Newer(drawing.name("newer")),
             9 => Act::Patched(drawing.name("patch")),
             10 => Act::Keep(drawing.name("entity")),
             11 => Act::Publish(drawing.name("state")),
@@ -192,7 +194,7 @@ impl Act {
                 act.name_sent(sent);
             }
             Act::Step(_) | Act::SleepMs(_) | Act::Ask(_) | Act::Promise(_) | Act::Patched(_) => {}
-            Act::Publish(_) | Act::Emit(_) | Act::Keep(_) | Act::Child(_) | Act::Saga { .. } => {}
+            Act::Newer(_) | Act::Publish(_) | Act::Emit(_) | Act::Keep(_) | Act::Child(_) | Act::Saga { .. } => {}
         }
     }
 
@@ -205,6 +207,8 @@ impl Act {
             Act::Turn(acts) | Act::All(acts) => acts.iter().any(Act::is_racing),
             Act::Drop(_, other) | Act::Shield(other) => other.is_racing(),
             Act::Child(plan) => plan.is_racing(),
+            // Against newer code.
+            Act::Newer(_) => true,
             Act::Come(_) | Act::Race(_) | Act::Cancel(..) | Act::Within(..) => true,
         }
     }
@@ -227,7 +231,7 @@ impl Act {
             Act::Child(plan) => plan.output(),
             Act::Saga { fails: true, .. } => json!("failed NO_SALE"),
             Act::Saga { works, fails: false } => Json::Array(works.iter().map(Work::output).collect()),
-            Act::Come(_) | Act::Race(_) | Act::Cancel(..) | Act::Within(..) => Json::Null,
+            Act::Newer(_) | Act::Come(_) | Act::Race(_) | Act::Cancel(..) | Act::Within(..) => Json::Null,
         }
     }
 }

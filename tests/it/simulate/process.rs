@@ -21,9 +21,16 @@ use super::world::{Reach, World};
 use crate::rig::guests;
 
 /// One sandbox for all simulations. Nothing in it depends on how quick the machine is.
-pub fn sandbox() -> &'static (Arc<Sandbox>, Admitted) {
-    static SANDBOX: OnceLock<(Arc<Sandbox>, Admitted)> = OnceLock::new();
-    SANDBOX.get_or_init(|| {
+pub struct Guests {
+    pub sandbox: Arc<Sandbox>,
+    pub first: Admitted,
+    /// Its newer code.
+    pub next: Admitted,
+}
+
+pub fn sandbox() -> &'static Guests {
+    static GUESTS: OnceLock<Guests> = OnceLock::new();
+    GUESTS.get_or_init(|| {
         let cache = tempfile::Builder::new().prefix("trackway-code-").tempdir().expect("a temporary folder").keep();
         let options = sandbox::Options {
             cache,
@@ -34,12 +41,15 @@ pub fn sandbox() -> &'static (Arc<Sandbox>, Admitted) {
             slow_threads: 0,
         };
         let sandbox = Sandbox::without_turns(options).expect("the sandbox starts");
-        let path = guests().join("chaos.wasm");
-        let bytes = std::fs::read(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", path.display()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let admitted = runtime.block_on(sandbox.admit(bytes.into())).expect("the guest is admitted");
-        (Arc::new(sandbox), admitted)
+        let admit = |name: &str| {
+            let path = guests().join(format!("{name}.wasm"));
+            let bytes = std::fs::read(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", path.display()));
+            runtime.block_on(sandbox.admit(bytes.into())).expect("the guest is admitted")
+        };
+        let (first, next) = (admit("chaos"), admit("chaos_next"));
+        Guests { sandbox: Arc::new(sandbox), first, next }
     })
 }
 
@@ -100,7 +110,7 @@ impl Process {
         let door = Arc::new(Door { store: store.clone(), ledger, plant });
         let host = Host::from_parts(HostParts {
             storage: door.clone(),
-            sandbox: sandbox().0.clone(),
+            sandbox: sandbox().sandbox.clone(),
             effects: Arc::new(Reach { world, store }),
             clock: Arc::new(clock.clone()) as Arc<dyn Clock>,
             randomness: Arc::new(Counting { seed, process, nth: AtomicU64::new(0) }),

@@ -10,7 +10,7 @@ use trackway::worker::Options;
 use trackway_replay::{Digest, MessageId, Status, TenantId, Timestamp};
 use trackway_storage::{Deployment, Faults, InboxBody, InboxItem, MemoryStorage, Storage, Version};
 
-use super::client::{Client, Serving};
+use super::client::{AGAIN_AFTER, Client, PATIENCE, Serving};
 use super::clock::{BEGINNING, Time};
 use super::dice::Dice;
 use super::gate::Life;
@@ -21,6 +21,8 @@ use super::setup::{Setup, Upheaval};
 use super::verdict;
 use super::world::{Manners, World};
 
+/// All that functions may reach.
+const WORLD: &str = "http://world.test";
 /// Far longer than all that runs wait for, clock jumps included.
 const ENDS_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -94,6 +96,9 @@ impl Stage {
                 dice: Dice::of(self.setup.seed, &format!("client {nth}")),
             };
             clients.spawn(client.act());
+        }
+        if let Some(after) = self.setup.deployed_after {
+            clients.spawn(deploy_next(self.serving.clone(), self.ledger.clone(), after));
         }
         for (after, upheaval) in self.setup.upheavals.clone() {
             tokio::time::sleep(after).await;
@@ -233,13 +238,30 @@ impl Stage {
     }
 }
 
+/// Newer code comes, for what begins from then on.
+async fn deploy_next(serving: Arc<Serving>, ledger: Arc<Ledger>, after: Duration) {
+    tokio::time::sleep(after).await;
+    loop {
+        let process = serving.get();
+        let deploying = process.host.deploy("chaos", sandbox().next.digest, &[WORLD.to_owned()], None);
+        let told = process.ask(PATIENCE, deploying).await.map(|told| told.map(|deployment| deployment.current));
+        ledger.note(format!("newer code: {told:?}"));
+        match told {
+            Some(Ok(_)) => return,
+            Some(Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
+        }
+    }
+}
+
 async fn deploy(store: &MemoryStorage) {
-    let admitted = &sandbox().1;
-    let record = record_of(admitted, Timestamp(1));
-    let bytes = bytes::Bytes::copy_from_slice(&admitted.bytes);
-    store.put_component(TenantId::DEFAULT, record, bytes).await.expect("stored");
-    let allow = vec!["http://world.test".into()];
-    let version = Version { version: 1, component: admitted.digest, deployed: Timestamp(1), allow };
+    for admitted in [&sandbox().first, &sandbox().next] {
+        let record = record_of(admitted, Timestamp(1));
+        let bytes = bytes::Bytes::copy_from_slice(&admitted.bytes);
+        store.put_component(TenantId::DEFAULT, record, bytes).await.expect("stored");
+    }
+    let allow = vec![WORLD.into()];
+    let component = sandbox().first.digest;
+    let version = Version { version: 1, component, deployed: Timestamp(1), allow };
     let deployment = Deployment { name: "chaos".into(), revision: 1, current: 1, versions: vec![version] };
     store.put_deployment(TenantId::DEFAULT, deployment).await.expect("deployed");
 }

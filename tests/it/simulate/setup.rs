@@ -27,6 +27,8 @@ pub struct Wanted {
     pub listeners: Vec<Duration>,
     /// When it is started anew: from its start, or from one of the steps that it has asked for by then.
     pub restarts: Vec<(Duration, Option<u64>)>,
+    /// When it is moved to what is deployed then.
+    pub moves: Vec<Duration>,
     /// When it is held, and how long.
     pub pauses: Vec<(Duration, Duration)>,
 }
@@ -65,6 +67,8 @@ pub struct Setup {
     pub manners: Manners,
     pub options: Options,
     pub wanted: Vec<Wanted>,
+    /// When newer code is deployed, if it is.
+    pub deployed_after: Option<Duration>,
     /// Each with the time before it.
     pub upheavals: Vec<(Duration, Upheaval)>,
     /// How long nobody is there after a process died.
@@ -84,6 +88,7 @@ impl Setup {
             manners: draw_manners(dice),
             options: draw_options(dice),
             wanted,
+            deployed_after: dice.chance(40).then(|| draw_wait(dice)),
             upheavals,
             down: Duration::from_millis(dice.within(2..=40)),
         }
@@ -136,12 +141,14 @@ impl Wanted {
         let cancels = if dice.chance(35) { dice.within(1..=2) } else { 0 };
         let plan = Plan::draw(dice, name.clone());
         let restarts = if dice.chance(20) { dice.within(1..=2) } else { 0 };
+        let moves = if dice.chance(30) { dice.within(1..=2) } else { 0 };
         let pauses = if dice.chance(20) { 1 } else { 0 };
         let listeners = if dice.chance(40) { dice.within(1..=2) } else { 0 };
         Wanted {
             sent: plan.sent().into_iter().map(|sent| (sent, draw_wait(dice))).collect(),
             pauses: (0..pauses).map(|_| (draw_wait(dice), draw_wait(dice))).collect(),
             listeners: (0..listeners).map(|_| draw_wait(dice)).collect(),
+            moves: (0..moves).map(|_| draw_wait(dice)).collect(),
             restarts: (0..restarts).map(|_| (draw_wait(dice), dice.chance(75).then(|| dice.next()))).collect(),
             plan,
             name,

@@ -67,6 +67,9 @@ pub async fn give(stage: &Stage, process: &Process) {
         for what in journal::order(journal) {
             stage.ledger.broken(what.promise, what.what);
         }
+        for what in journal::code(journal) {
+            stage.ledger.broken(what.promise, what.what);
+        }
         rows_fit(stage, process, journal).await;
         ends(stage, process, journal).await;
     }

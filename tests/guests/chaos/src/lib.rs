@@ -1,5 +1,6 @@
 //! A workflow that does what its input says, and a function that does the same. Every execution
 //! answers with a token of its own, so that an answer which leaked from a lost past is known by it.
+//! The package `chaos-next` is the same file: its newer code, to which runs can be moved.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -49,6 +50,8 @@ pub enum Act {
     Promise(String),
     /// Whether this code is as new as that.
     Patched(String),
+    /// Something that only the newer code does, where a run has not come past it.
+    Newer(String),
     /// Publishes a number under the key, and the next one.
     Publish(String),
     /// Tells an event of that name.
@@ -134,6 +137,11 @@ pub enum Effect {
     /// So many posts at once.
     Posts(u32),
     NapMs(u64),
+}
+
+/// Whether this is the newer code.
+fn is_next() -> bool {
+    env!("CARGO_PKG_NAME") == "chaos-next"
 }
 
 struct Doer {
@@ -258,6 +266,12 @@ impl Doer {
                 }
                 Act::Promise(name) => self.bore(self.ctx.promise::<Json>(name.as_str()).await),
                 Act::Patched(id) => Ok(json!(self.ctx.patched(id))),
+                Act::Newer(id) => {
+                    if !is_next() || !self.ctx.patched(id) {
+                        return Ok(json!("as ever"));
+                    }
+                    self.took(self.work(&Work { effects: vec![Effect::Post], ..Work::default() }).await, false)
+                }
                 Act::Publish(key) => {
                     self.ctx.publish(key, &1);
                     self.ctx.publish(key, &2);
