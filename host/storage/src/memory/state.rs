@@ -17,6 +17,9 @@ use crate::{
 #[derive(Default, Clone)]
 pub(super) struct State {
     pub runs: BTreeMap<RunKey, Run>,
+    /// Runs that were removed: a process that does not know yet whether its first frame of one stood may bring it
+    /// again, and is fenced.
+    removed: BTreeSet<RunKey>,
     pub timers: BTreeSet<(Timestamp, RunKey)>,
     pub payloads: BTreeMap<(RunKey, Digest), Bytes>,
     pub start_keys: BTreeMap<(TenantId, Arc<str>), StartKey>,
@@ -142,6 +145,7 @@ impl State {
             Some(Place::Ended) => {}
         }
         self.runs.remove(&run);
+        self.removed.insert(run);
         self.payloads.retain(|(of, _), _| *of != run);
         self.start_keys.retain(|(tenant, _), key| (*tenant, key.run) != (run.tenant, run.run));
         Removed::Gone
@@ -176,7 +180,8 @@ impl State {
             return Appended::Durable;
         }
         let previous = standing.last().map(|frame| frame.id);
-        if self.end_of(key) != append.position || previous != append.previous {
+        let is_free = self.end_of(key) == append.position && previous == append.previous;
+        if !is_free || self.removed.contains(&key) {
             return Appended::Fenced;
         }
         if self.runs.get(&key).is_some_and(|run| run.place == Place::Ended) {
