@@ -5,8 +5,11 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{AttemptFailed, AttemptFailedKeeping, AttemptParked, EffectAsked, EffectRequest, EffectVerdict, Kind, Outcome, Park, RetryReceived, StepId, StepRequest, Timestamp, Value, code};
-use trackway_storage::{RunKey, Storage};
+use trackway_replay::{
+    AttemptFailed, AttemptFailedKeeping, AttemptParked, EffectAsked, EffectRequest, EffectVerdict, Kind, Outcome, Park,
+    RetryReceived, StepId, StepRequest, Timestamp, Value, code,
+};
+use trackway_storage::RunKey;
 
 use super::contacts::Contacts;
 use super::journal::{ATTEMPTS_MAX, Journal, failure_of};
@@ -67,7 +70,7 @@ async fn progress(stage: &Stage, process: &Process, journal: &Journal) {
             _ => {}
         }
     }
-    let lines = process.door.store.logs(run, None, usize::MAX).await.unwrap_or_default();
+    let lines = journal.lines(process).await;
     let mut heard = BTreeMap::new();
     for line in lines.iter().filter(|line| line.key.attempt > 0) {
         if let Some(words) = line.message.strip_prefix(WAS_TOLD) {
@@ -110,7 +113,7 @@ fn heartbeats(stage: &Stage, journal: &Journal) {
                 if failure_of(&entry.kind).is_some_and(|failure| *failure.code == *code::HEARTBEAT_TIMEOUT) =>
             {
                 let (since, timeout) = (taken_up.get(step), timeouts.get(step));
-                let may = since.zip(timeout).map(|(since, timeout)| *since + timeout);
+                let may = since.zip(timeout).map(|(since, timeout)| *since + *timeout);
                 if may.is_none_or(|may| entry.time + SKEW_STEP < may) {
                     let (run, place) = (journal.run.run, entry.position);
                     let what = format!("run {run} at {place}: silent for too long since {since:?}, within {timeout:?}");
@@ -143,10 +146,12 @@ fn budgets(stage: &Stage, journal: &Journal) {
             }
             // A person who asks for another one gives all of them.
             Kind::RetryReceived(_) => budget.begun = 0,
-            Kind::Parked(parked) => {
-                let may = failure_of(&entry.kind).is_some_and(|failure| !failure.retryable);
-                let is_unclear = matches!(parked.park, Park::Unclear(_));
-                if !is_unclear && (!budget.parks || budget.begun < budget.attempts && !may) {
+            // Another attempt would begin when its time is over.
+            Kind::StepTimed(timed) => budget.is_short |= timed.close_by.is_some(),
+            Kind::Parked(parked) if !matches!(parked.park, Park::Unclear(_)) => {
+                let is_final = failure_of(&entry.kind).is_some_and(|failure| !failure.retryable);
+                let is_used_up = budget.begun >= budget.attempts || is_final || budget.is_short;
+                if !budget.parks || !is_used_up {
                     broken(format!("at {place} step {} is parked after {} attempts", parked.step, budget.begun));
                 }
             }
@@ -192,7 +197,9 @@ fn kept(stage: &Stage, journal: &Journal) {
 fn request_of(asked: &EffectAsked) -> String {
     match &asked.request {
         EffectRequest::Http { request: Value::Inline(request), .. } => request.to_string(),
-        EffectRequest::Http { .. } | EffectRequest::Sleep { .. } => format!("{} of {}", asked.effect, asked.attempt),
+        EffectRequest::Http { .. } | EffectRequest::Sleep { .. } | EffectRequest::Model { .. } => {
+            format!("{} of {}", asked.effect, asked.attempt)
+        }
     }
 }
 
@@ -239,6 +246,7 @@ struct Budget {
     attempts: u32,
     parks: bool,
     begun: u32,
+    is_short: bool,
 }
 
 impl Budget {
@@ -246,7 +254,7 @@ impl Budget {
         let options: Json = serde_json::from_str(options).unwrap_or_default();
         let attempts = options["retry"]["attempts"].as_u64().and_then(|attempts| attempts.try_into().ok());
         let parks = options["retry"]["exhausted"] == "park";
-        Budget { attempts: attempts.unwrap_or(ATTEMPTS_MAX), parks, begun: 0 }
+        Budget { attempts: attempts.unwrap_or(ATTEMPTS_MAX), parks, begun: 0, is_short: false }
     }
 }
 

@@ -13,10 +13,11 @@ use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use super::dice::Dice;
 use super::follow::Follow;
-use super::ledger::{Cancelled, Ledger, Promise, Restarted, Told};
+use super::ledger::{Archive, Cancelled, Ledger, Promise, Restarted, Told};
 use super::listener::Listener;
 use super::plan::{self, ToSend};
 use super::process::Process;
+use super::removed;
 use super::setup::Wanted;
 
 /// How long a client waits for one answer.
@@ -68,14 +69,55 @@ impl Client {
             pauses.map(|(after, lasting)| client.hold(run, *after, *lasting, [message(), message()])).collect();
         let listeners = wanted.listeners.iter();
         let listeners: Vec<_> = listeners
-            .map(|after| Listener::new(&self.serving, &self.ledger, Dice::of(message().0 as u64, "listener"), run).listen(*after))
+            .map(|after| {
+                Listener::new(&self.serving, &self.ledger, Dice::of(message().0 as u64, "listener"), run).listen(*after)
+            })
             .collect();
         let mut draw = || Dice::of(message().0 as u64, "restart");
         let restarts: Vec<_> = wanted.restarts.iter().map(|restart| client.restart(run, *restart, draw())).collect();
-        let follow = Follow::new(&self.serving, &self.ledger, dice, run).until_it_ends();
+        let follow = Follow::new(&self.serving, &self.ledger, dice, run);
+        let follow = async {
+            follow.until_it_ends().await;
+            client.remove(run).await;
+        };
         let moves: Vec<_> = wanted.moves.iter().map(|after| client.move_on(run, *after)).collect();
         let others = async { tokio::join!(join_all(pauses), join_all(listeners), join_all(restarts), join_all(moves)) };
         tokio::join!(join_all(cancels), join_all(sent), others, follow);
+    }
+
+    /// Removes the run some time after its end, until it is gone.
+    async fn remove(&self, run: RunKey) {
+        let Some(after) = self.wanted.removed_after else { return };
+        // It is stuck.
+        if !self.ledger.lock().ends_seen.contains_key(&run) {
+            return;
+        }
+        tokio::time::sleep(after).await;
+        let mut has_asked = false;
+        loop {
+            let process = self.serving.get();
+            if !has_asked {
+                let store = &process.door.store;
+                let (frames, payloads, lines) =
+                    (store.standing(run), store.standing_payloads(run), store.standing_logs(run));
+                self.ledger.lock().removing.insert(run, Archive { frames, payloads, lines });
+            }
+            let told = process.ask(PATIENCE, process.host.remove(run.run)).await;
+            self.ledger.note(format!("client: removes {}: {told:?}", run.run));
+            match told {
+                Some(Ok(())) => break,
+                // It was, and nobody heard it.
+                Some(Err(error)) if error.code == Code::NoSuchRun && has_asked => break,
+                Some(Err(error)) if error.code == Code::NoSuchRun => {
+                    return self.ledger.broken(Promise::Removed, format!("{error}, and nobody had it removed"));
+                }
+                Some(Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
+            }
+            has_asked = true;
+        }
+        self.ledger.lock().removed.insert(run);
+        let process = self.serving.get();
+        process.ask(PATIENCE, removed::is_unread(&self.ledger, &process, run.run)).await;
     }
 
     /// Moves the run to what is deployed by then.
@@ -119,6 +161,7 @@ impl Client {
                 Some(Ok(answer)) => break RunKey { run: answer.run, ..run },
                 // It was asked to cancel before that step.
                 Some(Err(error)) if error.code == Code::CannotRestart && step.is_some() => return,
+                Some(Err(error)) if self.is_gone(run, &error) => return,
                 Some(Err(error)) if error.code == Code::KeyConflict => {
                     return self.ledger.broken(Promise::Acknowledged, format!("{key}: {error}"));
                 }
@@ -128,9 +171,10 @@ impl Client {
         self.ledger.lock().restarted.push(Restarted { from: run, step, run: restarted });
         let message = MessageId(dice.next().into());
         let sent = self.wanted.plan.sent();
-        let sent = sent.iter().zip(1..).map(|(what, nth)| {
-            self.send(restarted, what, Duration::ZERO, MessageId(message.0 + nth))
-        });
+        let sent = sent
+            .iter()
+            .zip(1..)
+            .map(|(what, nth)| self.send(restarted, what, Duration::ZERO, MessageId(message.0 + nth)));
         let follow = Follow::new(&self.serving, &self.ledger, dice, restarted).until_it_ends();
         tokio::join!(join_all(sent), follow);
     }
@@ -148,6 +192,7 @@ impl Client {
                     let asked = |kind| if let Kind::Asked(asked) = kind { Some(asked.step) } else { None };
                     steps.extend(entries.into_iter().filter_map(|entry| asked(entry.kind)));
                 }
+                Some(Err(error)) if self.is_gone(run, &error) => return None,
                 Some(Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
             }
         }
@@ -245,10 +290,20 @@ impl Client {
                 // It ended before, or will never take it.
                 Some(Ok((_, Some(UpdateAnswer::Refused(_))))) => return,
                 Some(Err(error)) if matches!(error.code, Code::RunEnded | Code::UpdateUnanswered) => return,
+                Some(Err(error)) if self.is_gone(run, &error) => return,
                 Some(Ok((_, None))) if self.has_stopped(&process, run).await => return,
                 Some(Ok((_, None)) | Err(_)) | None => tokio::time::sleep(AGAIN_AFTER).await,
             }
         }
+    }
+
+    /// There is nothing to go on with: it was removed, as somebody asked, or lost.
+    fn is_gone(&self, run: RunKey, error: &trackway::Error) -> bool {
+        let is_gone = error.code == Code::NoSuchRun;
+        if is_gone && !self.ledger.is_removing(run) {
+            self.ledger.broken(Promise::Acknowledged, format!("run {} was acknowledged: {error}", run.run));
+        }
+        is_gone
     }
 
     /// Nothing goes on by itself there.
@@ -284,6 +339,7 @@ impl Client {
             self.ledger.note(format!("client: {body:?} to {} {}: {sent:?}", run.run, message.0));
             match sent {
                 Some(Ok(Sent::Delivered)) => return true,
+                Some(Ok(Sent::NoSuchRun)) if self.ledger.is_removing(run) => return false,
                 Some(Ok(Sent::NoSuchRun)) => {
                     let what = format!("run {} was acknowledged and is not there to be sent to", run.run);
                     self.ledger.broken(Promise::Acknowledged, what);
@@ -319,6 +375,7 @@ impl Client {
                     self.ledger.lock().cancels.push(Cancelled { run, message, arrived, acknowledged });
                     return;
                 }
+                Some(Ok(Sent::NoSuchRun)) if self.ledger.is_removing(run) => return,
                 Some(Ok(Sent::NoSuchRun)) => {
                     let what = format!("run {} was acknowledged and is not there to be cancelled", run.run);
                     self.ledger.broken(Promise::Acknowledged, what);

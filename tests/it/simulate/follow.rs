@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway::Code;
 use trackway::host::{AnswerRequest, RetryRequest, SettleRequest, Settlement};
-use trackway_replay::{
-    EffectVerdict, Failure, Kind, Park, Position, PromiseToken, Status, StepId, StepRequest, Value,
-};
+use trackway_replay::{EffectVerdict, Failure, Kind, Park, Position, PromiseToken, Status, StepId, StepRequest, Value};
 use trackway_storage::{RunKey, Storage};
 
 use super::client::{PATIENCE, Serving};
@@ -65,7 +63,15 @@ impl<'a> Follow<'a> {
             if self.dice.chance(LOOKED_AT_PERCENT) {
                 self.look_at(&process).await;
             }
-            let head = process.ask(PATIENCE, process.host.head(self.run.run)).await.and_then(Result::ok);
+            let head = process.ask(PATIENCE, process.host.head(self.run.run)).await;
+            if matches!(&head, Some(Err(error)) if error.code == Code::NoSuchRun) {
+                if !self.ledger.is_removing(self.run) {
+                    let what = format!("run {} was acknowledged and is not there to be followed", self.run.run);
+                    self.ledger.broken(Promise::Acknowledged, what);
+                }
+                return;
+            }
+            let head = head.and_then(Result::ok);
             let status = head.map(|head| head.status);
             if let Some(status) = status.filter(|status| status.has_ended()) {
                 self.ledger.note(format!("client: {} is {}", self.run.run, status.name()));
@@ -107,7 +113,8 @@ impl<'a> Follow<'a> {
     /// Has tried again what waits for a person, each until it is told that this counts.
     async fn retry(&mut self, process: &Process) {
         for (step, (since, request)) in self.parked.clone() {
-            let line = format!("client: retries {step} of {} with {:?} {:?}", self.run.run, request.verdict, request.with);
+            let line =
+                format!("client: retries {step} of {} with {:?} {:?}", self.run.run, request.verdict, request.with);
             let key = format!("retry since {since}");
             let told = process.ask(PATIENCE, process.host.retry(self.run.run, request, Some(&key))).await;
             self.ledger.note(format!("{line}: {told:?}"));

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trackway_replay::{
-    Answered, Asked, AttemptEmitted, EffectAnswered, EffectRequest, Emitted, End, Entry, Failure, Kind, MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp,
-    Value, code,
+    Answered, Asked, AttemptEmitted, EffectAnswered, EffectRequest, Emitted, End, Entry, Failure, Kind, MessageId,
+    Outcome, Position, RunState, StepId, StepRequest, Timestamp, Value, code,
 };
-use trackway_storage::{RunKey, StoredFrame};
+use trackway_storage::{LogLine, RunKey, Storage, StoredFrame};
 
-use super::ledger::{Broken, Promise};
-use super::process::worker_name;
+use super::ledger::{Archive, Broken, Promise};
+use super::process::{Process, worker_name};
 
 /// Of the function of the guest.
 pub const ATTEMPTS_MAX: u32 = 20;
@@ -18,9 +18,35 @@ pub struct Journal {
     pub run: RunKey,
     pub frames: Vec<StoredFrame>,
     pub entries: Vec<Entry>,
+    /// Of a run that was removed since, which is not in the store any more.
+    pub archive: Option<Archive>,
 }
 
 impl Journal {
+    /// The text of a value, in the journal or beside it.
+    pub async fn text(&self, process: &Process, value: &Value) -> Result<String, String> {
+        let digest = match value {
+            Value::Inline(text) => return Ok(text.to_string()),
+            Value::Stored { digest, .. } => *digest,
+        };
+        let bytes = match &self.archive {
+            Some(archive) => Ok(archive.payloads.get(&digest).cloned()),
+            None => process.door.store.payload(self.run, digest).await,
+        };
+        match bytes {
+            Ok(Some(bytes)) => String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string()),
+            other => Err(format!("payload {digest:.12}: {other:?}")),
+        }
+    }
+
+    /// Its log.
+    pub async fn lines(&self, process: &Process) -> Vec<LogLine> {
+        match &self.archive {
+            Some(archive) => archive.lines.clone(),
+            None => process.door.store.logs(self.run, None, usize::MAX).await.unwrap_or_default(),
+        }
+    }
+
     /// Where it begins to do something of its own: behind what it keeps of another run.
     pub fn begins(&self) -> Position {
         match self.entries.get(1).map(|entry| &entry.kind) {
@@ -50,9 +76,8 @@ impl Journal {
 
     /// Some step failed as often as it may.
     pub fn has_used_up_attempts(&self) -> bool {
-        let is_last = |entry: &Entry| {
-            matches!(&entry.kind, Kind::AttemptStarted(begun) if begun.attempt >= ATTEMPTS_MAX)
-        };
+        let is_last =
+            |entry: &Entry| matches!(&entry.kind, Kind::AttemptStarted(begun) if begun.attempt >= ATTEMPTS_MAX);
         self.entries.iter().any(is_last)
     }
 
@@ -270,6 +295,26 @@ pub fn order(journal: &Journal) -> Vec<Broken> {
     found
 }
 
+/// What begins while somebody holds the run. What was under way comes to its end.
+pub fn held(journal: &Journal) -> Vec<Broken> {
+    let mut found = Vec::new();
+    let (mut is_held, mut is_cancelled) = (false, false);
+    for entry in &journal.entries {
+        let begins = matches!(entry.kind, Kind::AttemptStarted(_) | Kind::AttemptResumed(_) | Kind::Continued(_));
+        match &entry.kind {
+            Kind::Paused(_) => is_held = !is_cancelled,
+            Kind::Resumed(_) => is_held = false,
+            Kind::CancelReceived(_) => (is_held, is_cancelled) = (false, true),
+            kind if is_held && (begins || kind.is_command()) => {
+                let what = format!("run {} is held, and at {} there is {kind:?}", journal.run.run, entry.position);
+                found.push(Broken { promise: Promise::Held, what });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// What is wrong with the code that claims say, which is that of the start, of a move or of a new round.
 pub fn code(journal: &Journal) -> Vec<Broken> {
     let mut found = Vec::new();
@@ -285,7 +330,10 @@ pub fn code(journal: &Journal) -> Vec<Broken> {
                     _ => None,
                 };
                 if moves.or(component) != Some(claimed.component) {
-                    let what = format!("run {}: {claimed:?} at {}, and it is on {component:?}", journal.run.run, entry.position);
+                    let what = format!(
+                        "run {}: {claimed:?} at {}, and it is on {component:?}",
+                        journal.run.run, entry.position
+                    );
                     found.push(Broken { promise: Promise::Replays, what });
                 }
             }

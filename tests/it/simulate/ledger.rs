@@ -1,12 +1,13 @@
 //! What happened in a simulation and what was promised in it: the history in order, and what the
 //! verdict is given by. It must never change what happens.
 
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use trackway_replay::{Digest, Entry, Epoch, FrameId, MessageId, Position, RunId, Status, StepId, Timestamp};
-use trackway_storage::{LogKey, RunKey};
+use trackway_storage::{LogKey, LogLine, RunKey, StoredFrame};
 
 use super::listener::Heard;
 
@@ -38,6 +39,10 @@ pub enum Promise {
     Heard,
     /// A run that is started anew from a step keeps all that was before it, and nothing else.
     Restarted,
+    /// Nothing is left of a removed run, and nothing else is gone.
+    Removed,
+    /// A run that somebody holds begins nothing and is given nothing.
+    Held,
     /// Attempts are told what those before them said last.
     Progress,
     /// Heads, payloads and inbox fit the journal.
@@ -65,6 +70,14 @@ pub struct Cancelled {
     pub acknowledged: Duration,
 }
 
+/// All of a run that has ended.
+#[derive(Debug, Clone, Default)]
+pub struct Archive {
+    pub frames: Vec<StoredFrame>,
+    pub payloads: BTreeMap<Digest, Bytes>,
+    pub lines: Vec<LogLine>,
+}
+
 /// A run that was started anew, and the new one.
 #[derive(Debug, Clone)]
 pub struct Restarted {
@@ -89,6 +102,10 @@ pub struct Records {
     pub broken: Vec<Broken>,
     /// By the tag of the plan.
     pub starts: BTreeMap<String, Vec<Told>>,
+    /// What somebody asked to be removed, as it stood before.
+    pub removing: BTreeMap<RunKey, Archive>,
+    /// What somebody was told is removed.
+    pub removed: BTreeSet<RunKey>,
     pub restarted: Vec<Restarted>,
     pub cancels: Vec<Cancelled>,
     /// Signals of which somebody was told that they arrived.
@@ -128,6 +145,11 @@ impl Ledger {
 
     pub fn lock(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a run may be gone because somebody asked for that.
+    pub fn is_removing(&self, run: RunKey) -> bool {
+        self.lock().removing.contains_key(&run)
     }
 
     /// Virtual time since the beginning.

@@ -36,6 +36,8 @@ pub struct Heard {
     /// Told that the run has ended.
     has_end: bool,
     flaws: Vec<String>,
+    /// In what does not stay.
+    gaps: Vec<String>,
 }
 
 impl<'a> Listener<'a> {
@@ -125,7 +127,7 @@ impl Heard {
     fn delta(&mut self, by: (StepId, u32), number: u32, says: &str) {
         let pieces = self.deltas.entry(by).or_default();
         if number as usize != pieces.len() + 1 || !says.contains(&format!("\"number\":{number},")) {
-            self.flaws.push(format!("piece {number} of {by:?}, {says}, came after {} of them", pieces.len()));
+            self.gaps.push(format!("piece {number} of {by:?}, {says}, came after {} of them", pieces.len()));
         }
         pieces.truncate((number as usize).saturating_sub(1));
         pieces.push(says.to_owned());
@@ -138,6 +140,11 @@ impl Heard {
     /// What does not stay, as it was heard last.
     pub fn pieces(&self) -> impl Iterator<Item = &str> {
         self.deltas.values().flatten().map(String::as_str)
+    }
+
+    /// Pieces of what does not stay that came too early or again, and no reset said so.
+    pub fn gaps(&self) -> &[String] {
+        &self.gaps
     }
 
     /// What is wrong with it, if the run told and kept that, in so many entries.
@@ -202,9 +209,9 @@ mod tests {
         heard.delta(STEP, 2, "{\"number\":2,}");
         heard.reset(STEP, 1);
         heard.delta(STEP, 1, "{\"number\":1,}");
-        assert_eq!((heard.flaws.len(), heard.pieces().count()), (0, 1));
+        assert_eq!((heard.gaps.len(), heard.pieces().count()), (0, 1));
         heard.delta(STEP, 1, "{\"number\":1,}");
         heard.delta(STEP, 3, "{\"number\":3,}");
-        assert_eq!(heard.flaws.len(), 2, "again, and with a gap");
+        assert_eq!(heard.gaps.len(), 2, "again, and with a gap");
     }
 }

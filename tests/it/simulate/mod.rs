@@ -17,6 +17,7 @@ mod plan;
 mod plant;
 mod planted;
 mod process;
+mod removed;
 mod restarts;
 mod script;
 mod setup;
@@ -36,7 +37,7 @@ use self::setup::Setup;
 use crate::proof;
 
 /// As many as take some seconds.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 380;
 /// Lines of the history of a seed that failed.
 const HISTORY_SHOWN_MAX: usize = 120;
 
@@ -62,9 +63,10 @@ const MET: [&str; 48] = [
     "Parked",
     "RetryReceived",
     "FailedKeeping",
+    "removes",
     "Moved",
     "Some(\"chaos\")",
-    "Forked, ",
+    "Started, Forked",
     "hears event",
     "hears delta",
     "hears a reset",
@@ -76,7 +78,6 @@ const MET: [&str; 48] = [
     "START_TIMEOUT",
     "HEARTBEAT_TIMEOUT",
     "Progressed",
-    "was told ~",
     "Patched",
     "Published",
     "Continued",

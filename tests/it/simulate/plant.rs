@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use trackway_replay::{Frame, FrameId, Kind, MessageId, Position, Resumed, StepId, Timestamp, Value};
+use trackway_replay::{Frame, FrameId, Kind, MessageId, Paused, Position, Resumed, StepId, Timestamp, Value};
 use trackway_storage::{
     Append, Appended, InboxItem, MemoryStorage, Owner, RunKey, Snapshot, Storage, StorageError, StorageErrorKind,
     StoredFrame,
@@ -46,6 +46,8 @@ pub enum Bug {
     LostRetry,
     /// A request of which nobody knows whether it came about is forgotten to be one, and is repeated.
     UnclearRepeated,
+    /// A run goes on, and what is written down is that it is held.
+    HeldForEver,
     /// A call has another time than it was given.
     AnotherDeadline,
     /// What a function said of itself is written down as something else.
@@ -174,6 +176,14 @@ impl Plant {
                 rewrite(&mut append, |kind| {
                     if let Kind::EffectAsked(asked) = kind {
                         asked.key = None;
+                    }
+                });
+                store.append(append).await
+            }
+            Bug::HeldForEver => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::Resumed(Resumed { message }) = kind {
+                        *kind = Kind::Paused(Paused { message: *message, reason: "still".into() });
                     }
                 });
                 store.append(append).await

@@ -92,6 +92,11 @@ fn a_request_that_is_repeated_although_it_may_have_come_about_is_found() {
 }
 
 #[test]
+fn a_run_that_goes_on_while_it_is_held_is_found() {
+    is_found(Bug::HeldForEver, &[Promise::Held]);
+}
+
+#[test]
 fn another_deadline_than_a_step_has_is_found() {
     is_found(Bug::AnotherDeadline, &[Promise::InTime]);
 }

@@ -2,7 +2,7 @@
 //! before that was asked for. It looks at journals only.
 
 use std::collections::BTreeMap;
-use trackway_replay::{Continued, Entry, Kind, Started};
+use trackway_replay::{Continued, Entry, Kind, Started, StepRequest};
 use trackway_storage::RunKey;
 
 use super::journal::Journal;
@@ -28,7 +28,10 @@ fn flaws(restarted: &Restarted, source: &Journal, journal: &Journal) -> Vec<Stri
     let mut flaws = Vec::new();
     let (Some(old), Some(new)) = (started(source), started(journal)) else { return vec!["no start".to_owned()] };
     if (&old.input, &old.workflow) != (&new.input, &new.workflow) {
-        flaws.push(format!("it does {} of {:?}, the other {} of {:?}", new.workflow, new.input, old.workflow, old.input));
+        flaws.push(format!(
+            "it does {} of {:?}, the other {} of {:?}",
+            new.workflow, new.input, old.workflow, old.input
+        ));
     }
     let Some(step) = restarted.step else { return flaws };
     if old.seed != new.seed || old.key_seed == new.key_seed {
@@ -50,7 +53,11 @@ fn flaws(restarted: &Restarted, source: &Journal, journal: &Journal) -> Vec<Stri
     // And nothing is missing that its workflow did or was given.
     let lasting = |entries: &[Entry]| entries.iter().filter(|entry| is_lasting(&entry.kind)).count();
     if lasting(kept) != lasting(before) {
-        flaws.push(format!("it keeps {} of what the workflow did and was given, not {}", lasting(kept), lasting(before)));
+        flaws.push(format!(
+            "it keeps {} of what the workflow did and was given, not {}",
+            lasting(kept),
+            lasting(before)
+        ));
     }
     // Then its workflow does what that of the other one did.
     let next = journal.entries.get(ends..).unwrap_or_default().iter().find(|entry| entry.kind.is_command());
@@ -94,7 +101,11 @@ fn is_lasting(kind: &Kind) -> bool {
 
 fn is_same_step(of: &Kind, kind: &Kind) -> bool {
     match (of, kind) {
-        (Kind::Asked(of), Kind::Asked(asked)) => of.step == asked.step && of.proof.digest == asked.proof.digest,
+        (Kind::Asked(of), Kind::Asked(asked)) => {
+            // By a number that is drawn, and now another one.
+            let is_drawn = matches!(asked.request, StepRequest::Entity { .. });
+            of.step == asked.step && (is_drawn || of.proof.digest == asked.proof.digest)
+        }
         _ => false,
     }
 }

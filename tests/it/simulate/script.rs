@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use trackway::effects::Clock;
-use trackway::host::record_of;
+use trackway::host::{Allow, record_of};
 use trackway::worker::Options;
 use trackway_replay::{Digest, MessageId, Status, TenantId, Timestamp};
 use trackway_storage::{Deployment, Faults, InboxBody, InboxItem, MemoryStorage, Storage, Version};
@@ -243,7 +243,9 @@ async fn deploy_next(serving: Arc<Serving>, ledger: Arc<Ledger>, after: Duration
     tokio::time::sleep(after).await;
     loop {
         let process = serving.get();
-        let deploying = process.host.deploy("chaos", sandbox().next.digest, &[WORLD.to_owned()], None);
+        let hosts = [WORLD.to_owned()];
+        let allow = Allow { hosts: hosts.as_slice(), models: [].as_slice() };
+        let deploying = process.host.deploy("chaos", sandbox().next.digest, allow, None);
         let told = process.ask(PATIENCE, deploying).await.map(|told| told.map(|deployment| deployment.current));
         ledger.note(format!("newer code: {told:?}"));
         match told {

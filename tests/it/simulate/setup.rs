@@ -29,6 +29,8 @@ pub struct Wanted {
     pub restarts: Vec<(Duration, Option<u64>)>,
     /// When it is moved to what is deployed then.
     pub moves: Vec<Duration>,
+    /// How long after its end it is removed.
+    pub removed_after: Option<Duration>,
     /// When it is held, and how long.
     pub pauses: Vec<(Duration, Duration)>,
 }
@@ -148,6 +150,7 @@ impl Wanted {
             sent: plan.sent().into_iter().map(|sent| (sent, draw_wait(dice))).collect(),
             pauses: (0..pauses).map(|_| (draw_wait(dice), draw_wait(dice))).collect(),
             listeners: (0..listeners).map(|_| draw_wait(dice)).collect(),
+            removed_after: dice.chance(25).then(|| draw_wait(dice)),
             moves: (0..moves).map(|_| draw_wait(dice)).collect(),
             restarts: (0..restarts).map(|_| (draw_wait(dice), dice.chance(75).then(|| dice.next()))).collect(),
             plan,

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trackway::host::is_settled;
 use trackway::worker::EndCheck;
-use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunId, RunState, Status, Value};
+use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunId, RunState, Status};
 use trackway_storage::{InboxBody, InboxItem, LogKey, RunKey, Storage};
 
 use super::attempts;
 use super::journal::{self, Journal};
-use super::ledger::{Promise, Told};
+use super::ledger::{Archive, Promise, Told};
 use super::process::Process;
+use super::removed;
 use super::restarts;
 use super::script::Stage;
 use super::times;
@@ -67,12 +68,17 @@ pub async fn give(stage: &Stage, process: &Process) {
         for what in journal::order(journal) {
             stage.ledger.broken(what.promise, what.what);
         }
-        for what in journal::code(journal) {
+        for what in journal::code(journal).into_iter().chain(journal::held(journal)) {
             stage.ledger.broken(what.promise, what.what);
+        }
+        if journal.archive.is_some() {
+            removed::hold(stage, process, journal).await;
+            continue;
         }
         rows_fit(stage, process, journal).await;
         ends(stage, process, journal).await;
     }
+    removed::nothing_else(stage, process, &journals).await;
     acknowledged(stage, process, &journals);
     nothing_leaks(stage, process, &journals).await;
     times::hold(stage, &journals);
@@ -84,9 +90,17 @@ pub async fn give(stage: &Stage, process: &Process) {
 
 fn read(stage: &Stage, process: &Process) -> BTreeMap<RunKey, Journal> {
     let store = &process.door.store;
+    let (removing, removed) = {
+        let records = stage.ledger.lock();
+        (records.removing.clone(), records.removed.clone())
+    };
+    let standing = store.standing_runs();
+    let gone = removing.into_iter().filter(|(run, _)| removed.contains(run) || !standing.contains(run));
+    let gone: BTreeMap<RunKey, Archive> = gone.collect();
     let mut journals = BTreeMap::new();
-    for run in store.standing_runs() {
-        let frames = store.standing(run);
+    let standing = standing.iter().filter(|run| !gone.contains_key(run)).map(|run| (*run, store.standing(*run), None));
+    let removed = gone.iter().map(|(run, archive)| (*run, archive.frames.clone(), Some(archive.clone())));
+    for (run, frames, archive) in standing.chain(removed) {
         let mut entries: Vec<Entry> = Vec::new();
         for stored in &frames {
             match Frame::decode(&stored.frame) {
@@ -94,7 +108,7 @@ fn read(stage: &Stage, process: &Process) -> BTreeMap<RunKey, Journal> {
                 Err(error) => stage.ledger.broken(Promise::OneOrder, format!("run {}: {error}", run.run)),
             }
         }
-        journals.insert(run, Journal { run, frames, entries });
+        journals.insert(run, Journal { run, frames, entries, archive });
     }
     journals
 }
@@ -117,7 +131,7 @@ async fn rows_fit(stage: &Stage, process: &Process, journal: &Journal) {
         broken(format!("its states are at {states:?}, its journal has {:?}", journal.published()));
     }
     for value in journal.entries.iter().filter_map(|entry| journal::value_of(&entry.kind)) {
-        if let Err(error) = text(process, run, value).await {
+        if let Err(error) = journal.text(process, value).await {
             broken(error);
         }
     }
@@ -161,8 +175,7 @@ fn acknowledged(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Jo
     };
     let broken = |what: String| stage.ledger.broken(Promise::Acknowledged, what);
     let mut runs_of: BTreeMap<String, Vec<RunKey>> = BTreeMap::new();
-    let restarted: BTreeSet<RunKey> =
-        stage.ledger.lock().restarted.iter().map(|restarted| restarted.run).collect();
+    let restarted: BTreeSet<RunKey> = stage.ledger.lock().restarted.iter().map(|restarted| restarted.run).collect();
     for journal in journals.values().filter(|journal| !restarted.contains(&journal.run)) {
         runs_of.entry(journal.tag().unwrap_or_default()).or_default().push(journal.run);
     }
@@ -180,7 +193,9 @@ fn acknowledged(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Jo
                 Told::Started(_) | Told::RefusedForGood => {}
             }
         }
-        if runs.len() > 1 {
+        // The key of one that is removed may start another one: somebody may still be asking.
+        let is_removed = runs.iter().any(|run| journals.get(run).is_some_and(|journal| journal.archive.is_some()));
+        if runs.len() > 1 && !is_removed {
             broken(format!("{tag} was started once, and there are {}", runs.len()));
         }
     }
@@ -276,7 +291,7 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
     for journal in journals.values() {
         for entry in &journal.entries {
             let Some(value) = journal::value_of(&entry.kind) else { continue };
-            let text = text(process, journal.run, value).await.unwrap_or_default();
+            let text = journal.text(process, value).await.unwrap_or_default();
             let place = || format!("run {} at {}", journal.run.run, entry.position);
             match &entry.kind {
                 Kind::EffectAnswered(_) => {
@@ -313,9 +328,9 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
         stage.ledger.broken(Promise::NotTwice, format!("the answer {token} was given at {places:?}"));
     }
     let mut lines: BTreeMap<(RunKey, LogKey), Arc<str>> = BTreeMap::new();
-    for run in journals.keys() {
-        let of_run = process.door.store.logs(*run, None, usize::MAX).await.unwrap_or_default();
-        lines.extend(of_run.into_iter().map(|line| ((*run, line.key), line.message)));
+    for journal in journals.values() {
+        let of_run = journal.lines(process).await;
+        lines.extend(of_run.into_iter().map(|line| ((journal.run, line.key), line.message)));
     }
     for (place, line) in &lines {
         held.extend(tokens(line).map(|token| (token.to_owned(), format!("the log at {place:?}"))));
@@ -344,7 +359,9 @@ fn heard(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
     let heard = std::mem::take(&mut stage.ledger.lock().heard);
     for (run, heard) in heard {
         let Some(journal) = journals.get(&run) else { continue };
-        for what in heard.flaws(&journal.told(), journal.entries.len() as u64) {
+        // Who follows a process that has lost the run hears nothing of what the other one's functions say.
+        let gaps = heard.gaps().iter().filter(|_| !stage.setup.is_overtaken()).cloned();
+        for what in heard.flaws(&journal.told(), journal.entries.len() as u64).into_iter().chain(gaps) {
             stage.ledger.broken(Promise::Heard, format!("run {}: {what}", run.run));
         }
     }
@@ -359,11 +376,12 @@ async fn same_end(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, 
         if wanted.plan.is_racing() {
             continue;
         }
-        let is_as_planned = |journal: &&Journal| !(journal.was_cancelled() || journal.has_used_up_attempts() || journal.was_unclear());
+        let is_as_planned =
+            |journal: &&Journal| !(journal.was_cancelled() || journal.has_used_up_attempts() || journal.was_unclear());
         for journal in journals.values().filter(is_its).filter(is_as_planned) {
             let Some(Kind::Finished(finished)) = journal.entries.last().map(|entry| &entry.kind) else { continue };
             let given = match &finished.end {
-                End::Succeeded(value) => text(process, journal.run, value).await.unwrap_or_default(),
+                End::Succeeded(value) => journal.text(process, value).await.unwrap_or_default(),
                 other => format!("{other:?}"),
             };
             let given = without(&given);
@@ -373,16 +391,5 @@ async fn same_end(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, 
                 stage.ledger.broken(Promise::SameEnd, what);
             }
         }
-    }
-}
-
-/// As it stands beside the journal or in it.
-async fn text(process: &Process, run: RunKey, value: &Value) -> Result<String, String> {
-    match value {
-        Value::Inline(text) => Ok(text.to_string()),
-        Value::Stored { digest, .. } => match process.door.store.payload(run, *digest).await {
-            Ok(Some(bytes)) => String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string()),
-            other => Err(format!("payload {digest:.12}: {other:?}")),
-        },
     }
 }

@@ -46,7 +46,8 @@ struct State {
 impl World {
     pub fn new(seed: u64, manners: Manners, ledger: Arc<Ledger>) -> World {
         let dice = Dice::of(seed, "world");
-        let state = State { dice, manners, answers: 0, heard: None, told: Vec::new(), requests: 0, reached: BTreeMap::new() };
+        let state =
+            State { dice, manners, answers: 0, heard: None, told: Vec::new(), requests: 0, reached: BTreeMap::new() };
         World { ledger, state: Mutex::new(state) }
     }
 
@@ -143,9 +144,7 @@ fn is_over(entries: &[Entry], asking: &Asking, (attempt, effect): (u32, EffectId
 
 fn answers(kind: &Kind, (of, attempt, effect): (StepId, u32, EffectId)) -> bool {
     match kind {
-        Kind::EffectAnswered(answered) => {
-            (answered.step, answered.attempt, answered.effect) == (of, attempt, effect)
-        }
+        Kind::EffectAnswered(answered) => (answered.step, answered.attempt, answered.effect) == (of, attempt, effect),
         Kind::Failed(failed) => failed.step == of && failed.attempt >= attempt,
         // A step or run that was cancelled is over, not done: its effect is one that nobody answered.
         Kind::Answered(Answered { step, outcome: Outcome::Succeeded(_) }) => *step == of,

@@ -1,11 +1,13 @@
 //! What stands in the store in memory, past all faults: for those who judge a simulation. It changes nothing
 //! but by [`MemoryStorage::crash_back_to`].
 
-use trackway_replay::{Head, Position};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use trackway_replay::{Digest, Head, Position};
 
 use super::MemoryStorage;
 use super::state::State;
-use crate::{InboxItem, RunKey, StoredFrame};
+use crate::{InboxItem, LogLine, RunKey, StoredFrame};
 
 /// What the store held at some moment. See [`MemoryStorage::crash_back_to`].
 #[derive(Clone)]
@@ -42,6 +44,18 @@ impl MemoryStorage {
     /// The items that nobody has read yet.
     pub fn standing_inbox(&self, run: RunKey) -> Vec<InboxItem> {
         self.shared.lock().state.runs.get(&run).map_or_else(Vec::new, |run| run.inbox.to_vec())
+    }
+
+    /// What stands beside the journal of a run.
+    pub fn standing_payloads(&self, run: RunKey) -> BTreeMap<Digest, Bytes> {
+        let inner = self.shared.lock();
+        let of_run = inner.state.payloads.iter().filter(|((of, _), _)| *of == run);
+        of_run.map(|((_, digest), bytes)| (*digest, bytes.clone())).collect()
+    }
+
+    pub fn standing_logs(&self, run: RunKey) -> Vec<LogLine> {
+        let inner = self.shared.lock();
+        inner.state.runs.get(&run).map_or_else(Vec::new, |run| run.logs.values().cloned().collect())
     }
 
     /// Every run that stands now.

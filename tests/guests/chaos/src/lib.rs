@@ -291,7 +291,8 @@ impl Doer {
                     self.bore(taken.await)
                 }
                 Act::Keep(name) => {
-                    let entity = self.ctx.entity("kept", format!("{}-{name}", self.ctx.run_id()));
+                    // Not by the run's id, which is another one where the run is started anew from a step.
+                    let entity = self.ctx.entity("kept", format!("{:x}-{name}", self.ctx.random()));
                     let gave = async {
                         let version = entity.set(json!({ "sent": name })).await?;
                         let read = entity.get::<Json>().await?;
