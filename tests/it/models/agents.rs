@@ -4,6 +4,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use trackway::api::model;
 use trackway_replay::RunId;
 
@@ -123,6 +124,34 @@ async fn an_agent_that_is_killed_in_a_call_goes_on_with_it_and_asks_for_nothing_
         assert_eq!((site.log().len(), pages.len()), (CALLS, CALLS), "held {held}: each page was read once");
         assert!(asking.server.replay(run).await.identical, "held {held}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_killed_at_any_moment_asks_at_most_once_more_for_each_kill() {
+    let site = site().await;
+    let origin = site.origin();
+    let provider = Provider::start(move |asked| {
+        // So that kills meet calls, tools and what is between them.
+        [vec![Act::Wait(Duration::from_millis(25))], reads(asked, &origin)].concat()
+    })
+    .await;
+    let mut asking = asking(&provider, &site, "research").await;
+    let run = asking.server.run("research/research", &request(&site)).await;
+    let mut kills = 0;
+    while kills < 12 && asking.server.find(run).await.is_some_and(|run| run.finished_at.is_none()) {
+        tokio::time::sleep(Duration::from_millis(kills * 41 % 90)).await;
+        asking = asking.killed().await;
+        kills += 1;
+    }
+    let report = output(&asking, run).await;
+    assert_eq!((&report["summary"]["answer"], &report["calls"]), (&json!("This is page /9."), &json!(CALLS)));
+    let log = provider.log();
+    assert!(kills > 2, "it was killed often enough: {kills}");
+    assert_eq!(distinct_keys(&log), CALLS);
+    assert!(log.len() <= CALLS + kills as usize, "{} calls with {kills} kills", log.len());
+    assert_eq!(report["cost"], json!(19_500 * CALLS), "nothing was counted twice");
+    assert!(site.log().len() <= CALLS + kills as usize, "{} pages with {kills} kills", site.log().len());
+    assert!(asking.server.replay(run).await.identical);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
