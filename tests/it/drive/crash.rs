@@ -233,6 +233,11 @@ fn calls_of_models_that_are_asked_again_after_a_failed_attempt() {
 }
 
 #[test]
+fn calls_of_models_over_a_run_that_goes_on() {
+    survives_a_crash_after_every_entry("models", "goes_on", r#"{"model": "scripted/m", "calls": 2}"#);
+}
+
+#[test]
 fn a_step_whose_time_is_over() {
     survives_a_crash_after_every_entry("timing", "tarries", "3600");
 }

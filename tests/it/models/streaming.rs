@@ -16,13 +16,24 @@ const PIECES: [&str; 4] = ["one ", "two ", "three ", "four"];
 struct Reader {
     response: reqwest::Response,
     text: String,
+    /// Of the last event that had one.
+    last: Option<String>,
 }
 
 impl Reader {
     async fn of(server: &Server, run: RunId) -> Reader {
+        Reader::after(server, run, None).await
+    }
+
+    /// Goes on after an event that was heard.
+    async fn after(server: &Server, run: RunId, last: Option<String>) -> Reader {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = client.get(format!("{}/v1/runs/{run}/stream", server.url)).bearer_auth(KEY);
-        Reader { response: request.send().await.expect("it answers"), text: String::new() }
+        let request = match &last {
+            Some(last) => request.header("last-event-id", last),
+            None => request,
+        };
+        Reader { response: request.send().await.expect("it answers"), text: String::new(), last }
     }
 
     /// The next event's name and data.
@@ -31,6 +42,7 @@ impl Reader {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
                 let found = line("event:").map(str::to_owned).zip(line("data:").map(str::to_owned));
+                self.last = line("id:").map(str::to_owned).or(self.last.take());
                 self.text = rest.to_owned();
                 if let Some((name, data)) = found {
                     return Some((name, serde_json::from_str(&data).expect("JSON")));
@@ -135,4 +147,36 @@ async fn an_answer_that_was_told_in_part_is_not_tried_again_by_the_host() {
     let failure = asking.failure(&super::request("scripted/m"), &json!({ "deltas": "token" })).await;
     assert_eq!((&failure["code"], &failure["retryable"]), (&json!("MODEL_BROKEN"), &json!(true)));
     assert_eq!(provider.log().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_whose_connection_drops_goes_on_without_a_gap() {
+    const MANY: [&str; 12] = ["a ", "b ", "c ", "d ", "e ", "f ", "g ", "h ", "i ", "j ", "k ", "l"];
+    let provider = Provider::start(|asked| {
+        let events = events(asked.protocol(), &Says { pieces: &MANY, ..Says::default() });
+        let sent = events.into_iter().flat_map(|event| [Act::Wait(Duration::from_millis(20)), Act::Send(event)]);
+        [events_head()].into_iter().chain(sent).chain([Act::End]).collect()
+    })
+    .await;
+    let asking = Asking::new(&provider, "models").await;
+    let talk = json!({ "model": "scripted-r/m", "calls": 1, "deltas": "token" });
+    let run = asking.server.run("models/talks", &talk).await;
+    let mut told = String::new();
+    let (mut last, mut has_ended, mut connections) = (None, false, 0);
+    while !has_ended {
+        let mut reader = Reader::after(&asking.server, run, last.take()).await;
+        connections += 1;
+        // A few events, and then it is gone.
+        for _ in 0..4 {
+            let Some((name, data)) = reader.next().await else { break };
+            match name.as_str() {
+                "delta" => told.push_str(data["data"]["text"].as_str().expect("text")),
+                "end" => has_ended = true,
+                other => panic!("{other}: {data}"),
+            }
+        }
+        last = reader.last;
+    }
+    assert_eq!(told, MANY.concat());
+    assert!(connections >= 3, "{connections}");
 }

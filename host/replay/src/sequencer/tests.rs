@@ -180,3 +180,37 @@ fn an_answer_given_with_its_command_stands_in_the_same_frame() {
         assert!(Frame::encode(&frame).len() <= FRAME_MAX_BYTES);
     }
 }
+
+/// A crash between the two would lose a sum, or leave an answer that nobody paid for.
+#[test]
+fn what_was_used_stands_in_the_frame_of_its_answer_and_a_sum_in_that_of_the_cut() {
+    let taken = crate::SpendingTaken { spending: crate::Spending { cost_nanousd: u64::MAX, ..Default::default() } };
+    let failure = Value::inline(text(Value::INLINE_MAX_BYTES));
+    let answered = crate::EffectAnswered {
+        step: StepId(1),
+        attempt: 1,
+        effect: EffectId(1),
+        outcome: crate::Outcome::Failed(failure),
+    };
+    let pairs = [
+        (largest_continued(), Kind::SpendingTaken(taken)),
+        (model_used(1, 1, 1, u64::MAX, Some(u64::MAX)), Kind::EffectAnswered(answered)),
+    ];
+    for (first, second) in pairs {
+        let mut sequencer = Sequencer::new(Position(7), Epoch(1), Timestamp(0));
+        // So that the pair meets a frame that is nearly full.
+        sequencer.push(Timestamp(0), largest_sleep(4 << 10));
+        let kinds = [first, second];
+        kinds.iter().for_each(|kind| _ = sequencer.push(Timestamp(0), kind.clone()));
+        let mut frames = Vec::new();
+        while sequencer.has_pending() {
+            frames.push(sequencer.take_frame());
+        }
+        let together = frames.iter().any(|frame| {
+            let held: Vec<&Kind> = frame.iter().map(|entry| &entry.kind).collect();
+            held.ends_with(&[&kinds[0], &kinds[1]])
+        });
+        assert!(together, "{:?}", frames.iter().map(Vec::len).collect::<Vec<_>>());
+        assert!(frames.iter().all(|frame| Frame::encode(frame).len() <= FRAME_MAX_BYTES));
+    }
+}
