@@ -12,6 +12,7 @@ use trackway_replay::{
 use trackway_storage::{Append, Owner, Rows, RunKey, StartKey};
 
 use super::entity;
+use super::forks::Fork;
 use super::load::{Journal, read_journal};
 use super::reach::in_reach;
 use super::run::{Payloads, first_state, landmarks_in, sequencer_after};
@@ -32,22 +33,7 @@ impl Worker {
         }
         let now = core.clock.now();
         let key = RunKey { tenant: source.tenant, run: core.next_run(now) };
-        let needs = core.forks.begin(key.run, source.run).await;
-        let answer = self.fork_as(key, source, step, wanted).await?;
-        if answer.run == key.run {
-            needs.stands();
-        }
-        Ok(answer)
-    }
-
-    async fn fork_as(
-        &self,
-        key: RunKey,
-        source: RunKey,
-        step: StepId,
-        wanted: Option<StartKeyRequest>,
-    ) -> Result<StartAnswer> {
-        let core = &self.core;
+        let needs = Fork::begin(core, key.run, source.run).await;
         let Journal { entries, .. } = read_journal(&*core.storage, source).await?;
         let before = RunState::of(&entries).map_err(|why| unreadable(source, &why))?;
         if before.fork_lacks() > 0 {
@@ -86,10 +72,11 @@ impl Worker {
         // In a task of its own: whoever asked may go away before the run is given to whoever claims it.
         core.spawner.spawn(Box::pin(async move {
             let written = write::write(&task_core, first).await;
-            if matches!(written, Written::UpTo(_))
-                && let Err(error) = in_reach(&task_core, key.run, || task_core.storage.release(key)).await
-            {
-                tracing::warn!(run = %key.run, %error, "the restarted run cannot be given to a worker");
+            if matches!(written, Written::UpTo(_)) {
+                needs.stands();
+                if let Err(error) = in_reach(&task_core, key.run, || task_core.storage.release(key)).await {
+                    tracing::warn!(run = %key.run, %error, "the restarted run cannot be given to a worker");
+                }
             }
             // Nobody listens any more; the run goes on all the same.
             let _ = ack.send(written);
@@ -109,7 +96,8 @@ impl Worker {
 /// Copies what a fork, whose journal so far is given, still lacks of the run that it comes from.
 pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: RunState) -> Result<()> {
     let Some(forked) = state.forked().cloned() else { return Ok(()) };
-    let _needs = core.forks.begin(key.run, forked.from).await;
+    // Also where this does not get to its end, and is tried again.
+    core.forks.need(key.run, forked.from).await;
     let mut last_frame = journal.last_frame;
     let source = RunKey { run: forked.from, ..key };
     let from = read_journal(&*core.storage, source).await.map_err(|error| {
@@ -154,6 +142,7 @@ pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: 
             }
         }
     }
+    core.forks.done(key.run);
     Ok(())
 }
 

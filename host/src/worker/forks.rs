@@ -1,13 +1,17 @@
 //! Runs that were restarted from a step of another one and have yet to copy what they keep of it: that one is not
-//! removed meanwhile. It never reads a journal.
+//! removed meanwhile. Of a journal it reads where it begins, and no more.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use trackway_replay::{RunId, Status};
-use trackway_storage::{Removed, RunKey};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::OnceCell;
+use trackway_replay::{Frame, Kind, Position, RunId, Status, TenantId};
+use trackway_storage::{Removed, RunKey, RunQuery, Storage};
 
-use super::Worker;
+use super::{Core, Worker};
 use crate::Result;
+
+/// Looked at in one go.
+const PAGE_RUNS: usize = 200;
 
 #[derive(Default)]
 pub(super) struct Forks {
@@ -15,21 +19,46 @@ pub(super) struct Forks {
     of: Mutex<BTreeMap<RunId, RunId>>,
     /// Held by who removes a run: nobody begins to need it meanwhile.
     removing: tokio::sync::Mutex<()>,
+    /// Those that an earlier process began are known.
+    learned: OnceCell<()>,
 }
 
-/// The run that it comes from stays, unless this is dropped before [`Fork::stands`].
-pub(super) struct Fork<'a> {
-    forks: &'a Forks,
+/// A fork that may come to stand: the run that it comes from stays, unless this is dropped before [`Fork::stands`].
+pub(super) struct Fork {
+    core: Arc<Core>,
     fork: RunId,
     stands: bool,
 }
 
 impl Forks {
-    /// From here on `source` stays, if it is there.
-    pub async fn begin(&self, fork: RunId, source: RunId) -> Fork<'_> {
+    /// From here on `source` stays, if it is there, until `fork` has all of it.
+    pub async fn need(&self, fork: RunId, source: RunId) {
         let _nobody_removes = self.removing.lock().await;
         self.lock().insert(fork, source);
-        Fork { forks: self, fork, stands: false }
+    }
+
+    /// It has all, or will never be.
+    pub fn done(&self, fork: RunId) {
+        self.lock().remove(&fork);
+    }
+
+    /// Those that an earlier process began and did not live to take up. Each is queued as long as it has not begun.
+    async fn learn(&self, storage: &dyn Storage, tenant: TenantId) -> Result<()> {
+        let mut before = None;
+        loop {
+            let query = RunQuery { status: vec![Status::Queued], before, limit: PAGE_RUNS, ..RunQuery::default() };
+            let heads = storage.heads(tenant, query).await?;
+            let Some(last) = heads.last() else { return Ok(()) };
+            before = Some(last.run);
+            for head in heads {
+                let first = storage.frames(RunKey { tenant, run: head.run }, Position::FIRST, 1).await?;
+                let first = first.first().and_then(|stored| Frame::decode(&stored.frame).ok());
+                if let Some(Kind::Forked(forked)) = first.and_then(|it| it.entries.into_iter().nth(1)).map(|it| it.kind)
+                {
+                    self.lock().insert(head.run, forked.from);
+                }
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, RunId>> {
@@ -37,17 +66,22 @@ impl Forks {
     }
 }
 
-impl Fork<'_> {
+impl Fork {
+    pub async fn begin(core: &Arc<Core>, fork: RunId, source: RunId) -> Fork {
+        core.forks.need(fork, source).await;
+        Fork { core: core.clone(), fork, stands: false }
+    }
+
     /// It is in the store: the run that it comes from stays until whoever takes the fork up has copied from it.
     pub fn stands(mut self) {
         self.stands = true;
     }
 }
 
-impl Drop for Fork<'_> {
+impl Drop for Fork {
     fn drop(&mut self) {
         if !self.stands {
-            self.forks.lock().remove(&self.fork);
+            self.core.forks.done(self.fork);
         }
     }
 }
@@ -66,6 +100,7 @@ impl Worker {
         let storage = &self.core.storage;
         let forks = &self.core.forks;
         let _removing = forks.removing.lock().await;
+        forks.learned.get_or_try_init(|| forks.learn(&**storage, run.tenant)).await?;
         let of_it: Vec<RunId> =
             forks.lock().iter().filter(|(_, source)| **source == run.run).map(|(fork, _)| *fork).collect();
         for fork in of_it {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 use trackway::Code;
-use trackway::worker::Removal;
+use trackway::worker::{Options, Removal};
 use trackway_replay::{Entry, Forked, Kind, Status, StepId};
 use trackway_storage::{Faults, InboxBody, MemoryStorage, Removed, RunKey, Sent};
 
@@ -313,6 +313,25 @@ fn a_run_is_not_removed_while_one_that_was_restarted_from_it_copies_what_it_keep
         assert_eq!(rig.output(again).await, output, "all that it keeps is its own");
         rig.replays(again).await;
         assert!(rig.worker().fork(run, StepId(5), None).await.is_err());
+    });
+}
+
+#[test]
+fn a_run_that_a_restarted_one_needs_is_not_removed_by_a_later_process_either() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("effects").await;
+        let run = rig.start("effects", "posts", POSTS).await;
+        let output = rig.output(run).await;
+        // They take no run up.
+        let idle = Options { runs_max: 0, ..Options::default() };
+        let idle = Rig::with(Arc::new(rig.storage.join(Faults::default())), rig.world.clone(), idle).await;
+        let again = fork(&idle, run, 5).await;
+        let idle = idle.crash().await;
+        assert_eq!(idle.worker().remove(run).await.expect("asked"), Removal::Needed(again.run));
+        let rig = Rig::on(Arc::new(idle.storage.join(Faults::default())), rig.world.clone(), Duration::ZERO).await;
+        assert_eq!(rig.output(again).await, output);
+        assert_eq!(rig.worker().remove(run).await.expect("asked"), Removal::Done(Removed::Gone));
     });
 }
 
