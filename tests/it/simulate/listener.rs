@@ -62,7 +62,8 @@ impl<'a> Listener<'a> {
         let mut streamer = match process.ask(PATIENCE, process.host.stream(run, *last)).await {
             Some(Ok(streamer)) => streamer,
             Some(Err(error)) => {
-                if error.code == Code::BadRequest {
+                // One that is removed at this moment has told nothing.
+                if error.code == Code::BadRequest && !self.ledger.is_removing(self.run) {
                     self.heard.flaws.push(format!("it was told {last:?}, and then: {error}"));
                 }
                 return matches!(error.code, Code::NoSuchRun | Code::BadRequest);
