@@ -4,7 +4,7 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use std::collections::BTreeMap;
-use trackway_replay::{Head, StepId};
+use trackway_replay::{Digest, Head, StepId};
 
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -52,6 +52,19 @@ impl FromRequestParts<Api> for Token {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Token> {
         parameter(parts, api, "token").await.map(Token)
+    }
+}
+
+/// What `{digest}` of the path stands for.
+pub struct OfDigest(pub Digest);
+
+impl FromRequestParts<Api> for OfDigest {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<OfDigest> {
+        let text = parameter(parts, api, "digest").await?;
+        let digest = text.parse().map_err(|_| Refusal::new(Code::BadRequest, format!("`{text}` is no digest")))?;
+        Ok(OfDigest(digest))
     }
 }
 

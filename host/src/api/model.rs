@@ -14,7 +14,7 @@ mod talk;
 pub use children::{Child, Children};
 pub use control::Move;
 pub use entities::{Entity, EntityPage};
-pub use journal::{Entry, JournalPage, Stored};
+pub use journal::{Entry, JournalPage, Stored, StoredValue};
 pub use spending::Spending;
 pub use store::{Flaw, StoreReport};
 pub use stream::{StreamDelta, StreamEnd, StreamEvent, StreamReset, Streamed};

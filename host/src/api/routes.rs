@@ -105,6 +105,7 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(questions::get))
         .routes(routes!(questions::answer))
         .routes(routes!(runs::trace))
+        .routes(routes!(journal::value))
         .routes(routes!(runs::logs))
         .routes(routes!(events::events))
         .routes(routes!(stream::stream))

@@ -299,6 +299,11 @@ impl Client {
         self.get(&["runs", &run.to_string(), "trace"]).await
     }
 
+    /// A value that stands beside the journal.
+    pub async fn value(&self, run: RunId, digest: Digest) -> Result<model::StoredValue> {
+        self.get(&["runs", &run.to_string(), "values", &digest.to_string()]).await
+    }
+
     pub async fn logs(&self, run: RunId, cursor: Option<&str>) -> Result<model::LogPage> {
         let query: Vec<_> = cursor.map(|cursor| ("cursor", cursor.to_owned())).into_iter().collect();
         self.read(self.request_with(Method::GET, &["runs", &run.to_string(), "logs"], &query)?).await

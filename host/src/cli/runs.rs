@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use trackway_replay::trace::{Shown, Trace};
 use trackway_replay::{RunId, Status, StepId, Timestamp};
 
 use crate::api::model;
@@ -19,6 +20,8 @@ use super::{Context, args, package, talk};
 
 /// More is a list of its own, which the API gives page by page.
 const CHILDREN_SHOWN_MAX: usize = 1_000;
+/// Values that one step shows: more is nothing that a person reads.
+const STEP_VALUES_MAX_BYTES: u64 = 64 << 20;
 /// What the server gives at once.
 const PAGE_MAX: usize = 100;
 
@@ -150,9 +153,10 @@ pub async fn trace(run: String, view: args::TraceView, connect: args::Connect, c
             return Ok(Exit::Ok);
         }
     }
-    let found = client.trace(run.id).await?;
+    let mut found = client.trace(run.id).await?;
     let look = Look { paint: output.paint, width: output.width };
     if let Some(number) = view.step {
+        bring_values(&client, run.id, &mut found.trace, StepId(number)).await?;
         let text = render::trace::step(&found.run, &found.trace, StepId(number), look).ok_or_else(|| {
             let steps = found.trace.totals.steps;
             Error::new(Code::Usage, format!("run {} has no step {number}; it has {steps} so far", run.id))
@@ -174,6 +178,20 @@ pub async fn trace(run: String, view: args::TraceView, connect: args::Connect, c
 }
 
 /// Prints what changes: a line for each row on a terminal, an event a line for programs.
+/// What the rows of a step show only the digest of is brought: whoever looks at one step wants all of it.
+async fn bring_values(client: &Client, run: RunId, trace: &mut Trace, step: StepId) -> Result<()> {
+    let mut left_bytes = STEP_VALUES_MAX_BYTES;
+    for row in trace.rows.iter_mut().filter(|row| row.step() == Some(step)) {
+        for shown in [&mut row.input, &mut row.output].into_iter().flatten() {
+            let Shown::Payload { digest, size_bytes } = shown else { continue };
+            let Some(left) = left_bytes.checked_sub(*size_bytes) else { continue };
+            left_bytes = left;
+            *shown = Shown::Json(client.value(run, *digest).await?.value);
+        }
+    }
+    Ok(())
+}
+
 async fn follow_trace(client: &Client, run: &model::Run, output: &Output) -> Result<(), super::exit::Stop> {
     let mut follower = Follower::new(client, run.id);
     while let Some(event) = follower.next(output).await? {

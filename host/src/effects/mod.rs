@@ -58,6 +58,9 @@ pub struct HttpCall {
     pub key: Option<Arc<str>>,
 }
 
+/// Is told pieces of text as they come.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// One call of a model for a function.
 #[derive(Clone)]
 pub struct ModelCall {
@@ -67,7 +70,7 @@ pub struct ModelCall {
     /// Sent as `idempotency-key`.
     pub key: Arc<str>,
     /// Told each piece of text at once, if anybody is. Never waits.
-    pub told: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub told: Option<Tell>,
 }
 
 /// What a model answered.

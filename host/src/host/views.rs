@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use trackway_replay::trace::{Payloads, Trace, payloads_wanted, trace_with};
-use trackway_replay::{ChildOf, End, Entry, Head, Kind, Position, RunId, Status, TenantId, Value};
+use trackway_replay::{ChildOf, Digest, End, Entry, Head, Kind, Position, RunId, Status, TenantId, Value};
 use trackway_storage::{LogKey, LogLine, RunKey, RunQuery};
 
 use super::{Host, journal, key_of};
@@ -123,6 +123,16 @@ impl Host {
     pub async fn entries(&self, run: RunId, from: Position) -> Result<Vec<Entry>> {
         self.head(run).await?;
         journal::read(&*self.storage, key_of(run), from).await
+    }
+
+    /// A value of the run that stands beside its journal, by the digest that an entry or a trace has of it.
+    pub async fn value(&self, run: RunId, digest: Digest) -> Result<Arc<str>> {
+        self.head(run).await?;
+        if self.storage.payload(key_of(run), digest).await?.is_none() {
+            return Err(Error::new(Code::NoSuchPath, format!("run {run} has no value {digest}")));
+        }
+        // Its size is not asked for.
+        journal::text(&*self.storage, key_of(run), &Value::Stored { digest, size_bytes: 0 }).await
     }
 
     pub async fn logs(&self, run: RunId, after: Option<LogKey>, max: usize) -> Result<Vec<LogLine>> {

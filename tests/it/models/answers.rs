@@ -102,6 +102,10 @@ async fn tokens_and_cost_stand_in_journal_trace_and_views_and_add_up() {
     let told = trackway(server, &format!("trace {} -o text", run.id)).expect(0).stdout;
     assert!(told.contains("model scripted/m “call 2”") && told.contains("$0.00019"), "{told}");
     assert!(told.contains("3 model calls; tokens 300 in (60 cached), 30 out; $0.00057"), "{told}");
+    // What was asked and answered is there to be read, however long.
+    let told = trackway(server, &format!("trace {} --step 1 -o text", run.id)).expect(0).stdout;
+    assert!(told.contains("number 3") && told.contains("answer 2") && !told.contains("beside the journal"), "{told}");
+    assert!(told.contains("answered by") && told.contains("m-2026-01-01") && told.contains("finish reason"), "{told}");
     // A run that goes on keeps its sum, however often it is taken up.
     let run = server.run("models/goes_on", &talk).await;
     let run = server.wait(run).await;

@@ -25,6 +25,15 @@ pub struct Stored {
     pub size_bytes: u64,
 }
 
+/// `GET /v1/runs/{id}/values/{digest}`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StoredValue {
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    #[schema(value_type = serde_json::Value)]
+    pub value: Box<RawValue>,
+}
+
 macro_rules! entry {
     ($($(#[$attribute:meta])* $name:ident: $kind:ty,)*) => {
         /// One journal entry.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{EffectAnswered, EffectId, Failure, Kind, ModelUsed, Outcome, StepId, Timestamp, Value};
 
-use crate::effects::{HttpCall, ModelAnswer, ModelCall, ModelUse};
+use crate::effects::{HttpCall, ModelAnswer, ModelCall, ModelUse, Tell};
 use crate::worker::durable::Gone;
 use crate::worker::function::{Attempt, Job};
 use crate::worker::places::{Place, Wanted};
@@ -78,7 +78,7 @@ impl Effects {
             Job::Model { effect, request, key, cause } => {
                 let attempt = self.attempt.clone();
                 let told = request.deltas().map(|event| {
-                    let tell: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |text| attempt.tell_piece(&event, text));
+                    let tell: Tell = Arc::new(move |text| attempt.tell_piece(&event, text));
                     tell
                 });
                 let (tenant, allow) = (run.key.tenant, self.attempt.grants.clone());

@@ -175,7 +175,7 @@ fn what_a_hostile_server_sends_is_bounded() {
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     assert!(matches!(read(&calls).1, Err(Wrong::TooLarge(_))));
     let text = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(1 << 20));
-    assert!(matches!(read(&vec![text.as_str(); 9]).1, Err(Wrong::TooLarge(_))));
+    assert!(matches!(read(&[text.as_str(); 9]).1, Err(Wrong::TooLarge(_))));
     let odd = r#"{"id":7,"choices":[{"delta":{"content":{"a":1},"tool_calls":[1,{"index":18446744073709551615,"id":"é"},{"function":null}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":-1,"completion_tokens":1e99}}"#;
     let said = read(&[odd]).1.expect("what can be read of it");
     assert_eq!((said.usage.map(|usage| usage.output_tokens), said.finish), (Some(0), Finish::ToolCalls));
