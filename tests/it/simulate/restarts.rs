@@ -37,6 +37,10 @@ fn flaws(restarted: &Restarted, source: &Journal, journal: &Journal) -> Vec<Stri
     if old.seed != new.seed || old.key_seed == new.key_seed {
         flaws.push("it draws other numbers than the other one, or sends the same keys".to_owned());
     }
+    // It was ended, or left alone after dying processes had taken it up too often, before it had begun.
+    if (journal.entries.len() as u64) < journal.begins().0 {
+        return flaws;
+    }
     let is_cut = |entry: &Entry| matches!(&entry.kind, Kind::Asked(asked) if asked.step == step);
     let cut = source.entries.iter().position(is_cut).unwrap_or(source.entries.len());
     let before = source.entries.get(1..cut).unwrap_or_default();
