@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::PoisonError;
 use trackway_replay::{Entry, Frame, FrameId, Head, Kind, MessageId, Position, Status};
-use trackway_storage::{Append, Appended, LogLine, Owner, Rows, StartKey, StorageError};
+use trackway_storage::{Append, Appended, FRAME_MAX_BYTES, LogLine, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
 use super::child;
@@ -162,11 +162,21 @@ pub(super) async fn write(core: &Core, outgoing: Outgoing) -> Written {
     }
 }
 
+/// The most bytes that the id of a message takes in an entry.
+const MESSAGE_MAX_BYTES: usize = 19;
+/// What the length of a list may grow by.
+const LENGTH_MAX_BYTES: usize = 8;
+
 /// Somebody sent to the run while it ended, and was told that it stands in the inbox: the end names
-/// it. The frame that missed it will never stand, so this one takes its place.
+/// it, as far as a frame has room for that. The frame that missed it will never stand, so this one takes its place.
 fn name_unread(core: &Core, append: &mut Append, entries: &mut [Entry], items: &[MessageId]) {
+    let room = FRAME_MAX_BYTES.saturating_sub(append.frame.len() + LENGTH_MAX_BYTES) / MESSAGE_MAX_BYTES;
     if let Some(Kind::Finished(finished)) = entries.last_mut().map(|entry| &mut entry.kind) {
-        finished.unread.extend_from_slice(items);
+        finished.unread.extend(items.iter().take(room));
+    }
+    if items.len() > room {
+        let unnamed = items.len() - room;
+        tracing::info!(run = %append.run.run, unnamed, "the run ended with more unread messages than its end can name");
     }
     append.rows.unread.extend_from_slice(items);
     append.frame = Bytes::from(Frame::encode(entries));

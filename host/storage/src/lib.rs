@@ -26,6 +26,7 @@ pub use rows::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, StepId, TenantId, Timestamp};
 
@@ -35,8 +36,11 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
 pub const PAYLOAD_ROW_MAX_BYTES: usize = 32 << 10;
 /// No frame is larger: sled never syncs values above 64 KiB.
 pub const FRAME_MAX_BYTES: usize = 60 << 10;
-/// Unread items of one run; one more is refused as [`Sent::Full`].
+/// Unread messages of one run: signals, updates, answers. One more is refused as [`Sent::Full`].
 pub const INBOX_MAX: usize = 1_000;
+/// Unread words on one run (cancel, terminate, move and their like): apart from its messages, so that a run that reads
+/// nothing can still be ended.
+pub const INBOX_WORDS_MAX: usize = 100;
 
 /// Items that one frame may send to other runs: more than its entries can ask for.
 pub const FRAME_SEND_MAX: usize = 1_000;
@@ -157,7 +161,7 @@ pub enum Sent {
     NoSuchRun,
     /// The run has ended, with this status.
     Ended(Status),
-    /// [`INBOX_MAX`] items are waiting.
+    /// [`INBOX_MAX`] messages are waiting, or [`INBOX_WORDS_MAX`] words.
     Full,
 }
 
@@ -247,7 +251,10 @@ impl Rows {
     /// Items of an inbox that an end would lose.
     fn missed(&self, inbox: impl Iterator<Item = MessageId>) -> Vec<MessageId> {
         match self.owner {
-            Owner::End => inbox.filter(|item| !self.read.contains(item) && !self.unread.contains(item)).collect(),
+            Owner::End => {
+                let known: BTreeSet<&MessageId> = self.read.iter().chain(&self.unread).collect();
+                inbox.filter(|item| !known.contains(item)).collect()
+            }
             Owner::Keep | Owner::Park { .. } => Vec::new(),
         }
     }

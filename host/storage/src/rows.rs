@@ -6,6 +6,8 @@ use trackway_replay::{
     Digest, EffectVerdict, Epoch, MessageId, Outcome, Position, RunId, StepId, Timestamp, Value, With,
 };
 
+use crate::{INBOX_MAX, INBOX_WORDS_MAX};
+
 /// What somebody else has for a run, before the run's owner writes it into the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxItem {
@@ -83,7 +85,53 @@ pub enum InboxBody {
     },
 }
 
+/// With what an item shares the room of an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    Messages,
+    Words,
+    /// What the run itself asked for: as much as it asked for.
+    Own,
+}
+
+/// Who puts an item into an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Outside,
+    /// It stands with a frame, so it cannot be refused.
+    Frame,
+}
+
+impl Share {
+    /// Whether one more item of it has room beside those.
+    pub fn has_room(self, sender: Sender, waiting: impl Iterator<Item = Share>) -> bool {
+        let max = match (sender, self) {
+            (Sender::Outside, Share::Messages) => INBOX_MAX,
+            (Sender::Outside, Share::Words) => INBOX_WORDS_MAX,
+            (Sender::Frame, _) | (_, Share::Own) => return true,
+        };
+        waiting.filter(|share| *share == self).count() < max
+    }
+}
+
 impl InboxBody {
+    pub(crate) fn share(&self) -> Share {
+        match self {
+            InboxBody::Signal { .. }
+            | InboxBody::Update { .. }
+            | InboxBody::Answer { .. }
+            | InboxBody::Promise { .. } => Share::Messages,
+            InboxBody::Cancel { .. }
+            | InboxBody::CancelWithin { .. }
+            | InboxBody::Terminate { .. }
+            | InboxBody::Pause { .. }
+            | InboxBody::Resume
+            | InboxBody::Retry { .. }
+            | InboxBody::Move { .. } => Share::Words,
+            InboxBody::ChildEnded { .. } => Share::Own,
+        }
+    }
+
     /// By what a message that is sent again under its id is told from another one, where that matters. Of the
     /// other kinds the first one counts, whatever the second one says.
     pub fn identity(&self) -> Option<Digest> {

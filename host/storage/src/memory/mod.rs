@@ -20,11 +20,12 @@ use self::doors::Doors;
 use self::faults::{Dice, Fate};
 use self::state::State;
 use crate::desk::Desk;
+use crate::rows::Sender;
 use crate::watch::Watches;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, INBOX_MAX, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Removed, RunKey, RunQuery, RunRows,
-    Sent, StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
+    EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Removed, RunKey, RunQuery, RunRows, Sent,
+    StartKey, Storage, StorageError, StorageErrorKind, StoredFrame,
 };
 
 /// One process's way to the store. Others may have theirs at the same time: see [`MemoryStorage::join`].
@@ -310,7 +311,7 @@ impl Storage for MemoryStorage {
     }
 
     fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent> {
-        Box::pin(self.call(Access::Write, move |state, doors| Ok(state.send(run, item, INBOX_MAX, doors))))
+        Box::pin(self.call(Access::Write, move |state, doors| Ok(state.send(run, item, Sender::Outside, doors))))
     }
 
     fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {

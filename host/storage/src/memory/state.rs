@@ -8,6 +8,7 @@ use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, 
 use super::doors::Doors;
 use super::invalid;
 use crate::entity::{EntityChange, EntityTally};
+use crate::rows::Sender;
 use crate::{
     Append, Appended, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite, EntityWritten,
     InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Removed, RunKey, RunRows, Sent, StartKey,
@@ -249,7 +250,7 @@ impl State {
         }
         self.place(key, rows.owner, doors);
         for (to, item) in rows.send {
-            self.send(to, item, usize::MAX, doors);
+            self.send(to, item, Sender::Frame, doors);
         }
         Appended::Durable
     }
@@ -318,7 +319,7 @@ impl State {
         true
     }
 
-    pub fn send(&mut self, key: RunKey, item: InboxItem, inbox_max: usize, doors: &Doors) -> Sent {
+    pub fn send(&mut self, key: RunKey, item: InboxItem, sender: Sender, doors: &Doors) -> Sent {
         let Some(run) = self.runs.get_mut(&key) else { return Sent::NoSuchRun };
         if run.place == Place::Ended {
             return Sent::Ended(run.head.as_ref().map_or(Status::Failed, |head| head.status));
@@ -327,7 +328,8 @@ impl State {
         if let Some(known) = run.messages.get(&item.message) {
             return if *known == identity { Sent::Delivered } else { Sent::Differs };
         }
-        if run.inbox.len() >= inbox_max {
+        let waiting = run.inbox.iter().map(|item| item.body.share());
+        if !item.body.share().has_room(sender, waiting) {
             return Sent::Full;
         }
         run.messages.insert(item.message, identity);

@@ -4,6 +4,7 @@ use trackway_replay::{FrameId, MessageId, Position, Status};
 
 use super::draft::{Draft, News, Owned, Place, RunState};
 use super::entity::Changed;
+use super::inbox::Unread;
 use super::key::{self, Kind};
 use super::recent::Grown;
 use super::row::{OpenRow, Row, Tail};
@@ -23,7 +24,7 @@ impl Draft {
         if append.position != end || append.previous != last || matches!(state.place, Place::Ended(_)) {
             return Ok(Appended::Fenced);
         }
-        let missed = append.rows.missed(state.unread.iter().map(|(_, message)| *message));
+        let missed = append.rows.missed(state.unread.iter().map(|item| item.message));
         if !missed.is_empty() {
             return Ok(Appended::Missed(missed));
         }
@@ -171,12 +172,12 @@ impl Draft {
     }
 
     /// Takes items out of the inbox; returns what is left.
-    fn stage_read(&mut self, run: RunKey, state: &RunState, read: &[MessageId]) -> Vec<(u64, MessageId)> {
+    fn stage_read(&mut self, run: RunKey, state: &RunState, read: &[MessageId]) -> Vec<Unread> {
         let mut left = state.unread.clone();
-        left.retain(|(order, message)| {
-            let is_read = read.contains(message);
+        left.retain(|item| {
+            let is_read = read.contains(&item.message);
             if is_read {
-                self.remove(&key::inbox(run, *order));
+                self.remove(&key::inbox(run, item.order));
             }
             !is_read
         });

@@ -9,6 +9,7 @@ use trackway_replay::{MessageId, Status, StepId, TenantId, Timestamp};
 
 use super::committer::{Reply, Verb};
 use super::entity::Changed;
+use super::inbox::Unread;
 use super::key::{self, Kind};
 use super::recent::Grown;
 use super::row::{OpenRow, Tail, Writer, damaged};
@@ -62,7 +63,7 @@ pub(super) struct RunState {
     pub tail: Result<Option<Tail>, StorageError>,
     pub place: Place,
     /// In the order of arrival.
-    pub unread: Vec<(u64, MessageId)>,
+    pub unread: Vec<Unread>,
     pub owner: Owned,
 }
 
@@ -395,7 +396,7 @@ impl RunState {
                 let (key, value) = pair.map_err(|error| shared.failed(&error))?;
                 let item: InboxItem = super::row::Row::open(&key, value)?.decode(&key)?;
                 let order = key::number_of(&key).ok_or_else(|| damaged(&key, "its key has no order"))?;
-                unread.push((order, item.message));
+                unread.push(Unread { order, message: item.message, share: item.body.share() });
             }
         }
         Ok(RunState { tail, place, unread, owner: Owned::No })

@@ -6,11 +6,20 @@ use super::draft::{Draft, News, Place};
 use super::key::{self, Kind};
 use super::row::OpenRow;
 use super::shared::Shared;
-use crate::{INBOX_MAX, InboxItem, RunKey, Sent, StorageError};
+use crate::rows::{Sender, Share};
+use crate::{InboxItem, RunKey, Sent, StorageError};
 
 /// More items than the verbs of one batch can send: the order of an item is its commit and its place in
 /// the batch.
 const ORDERS_PER_COMMIT: u64 = 1 << 20;
+
+/// An item that nobody has read yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unread {
+    pub order: u64,
+    pub message: MessageId,
+    pub share: Share,
+}
 
 impl Shared {
     pub fn inbox(&self, run: RunKey) -> Result<Vec<InboxItem>, StorageError> {
@@ -25,15 +34,15 @@ fn sent_again(known: &[u8], identity: &[u8]) -> Sent {
 
 impl Draft {
     pub fn send(&mut self, run: RunKey, item: &InboxItem) -> Result<Sent, StorageError> {
-        self.send_up_to(run, item, INBOX_MAX)
+        self.send_by(run, item, Sender::Outside)
     }
 
     /// What a frame brings along for another run.
     pub fn send_along(&mut self, run: RunKey, item: &InboxItem) -> Result<(), StorageError> {
-        self.send_up_to(run, item, usize::MAX).map(drop)
+        self.send_by(run, item, Sender::Frame).map(drop)
     }
 
-    fn send_up_to(&mut self, run: RunKey, item: &InboxItem, inbox_max: usize) -> Result<Sent, StorageError> {
+    fn send_by(&mut self, run: RunKey, item: &InboxItem, sender: Sender) -> Result<Sent, StorageError> {
         self.with_run(run, |draft, state| {
             let to = match state.place {
                 Place::Nowhere => return Ok(Sent::NoSuchRun),
@@ -50,7 +59,8 @@ impl Draft {
             if let Some(row) = draft.shared.written(&key)? {
                 return Ok(sent_again(row.body(), known_by));
             }
-            if state.unread.len() >= inbox_max {
+            let share = item.body.share();
+            if !share.has_room(sender, state.unread.iter().map(|item| item.share)) {
                 return Ok(Sent::Full);
             }
             draft.shared.room.check()?;
@@ -59,7 +69,7 @@ impl Draft {
             draft.stage_message(run, item.message, identity.as_ref());
             draft.stage_move(run, state.place, to)?;
             draft.tell(News::Knock(run));
-            state.unread.push((order, item.message));
+            state.unread.push(Unread { order, message: item.message, share });
             state.place = to;
             Ok(Sent::Delivered)
         })
@@ -82,9 +92,9 @@ impl Draft {
     }
 
     /// An ended run has no inbox, and remembers no message.
-    pub fn stage_inbox_end(&mut self, run: RunKey, unread: &[(u64, MessageId)]) -> Result<(), StorageError> {
-        for (order, _) in unread {
-            self.remove(&key::inbox(run, *order));
+    pub fn stage_inbox_end(&mut self, run: RunKey, unread: &[Unread]) -> Result<(), StorageError> {
+        for item in unread {
+            self.remove(&key::inbox(run, item.order));
         }
         for key in self.shared.db.scan_prefix(key::of_run(Kind::Message, run)).keys() {
             let key = key.map_err(|error| self.shared.failed(&error))?;

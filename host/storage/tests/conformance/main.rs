@@ -76,6 +76,7 @@ promises! {
         an_item_is_delivered_once_and_kept_in_order,
         what_a_frame_sends_to_other_runs_stands_with_it_or_not_at_all,
         an_inbox_has_a_limit,
+        words_on_a_run_have_room_beside_its_messages,
         no_end_loses_an_item_of_the_inbox,
         nobody_sends_to_a_run_that_is_not_there_or_has_ended,
         payloads_come_back_as_they_were,

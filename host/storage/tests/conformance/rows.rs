@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use trackway_replay::{Digest, FrameId, MessageId, Position, RunId, Status, StepId, TenantId, Value};
 use trackway_storage::{
-    Append, Appended, ComponentRecord, Deployment, INBOX_MAX, InboxBody, InboxItem, Landmark, LogKey, LogLine,
-    OpenQuestion, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey, Sent, StartKey, Version,
+    Append, Appended, ComponentRecord, Deployment, INBOX_MAX, INBOX_WORDS_MAX, InboxBody, InboxItem, Landmark, LogKey,
+    LogLine, OpenQuestion, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey, Sent, StartKey, Version,
 };
 
 use crate::subject::{Journal, Subject, at, claim, durable, item, run, started};
@@ -54,19 +54,53 @@ pub async fn an_item_is_delivered_once_and_kept_in_order(subject: Subject) {
     assert_eq!(store.inbox(run(1)).await.unwrap(), [item(2)]);
 }
 
+fn signal(number: u128) -> InboxItem {
+    item(2 * number + 1)
+}
+
 pub async fn an_inbox_has_a_limit(subject: Subject) {
     let store = subject.store();
     let mut journal = started(&*store, 1).await;
-    let sends = (0..INBOX_MAX as u128).map(|message| store.send(run(1), item(message)));
+    let sends = (0..INBOX_MAX as u128).map(|message| store.send(run(1), signal(message)));
     for sent in futures_util::future::join_all(sends).await {
         assert_eq!(sent.unwrap(), Sent::Delivered);
     }
-    assert_eq!(store.send(run(1), item(9_999)).await.unwrap(), Sent::Full);
-    assert_eq!(store.send(run(1), item(0)).await.unwrap(), Sent::Delivered);
+    assert_eq!(store.send(run(1), signal(9_999)).await.unwrap(), Sent::Full);
+    assert_eq!(store.send(run(1), signal(0)).await.unwrap(), Sent::Delivered);
     let mut append = journal.next(Owner::Keep);
-    append.rows.read = vec![MessageId(7)];
+    append.rows.read = vec![signal(7).message];
     journal.append(&*store, append).await;
-    assert_eq!(store.send(run(1), item(9_999)).await.unwrap(), Sent::Delivered);
+    assert_eq!(store.send(run(1), signal(9_999)).await.unwrap(), Sent::Delivered);
+}
+
+pub async fn words_on_a_run_have_room_beside_its_messages(subject: Subject) {
+    let store = subject.store();
+    let mut parent = started(&*store, 1).await;
+    let mut child = started(&*store, 2).await;
+    let sends = (0..INBOX_MAX as u128).map(|message| store.send(run(1), signal(message)));
+    futures_util::future::join_all(sends).await;
+    let word = |message: u128| InboxItem { body: InboxBody::Terminate { reason: "late".into() }, ..item(message) };
+    for message in 10_000..10_000 + INBOX_WORDS_MAX as u128 {
+        assert_eq!(store.send(run(1), word(message)).await.unwrap(), Sent::Delivered);
+    }
+    assert_eq!(store.send(run(1), word(20_000)).await.unwrap(), Sent::Full);
+    assert_eq!(store.send(run(1), signal(20_000)).await.unwrap(), Sent::Full);
+    // What a frame brings along has room always, and takes none from others.
+    let ended = |message| {
+        (run(1), InboxItem { body: InboxBody::ChildEnded { step: StepId(1), run: RunId(2) }, ..item(message) })
+    };
+    let mut append = child.next(Owner::Keep);
+    append.rows.send = (30_000..30_500).map(ended).collect();
+    child.append(&*store, append).await;
+    let mut append = parent.next(Owner::Keep);
+    append.rows.read = vec![signal(7).message, MessageId(10_000)];
+    parent.append(&*store, append).await;
+    drop(store);
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.inbox(run(1)).await.unwrap().len(), INBOX_MAX + INBOX_WORDS_MAX + 500 - 2);
+    assert_eq!(store.send(run(1), word(20_000)).await.unwrap(), Sent::Delivered);
+    assert_eq!(store.send(run(1), signal(20_000)).await.unwrap(), Sent::Delivered);
 }
 
 pub async fn no_end_loses_an_item_of_the_inbox(subject: Subject) {
