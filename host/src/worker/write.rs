@@ -170,17 +170,26 @@ const LENGTH_MAX_BYTES: usize = 8;
 /// Somebody sent to the run while it ended, and was told that it stands in the inbox: the end names
 /// it, as far as a frame has room for that. The frame that missed it will never stand, so this one takes its place.
 fn name_unread(core: &Core, append: &mut Append, entries: &mut [Entry], items: &[MessageId]) {
-    let room = FRAME_MAX_BYTES.saturating_sub(append.frame.len() + LENGTH_MAX_BYTES) / MESSAGE_MAX_BYTES;
-    if let Some(Kind::Finished(finished)) = entries.last_mut().map(|entry| &mut entry.kind) {
-        finished.unread.extend(items.iter().take(room));
-    }
+    let room = room_for_unread(append.frame.len());
+    append.frame = named_in(entries, items.get(..room).unwrap_or(items));
     if items.len() > room {
         let unnamed = items.len() - room;
         tracing::info!(run = %append.run.run, unnamed, "the run ended with more unread messages than its end can name");
     }
     append.rows.unread.extend_from_slice(items);
-    append.frame = Bytes::from(Frame::encode(entries));
     append.id = FrameId(u128::from_le_bytes(core.random()));
+}
+
+/// How many more ids a frame of that size has room for.
+fn room_for_unread(frame_bytes: usize) -> usize {
+    FRAME_MAX_BYTES.saturating_sub(frame_bytes + LENGTH_MAX_BYTES) / MESSAGE_MAX_BYTES
+}
+
+fn named_in(entries: &mut [Entry], items: &[MessageId]) -> Bytes {
+    if let Some(Kind::Finished(finished)) = entries.last_mut().map(|entry| &mut entry.kind) {
+        finished.unread.extend_from_slice(items);
+    }
+    Bytes::from(Frame::encode(entries))
 }
 
 #[derive(PartialEq, Eq)]
@@ -200,3 +209,6 @@ async fn wait_for_room(core: &Core, append: &Append, error: StorageError) -> Roo
     core.clock.sleep_until(now + TRY_AGAIN_AFTER).await;
     Room::MayBe
 }
+
+#[cfg(test)]
+mod tests;
