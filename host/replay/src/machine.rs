@@ -239,8 +239,7 @@ impl Machine {
     /// give back.
     pub fn mail_left(&self, unused: &[u32]) -> Vec<Position> {
         // An update that has no answer is there again.
-        let unanswered = self.updates.keys().copied();
-        self.mail.left(&unused.iter().copied().chain(unanswered).collect::<Vec<_>>())
+        self.mail.left(unused, self.updates.keys().copied())
     }
 
     /// Takes in an entry that was on record before the guest began: whatever its workflow did or

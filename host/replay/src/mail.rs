@@ -68,7 +68,7 @@ pub(crate) struct Mail {
     /// The first item of each box that an open id wants, by its place in the journal.
     deliverable: BTreeMap<Position, Topic>,
     /// What each id got, by its place in the journal.
-    taken: BTreeMap<u32, Position>,
+    taken: BTreeMap<u32, (Topic, Position)>,
 }
 
 #[derive(Debug, Default)]
@@ -115,10 +115,17 @@ impl Mail {
         }
     }
 
-    /// Where the items stand that nobody has taken, and those that `unused` ids had got.
-    pub fn left(&self, unused: &[u32]) -> Vec<Position> {
+    /// Where the items stand that nobody has taken, signals that `unused` ids had got, and updates that `unanswered`
+    /// ids had.
+    pub fn left(&self, unused: &[u32], unanswered: impl Iterator<Item = u32>) -> Vec<Position> {
         let items = self.boxes.values().flat_map(|mailbox| mailbox.items.iter().map(|item| item.position));
-        let mut left: Vec<_> = items.chain(unused.iter().filter_map(|id| self.taken.get(id).copied())).collect();
+        // An update that has its answer is not there for another one.
+        let signals = unused.iter().filter_map(|id| match self.taken.get(id)? {
+            (Topic::Signal(_), position) => Some(*position),
+            (Topic::Update(_), _) => None,
+        });
+        let updates = unanswered.filter_map(|id| Some(self.taken.get(&id)?.1));
+        let mut left: Vec<_> = items.chain(signals).chain(updates).collect();
         left.sort_unstable();
         left.dedup();
         left
@@ -136,7 +143,7 @@ impl Mail {
         let letter = mailbox.items.pop_front()?;
         let id = mailbox.takers.pop_first()?;
         self.wanted.remove(&id);
-        self.taken.insert(id, letter.position);
+        self.taken.insert(id, (topic.clone(), letter.position));
         if mailbox.takers.is_empty() && mailbox.items.is_empty() {
             self.boxes.remove(&topic);
         } else {

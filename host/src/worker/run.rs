@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
     Answered, AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, FrameId,
-    Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, Status, StepId,
+    Head, Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, StepId,
     Timestamp, Topic, Value, code,
 };
 use trackway_storage::{EntityWrite, InboxItem, LogKey, LogLine, RunKey, StartKey};
@@ -115,7 +115,7 @@ pub(super) struct Inner {
     pub pending_since: Timestamp,
     pub previous: Option<FrameId>,
     pub start_key: Option<StartKey>,
-    pub head_written: Option<Status>,
+    pub head_written: Option<Head>,
     /// Entries other than `Claimed` were sequenced in this activation.
     pub moved_on: bool,
     pub recall_counted: bool,

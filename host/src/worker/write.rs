@@ -46,13 +46,17 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     let status = inner.state.status();
     let has_more = inner.sequencer.has_pending();
     // The state is that of all that is sequenced. What no frame holds yet must not show in a head.
-    let head = match inner.head_written {
+    let head = match &inner.head_written {
         Some(_) if has_more => None,
         None if has_more => Some(head_of_first(inner, &entries)),
-        Some(written) if written == status && last == Owner::Keep => None,
+        // How far it is stands there once it waits. While it waits all of it does, since nobody may come by again.
+        Some(written) if last == Owner::Keep && (written.status, status) == (Status::Running, Status::Running) => None,
         Some(_) | None => Some(inner.state.head()),
     };
-    inner.head_written = head.as_ref().map(|head| head.status).or(inner.head_written);
+    let head = head.filter(|head| last != Owner::Keep || inner.head_written.as_ref() != Some(head));
+    if let Some(head) = &head {
+        inner.head_written = Some(head.clone());
+    }
     let rows = Rows {
         head,
         owner: if has_more { Owner::Keep } else { last },

@@ -131,3 +131,20 @@ fn a_retry_that_waits_says_so() {
         rig.replays(run).await;
     });
 }
+
+#[test]
+fn the_head_of_a_run_that_waits_says_for_what_also_where_it_computed_before_it_waited() {
+    in_virtual_time(async {
+        let rig = Rig::with_lane(Arc::new(MemoryStorage::new())).await;
+        rig.deploy("sleeper").await;
+        let run = rig.start("sleeper", "computes_between", "3600000").await;
+        let begun = rig.until(run, |head| head.status == Status::Sleeping).await;
+        let later = rig.until(run, |head| head.status == Status::Sleeping && head.due != begun.due).await;
+        assert_eq!(later.steps, 2);
+        // As long as it takes until nothing of it is in memory.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let folded = RunState::of(&rig.entries(run).await).expect("it is a journal").head();
+        assert_eq!(rig.head(run).await, folded);
+        rig.ended(run).await;
+    });
+}

@@ -524,6 +524,22 @@ fn an_update_is_answered_once_by_the_id_that_took_it() {
 }
 
 #[test]
+fn an_update_that_has_its_answer_is_not_taken_along_whoever_says_that_it_came_to_nothing() {
+    let mut machine = machine();
+    for (message, name) in [(7, "move"), (8, "move")] {
+        let (topic, letter) = update(message, name);
+        machine.mail_arrived(topic, letter);
+    }
+    for id in [1, 2] {
+        assert!(matches!(machine.ask(accept("move"), FUEL), Decision::Perform { .. }), "{id}");
+        assert!(matches!(machine.deliver(), Next::Deliver(_)), "{id}");
+    }
+    assert!(matches!(machine.reply(1, reply(1, Ok("1")), FUEL), Decision::Perform { .. }));
+    assert_eq!(machine.mail_left(&[1, 2]), [Position(108)]);
+    assert_eq!(machine.mail_left(&[]), [Position(108)], "it has no answer");
+}
+
+#[test]
 fn an_answer_on_record_has_to_be_given_again() {
     for (answer, agrees) in [(Ok("1"), true), (Ok("2"), false), (Err("1"), false)] {
         let mut machine = machine();

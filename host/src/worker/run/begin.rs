@@ -1,7 +1,7 @@
 //! What a run has when a worker takes it in hand. Holds it; does nothing.
 
 use std::sync::Arc;
-use trackway_replay::{FrameId, Machine, Position, RunState, Sequencer, Status};
+use trackway_replay::{FrameId, Head, Machine, Position, RunState, Sequencer};
 use trackway_storage::{RunKey, StartKey};
 
 use crate::effects::Grants;
@@ -15,7 +15,7 @@ pub(in crate::worker) struct Loaded {
     pub sequencer: Sequencer,
     pub previous: Option<FrameId>,
     pub start_key: Option<StartKey>,
-    pub head_written: Option<Status>,
+    pub head_written: Option<Head>,
     pub recall_counted: bool,
     pub durable: Position,
 }

@@ -10,6 +10,19 @@ pub async fn sleeps(ctx: Ctx, sleep_ms: u64) -> Result<u64, Failure> {
     Ok(ctx.now().duration_since(before)?.as_millis() as u64)
 }
 
+/// Sleeps for a moment, and then for long; before it waits for that it computes for a while.
+#[workflow]
+pub async fn computes_between(ctx: Ctx, long_ms: u64) -> Result<u64, Failure> {
+    ctx.sleep(Duration::from_secs(2)).await?;
+    let long = ctx.sleep(Duration::from_millis(long_ms)).start();
+    let mut number = 1_u64;
+    for _ in 0..20_000_000 {
+        number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    }
+    long.await?;
+    Ok(number)
+}
+
 /// Sleeps one after the other, with a step after each; how many.
 #[workflow]
 pub async fn naps(ctx: Ctx, sleeps_ms: Vec<u64>) -> Result<u64, Failure> {
@@ -92,4 +105,4 @@ async fn slow(ctx: FnCtx, wait_ms: u64) -> Result<String, Failure> {
     Ok(format!("after {wait_ms} ms"))
 }
 
-export!(sleeps, naps, sleeps_at_once, deadline, forgets, cancels_a_step, cancels_a_sleep, plus_one, slow);
+export!(sleeps, naps, computes_between, sleeps_at_once, deadline, forgets, cancels_a_step, cancels_a_sleep, plus_one, slow);
