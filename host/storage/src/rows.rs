@@ -119,6 +119,7 @@ impl InboxBody {
         match self {
             InboxBody::Signal { .. }
             | InboxBody::Update { .. }
+            | InboxBody::UpdateWithin { .. }
             | InboxBody::Answer { .. }
             | InboxBody::Promise { .. } => Share::Messages,
             InboxBody::Cancel { .. }

@@ -1,7 +1,9 @@
 //! Sleeping, parking, waking.
 
+use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::Status;
+use trackway_replay::{RunState, Status};
+use trackway_storage::MemoryStorage;
 
 use crate::rig::{Rig, in_virtual_time};
 
