@@ -20,7 +20,6 @@ use self::doors::Doors;
 use self::faults::{Dice, Fate};
 use self::state::State;
 use crate::desk::Desk;
-use crate::rows::Sender;
 use crate::watch::Watches;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
@@ -311,7 +310,7 @@ impl Storage for MemoryStorage {
     }
 
     fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent> {
-        Box::pin(self.call(Access::Write, move |state, doors| Ok(state.send(run, item, Sender::Outside, doors))))
+        Box::pin(self.call(Access::Write, move |state, doors| Ok(state.send(run, item, doors))))
     }
 
     fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {

@@ -250,7 +250,7 @@ impl State {
         }
         self.place(key, rows.owner, doors);
         for (to, item) in rows.send {
-            self.send(to, item, Sender::Frame, doors);
+            self.send_by(to, item, Sender::Frame, doors);
         }
         Appended::Durable
     }
@@ -319,7 +319,11 @@ impl State {
         true
     }
 
-    pub fn send(&mut self, key: RunKey, item: InboxItem, sender: Sender, doors: &Doors) -> Sent {
+    pub fn send(&mut self, key: RunKey, item: InboxItem, doors: &Doors) -> Sent {
+        self.send_by(key, item, Sender::Outside, doors)
+    }
+
+    fn send_by(&mut self, key: RunKey, item: InboxItem, sender: Sender, doors: &Doors) -> Sent {
         let Some(run) = self.runs.get_mut(&key) else { return Sent::NoSuchRun };
         if run.place == Place::Ended {
             return Sent::Ended(run.head.as_ref().map_or(Status::Failed, |head| head.status));

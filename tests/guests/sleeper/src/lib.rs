@@ -16,7 +16,7 @@ pub async fn computes_between(ctx: Ctx, long_ms: u64) -> Result<u64, Failure> {
     ctx.sleep(Duration::from_secs(2)).await?;
     let long = ctx.sleep(Duration::from_millis(long_ms)).start();
     let mut number = 1_u64;
-    for _ in 0..20_000_000 {
+    for _ in 0..2_000_000 {
         number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     }
     long.await?;
