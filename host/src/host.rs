@@ -35,7 +35,7 @@ pub use deployments::{Allow, Allowed, Pointer, Uploaded, record_of};
 pub use moves::MoveRequest;
 pub use promises::{Promise, SettleRequest, Settlement, Standing};
 pub use published::{State, StatePage};
-pub use questions::{AnswerRequest, Question, QuestionPage};
+pub use questions::{AnswerRequest, Question, QuestionEnd, QuestionPage};
 pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;

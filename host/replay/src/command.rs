@@ -148,6 +148,7 @@ impl From<&EffectAsked> for Command {
         let act = match &asked.request {
             EffectRequest::Http { .. } => Act::Http,
             EffectRequest::Model { .. } => Act::Model,
+            EffectRequest::AskPerson { .. } => Act::AskPerson,
             EffectRequest::Sleep { duration_ms, .. } => Act::Sleep { duration_ms: *duration_ms },
         };
         Command { act, digest: asked.proof.digest, at: asked.at.clone() }

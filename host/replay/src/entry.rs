@@ -14,7 +14,8 @@ mod others;
 
 pub use attempts::{
     AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted, EffectAnswered,
-    EffectAsked, EffectVerdict, Kept, ModelUsed, Park, Progressed, RetryReceived, SpanBegun, SpanEnded, SpanKind, With,
+    EffectAsked, EffectSettled, EffectVerdict, Kept, ModelUsed, Park, Progressed, RetryReceived, SpanBegun, SpanEnded,
+    SpanKind, With,
 };
 pub use others::{
     CancelReceived, ChildEnded, ChildOf, ChildStarted, GraceSet, Moved, Paused, Resumed, Settled, Signalled, Tie,
@@ -107,6 +108,8 @@ pub enum Kind {
     UpdateOffered(UpdateOffered),
     /// It was not taken by then.
     UpdateExpired(UpdateExpired),
+    /// A question of an attempt has its outcome from outside, or its time is over.
+    EffectSettled(EffectSettled),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -361,6 +364,7 @@ impl Kind {
             Kind::SpanEnded(_) => "SpanEnded",
             Kind::UpdateOffered(_) => "UpdateOffered",
             Kind::UpdateExpired(_) => "UpdateExpired",
+            Kind::EffectSettled(_) => "EffectSettled",
         }
     }
 
@@ -389,6 +393,7 @@ impl Kind {
             Kind::ModelUsed(used) => Some(used.step),
             Kind::SpanBegun(begun) => Some(begun.step),
             Kind::SpanEnded(ended) => Some(ended.step),
+            Kind::EffectSettled(settled) => Some(settled.step),
             Kind::Started(_)
             | Kind::Claimed(_)
             | Kind::CancelReceived(_)
@@ -427,6 +432,7 @@ impl Kind {
             Kind::ModelUsed(used) => Some(used.attempt),
             Kind::SpanBegun(begun) => Some(begun.attempt),
             Kind::SpanEnded(ended) => Some(ended.attempt),
+            Kind::EffectSettled(settled) => Some(settled.attempt),
             _ => None,
         }
     }
@@ -450,6 +456,7 @@ impl Kind {
             | Kind::ChildEnded(ChildEnded { outcome, .. })
             | Kind::Settled(Settled { outcome, .. })
             | Kind::Replied(Replied { outcome, .. })
+            | Kind::EffectSettled(EffectSettled { outcome, .. })
             | Kind::SpanEnded(SpanEnded { outcome, .. }) => match outcome {
                 Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
             },
@@ -465,7 +472,8 @@ impl Kind {
             Kind::Published(published) => vec![&published.value],
             Kind::UpdateReceived(update) => vec![&update.payload],
             Kind::UpdateOffered(offered) => vec![&offered.payload],
-            Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. }) => vec![form],
+            Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. })
+            | Kind::EffectAsked(EffectAsked { request: EffectRequest::AskPerson { form, .. }, .. }) => vec![form],
             Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
             Kind::Asked(Asked { request: StepRequest::Entity { act, .. }, .. }) => match act {
                 EntityAct::Set { value } => vec![value],

@@ -85,6 +85,7 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
             Kind::AttemptEmitted(emitted) => closed.contains(&emitted.step),
             Kind::SpanBegun(begun) => closed.contains(&begun.step),
             Kind::SpanEnded(ended) => closed.contains(&ended.step),
+            Kind::EffectSettled(settled) => closed.contains(&settled.step),
             // A new run has time of its own.
             Kind::DeadlineSet(_) => false,
             // Of the other run: a new one has what its workflow or its cancel says.

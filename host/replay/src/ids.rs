@@ -149,6 +149,60 @@ impl<'de> Deserialize<'de> for RunId {
     }
 }
 
+/// What people call a question of a run: `3` is that of step 3, `3.2` the one that its attempt asks as effect 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuestionName {
+    pub step: StepId,
+    pub effect: Option<EffectId>,
+}
+
+impl fmt::Display for QuestionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.effect {
+            Some(effect) => write!(f, "{}.{effect}", self.step),
+            None => write!(f, "{}", self.step),
+        }
+    }
+}
+
+impl FromStr for QuestionName {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<QuestionName, BadId> {
+        // `parse` would also take a sign.
+        let number = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| digits)
+        };
+        let name = match text.split_once('.') {
+            Some((step, effect)) => {
+                number(step).zip(number(effect)).map(|(step, effect)| (step, Some(EffectId(effect))))
+            }
+            None => number(text).map(|step| (step, None)),
+        };
+        let (step, effect) = name.ok_or_else(|| BadId { text: text.to_owned(), what: "a question, as 3 or 3.2" })?;
+        Ok(QuestionName { step: StepId(step), effect })
+    }
+}
+
+/// A question of a run. One that an attempt asks anew is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuestionId {
+    pub name: QuestionName,
+    /// 0 for the workflow's own.
+    pub attempt: u32,
+}
+
+impl QuestionId {
+    pub fn of_step(step: StepId) -> QuestionId {
+        QuestionId { name: QuestionName { step, effect: None }, attempt: 0 }
+    }
+
+    pub fn of_effect(step: StepId, attempt: u32, effect: EffectId) -> QuestionId {
+        QuestionId { name: QuestionName { step, effect: Some(effect) }, attempt }
+    }
+}
+
 /// A sha256, written as 64 hexadecimal characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);

@@ -37,16 +37,18 @@ pub use divergence::Divergence;
 pub use entry::{
     Answered, Asked, AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed,
     AttemptStarted, CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut,
-    DeadlineSet, EffectAnswered, EffectAsked, EffectVerdict, Emitted, End, Entry, Fingerprint, Finished, Forgotten,
-    Forked, GraceSet, Kept, Kind, ModelUsed, Moved, Park, Patched, Paused, Progressed, Proof, Published, Replied,
-    Resumed, RetryReceived, Settled, Signalled, SpanBegun, SpanEnded, SpanKind, SpendingTaken, Started,
+    DeadlineSet, EffectAnswered, EffectAsked, EffectSettled, EffectVerdict, Emitted, End, Entry, Fingerprint, Finished,
+    Forgotten, Forked, GraceSet, Kept, Kind, ModelUsed, Moved, Park, Patched, Paused, Progressed, Proof, Published,
+    Replied, Resumed, RetryReceived, Settled, Signalled, SpanBegun, SpanEnded, SpanKind, SpendingTaken, Started,
     StepCancelAsked, StepTimed, Tie, UpdateExpired, UpdateOffered, UpdateReceived, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};
 pub use frame::{FORMAT, Frame, FrameError};
 pub use head::{Head, Status, Waiting};
-pub use ids::{BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, RunId, StepId, TenantId};
+pub use ids::{
+    BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, QuestionId, QuestionName, RunId, StepId, TenantId,
+};
 pub use limits::{Limits, PUBLISHED_KEYS_MAX, PUBLISHED_MAX_BYTES};
 pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
 pub use mail::{Letter, MAIL_TAKEN_ALONG_MAX, Topic};

@@ -298,6 +298,7 @@ impl Machine {
             // Only what was taken reaches the guest.
             | Kind::UpdateOffered(_)
             | Kind::UpdateExpired(_)
+            | Kind::EffectSettled(_)
             | Kind::DeadlineSet(_) => {}
         }
     }

@@ -118,6 +118,11 @@ pub enum EffectRequest {
         request: Value,
         options: Arc<str>,
     },
+    /// A question to a person.
+    AskPerson {
+        form: Value,
+        options: Arc<str>,
+    },
 }
 
 /// The digest of a call. It is over the bytes that the guest gave, wherever they end up standing.

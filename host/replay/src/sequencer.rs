@@ -148,6 +148,7 @@ fn size_max(kind: &Kind) -> usize {
             let request = match &asked.request {
                 EffectRequest::Http { request, options } => inline(request) + options.len(),
                 EffectRequest::Sleep { options, .. } => options.len(),
+                EffectRequest::AskPerson { form, options } => inline(form) + options.len(),
                 EffectRequest::Model { model, request, options } => model.len() + inline(request) + options.len(),
             };
             request + text(&asked.key) + text(&asked.at)
@@ -200,6 +201,7 @@ fn size_max(kind: &Kind) -> usize {
         Kind::Emitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
         Kind::AttemptEmitted(emitted) => emitted.name.len() + inline(&emitted.data) + text(&emitted.at),
         Kind::SpanBegun(begun) => begun.name.len() + inline(&begun.input) + begun.options.len() + text(&begun.at),
+        Kind::EffectSettled(settled) => outcome(&settled.outcome) + text(&settled.by),
         Kind::SpanEnded(ended) => outcome(&ended.outcome) + text(&ended.at),
         Kind::Claimed(claimed) => claimed.worker.len() + claimed.engine.len(),
         Kind::AttemptStarted(_)

@@ -35,6 +35,7 @@ pub enum BadJournal {
 mod attempt;
 mod offers;
 mod post;
+mod questions;
 mod steps;
 mod tally;
 #[cfg(test)]
@@ -193,12 +194,19 @@ impl RunState {
                 self.attempt_mut(resumed.step, resumed.attempt).ok_or_else(unexpected)?.verdict = None;
             }
             Kind::EffectAsked(asked) => {
-                let attempt = self.attempt_mut(asked.step, asked.attempt).ok_or_else(unexpected)?;
-                attempt.effect_asked(asked, at, entry.time).ok_or_else(unexpected)?;
+                let place = (at, entry.time);
+                self.in_attempt(asked.step, asked.attempt, |attempt| attempt.effect_asked(asked, place))
+                    .ok_or_else(unexpected)?;
             }
             Kind::EffectAnswered(answered) => {
-                let attempt = self.attempt_mut(answered.step, answered.attempt).ok_or_else(unexpected)?;
-                attempt.effect_answered(answered, at, entry.time).ok_or_else(unexpected)?;
+                let place = (at, entry.time);
+                self.in_attempt(answered.step, answered.attempt, |attempt| attempt.effect_answered(answered, place))
+                    .ok_or_else(unexpected)?;
+            }
+            Kind::EffectSettled(settled) => {
+                let place = (at, entry.time);
+                self.in_attempt(settled.step, settled.attempt, |attempt| attempt.effect_settled(settled, place))
+                    .ok_or_else(unexpected)?;
             }
             Kind::ModelUsed(used) => {
                 let attempt = self.attempt_mut(used.step, used.attempt).ok_or_else(unexpected)?;
@@ -475,35 +483,6 @@ impl RunState {
 
     pub fn step(&self, step: StepId) -> Option<&StepState> {
         self.steps.get(&step)
-    }
-
-    /// Where the question stands that a step asks, while it waits for an answer.
-    pub fn question(&self, step: StepId) -> Option<Position> {
-        match self.steps.get(&step)?.phase {
-            Phase::Asking { asked, .. } => Some(asked),
-            Phase::Sleeping { .. }
-            | Phase::Waiting
-            | Phase::Attempting(_)
-            | Phase::Retrying { .. }
-            | Phase::Parked(_)
-            | Phase::Child { .. }
-            | Phase::Receiving
-            | Phase::Promised { .. }
-            | Phase::Entity
-            | Phase::Accepting => None,
-        }
-    }
-
-    /// Whether a step waits for what somebody answers or settles from outside, in time or not.
-    pub fn awaits_an_answer(&self, step: StepId) -> bool {
-        let phase = self.steps.get(&step).map(|state| &state.phase);
-        matches!(phase, Some(Phase::Asking { .. } | Phase::Promised { .. }))
-    }
-
-    /// Every open question, with the place of the entry that asks it; none of a run that has ended.
-    pub fn questions(&self) -> impl Iterator<Item = (StepId, Position)> {
-        let open = self.steps.keys().filter(|_| self.end.is_none());
-        open.filter_map(|step| Some((*step, self.question(*step)?)))
     }
 
     /// The item of the inbox was copied into the journal before.

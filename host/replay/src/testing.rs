@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
-    EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, GraceSet, Kept, Kind,
-    Limits, MessageId, ModelUsed, Outcome, Park, Paused, Position, Progressed, Proof, Published, RULES, Replied,
-    Resumed, RetryReceived, RunId, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest, StepTimed,
-    Timestamp, UpdateReceived, Usage, Value, With, code,
+    EffectSettled, EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finish, Finished, Forgotten, Forked,
+    GraceSet, Kept, Kind, Limits, MessageId, ModelUsed, Outcome, Park, Paused, Position, Progressed, Proof, Published,
+    RULES, Replied, Resumed, RetryReceived, RunId, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest,
+    StepTimed, Timestamp, UpdateReceived, Usage, Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -60,6 +60,20 @@ pub fn sleep(step: u32, duration_ms: u64) -> Kind {
 pub fn question(step: u32, timeout_ms: u64) -> Kind {
     let form = Value::inline(format!(r#"{{"title":"Pay?","timeout_ms":{timeout_ms}}}"#));
     asked(step, StepRequest::AskPerson { form, options: "".into() })
+}
+
+/// From 1 s on.
+pub fn asks_person(step: u32, attempt: u32, effect: u32, timeout_ms: u64) -> Kind {
+    let form = Value::inline(format!(r#"{{"title":"Pay?","timeout_ms":{timeout_ms}}}"#));
+    let request = EffectRequest::AskPerson { form, options: "".into() };
+    let (step, effect, now) = (StepId(step), EffectId(effect), Timestamp::from_millis(1_000));
+    Kind::EffectAsked(EffectAsked { step, attempt, effect, request, proof: PROOF, now, key: None, at: None })
+}
+
+pub fn settled_effect(step: u32, attempt: u32, effect: u32) -> Kind {
+    let (step, effect, outcome) = (StepId(step), EffectId(effect), Outcome::Succeeded(Value::inline("{}")));
+    let (request, by) = (Some(MessageId(5)), Some("ann".into()));
+    Kind::EffectSettled(EffectSettled { step, attempt, effect, request, outcome, by })
 }
 
 pub fn settled(step: u32) -> Kind {

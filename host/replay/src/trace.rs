@@ -420,7 +420,7 @@ impl Trace {
                     None,
                 ) if before(row.closed) => recalled.steps.push(row),
                 (What::Attempt { .. }, _) => attempt_goes_on = began_before && !before(row.closed),
-                (What::Http(_) | What::Model(_) | What::Sleep { .. }, Some(_))
+                (What::Http(_) | What::Model(_) | What::Sleep { .. } | What::Question { .. }, Some(_))
                     if attempt_goes_on && before(row.closed) =>
                 {
                     recalled.effects.push(row);

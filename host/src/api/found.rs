@@ -4,7 +4,7 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use std::collections::BTreeMap;
-use trackway_replay::{Digest, Head, StepId};
+use trackway_replay::{BadId, Digest, Head, QuestionName};
 
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -68,17 +68,15 @@ impl FromRequestParts<Api> for OfDigest {
     }
 }
 
-/// What `{step}` of the path stands for.
-pub struct Step(pub StepId);
+/// What `{question}` of the path stands for.
+pub struct Asked(pub QuestionName);
 
-impl FromRequestParts<Api> for Step {
+impl FromRequestParts<Api> for Asked {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Step> {
-        let text = parameter(parts, api, "step").await?;
-        let number =
-            text.parse().map_err(|_| Refusal::new(Code::BadRequest, format!("`{text}` is no number of a step")))?;
-        Ok(Step(StepId(number)))
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Asked> {
+        let text = parameter(parts, api, "question").await?;
+        text.parse().map(Asked).map_err(|error: BadId| Refusal::new(Code::BadRequest, error.to_string()))
     }
 }
 

@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
-use trackway_replay::{RunId, StepId};
+use trackway_replay::{QuestionName, RunId};
 use utoipa::IntoParams;
 
 use super::body::{self, Limit, Params};
-use super::found::{Found, Step};
+use super::found::{Asked, Found};
 use super::model::{self, Problem, Questions};
 use super::problem::Answer;
 use super::routes::Api;
@@ -20,6 +20,9 @@ use crate::host::{AnswerRequest, Question};
 
 const QUESTIONS_DEFAULT: usize = 50;
 const QUESTIONS_MAX: usize = 500;
+
+/// What names one, in the path.
+const QUESTION: &str = "`3` is that of step 3, `3.2` the one that the function of step 3 asks as its effect 2.";
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -37,39 +40,39 @@ pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) ->
     let before = params.cursor.map(|cursor| place(&cursor).ok_or_else(|| bad_cursor(&cursor))).transpose()?;
     let limit = params.limit.unwrap_or(QUESTIONS_DEFAULT).clamp(1, QUESTIONS_MAX);
     let page = api.host.questions(before, limit).await?;
-    let cursor = page.more.map(|(run, step)| format!("{run}.{step}"));
+    let cursor = page.more.map(|(run, name)| format!("{run}.{name}"));
     Ok(Json(Questions { questions: page.questions.iter().map(view).collect(), cursor }))
 }
 
 /// Where a page ended, from its cursor.
-fn place(cursor: &str) -> Option<(RunId, StepId)> {
-    let (run, step) = cursor.split_once('.')?;
-    Some((run.parse().ok()?, StepId(step.parse().ok()?)))
+fn place(cursor: &str) -> Option<(RunId, QuestionName)> {
+    let (run, name) = cursor.split_once('.')?;
+    Some((run.parse().ok()?, name.parse().ok()?))
 }
 
 /// One question, open or not. `id` names the run.
 #[utoipa::path(
     get,
     operation_id = "get_question",
-    path = "/v1/questions/{id}/{step}",
+    path = "/v1/questions/{id}/{question}",
     tag = "questions",
-    params(("id" = String, Path), ("step" = u32, Path)),
+    params(("id" = String, Path), ("question" = String, Path, description = QUESTION)),
     responses(
         (status = 200, body = model::Question),
         (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn get(State(api): State<Api>, Found(head): Found, Step(step): Step) -> Answer<Json<model::Question>> {
-    Ok(Json(view(&api.host.question(head.run, step).await?)))
+pub async fn get(State(api): State<Api>, Found(head): Found, Asked(question): Asked) -> Answer<Json<model::Question>> {
+    Ok(Json(view(&api.host.question(head.run, question).await?)))
 }
 
 /// Answers a question, once. With the same `Idempotency-Key` the same answer is told again.
 #[utoipa::path(
     post,
     operation_id = "answer_question",
-    path = "/v1/questions/{id}/{step}/answer",
+    path = "/v1/questions/{id}/{question}/answer",
     tag = "questions",
-    params(("id" = String, Path), ("step" = u32, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("id" = String, Path), ("question" = String, Path, description = QUESTION), ("Idempotency-Key" = Option<String>, Header)),
     request_body = model::Answer,
     responses(
         (status = 200, body = model::Question),
@@ -82,7 +85,7 @@ pub async fn get(State(api): State<Api>, Found(head): Found, Step(step): Step) -
 pub async fn answer(
     State(api): State<Api>,
     Found(head): Found,
-    Step(step): Step,
+    Asked(question): Asked,
     headers: HeaderMap,
     content: Body,
 ) -> Answer<Json<model::Question>> {
@@ -90,8 +93,8 @@ pub async fn answer(
     let bytes = body::read(&headers, content, Limit::SMALL).await?;
     let given: model::Answer = body::json(&bytes, Code::InputNotJson)?;
     let answer = Arc::from(given.answer.get());
-    api.host.answer(AnswerRequest { run: head.run, step, answer, by: given.by, idempotency_key }).await?;
-    Ok(Json(view(&api.host.question(head.run, step).await?)))
+    api.host.answer(AnswerRequest { run: head.run, question, answer, by: given.by, idempotency_key }).await?;
+    Ok(Json(view(&api.host.question(head.run, question).await?)))
 }
 
 fn view(question: &Question) -> model::Question {
@@ -100,7 +103,8 @@ fn view(question: &Question) -> model::Question {
     model::Question {
         run: question.run,
         workflow: question.workflow.to_string(),
-        step: question.step.0,
+        step: question.id.name.step.0,
+        effect: question.id.name.effect.map(|effect| effect.0),
         title: question.form.title.clone(),
         assignee: question.form.assignee.clone(),
         asked_at: question.asked.into(),

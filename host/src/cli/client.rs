@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::time::Duration;
-use trackway_replay::{Digest, RunId};
+use trackway_replay::{Digest, QuestionName, RunId};
 
 use crate::api::model;
 use crate::{Code, Error, Result};
@@ -235,12 +235,18 @@ impl Client {
         self.send(at_version(request, if_version)).await.map(drop)
     }
 
-    pub async fn question(&self, run: RunId, step: u32) -> Result<model::Question> {
-        self.get(&["questions", &run.to_string(), &step.to_string()]).await
+    pub async fn question(&self, run: RunId, question: QuestionName) -> Result<model::Question> {
+        self.get(&["questions", &run.to_string(), &question.to_string()]).await
     }
 
-    pub async fn answer(&self, run: RunId, step: u32, answer: &model::Answer, key: &str) -> Result<model::Question> {
-        let path = ["questions", &run.to_string(), &step.to_string(), "answer"];
+    pub async fn answer(
+        &self,
+        run: RunId,
+        question: QuestionName,
+        answer: &model::Answer,
+        key: &str,
+    ) -> Result<model::Question> {
+        let path = ["questions", &run.to_string(), &question.to_string(), "answer"];
         let answer = serde_json::value::to_raw_value(answer)
             .map_err(|error| Error::new(Code::Internal, format!("cannot write a request: {error}")))?;
         self.post_once(&path, Some(&answer), key).await

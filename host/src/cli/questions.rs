@@ -19,16 +19,16 @@ pub async fn questions(command: args::Questions, context: &Context) -> Done {
         args::Questions::Show(which) => {
             let client = context.client(which.connect)?;
             let run = client.run(&which.run).await?.id;
-            let question = client.question(run, which.step).await?;
-            output.one(&question, &format!("{run} {}", question.step), || in_full(&question))?;
+            let question = client.question(run, which.question).await?;
+            output.one(&question, &format!("{run} {}", question.name()), || in_full(&question))?;
         }
         args::Questions::Answer(args) => {
             let answer = model::Answer { answer: read_input(&args.input, output)?, by: args.by };
             let client = context.client(args.which.connect)?;
             let run = client.run(&args.which.run).await?.id;
             let key = args.idempotency_key.map_or_else(fresh_key, Ok)?;
-            let question = client.answer(run, args.which.step, &answer, &key).await?;
-            output.one(&question, &format!("{run} {}", question.step), || {
+            let question = client.answer(run, args.which.question, &answer, &key).await?;
+            output.one(&question, &format!("{run} {}", question.name()), || {
                 format!("answered: {}\n", clean(&question.title))
             })?;
         }
@@ -49,7 +49,7 @@ async fn list(args: args::QuestionsLs, context: &Context) -> Result<(), Stop> {
             break cursor.is_some();
         }
     };
-    let id = |question: &model::Question| format!("{} {}", question.run, question.step);
+    let id = |question: &model::Question| format!("{} {}", question.run, question.name());
     output.many(&found, id, || found.iter().map(line).collect())?;
     if more && output.format == Format::Text {
         output.say(&output.talk_paint.dim(&format!("there are more: --limit {}", limit.saturating_mul(5))));
@@ -60,7 +60,7 @@ async fn list(args: args::QuestionsLs, context: &Context) -> Result<(), Stop> {
 fn line(question: &model::Question) -> String {
     let who = question.assignee.as_ref().map(|who| format!("  for {}", clean(who))).unwrap_or_default();
     let due = question.due_at.map(|due| format!("  until {}", render::lists::moment(due))).unwrap_or_default();
-    format!("{} {}  {}{who}{due}\n", question.run, question.step, clean(&question.title))
+    format!("{} {}  {}{who}{due}\n", question.run, question.name(), clean(&question.title))
 }
 
 fn in_full(question: &model::Question) -> String {

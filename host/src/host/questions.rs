@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
-    Asked, Entry, Form, Head, Kind, MessageId, Outcome, RunId, RunState, Settled, StepId, StepRequest, TenantId,
-    Timestamp, Value,
+    Asked, EffectAsked, EffectRequest, EffectSettled, Entry, Form, Head, Kind, MessageId, Outcome, QuestionId,
+    QuestionName, RunId, RunState, Settled, StepRequest, TenantId, Timestamp, Value,
 };
 use trackway_storage::{InboxBody, InboxItem, OpenQuestion};
 
@@ -23,12 +23,22 @@ const BY_MAX_BYTES: usize = 256;
 pub struct Question {
     pub run: RunId,
     pub workflow: Arc<str>,
-    pub step: StepId,
+    pub id: QuestionId,
     pub form: Form,
     pub asked: Timestamp,
     /// When it is too late.
     pub due: Option<Timestamp>,
-    pub settled: Option<Settled>,
+    pub settled: Option<QuestionEnd>,
+}
+
+/// What became of a question.
+#[derive(Debug, Clone)]
+pub struct QuestionEnd {
+    /// The request that settled it; absent where its time was over.
+    pub request: Option<MessageId>,
+    outcome: Outcome,
+    /// Who answered, as far as they said.
+    pub by: Option<Arc<str>>,
 }
 
 /// Some of the open questions.
@@ -36,13 +46,13 @@ pub struct Question {
 pub struct QuestionPage {
     pub questions: Vec<Question>,
     /// Where the next page begins, if there is one.
-    pub more: Option<(RunId, StepId)>,
+    pub more: Option<(RunId, QuestionName)>,
 }
 
 #[derive(Debug, Clone)]
 pub struct AnswerRequest {
     pub run: RunId,
-    pub step: StepId,
+    pub question: QuestionName,
     /// JSON text, an object with a value for each field of the form.
     pub answer: Arc<str>,
     pub by: Option<String>,
@@ -52,44 +62,46 @@ pub struct AnswerRequest {
 impl Host {
     /// Open questions, the newest run first and in it the newest question, `max` at most. `before`: where
     /// the page before ended.
-    pub async fn questions(&self, before: Option<(RunId, StepId)>, max: usize) -> Result<QuestionPage> {
+    pub async fn questions(&self, before: Option<(RunId, QuestionName)>, max: usize) -> Result<QuestionPage> {
         // One more says whether there is another page.
         let mut open = self.storage.questions(TenantId::DEFAULT, before, max.saturating_add(1)).await?;
         let has_more = open.len() > max;
         open.truncate(max);
-        let more = open.last().filter(|_| has_more).map(|open| (open.run, open.step));
+        let more = open.last().filter(|_| has_more).map(|open| (open.run, open.question.name));
         let mut questions = Vec::with_capacity(open.len());
         let mut head: Option<Head> = None;
-        for OpenQuestion { run, step, asked } in open {
+        for OpenQuestion { run, question: id, asked } in open {
             if head.as_ref().is_none_or(|head| head.run != run) {
                 head = Some(self.head(run).await?);
             }
             let Some(head) = &head else { continue };
             let entry = journal::at(&*self.storage, key_of(run), asked).await?;
-            let question = entry.and_then(|entry| question_in(head, &entry)).filter(|question| question.step == step);
-            questions.extend(question);
+            let question = entry.and_then(|entry| question_in(head, &entry)).filter(|asked| asked.id.name == id.name);
+            // One that an attempt took over from the one before stands with that one.
+            questions.extend(question.map(|question| Question { id, ..question }));
         }
         Ok(QuestionPage { questions, more })
     }
 
     /// One question, open or not.
-    pub async fn question(&self, run: RunId, step: StepId) -> Result<Question> {
+    pub async fn question(&self, run: RunId, name: QuestionName) -> Result<Question> {
         let head = self.head(run).await?;
-        let asked = self.questions_of(&head).await?.into_iter().find(|question| question.step == step);
-        asked.ok_or_else(|| Error::new(Code::NoSuchQuestion, format!("run {run} asks no question as step {step}")))
+        // A later attempt asks anew.
+        let asked = self.questions_of(&head).await?.into_iter().rfind(|question| question.id.name == name);
+        asked.ok_or_else(|| Error::new(Code::NoSuchQuestion, format!("run {run} asks no question {name}")))
     }
 
     /// Takes an answer. Durable when it answers. With the same key it is taken once, and told so again.
     pub async fn answer(&self, asked: AnswerRequest) -> Result<()> {
-        let AnswerRequest { run, step, answer, by, idempotency_key } = asked;
+        let AnswerRequest { run, question: name, answer, by, idempotency_key } = asked;
         let request = match &idempotency_key {
-            Some(key) => message_of("answer", run, &format!("{step} {}", checked_key(key)?)),
+            Some(key) => message_of("answer", run, &format!("{name} {}", checked_key(key)?)),
             None => MessageId(self.random_number()),
         };
         // From here on the question is not given up: the time below is that of the answer.
         let _answering = self.worker.answering(key_of(run));
         let arrived = self.clock.now();
-        let question = self.question(run, step).await?;
+        let question = self.question(run, name).await?;
         if let Some(settled) = &question.settled {
             return same_request(&question, settled.request, request);
         }
@@ -106,13 +118,20 @@ impl Host {
         }
         let by = by.map(|by| Arc::from(super::cut(&by, BY_MAX_BYTES)));
         // One message for each question, so that the store takes the first answer and no other.
-        let message = message_of("question", run, &step.to_string());
-        let body = InboxBody::Answer { step, request, answer: Value::Inline(answer), by };
+        let QuestionName { step, effect } = name;
+        let (attempt, answer) = (question.id.attempt, Value::Inline(answer));
+        let (called, body) = match effect {
+            None => (name.to_string(), InboxBody::Answer { step, request, answer, by }),
+            Some(effect) => {
+                (format!("{name} {attempt}"), InboxBody::AnswerInAttempt { step, attempt, effect, request, answer, by })
+            }
+        };
+        let message = message_of("question", run, &called);
         let item = InboxItem { message, arrived, body };
         match self.deliver(run, item, true).await {
             Ok(()) => self.was_taken(&question, message, request).await,
             // It may have ended because of an answer that somebody else gave.
-            Err(error) if error.code == Code::RunEnded => match self.question(run, step).await {
+            Err(error) if error.code == Code::RunEnded => match self.question(run, name).await {
                 Ok(Question { settled: Some(settled), .. }) => same_request(&question, settled.request, request),
                 Ok(_) | Err(_) => Err(error),
             },
@@ -122,14 +141,25 @@ impl Host {
 
     /// Whether the answer in the inbox, or on record, is that of `request`.
     async fn was_taken(&self, question: &Question, message: MessageId, request: MessageId) -> Result<()> {
-        let (run, step) = (question.run, question.step);
+        let (run, name) = (question.run, question.id.name);
         for _ in 0..LOOKS {
             let seen = self.storage.end(key_of(run)).await?;
             let unread = self.storage.inbox(key_of(run)).await?.into_iter().find(|item| item.message == message);
-            if let Some(InboxItem { body: InboxBody::Answer { request: taken, .. }, .. }) = unread {
+            let taken = unread.and_then(|item| match item.body {
+                InboxBody::Answer { request, .. } | InboxBody::AnswerInAttempt { request, .. } => Some(request),
+                _ => None,
+            });
+            if let Some(taken) = taken {
                 return same_request(question, Some(taken), request);
             }
-            let now = self.question(run, step).await?;
+            let now = match self.question(run, name).await {
+                // Its attempt is over, and with it the question.
+                Err(error) if error.code == Code::NoSuchQuestion => return Err(too_late(question)),
+                now => now?,
+            };
+            if now.id != question.id {
+                return Err(too_late(question));
+            }
             if let Some(settled) = &now.settled {
                 return same_request(&now, settled.request, request);
             }
@@ -143,32 +173,66 @@ impl Host {
         let mut entries = Vec::new();
         journal::extend(&*self.storage, key_of(head.run), &mut entries).await?;
         let state = RunState::of(&entries).map_err(|why| Error::new(Code::JournalUnreadable, why.to_string()))?;
-        let asked = entries.iter().filter_map(|entry| {
-            let question = question_in(head, entry)?;
-            let settled = settled_of(&entries, question.step);
-            // Forgotten, or cancelled by the workflow: nobody can answer it any more.
-            let is_there = settled.is_some() || state.step(question.step).is_some() && state.end().is_none();
-            is_there.then_some(Question { settled, ..question })
-        });
-        Ok(asked.collect())
+        let open: Vec<_> = state.questions().collect();
+        let mut questions: Vec<Question> = Vec::new();
+        for (place, entry) in entries.iter().enumerate() {
+            let Some(question) = question_in(head, entry) else { continue };
+            let name = question.id.name;
+            let settled = settled_after(entries.get(place + 1..).unwrap_or_default(), name);
+            // Forgotten, cancelled by whoever asked, or over with its attempt: nobody can answer it any more.
+            let id = match (&settled, open.iter().find(|(id, asked)| id.name == name && *asked == entry.position)) {
+                (Some((attempt, _)), _) => QuestionId { attempt: *attempt, ..question.id },
+                (None, Some((id, _))) => *id,
+                (None, None) => continue,
+            };
+            questions.push(Question { id, settled: settled.map(|(_, settlement)| settlement), ..question });
+        }
+        Ok(questions)
     }
 }
 
 /// The question that an entry asks, if it asks one.
 fn question_in(head: &Head, entry: &Entry) -> Option<Question> {
-    let Kind::Asked(Asked { step, request, now, .. }) = &entry.kind else { return None };
-    let StepRequest::AskPerson { form: Value::Inline(form), .. } = request else { return None };
+    let (id, form, now) = match &entry.kind {
+        Kind::Asked(Asked { step, request: StepRequest::AskPerson { form, .. }, now, .. }) => {
+            (QuestionId::of_step(*step), form, now)
+        }
+        Kind::EffectAsked(EffectAsked {
+            step,
+            attempt,
+            effect,
+            request: EffectRequest::AskPerson { form, .. },
+            now,
+            ..
+        }) => (QuestionId::of_effect(*step, *attempt, *effect), form, now),
+        _ => return None,
+    };
+    let Value::Inline(form) = form else { return None };
     let form = Form::read(form).ok()?;
     let due = form.timeout_ms.map(|timeout_ms| *now + Duration::from_millis(timeout_ms));
     let (run, workflow) = (head.run, head.workflow.clone());
-    Some(Question { run, workflow, step: *step, form, asked: entry.time, due, settled: None })
+    Some(Question { run, workflow, id, form, asked: entry.time, due, settled: None })
 }
 
-fn settled_of(entries: &[Entry], step: StepId) -> Option<Settled> {
-    entries.iter().find_map(|entry| match &entry.kind {
-        Kind::Settled(settled) if settled.step == step => Some(settled.clone()),
-        _ => None,
-    })
+/// What became of the question that was asked right before these entries, and in which attempt; nothing if it was
+/// asked anew before.
+fn settled_after(entries: &[Entry], name: QuestionName) -> Option<(u32, QuestionEnd)> {
+    let QuestionName { step, effect } = name;
+    for entry in entries {
+        match (&entry.kind, effect) {
+            (Kind::Settled(settled), None) if settled.step == step => {
+                let Settled { request, outcome, by, .. } = settled.clone();
+                return Some((0, QuestionEnd { request, outcome, by }));
+            }
+            (Kind::EffectSettled(settled), Some(effect)) if (settled.step, settled.effect) == (step, effect) => {
+                let EffectSettled { attempt, request, outcome, by, .. } = settled.clone();
+                return Some((attempt, QuestionEnd { request, outcome, by }));
+            }
+            (Kind::EffectAsked(asked), Some(effect)) if (asked.step, asked.effect) == (step, effect) => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 fn same_request(question: &Question, taken: Option<MessageId>, request: MessageId) -> Result<()> {

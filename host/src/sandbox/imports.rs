@@ -103,6 +103,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
     if role == Some(Role::Function) {
         link_named(&mut effect, "http", |request, options, at| Command::Http { request, options, at })?;
         link_named(&mut effect, "model", |request, options, at| Command::Model { request, options, at })?;
+        link_named(&mut effect, "ask-person", |form, options, at| Command::AskPerson { form, options, at })?;
         link_progress(&mut effect)?;
         link_emit(&mut effect)?;
         link_delta(&mut effect)?;
@@ -111,6 +112,7 @@ pub fn linker(engine: &Engine, role: Option<Role>) -> Result<Linker<Guest>> {
     } else {
         refuse_named(&mut effect, Interface::Effect, "http")?;
         refuse_named(&mut effect, Interface::Effect, "model")?;
+        refuse_named(&mut effect, Interface::Effect, "ask-person")?;
         refuse_progress(&mut effect)?;
         refuse_emit(&mut effect, Interface::Effect)?;
         refuse_delta(&mut effect)?;

@@ -16,7 +16,7 @@ pub const STEP_FUNCTIONS: &[(&str, &str)] = &[
     ("sleep", SLEEP),
     ("start-run", "func(workflow: string, input: string, options: string, at: option<string>) -> u32"),
     ("receive", "func(signal: string, options: string, at: option<string>) -> u32"),
-    ("ask-person", "func(form: string, options: string, at: option<string>) -> u32"),
+    ("ask-person", ASK_PERSON),
     ("patched", "func(id: string) -> bool"),
     ("promise", "func(name: string, options: string, at: option<string>) -> u32"),
     ("promise-token", "func(id: u32) -> string"),
@@ -40,6 +40,7 @@ pub const EFFECT_FUNCTIONS: &[(&str, &str)] = &[
     ("http", "func(request: string, options: string, at: option<string>) -> u32"),
     ("model", "func(request: string, options: string, at: option<string>) -> u32"),
     ("sleep", SLEEP),
+    ("ask-person", ASK_PERSON),
     ("progress", "func(progress: string)"),
     ("emit", EMIT),
     ("delta", "func(event: string, data: string)"),
@@ -53,6 +54,7 @@ pub const EFFECT_FUNCTIONS: &[(&str, &str)] = &[
     ("log", LOG),
     ("panicked", PANICKED),
 ];
+const ASK_PERSON: &str = "func(form: string, options: string, at: option<string>) -> u32";
 const SLEEP: &str = "func(duration-ms: u64, options: string, at: option<string>) -> u32";
 const EMIT: &str = "func(event: string, data: string, at: option<string>)";
 const NEXT: &str = "func() -> record { kind: string, id: u32, body: string }";

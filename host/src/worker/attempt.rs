@@ -4,7 +4,7 @@ use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use trackway_replay::{
     AttemptResumed, AttemptStarted, AttemptState, Digest, EffectId, EffectKind, EffectRecord, Failure, FuelRule, Kept,
     Kind, Machine, Random, StepId, StepRequest, StepState, Timestamp, Value, With, code,
@@ -17,7 +17,7 @@ use super::durable::Gone;
 use super::function::{Attempt, AttemptStop, FunctionHost, Job};
 use super::load::grants_of;
 use super::places::{Place, Wanted};
-use super::run::{Inner, LiveAttempt, Run};
+use super::run::{Idle, Inner, LiveAttempt, Run};
 use super::settle::{Ending, settle};
 use crate::effects::Grants;
 use crate::sandbox::{Code, End, Ended, GuestCall, Role};
@@ -48,8 +48,10 @@ pub(super) enum Begin {
 /// Makes the task of an attempt, and sees to it that it is started.
 pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u32, begin: Begin) {
     let (abort, registration) = AbortHandle::new_pair();
-    inner.attempts.insert(step, LiveAttempt { attempt: number, abort, idle_until: None });
-    let task = make(run.clone(), step, number, begin);
+    let poke = Arc::new(Notify::new());
+    let live = LiveAttempt { attempt: number, abort, idle: Idle::No, settled: Vec::new(), poke: poke.clone() };
+    inner.attempts.insert(step, live);
+    let task = make(run.clone(), step, number, (begin, poke));
     let task: BoxFuture<'static, ()> = Box::pin(async move {
         // Aborted: whoever did it has taken the attempt out of hand.
         let _ = Abortable::new(task, registration).await;
@@ -65,10 +67,10 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u3
     }
 }
 
-async fn make(run: Arc<Run>, step: StepId, number: u32, begin: Begin) {
+async fn make(run: Arc<Run>, step: StepId, number: u32, (begin, poke): (Begin, Arc<Notify>)) {
     let place = run.core.places.take(run.key).await;
     let ending = match Making::begin(&run, step, number, begin).await {
-        Ok(making) => making.run_to_end(place).await,
+        Ok(making) => making.run_to_end(place, &poke).await,
         Err(Trouble::Gone) => return,
         Err(Trouble::Failed(failure)) => Ok(Ending::failed(failure, &run.code)),
     };
@@ -176,12 +178,13 @@ impl Making {
     }
 
     /// The attempt's result, or [`Gone`] if it is no longer this worker's.
-    async fn run_to_end(mut self, place: Place) -> Result<Ending, Gone> {
+    async fn run_to_end(mut self, place: Place, poke: &Notify) -> Result<Ending, Gone> {
         let run = self.attempt.run.clone();
         let host = Box::new(FunctionHost::new(self.attempt.clone()));
         let call = self.code.clone().call(self.call.clone(), host);
         let mut call = std::pin::pin!(call);
         // Of the time for which it is held: nobody sets that back.
+        let begun = run.core.clock.elapsed();
         let mut time_limit = run.core.clock.wait(self.timeout);
         let mut heartbeat = self.heartbeat_timeout.map(|timeout| run.core.clock.wait(timeout));
         let mut effects = Effects::new(self.attempt.clone(), place);
@@ -197,9 +200,16 @@ impl Making {
                 Some((effect, outcome)) = effects.running.next(), if !effects.running.is_empty() => {
                     effects.ended(effect, outcome)?;
                 }
+                () = poke.notified() => effects.settled(),
                 () = wanted(&mut effects.place_wanted) => {
-                    effects.give_place_up();
-                    return Err(Gone);
+                    if effects.give_place_up() {
+                        return Err(Gone);
+                    }
+                }
+                () = due(&mut effects.leave_at) => {
+                    if effects.give_place_up() {
+                        return Err(Gone);
+                    }
                 }
                 () = due(&mut effects.tell_at) => self.attempt.tell(),
                 () = due(&mut heartbeat) => match self.silent_for(&effects) {
@@ -209,7 +219,14 @@ impl Making {
                         return self.break_off(Failure::new(code::HEARTBEAT_TIMEOUT, message)).await;
                     }
                 },
-                () = &mut time_limit => {
+                // A person's time is not the function's.
+                () = &mut time_limit, if !effects.waits_for_people() => {
+                    let held = run.core.clock.elapsed().saturating_sub(begun);
+                    let left = (self.timeout + effects.waited()).saturating_sub(held);
+                    if !left.is_zero() {
+                        time_limit = run.core.clock.wait(left);
+                        continue;
+                    }
                     let failure = Failure::new(code::TIMEOUT, "the attempt was held longer than its timeout");
                     return self.break_off(failure).await;
                 }
@@ -282,7 +299,11 @@ impl Making {
         let has_caught_up = inner.machine.has_caught_up();
         match broken {
             Broken::ByHost => Some(Kept { answers, last: None }),
-            Broken::ByItself => last.map(|last| Kept { answers, last: Some(EffectId(last)) }),
+            // What a person answered is not asked again.
+            Broken::ByItself => last.map(|last| {
+                let last = Some(EffectId(last)).filter(|last| !self.attempt.asked_person(*last));
+                Kept { answers, last }
+            }),
         }
         .filter(|_| has_caught_up)
     }

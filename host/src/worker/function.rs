@@ -24,6 +24,7 @@ use crate::effects::{Grants, HttpRequest, ModelRequest};
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 mod model;
+mod person;
 mod spans;
 mod told;
 
@@ -69,6 +70,10 @@ pub(super) enum Job {
     Sleep {
         effect: EffectId,
         due: Timestamp,
+    },
+    /// Its answer comes by way of the inbox.
+    AskPerson {
+        effect: EffectId,
     },
     /// A request that cannot be made: its answer.
     Refuse {
@@ -304,6 +309,7 @@ impl GuestHost for FunctionHost {
         let id = match command {
             Command::Http { request, options, at } => self.http(request, options, at, fuel)?,
             Command::Model { request, options, at } => self.model(request, options, at, fuel)?,
+            Command::AskPerson { form, options, at } => self.ask_person(form, options, at, fuel)?,
             Command::Sleep { duration_ms, options, at } => self.sleep(duration_ms, options, at, fuel)?,
             Command::Forget { id } => {
                 let mut inner = self.attempt.lock();
@@ -343,7 +349,6 @@ impl GuestHost for FunctionHost {
             Command::Call { .. }
             | Command::StartRun { .. }
             | Command::Receive { .. }
-            | Command::AskPerson { .. }
             | Command::Promise { .. }
             | Command::Patched { .. }
             | Command::EntityGet { .. }

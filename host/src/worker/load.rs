@@ -190,6 +190,7 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
+        | InboxBody::AnswerInAttempt { .. }
         | InboxBody::Promise { .. }
         | InboxBody::Move { .. }
         | InboxBody::Update { .. }

@@ -55,6 +55,7 @@ pub(super) fn asked_in(core: &Core, items: &[InboxItem]) -> Option<Asked> {
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
+        | InboxBody::AnswerInAttempt { .. }
         | InboxBody::Promise { .. }
         | InboxBody::Update { .. }
         | InboxBody::UpdateWithin { .. } => None,

@@ -9,9 +9,9 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use trackway_replay::{
-    Answered, AttemptFailed, AttemptFailedKeeping, AttemptState, Digest, Divergence, Entry, Epoch, Failure, FrameId,
-    Head, Kind, Machine, MessageId, Outcome, Phase, Position, RunRandom, RunState, Sequencer, Started, StepId,
-    Timestamp, Topic, Value, code,
+    Answered, AttemptFailed, AttemptFailedKeeping, Digest, Divergence, Entry, Epoch, Failure, FrameId, Head, Kind,
+    Machine, MessageId, Outcome, Position, QuestionId, RunRandom, RunState, Sequencer, Started, StepId, Timestamp,
+    Topic, Value, code,
 };
 use trackway_storage::{EntityWrite, InboxItem, LogKey, LogLine, RunKey, StartKey};
 
@@ -34,11 +34,13 @@ const PAYLOADS_AHEAD_MAX_BYTES: usize = 32 << 20;
 /// A line of a guest that computes or waits is shown after this; within it an entry takes most along.
 const LOG_LINGER: Duration = Duration::from_millis(200);
 
+mod attempts;
 mod held;
 mod offers;
 mod rows;
 mod timers;
 
+pub(super) use attempts::{Idle, LiveAttempt, SettledEffect};
 pub(super) use held::read_payload;
 pub(super) use rows::Along;
 pub use rows::{landmarks_in, messages_in};
@@ -69,15 +71,17 @@ pub(super) struct Inner {
     pub timers: BTreeSet<(Timestamp, StepId)>,
     /// When calls fail by themselves. Not among the timers, of which a step has one.
     pub deadlines: BTreeSet<(Timestamp, StepId)>,
+    /// When the first question of a step's attempt is too late.
+    pub expiries: BTreeSet<(Timestamp, StepId)>,
     /// Steps on record that were refused when they were asked for, and not answered yet.
     pub refused: BTreeMap<StepId, Failure>,
-    /// Steps that a person has just said how to go on with.
+    /// Steps that somebody has just said something to with which they go on.
     pub retried: Vec<StepId>,
     /// Attempts that a task of this worker makes now.
     pub attempts: BTreeMap<StepId, LiveAttempt>,
-    /// Attempts that sleep and have no instance meanwhile, with the time at which they are resumed,
-    /// which stands among the timers too.
-    pub resting: BTreeMap<StepId, Timestamp>,
+    /// Attempts that wait and have no instance meanwhile. The time at which one is resumed, if it is by itself, stands
+    /// among the timers too.
+    pub resting: BTreeMap<StepId, Option<Timestamp>>,
     /// Steps whose run is being started, or whose entity is being read, by a task of this worker.
     pub starting: BTreeSet<StepId>,
     /// The run is about to end: its workflow does nothing more.
@@ -96,7 +100,7 @@ pub(super) struct Inner {
     pub read: Vec<(Position, MessageId)>,
     pub send: Vec<(Position, RunKey, InboxItem)>,
     /// Questions that were asked, with the place of their entry, or settled.
-    questions: Vec<(Position, StepId, Option<Position>)>,
+    questions: Vec<(Position, QuestionId, Option<Position>)>,
     pub entities: Vec<(Position, StepId, EntityWrite)>,
     /// Steps whose write has its answer.
     entities_answered: Vec<(Position, StepId)>,
@@ -153,13 +157,6 @@ pub(super) enum Stopping {
     Gone,
 }
 
-pub(super) struct LiveAttempt {
-    pub attempt: u32,
-    pub abort: AbortHandle,
-    /// Nothing happens in it before then: it waits for effects that are sleeps.
-    pub idle_until: Option<Timestamp>,
-}
-
 /// Values on their way to the store.
 pub(super) type Payloads = Vec<(Digest, Bytes)>;
 
@@ -179,6 +176,7 @@ impl Run {
             waiting_for_room: Vec::new(),
             timers: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            expiries: BTreeSet::new(),
             refused: BTreeMap::new(),
             retried: Vec::new(),
             attempts: BTreeMap::new(),
@@ -299,13 +297,14 @@ impl Inner {
             self.pending_since = clock;
         }
         let entry = self.sequencer.entry(clock, kind);
-        let asked = rows::question_in(&self.state, &entry);
+        let asked = rows::questions_in(&self.state, &entry);
         self.note_given_up(&entry);
-        let before = self.deadline_of(&entry);
+        let (before, over_before) = (self.deadline_of(&entry), self.expiry_of(&entry));
         // First, so that a mistake of ours would cost a panic and never a journal.
         self.state.apply(&entry).expect("what a worker sequences follows the rules of a journal");
-        let asks = rows::question_in(&self.state, &entry);
+        let asks = rows::questions_in(&self.state, &entry);
         self.move_deadline(before, self.deadline_of(&entry));
+        self.move_expiry(over_before, self.expiry_of(&entry));
         let entry = self.sequencer.put(entry);
         let (position, time) = (entry.position, entry.time);
         self.moved_on |= !matches!(entry.kind, Kind::Claimed(_));
@@ -369,9 +368,10 @@ impl Inner {
             | Kind::SpanBegun(_)
             | Kind::SpanEnded(_)
             | Kind::UpdateOffered(_)
-            | Kind::UpdateExpired(_) => {}
+            | Kind::UpdateExpired(_)
+            | Kind::EffectSettled(_) => {}
         }
-        self.note_question(position, asked, asks);
+        self.note_questions(position, &asked, &asks);
         (position, time)
     }
 
@@ -423,47 +423,6 @@ impl Inner {
     pub fn wait_for_room(&mut self, waker: &Waker) {
         if !self.waiting_for_room.iter().any(|waiting| waiting.will_wake(waker)) {
             self.waiting_for_room.push(waker.clone());
-        }
-    }
-
-    /// The attempt is this worker's to write for.
-    pub fn is_live(&self, step: StepId, attempt: u32) -> bool {
-        self.stop.is_none() && self.attempts.get(&step).is_some_and(|live| live.attempt == attempt)
-    }
-
-    /// What is on record of the attempt that a step is at.
-    pub fn attempt_state(&self, step: StepId) -> Option<&AttemptState> {
-        match &self.state.step(step)?.phase {
-            Phase::Attempting(attempt) => Some(attempt),
-            Phase::Sleeping { .. }
-            | Phase::Waiting
-            | Phase::Retrying { .. }
-            | Phase::Parked(_)
-            | Phase::Child { .. }
-            | Phase::Receiving
-            | Phase::Asking { .. }
-            | Phase::Promised { .. }
-            | Phase::Entity
-            | Phase::Accepting => None,
-        }
-    }
-
-    /// Takes an attempt out of hand; it can write nothing from here on, and is stopped when all
-    /// that is sequenced is durable.
-    pub fn abandon(&mut self, step: StepId) {
-        if let Some(live) = self.attempts.remove(&step) {
-            let last = Position(self.end().0.saturating_sub(1));
-            self.aborts.push((last, live.abort));
-        }
-    }
-
-    /// Takes an attempt out of hand that only sleeps, until its sleep is over.
-    pub fn rest(&mut self, step: StepId) {
-        let Some(live) = self.attempts.remove(&step) else { return };
-        live.abort.abort();
-        if let Some(until) = live.idle_until {
-            self.resting.insert(step, until);
-            self.timers.insert((until, step));
         }
     }
 

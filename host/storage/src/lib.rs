@@ -28,7 +28,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, StepId, TenantId, Timestamp};
+use trackway_replay::{
+    Digest, Epoch, FrameId, Head, MessageId, Position, QuestionId, QuestionName, RunId, Status, StepId, TenantId,
+    Timestamp,
+};
 
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
 
@@ -83,9 +86,9 @@ pub struct Rows {
     /// ended or is not there; a full inbox takes them all the same, since its run asked for them.
     pub send: Vec<(RunKey, InboxItem)>,
     /// Questions that wait for an answer from here on, with the place of the entry that asks.
-    pub asked: Vec<(StepId, Position)>,
+    pub asked: Vec<(QuestionId, Position)>,
     /// Questions that wait for none any more, also of those just named. The end of a run settles all.
-    pub settled: Vec<StepId>,
+    pub settled: Vec<QuestionId>,
     /// Writes that steps of this frame ask for: each is done with the frame or not at all, and what became
     /// of it is kept until the step is answered.
     pub entities: Vec<(StepId, EntityWrite)>,
@@ -181,7 +184,7 @@ pub struct RunRows {
     /// `None`: the run has ended.
     pub mark: Option<Mark>,
     /// Open questions, in the order of their steps.
-    pub questions: Vec<(StepId, Position)>,
+    pub questions: Vec<(QuestionId, Position)>,
     /// In the order of their names.
     pub landmarks: Vec<(Landmark, Position)>,
     /// Each names a row and says what is wrong with it.
@@ -336,8 +339,12 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Open questions, the newest run first and in it the newest question; `before`: the last one of the
     /// page before.
-    fn questions(&self, tenant: TenantId, before: Option<(RunId, StepId)>, max: usize)
-    -> Answer<'_, Vec<OpenQuestion>>;
+    fn questions(
+        &self,
+        tenant: TenantId,
+        before: Option<(RunId, QuestionName)>,
+        max: usize,
+    ) -> Answer<'_, Vec<OpenQuestion>>;
 
     /// Where the entry stands that the name leads to.
     fn landmark(&self, run: RunKey, landmark: Landmark) -> Answer<'_, Option<Position>>;

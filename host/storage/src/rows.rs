@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use trackway_replay::{
-    Digest, EffectVerdict, Epoch, MessageId, Outcome, Position, RunId, StepId, Timestamp, Value, With,
+    Digest, EffectId, EffectVerdict, Epoch, MessageId, Outcome, Position, QuestionId, RunId, StepId, Timestamp, Value,
+    With,
 };
 
 use crate::{INBOX_MAX, INBOX_WORDS_MAX};
@@ -83,6 +84,15 @@ pub enum InboxBody {
         payload: Value,
         due: Timestamp,
     },
+    /// As `Answer`, to a question that an attempt of the step asks as that effect.
+    AnswerInAttempt {
+        step: StepId,
+        attempt: u32,
+        effect: EffectId,
+        request: MessageId,
+        answer: Value,
+        by: Option<Arc<str>>,
+    },
 }
 
 /// With what an item shares the room of an inbox.
@@ -121,6 +131,7 @@ impl InboxBody {
             | InboxBody::Update { .. }
             | InboxBody::UpdateWithin { .. }
             | InboxBody::Answer { .. }
+            | InboxBody::AnswerInAttempt { .. }
             | InboxBody::Promise { .. } => Share::Messages,
             InboxBody::Cancel { .. }
             | InboxBody::CancelWithin { .. }
@@ -149,6 +160,7 @@ impl InboxBody {
             | InboxBody::ChildEnded { .. }
             | InboxBody::Retry { .. }
             | InboxBody::Answer { .. }
+            | InboxBody::AnswerInAttempt { .. }
             | InboxBody::Promise { .. }
             | InboxBody::Move { .. } => return None,
         };
@@ -173,7 +185,7 @@ pub enum Landmark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenQuestion {
     pub run: RunId,
-    pub step: StepId,
+    pub question: QuestionId,
     /// Of the entry that asks it.
     pub asked: Position,
 }

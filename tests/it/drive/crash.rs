@@ -19,7 +19,10 @@ fn url_of(asked: &EffectAsked) -> Option<String> {
                 .and_then(|said| said.last()?["content"].as_str().map(str::to_owned));
             Some(format!("model:{}", words.expect("a request ends in words")))
         }
-        EffectRequest::Http { .. } | EffectRequest::Model { .. } | EffectRequest::Sleep { .. } => None,
+        EffectRequest::Http { .. }
+        | EffectRequest::Model { .. }
+        | EffectRequest::Sleep { .. }
+        | EffectRequest::AskPerson { .. } => None,
     }
 }
 

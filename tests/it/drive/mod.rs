@@ -1,5 +1,6 @@
 //! The worker drives runs to their end, with simulated storage and virtual time.
 
+mod asking;
 mod backups;
 mod cancel;
 mod children;

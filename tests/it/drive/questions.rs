@@ -107,7 +107,7 @@ fn open_questions_are_listed_over_crashes_forks_and_ends() {
         let (rig, run) = asked("asks_beside", "null").await;
         let listed = async |rig: &Rig| {
             let open = rig.storage.questions(TENANT, None, 9).await.expect("read");
-            open.iter().map(|open| (open.run, open.step.0)).collect::<Vec<_>>()
+            open.iter().map(|open| (open.run, open.question.name.step.0)).collect::<Vec<_>>()
         };
         rig.until(run, |head| (head.status, head.steps) == (Status::Running, 3)).await;
         assert_eq!(listed(&rig).await, [(run.run, 2), (run.run, 1)]);
@@ -120,7 +120,7 @@ fn open_questions_are_listed_over_crashes_forks_and_ends() {
         assert_eq!(listed(&rig).await, [(run.run, 1)]);
         for question in rig.storage.questions(TENANT, None, 9).await.expect("read") {
             let entries = rig.entries(run).await;
-            assert_eq!(entries[question.asked.0 as usize].kind.step(), Some(question.step));
+            assert_eq!(entries[question.asked.0 as usize].kind.step(), Some(question.question.name.step));
         }
         let fork = rig.worker().fork(run, StepId(3), None).await.expect("forked").run;
         rig.until(RunKey { run: fork, ..run }, |head| head.steps == 3).await;

@@ -197,9 +197,10 @@ fn kept(stage: &Stage, journal: &Journal) {
 fn request_of(asked: &EffectAsked) -> String {
     match &asked.request {
         EffectRequest::Http { request: Value::Inline(request), .. } => request.to_string(),
-        EffectRequest::Http { .. } | EffectRequest::Sleep { .. } | EffectRequest::Model { .. } => {
-            format!("{} of {}", asked.effect, asked.attempt)
-        }
+        EffectRequest::Http { .. }
+        | EffectRequest::Sleep { .. }
+        | EffectRequest::Model { .. }
+        | EffectRequest::AskPerson { .. } => format!("{} of {}", asked.effect, asked.attempt),
     }
 }
 

@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, Frame, FrameId, Head, Kind, Position, RunId, StepId, TenantId, Timestamp};
+use trackway_replay::{
+    Digest, Epoch, Frame, FrameId, Head, Kind, Position, QuestionName, RunId, StepId, TenantId, Timestamp,
+};
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Removed, RunKey, RunQuery,
@@ -136,7 +138,7 @@ impl Storage for Door {
     fn questions(
         &self,
         tenant: TenantId,
-        before: Option<(RunId, StepId)>,
+        before: Option<(RunId, QuestionName)>,
         max: usize,
     ) -> Answer<'_, Vec<OpenQuestion>> {
         self.store.questions(tenant, before, max)

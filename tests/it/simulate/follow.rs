@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway::Code;
 use trackway::host::{AnswerRequest, RetryRequest, SettleRequest, Settlement};
-use trackway_replay::{EffectVerdict, Failure, Kind, Park, Position, PromiseToken, Status, StepId, StepRequest, Value};
+use trackway_replay::{
+    EffectVerdict, Failure, Kind, Park, Position, PromiseToken, QuestionName, Status, StepId, StepRequest, Value,
+};
 use trackway_storage::{RunKey, Storage};
 
 use super::client::{PATIENCE, Serving};
@@ -97,7 +99,7 @@ impl<'a> Follow<'a> {
         for step in self.questions.clone() {
             let request = AnswerRequest {
                 run: self.run.run,
-                step,
+                question: QuestionName { step, effect: None },
                 answer: plan::person().to_string().into(),
                 by: None,
                 idempotency_key: Some(format!("answer to {step}")),

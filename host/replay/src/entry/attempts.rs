@@ -187,6 +187,20 @@ impl SpanKind {
     }
 }
 
+/// The answer of an effect that came from outside: a question that an attempt asked has its outcome, or its time
+/// is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectSettled {
+    pub step: StepId,
+    pub attempt: u32,
+    pub effect: EffectId,
+    /// The request that settled it; absent where its time was over.
+    pub request: Option<MessageId>,
+    pub outcome: Outcome,
+    /// Who answered, as far as they said.
+    pub by: Option<Arc<str>>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpanEnded {
     pub step: StepId,

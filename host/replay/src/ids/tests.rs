@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Digest, Position, RunId};
+use super::{Digest, EffectId, Position, QuestionName, RunId, StepId};
 use crate::{Timestamp, digest_of_call, digest_of_cancel, digest_of_forget, digest_of_http, digest_of_sleep};
 
 proptest! {
@@ -126,4 +126,17 @@ fn times_never_wrap() {
     assert_eq!(Timestamp(5) + std::time::Duration::MAX, late);
     assert_eq!(Timestamp::from_millis(u64::MAX), late);
     assert_eq!(Timestamp(5).since(late), std::time::Duration::ZERO);
+}
+
+#[test]
+fn a_question_is_called_by_its_step_and_effect() {
+    let name = |text: &str| text.parse::<QuestionName>();
+    assert_eq!(name("3"), Ok(QuestionName { step: StepId(3), effect: None }));
+    assert_eq!(name("3.12"), Ok(QuestionName { step: StepId(3), effect: Some(EffectId(12)) }));
+    for text in ["3", "3.12", "0.0", "4294967295.4294967295"] {
+        assert_eq!(name(text).map(|name| name.to_string()), Ok(text.to_owned()));
+    }
+    for text in ["", ".", "3.", ".3", "3.1.2", "+3", "3.-1", "x", "4294967296", "3 "] {
+        assert!(name(text).is_err(), "{text}");
+    }
 }

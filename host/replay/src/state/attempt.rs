@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::questions::Asked;
+use super::tally::timeout_of_question;
+
 use crate::{
-    AttemptEmitted, EffectAnswered, EffectAsked, EffectId, EffectVerdict, Kept, Position, SpanBegun, SpanEnded,
-    Timestamp, Value,
+    AttemptEmitted, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectSettled, EffectVerdict, Kept, Position,
+    SpanBegun, SpanEnded, Timestamp, Value,
 };
 
 /// What the next attempt recalls of those before it.
@@ -34,6 +37,8 @@ pub struct AttemptState {
     pub verdict: Option<EffectVerdict>,
     /// Effects without an answer, with their place in `effects`.
     open: BTreeMap<EffectId, usize>,
+    /// Questions to people without an answer.
+    pub(super) asking: BTreeMap<EffectId, Asked>,
     /// Begun and not ended.
     spans: BTreeSet<EffectId>,
     effects_asked: u32,
@@ -59,26 +64,59 @@ pub enum EffectKind {
 impl AttemptState {
     pub(super) fn new(attempt: u32, carried: Carried) -> AttemptState {
         let Carried { origin, started, given, effects } = carried;
-        let mut open = BTreeMap::new();
-        let mut spans = BTreeSet::new();
-        let mut effects_asked = 0;
+        let mut state = AttemptState {
+            attempt,
+            origin,
+            started,
+            effects: Vec::new(),
+            given,
+            progress: None,
+            verdict: None,
+            open: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            spans: BTreeSet::new(),
+            effects_asked: 0,
+        };
         for (place, record) in effects.iter().enumerate() {
             match &record.kind {
                 EffectKind::Asked(asked) => {
-                    open.insert(asked.effect, place);
-                    effects_asked = asked.effect.0;
+                    state.opened(asked, place, record.position);
+                    state.effects_asked = asked.effect.0;
                 }
-                EffectKind::Answered(answered) => _ = open.remove(&answered.effect),
+                EffectKind::Answered(answered) => _ = state.closed(answered.effect),
                 EffectKind::Emitted(_) => {}
                 EffectKind::Begun(begun) => {
-                    spans.insert(begun.span);
-                    effects_asked = begun.span.0;
+                    state.spans.insert(begun.span);
+                    state.effects_asked = begun.span.0;
                 }
-                EffectKind::Ended(ended) => _ = spans.remove(&ended.span),
+                EffectKind::Ended(ended) => _ = state.spans.remove(&ended.span),
             }
         }
-        let (progress, verdict) = (None, None);
-        AttemptState { attempt, origin, started, effects, given, progress, verdict, open, spans, effects_asked }
+        AttemptState { effects, ..state }
+    }
+
+    fn opened(&mut self, asked: &EffectAsked, place: usize, position: Position) {
+        self.open.insert(asked.effect, place);
+        // A form that was refused is kept as null.
+        if let EffectRequest::AskPerson { form, .. } = &asked.request
+            && let Some(timeout) = timeout_of_question(form)
+        {
+            let due = timeout.map(|timeout| asked.now + timeout);
+            self.asking.insert(asked.effect, Asked { position, due });
+        }
+    }
+
+    fn closed(&mut self, effect: EffectId) -> Option<()> {
+        self.asking.remove(&effect);
+        self.open.remove(&effect).map(drop)
+    }
+
+    /// It waits for people and for time only, as far as the journal tells.
+    pub fn waits_for_person(&self) -> bool {
+        let waits = |asked: &EffectAsked| {
+            matches!(asked.request, EffectRequest::Sleep { .. }) || self.asking.contains_key(&asked.effect)
+        };
+        !self.asking.is_empty() && self.open_effects().all(waits)
     }
 
     pub(super) fn decided(self, verdict: EffectVerdict) -> AttemptState {
@@ -102,7 +140,7 @@ impl AttemptState {
         Carried { origin: self.origin, started: self.started, given: self.given, effects }
     }
 
-    pub(super) fn is_open(&self, effect: EffectId) -> bool {
+    pub fn is_open(&self, effect: EffectId) -> bool {
         self.open.contains_key(&effect)
     }
 
@@ -114,9 +152,9 @@ impl AttemptState {
         })
     }
 
-    pub(super) fn effect_asked(&mut self, asked: &EffectAsked, position: Position, time: Timestamp) -> Option<()> {
+    pub(super) fn effect_asked(&mut self, asked: &EffectAsked, (position, time): (Position, Timestamp)) -> Option<()> {
         self.next_id(asked.effect)?;
-        self.open.insert(asked.effect, self.effects.len());
+        self.opened(asked, self.effects.len(), position);
         self.effects.push(EffectRecord { position, time, kind: EffectKind::Asked(asked.clone()) });
         Some(())
     }
@@ -152,13 +190,26 @@ impl AttemptState {
     pub(super) fn effect_answered(
         &mut self,
         answered: &EffectAnswered,
-        position: Position,
-        time: Timestamp,
+        (position, time): (Position, Timestamp),
     ) -> Option<()> {
-        self.open.remove(&answered.effect)?;
+        self.closed(answered.effect)?;
         // An answer that a person gave is that of one effect.
         self.verdict.take_if(|verdict| matches!(verdict, EffectVerdict::Answer(_)));
         self.effects.push(EffectRecord { position, time, kind: EffectKind::Answered(answered.clone()) });
+        Some(())
+    }
+
+    /// The answer of a question, as its function gets it.
+    pub(super) fn effect_settled(
+        &mut self,
+        settled: &EffectSettled,
+        (position, time): (Position, Timestamp),
+    ) -> Option<()> {
+        self.is_asking(settled.effect)?;
+        self.closed(settled.effect)?;
+        let EffectSettled { step, attempt, effect, ref outcome, .. } = *settled;
+        let answered = EffectAnswered { step, attempt, effect, outcome: outcome.clone() };
+        self.effects.push(EffectRecord { position, time, kind: EffectKind::Answered(answered) });
         Some(())
     }
 }

@@ -114,6 +114,23 @@ impl RunState {
         }
     }
 
+    /// Changes an attempt in a way that may change what its step waits for.
+    pub(super) fn in_attempt(
+        &mut self,
+        step: StepId,
+        attempt: u32,
+        change: impl FnOnce(&mut AttemptState) -> Option<()>,
+    ) -> Option<()> {
+        let state = self.steps.get_mut(&step)?;
+        self.tally.leave(step, state);
+        let changed = match &mut state.phase {
+            Phase::Attempting(state) if state.attempt == attempt => change(state),
+            _ => None,
+        };
+        self.tally.enter(step, state);
+        changed
+    }
+
     /// What a person asks for is on record also where it comes too late.
     pub(super) fn retry(&mut self, retry: &RetryReceived, time: Timestamp) {
         let Some(state) = self.steps.get_mut(&retry.step) else { return };

@@ -58,7 +58,7 @@ impl Tally {
         self.children += usize::from(matches!(phase, Phase::Child { run: Some(_) }));
         self.parked += usize::from(matches!(phase, Phase::Parked(_)));
         self.receiving += usize::from(matches!(phase, Phase::Receiving));
-        self.asking += usize::from(matches!(phase, Phase::Asking { .. }));
+        self.asking += usize::from(phase.asks_person());
         self.promised += usize::from(matches!(phase, Phase::Promised { .. }));
         self.accepting += usize::from(matches!(phase, Phase::Accepting));
     }
@@ -76,7 +76,7 @@ impl Tally {
         self.children -= usize::from(matches!(phase, Phase::Child { run: Some(_) }));
         self.parked -= usize::from(matches!(phase, Phase::Parked(_)));
         self.receiving -= usize::from(matches!(phase, Phase::Receiving));
-        self.asking -= usize::from(matches!(phase, Phase::Asking { .. }));
+        self.asking -= usize::from(phase.asks_person());
         self.promised -= usize::from(matches!(phase, Phase::Promised { .. }));
         self.accepting -= usize::from(matches!(phase, Phase::Accepting));
     }
@@ -88,13 +88,30 @@ impl Phase {
             Phase::Sleeping { due } => Some(*due),
             Phase::Retrying { next_at, .. } => Some(*next_at),
             Phase::Asking { due, .. } | Phase::Promised { due } => *due,
+            Phase::Attempting(attempt) => attempt.question_due(),
             Phase::Waiting
-            | Phase::Attempting(_)
             | Phase::Parked(_)
             | Phase::Child { .. }
             | Phase::Receiving
             | Phase::Entity
             | Phase::Accepting => None,
+        }
+    }
+
+    /// It waits for a person, and for nothing else but time.
+    fn asks_person(&self) -> bool {
+        match self {
+            Phase::Asking { .. } => true,
+            Phase::Attempting(attempt) => attempt.waits_for_person(),
+            Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Retrying { .. }
+            | Phase::Parked(_)
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Promised { .. }
+            | Phase::Entity
+            | Phase::Accepting => false,
         }
     }
 
@@ -116,10 +133,14 @@ impl Phase {
     }
 }
 
-/// After how long a question is too late. A form that was refused is not one.
-pub(super) fn timeout_of(form: &Value) -> Option<Duration> {
+/// After how long a question is too late, if ever. A form that was refused is not one.
+pub(super) fn timeout_of_question(form: &Value) -> Option<Option<Duration>> {
     let Value::Inline(text) = form else { return None };
-    Form::read(text).ok()?.timeout_ms.map(Duration::from_millis)
+    Some(Form::read(text).ok()?.timeout_ms.map(Duration::from_millis))
+}
+
+pub(super) fn timeout_of(form: &Value) -> Option<Duration> {
+    timeout_of_question(form).flatten()
 }
 
 impl ParkedState {

@@ -3,7 +3,8 @@
 use crate::testing::*;
 use crate::{
     BadJournal, Digest, EffectId, EffectKind, EffectVerdict, End, Entry, Epoch, FuelRule, Kept, Kind, MessageId, Park,
-    ParkedState, Phase, Position, RULES, RunState, Spent, Status, StepId, StepState, Timestamp, Value, Waiting, code,
+    ParkedState, Phase, Position, QuestionId, RULES, RunState, Spent, Status, StepId, StepState, Timestamp, Value,
+    Waiting, code,
 };
 
 fn state(kinds: impl IntoIterator<Item = Kind>) -> RunState {
@@ -455,4 +456,39 @@ fn a_message_is_copied_once() {
     assert_eq!(error, BadJournal::Unexpected { kind: "Signalled", at: Position(3) });
     let once = RunState::of(&twice[..3]).expect("a journal");
     assert!(once.has_message(MessageId(1)) && !once.has_message(MessageId(2)));
+}
+
+#[test]
+fn a_run_waits_for_a_person_that_one_of_its_attempts_asks() {
+    let waiting = (Status::Waiting, Some(Waiting::Person));
+    let running = (Status::Running, None);
+    let begun = || vec![started(), claimed(), call(1), attempt(1, 1)];
+    let with = |more: Vec<Kind>| waits_for([begun(), more].concat());
+    assert_eq!(with(vec![asks_person(1, 1, 1, 5_000)]), waiting);
+    assert_eq!(with(vec![asks_person(1, 1, 1, 5_000), asks_person(1, 1, 2, 5_000), settled_effect(1, 1, 1)]), waiting);
+    assert_eq!(with(vec![asks_person(1, 1, 1, 5_000), settled_effect(1, 1, 1)]), running);
+    assert_eq!(with(vec![asks_person(1, 1, 1, 5_000), effect(1, 1, 2)]), running, "something else goes on");
+    assert_eq!(with(vec![asks_person(1, 1, 1, 5_000), failed(1, 1, 2_000)]), (Status::Waiting, Some(Waiting::Retry)));
+    check_refused([begun(), vec![effect(1, 1, 1), settled_effect(1, 1, 1)]].concat());
+    check_refused([begun(), vec![asks_person(1, 1, 1, 5_000), settled_effect(1, 2, 1)]].concat());
+    check_refused([begun(), vec![asks_person(1, 1, 1, 5), settled_effect(1, 1, 1), settled_effect(1, 1, 1)]].concat());
+}
+
+#[test]
+fn questions_of_an_attempt_are_open_until_it_is_over_and_again_in_the_next_one() {
+    let open = |more: Vec<Kind>| {
+        let all = journal([vec![started(), claimed(), question(1, 500), call(2), attempt(2, 1)], more].concat());
+        let state = RunState::of(&all).expect("a journal");
+        let told = |(id, place): (QuestionId, Position)| format!("{} {} {place}", id.name, id.attempt);
+        (state.questions().map(told).collect::<Vec<_>>(), state.due().map(Timestamp::millis))
+    };
+    let asked = || vec![asks_person(2, 1, 1, 300), asks_person(2, 1, 2, 900)];
+    let both = ["1 0 2", "2.1 1 5", "2.2 1 6"].map(str::to_owned).to_vec();
+    assert_eq!(open(asked()), (both, Some(1_300)));
+    let one = ["1 0 2", "2.2 1 6"].map(str::to_owned).to_vec();
+    assert_eq!(open([asked(), vec![settled_effect(2, 1, 1)]].concat()), (one, Some(1_500)));
+    assert_eq!(open([asked(), vec![failed(2, 1, 9_000)]].concat()).0, ["1 0 2"]);
+    let keeping = failed_keeping(2, 1, 2_000, Kept { answers: 0, last: None });
+    let again = [asked(), vec![settled_effect(2, 1, 1), keeping, attempt(2, 2)]].concat();
+    assert_eq!(open(again).0, ["1 0 2", "2.2 2 6"], "what had its answer is not asked anew");
 }

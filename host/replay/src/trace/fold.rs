@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::mail::Sorting;
-use super::read::{label, micros, read_answer, read_model_answer, sleep};
+use super::read::{label, micros, question, read_answer, read_model_answer, sleep};
 use super::row::Place;
 use super::{Activation, ForkedFrom, Payloads, Row, RowStatus, RunHeader, Shown, StartedBy, Totals, Trace, What};
 use crate::{
     Asked, AttemptFailed, AttemptFailedKeeping, Claimed, Continued, Digest, EffectAsked, EffectRequest, End, EntityAct,
-    Entry, Failure, Finished, Form, Kind, MessageId, Outcome, Position, Spending, Started, Status, StepId, StepRequest,
+    Entry, Failure, Finished, Kind, MessageId, Outcome, Position, Spending, Started, Status, StepId, StepRequest,
     Tokens, Topic, Value,
 };
 
@@ -133,6 +133,12 @@ impl<'a> Fold<'a> {
                     _ => {}
                 }
                 row.answer(place, &answered.outcome)
+            }
+            Kind::EffectSettled(settled) => {
+                let row = self.attempt(settled.step, settled.attempt)?.effects.get_mut(&settled.effect)?;
+                let What::Question { by, .. } = &mut row.what else { return None };
+                by.clone_from(&settled.by);
+                row.answer(place, &settled.outcome)
             }
             Kind::ModelUsed(used) => {
                 if self.copied < place.position {
@@ -417,11 +423,7 @@ impl<'a> Fold<'a> {
                 (What::Receive { signal: signal.clone(), from: None }, options, None, RowStatus::Waiting)
             }
             StepRequest::AskPerson { form, options } => {
-                let title = match form {
-                    Value::Inline(text) => Form::read(text).map(|form| form.title).unwrap_or_default(),
-                    Value::Stored { .. } => String::new(),
-                };
-                (What::Question { title, by: None }, options, Some(Shown::of(form)), RowStatus::Waiting)
+                (question(form), options, Some(Shown::of(form)), RowStatus::Waiting)
             }
             StepRequest::Promise { name, options, .. } => {
                 let token = self.tokens.as_ref().map(|tokens| tokens.own(asked.step).to_string()).unwrap_or_default();
@@ -597,6 +599,7 @@ impl<'a> Fold<'a> {
             let this = match (&step.row.what, step.row.status) {
                 (What::Sleep { .. }, _) => Status::Sleeping,
                 (_, RowStatus::Retrying | RowStatus::Parked | RowStatus::Waiting) => Status::Waiting,
+                _ if step.waits_for_person() => Status::Waiting,
                 (What::Run { run: Some(_), .. }, _) => Status::Waiting,
                 _ => return Status::Running,
             };

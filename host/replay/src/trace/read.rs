@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::{Http, Model, Payloads, PromptUsed, Row, RowStatus, Totals, Try, What};
-use crate::{EffectId, Timestamp, Value};
+use crate::{EffectId, Form, Timestamp, Value};
 
 impl Totals {
     pub(super) fn count_step(&mut self, row: &Row) {
@@ -47,6 +47,14 @@ pub(super) fn micros(from: Timestamp, to: Timestamp) -> u64 {
 
 pub(super) fn sleep(duration_ms: u64, now: Timestamp) -> What {
     What::Sleep { duration_ms, due: now + std::time::Duration::from_millis(duration_ms) }
+}
+
+pub(super) fn question(form: &Value) -> What {
+    let title = match form {
+        Value::Inline(text) => Form::read(text).map(|form| form.title).unwrap_or_default(),
+        Value::Stored { .. } => String::new(),
+    };
+    What::Question { title, by: None }
 }
 
 pub(super) fn label(options: &str) -> Option<String> {

@@ -12,12 +12,12 @@ use std::sync::Once;
 use trackway_replay::{
     Answered, Asked, AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed,
     AttemptStarted, CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut,
-    DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectVerdict, Emitted, End, EntityAct,
-    Entry, Epoch, FORMAT, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, Frame, GraceSet, Kept, Kind,
-    Limits, MessageId, ModelUsed, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof, Published,
-    Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, SpanBegun, SpanEnded, SpanKind,
-    Spending, SpendingTaken, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp, UpdateExpired,
-    UpdateOffered, UpdateReceived, Usage, Value, With, code,
+    DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectSettled, EffectVerdict, Emitted,
+    End, EntityAct, Entry, Epoch, FORMAT, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, Frame, GraceSet,
+    Kept, Kind, Limits, MessageId, ModelUsed, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof,
+    Published, Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, SpanBegun, SpanEnded,
+    SpanKind, Spending, SpendingTaken, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp,
+    UpdateExpired, UpdateOffered, UpdateReceived, Usage, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -110,7 +110,7 @@ fn the_journals_hold_every_kind() {
     names.sort_unstable();
     names.dedup();
     // Add a new kind to a new journal here, bless it, and count it.
-    assert_eq!(names.len(), 42, "{names:?}");
+    assert_eq!(names.len(), 43, "{names:?}");
 }
 
 /// Whoever resumes a run from where it was continued last knows as much as whoever read all of it.
@@ -169,6 +169,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("models", frames(models())),
         ("spans", frames(spans())),
         ("offers", frames(offers())),
+        ("questions-of-functions", frames(questions_of_functions())),
     ]
 }
 
@@ -768,6 +769,49 @@ fn spans() -> Vec<Kind> {
         begun(2, 5, SpanKind::Tool, "read", "{\"span\":1}", 4),
         ended(2, 5, failed(), 4),
         ended(2, 1, Outcome::Succeeded(Value::inline("7")), 4),
+        Kind::Answered(Answered { step: StepId(1), outcome: Outcome::Succeeded(Value::inline("7")) }),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("7")),
+            fingerprint: Some(Fingerprint { commands: 1, deliveries: 1, fuel: 99 }),
+            unread: Vec::new(),
+        }),
+    ]
+}
+
+/// Two at once, one answered and one given up with its attempt, which is gone on with; one that nobody answers.
+fn questions_of_functions() -> Vec<Kind> {
+    let form = |title: &str| Value::inline(format!(r#"{{"title":"{title}","timeout_ms":60000}}"#));
+    let asks = |attempt, number, title| {
+        effect(1, attempt, number, EffectRequest::AskPerson { form: form(title), options: "".into() }, None)
+    };
+    let settled = |attempt, number, request: Option<u128>, outcome, by: Option<&str>| {
+        let (step, effect, request) = (StepId(1), EffectId(number), request.map(MessageId));
+        Kind::EffectSettled(EffectSettled { step, attempt, effect, request, outcome, by: by.map(Into::into) })
+    };
+    let yes = || Outcome::Succeeded(Value::inline("{\"approve\": true}"));
+    let expired = Outcome::Failed(Failure::permanent(code::EXPIRED, "nobody answered in time").to_value());
+    let (attempt, kept) = (1, Kept { answers: 2, last: None });
+    vec![
+        started(Value::null()),
+        claimed("worker-1"),
+        call(1, Value::inline("1")),
+        Kind::AttemptStarted(AttemptStarted { step: StepId(1), attempt }),
+        asks(attempt, 1, "Pay?"),
+        asks(attempt, 2, "Zahlen, bitte?"),
+        claimed("worker-2"),
+        Kind::AttemptResumed(AttemptResumed { step: StepId(1), attempt }),
+        settled(attempt, 2, Some(u128::MAX), yes(), Some("jürgen")),
+        Kind::FailedKeeping(AttemptFailedKeeping {
+            step: StepId(1),
+            attempt,
+            failure: Failure::new("LATER", "not yet").to_value(),
+            next_at: Timestamp::from_millis(1_750_000_000_000),
+            kept,
+        }),
+        Kind::AttemptStarted(AttemptStarted { step: StepId(1), attempt: 2 }),
+        settled(2, 1, Some(7), yes(), None),
+        asks(2, 3, "Sure?"),
+        settled(2, 3, None, expired, None),
         Kind::Answered(Answered { step: StepId(1), outcome: Outcome::Succeeded(Value::inline("7")) }),
         Kind::Finished(Finished {
             end: End::Succeeded(Value::inline("7")),

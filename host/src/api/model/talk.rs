@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use trackway_replay::RunId;
+use trackway_replay::{EffectId, QuestionName, RunId, StepId};
 use utoipa::ToSchema;
 
 use crate::api::time::Time;
@@ -75,6 +75,9 @@ pub struct Question {
     pub run: RunId,
     pub workflow: String,
     pub step: u32,
+    /// Of the step's attempt, where its function asks and not the workflow. Its name is then `STEP.EFFECT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<u32>,
     pub title: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignee: Option<String>,
@@ -82,7 +85,7 @@ pub struct Question {
     /// When it is too late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Time>,
-    /// As the workflow gave it.
+    /// As whoever asks gave it.
     #[schema(value_type = serde_json::Value)]
     pub form: trackway_replay::Form,
     /// `answered` or `expired`; absent while it is open.
@@ -93,7 +96,14 @@ pub struct Question {
     pub by: Option<String>,
 }
 
-/// `POST /v1/questions/{id}/{step}/answer`
+impl Question {
+    /// By which it is answered, beside the run.
+    pub fn name(&self) -> QuestionName {
+        QuestionName { step: StepId(self.step), effect: self.effect.map(EffectId) }
+    }
+}
+
+/// `POST /v1/questions/{id}/{question}/answer`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {

@@ -153,6 +153,13 @@ pub fn entry(entry: &Entry) -> model::Entry {
             show_value(&emitted.data, &mut view.payload, &mut view.payload_stored);
             show_proof(&mut view, &emitted.proof);
         }
+        Kind::EffectSettled(settled) => {
+            show_attempt(&mut view, settled.step.0, settled.attempt);
+            view.effect = Some(settled.effect.0);
+            view.message = settled.request.map(message);
+            view.by = settled.by.as_deref().map(str::to_owned);
+            show_outcome(&mut view, &settled.outcome);
+        }
         Kind::SpanBegun(begun) => {
             show_attempt(&mut view, begun.step.0, begun.attempt);
             view.effect = Some(begun.span.0);
@@ -316,6 +323,11 @@ fn show_effect_request(view: &mut model::Entry, request: &EffectRequest) {
         EffectRequest::Http { request, options } => {
             view.operation = Some("http".to_owned());
             show_value(request, &mut view.request, &mut view.request_stored);
+            options
+        }
+        EffectRequest::AskPerson { form, options } => {
+            view.operation = Some("ask-person".to_owned());
+            show_value(form, &mut view.form, &mut view.input_stored);
             options
         }
         EffectRequest::Model { model, request, options } => {

@@ -1,6 +1,7 @@
 //! The words and flags of `trackway questions`. Declares them and what their help says; does nothing.
 
 use clap::{Args, Subcommand};
+use trackway_replay::QuestionName;
 
 use super::Connect;
 
@@ -31,8 +32,8 @@ pub struct OneQuestion {
     /// Id of the run that asks, a prefix of it that fits no other, or @last
     #[arg(value_name = "RUN")]
     pub run: String,
-    /// Number of the step
-    pub step: u32,
+    /// Number of the step; STEP.EFFECT where the step's function asks
+    pub question: QuestionName,
     #[command(flatten)]
     pub connect: Connect,
 }

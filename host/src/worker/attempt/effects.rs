@@ -3,19 +3,24 @@
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{EffectAnswered, EffectId, Failure, Kind, ModelUsed, Outcome, StepId, Timestamp, Value};
+use trackway_replay::{
+    EffectAnswered, EffectId, Failure, Kind, ModelUsed, Outcome, QuestionId, StepId, Timestamp, Value,
+};
 
 use crate::effects::{HttpCall, ModelAnswer, ModelCall, ModelUse, Tell};
 use crate::worker::durable::Gone;
-use crate::worker::function::{Attempt, Job};
+use crate::worker::function::{Attempt, AttemptInner, Job};
 use crate::worker::places::{Place, Wanted};
-use crate::worker::run::{Run, cancelled};
+use crate::worker::run::{Idle, Run, SettledEffect, cancelled};
 
 /// A resume takes a flush and a recall, so giving a place up for less than this would not help anybody.
 const REST_MIN: Duration = Duration::from_millis(20);
+
+/// Within it most answers come that come at once; after it an attempt that waits for people holds no memory.
+const LEAVE_AFTER: Duration = Duration::from_secs(5);
 
 type Running = BoxFuture<'static, (EffectId, Option<Result<Done, Failure>>)>;
 
@@ -45,9 +50,16 @@ pub(super) struct Effects {
     aborts: BTreeMap<EffectId, AbortHandle>,
     /// Those that are sleeps, with the time they are due at.
     sleeps: BTreeMap<EffectId, Timestamp>,
+    /// Those that people are asked.
+    questions: BTreeSet<EffectId>,
     place: Place,
-    /// While nothing but sleeps is under way.
+    /// While nothing but sleeps and questions is under way.
     pub place_wanted: Option<Wanted>,
+    /// When it leaves its place by itself, since it waits for people.
+    pub leave_at: Option<BoxFuture<'static, ()>>,
+    /// Since when it waits for people, as the clock's running time, and for how long it did before.
+    waits_since: Option<Duration>,
+    waited: Duration,
     /// When what it said of its progress is journaled.
     pub tell_at: Option<BoxFuture<'static, ()>>,
 }
@@ -55,8 +67,20 @@ pub(super) struct Effects {
 impl Effects {
     pub fn new(attempt: Arc<Attempt>, place: Place) -> Effects {
         let running = FuturesUnordered::new();
-        let (aborts, sleeps) = (BTreeMap::new(), BTreeMap::new());
-        Effects { attempt, running, aborts, sleeps, place, place_wanted: None, tell_at: None }
+        let (aborts, sleeps, questions) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Effects {
+            attempt,
+            running,
+            aborts,
+            sleeps,
+            questions,
+            place,
+            place_wanted: None,
+            leave_at: None,
+            waits_since: None,
+            waited: Duration::ZERO,
+            tell_at: None,
+        }
     }
 
     pub fn take(&mut self, job: Job) {
@@ -100,14 +124,18 @@ impl Effects {
                 });
             }
             Job::Refuse { effect, failure } => self.begin(effect, async move { Some(Err(failure)) }),
+            Job::AskPerson { effect } => self.asked(effect),
             Job::Cancel { effect } => {
-                if self.stop(effect) {
+                if self.stop(effect) || self.questions.remove(&effect) {
                     let failure = cancelled("the function cancelled this effect");
                     self.begin(effect, async move { Some(Err(failure)) });
                 }
             }
             Job::Forget { effect } => {
                 self.stop(effect);
+                if self.questions.remove(&effect) {
+                    self.give_up(effect);
+                }
             }
             Job::Idle => {}
             Job::Tell { after } => self.tell_at = Some(run.core.clock.wait(after)),
@@ -127,7 +155,7 @@ impl Effects {
         self.aborts.remove(&effect).map(|abort| abort.abort()).is_some()
     }
 
-    /// It waits for time only.
+    /// It waits for time and people only.
     pub fn rests(&self) -> bool {
         self.place_wanted.is_some()
     }
@@ -138,10 +166,16 @@ impl Effects {
         self.aborts.remove(&effect);
         self.sleeps.remove(&effect);
         let Attempt { run, step, number, .. } = &*self.attempt;
-        let (position, time, outcome) = {
+        let (settled, position, time, outcome) = {
             let mut inner = run.lock();
             if !inner.is_live(*step, *number) {
                 return Err(Gone);
+            }
+            // Somebody answered it just before it was cancelled.
+            if !inner.attempt_state(*step).is_some_and(|attempt| attempt.is_open(effect)) {
+                drop(inner);
+                self.settled();
+                return Ok(());
             }
             let outcome = match outcome {
                 Ok(Done { body, used }) => {
@@ -154,10 +188,13 @@ impl Effects {
             };
             let answered = EffectAnswered { step: *step, attempt: *number, effect, outcome: outcome.clone() };
             let (position, time) = inner.sequence(run.now(), Kind::EffectAnswered(answered));
+            let settled = inner.take_settled(*step);
             run.poke.notify_one();
-            (position, time, outcome)
+            (settled, position, time, outcome)
         };
         let mut inner = self.attempt.lock();
+        // They stand before it.
+        hand_over(&mut inner, &mut self.questions, settled);
         inner.machine.answered(position, time, effect.0, outcome);
         if let Some(guest) = inner.guest.take() {
             guest.wake();
@@ -167,15 +204,64 @@ impl Effects {
         Ok(())
     }
 
+    /// Hands answers of questions to the instance, which stand in the journal.
+    pub fn settled(&mut self) {
+        let settled = self.attempt.run.lock().take_settled(self.attempt.step);
+        let mut inner = self.attempt.lock();
+        hand_over(&mut inner, &mut self.questions, settled);
+        if let Some(guest) = inner.guest.take() {
+            guest.wake();
+        }
+        drop(inner);
+        self.tell_idle();
+    }
+
+    /// The answer may be there before the question is known here.
+    fn asked(&mut self, effect: EffectId) {
+        let Attempt { run, step, number, .. } = &*self.attempt;
+        if run.lock().state.is_asking(QuestionId::of_effect(*step, *number, effect)).is_some() {
+            self.questions.insert(effect);
+        }
+    }
+
+    /// Nobody can answer a question any more that its function has forgotten. The function does so again where it is
+    /// recalled, so it never gets this.
+    fn give_up(&self, effect: EffectId) {
+        let Attempt { run, step, number, .. } = &*self.attempt;
+        let (step, attempt) = (*step, *number);
+        let mut inner = run.lock();
+        let is_open = inner.state.is_asking(QuestionId::of_effect(step, attempt, effect)).is_some();
+        if inner.is_live(step, attempt) && is_open {
+            let outcome = Outcome::Failed(cancelled("the function forgot this question").to_value());
+            inner.sequence(run.now(), Kind::EffectAnswered(EffectAnswered { step, attempt, effect, outcome }));
+            run.poke.notify_one();
+        }
+    }
+
+    /// It waits for people, and for nothing else but time.
+    pub fn waits_for_people(&self) -> bool {
+        self.waits_since.is_some()
+    }
+
+    /// For how long it waited for people.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Tells until when nothing can happen here, so that the driver may park the run, or somebody else
     /// get the place.
     fn tell_idle(&mut self) {
         let is_waiting = self.attempt.lock().machine.would_wait();
-        let only_sleeps = self.aborts.len() == self.sleeps.len();
-        let idle_until = self.sleeps.values().min().copied().filter(|_| is_waiting && only_sleeps);
+        let only_waits = self.aborts.len() == self.sleeps.len();
+        let idle = match self.sleeps.values().min() {
+            _ if !is_waiting || !only_waits => Idle::No,
+            Some(until) => Idle::Until(*until),
+            None if self.questions.is_empty() => Idle::No,
+            None => Idle::ForPeople,
+        };
         let Attempt { run, step, .. } = &*self.attempt;
-        let rests = idle_until.is_some_and(|until| until > run.now() + REST_MIN);
-        match (rests, &self.place_wanted) {
+        let now = run.now();
+        match (idle.lasts_beyond(now + REST_MIN), &self.place_wanted) {
             (true, None) => self.place_wanted = Some(self.place.rest()),
             (false, Some(_)) => {
                 self.place_wanted = None;
@@ -183,23 +269,49 @@ impl Effects {
             }
             (true, Some(_)) | (false, None) => {}
         }
+        let leaves = !self.questions.is_empty() && idle.lasts_beyond(now + LEAVE_AFTER);
+        match (leaves, self.waits_since) {
+            (true, None) => {
+                self.waits_since = Some(run.core.clock.elapsed());
+                self.leave_at = Some(run.core.clock.wait(LEAVE_AFTER));
+            }
+            (false, Some(since)) => {
+                self.waited += run.core.clock.elapsed().saturating_sub(since);
+                (self.waits_since, self.leave_at) = (None, None);
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
         let mut inner = run.lock();
-        if let Some(live) = inner.attempts.get_mut(step)
-            && live.idle_until != idle_until
-        {
-            live.idle_until = idle_until;
-            run.poke.notify_one();
+        if let Some(live) = inner.attempts.get_mut(step) {
+            // An answer that it has not got yet is something that happens.
+            let idle = if live.settled.is_empty() { idle } else { Idle::No };
+            if live.idle != idle {
+                live.idle = idle;
+                run.poke.notify_one();
+            }
         }
     }
 
-    /// The attempt leaves its place to another one. It is resumed when its sleep is over.
-    pub fn give_place_up(&self) {
+    /// The attempt leaves its place to another one. It is resumed when its sleep is over, or somebody has answered.
+    /// False: it has just got something to do.
+    pub fn give_place_up(&self) -> bool {
         let Attempt { run, step, number, .. } = &*self.attempt;
         let mut inner = run.lock();
         if inner.is_live(*step, *number) {
+            if inner.attempts.get(step).is_some_and(|live| live.idle == Idle::No) {
+                return false;
+            }
             inner.rest(*step);
             run.poke.notify_one();
         }
+        true
+    }
+}
+
+fn hand_over(inner: &mut AttemptInner, questions: &mut BTreeSet<EffectId>, settled: Vec<SettledEffect>) {
+    for SettledEffect { effect, position, time, outcome } in settled {
+        questions.remove(&effect);
+        inner.machine.answered(position, time, effect.0, outcome);
     }
 }
 

@@ -112,7 +112,7 @@ enum Park {
 
 /// Whether nothing can happen in the run before a timer, an inbox item or a retry.
 fn may_park(inner: &Inner, now: Timestamp) -> Park {
-    let attempts_idle = inner.attempts.values().all(|live| live.idle_until.is_some_and(|due| due > now + PARK_MIN));
+    let attempts_idle = inner.attempts.values().all(|live| live.idle.lasts_beyond(now + PARK_MIN));
     if inner.state.is_paused() {
         // Whatever is due waits until somebody resumes it; what is under way comes to its end first.
         return if attempts_idle && !inner.knocked && inner.starting.is_empty() { Park::Until(None) } else { Park::No };

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
-    CancelReceived, ChildEnded, Failure, GraceSet, Kind, MessageId, Outcome, Paused, Phase, Resumed, RetryReceived,
-    Settled, Signalled, StepId, StepRequest, Timestamp, UpdateExpired, UpdateOffered, UpdateReceived, Value, code,
+    CancelReceived, ChildEnded, EffectSettled, Failure, GraceSet, Kind, MessageId, Outcome, Paused, Phase, QuestionId,
+    Resumed, RetryReceived, Settled, Signalled, StepId, StepRequest, Timestamp, UpdateExpired, UpdateOffered,
+    UpdateReceived, Value, code,
 };
 use trackway_storage::{InboxBody, InboxItem, RunKey};
 
 use super::Driver;
+use crate::worker::answers;
 use crate::worker::attempt::{self, Begin, OnRecord};
 use crate::worker::check;
 use crate::worker::child;
@@ -129,7 +131,11 @@ impl Driver {
             } else if let Some((due, message)) = offer.filter(|(due, _)| first == Some(*due)) {
                 inner.sequence(now.max(due), Kind::UpdateExpired(UpdateExpired { message }));
             } else if let Some((due, step)) = due {
-                if inner.deadlines.remove(&(due, step)) {
+                if inner.expiries.remove(&(due, step)) {
+                    answers::expire(&mut inner, now.max(due), due, step);
+                    let roused = std::mem::take(&mut inner.retried);
+                    roused.into_iter().for_each(|step| fire(&run, &mut inner, now, step));
+                } else if inner.deadlines.remove(&(due, step)) {
                     times::expire(&run, &mut inner, now.max(due), step);
                 } else {
                     inner.timers.remove(&(due, step));
@@ -156,6 +162,9 @@ fn take_up_step(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepI
     }
     let is_in_hand = inner.attempts.contains_key(&step);
     inner.deadlines.extend(state.deadline().map(|by| (by, step)));
+    if let Phase::Attempting(attempt) = &state.phase {
+        inner.expiries.extend(attempt.question_due().map(|due| (due, step)));
+    }
     match &state.phase {
         Phase::Sleeping { due } | Phase::Retrying { next_at: due, .. } if !is_in_hand => {
             let due = *due;
@@ -217,6 +226,7 @@ pub(in crate::worker) fn terminate_in(items: &[InboxItem]) -> Option<(MessageId,
         | InboxBody::Retry { .. }
         | InboxBody::Signal { .. }
         | InboxBody::Answer { .. }
+        | InboxBody::AnswerInAttempt { .. }
         | InboxBody::Promise { .. }
         | InboxBody::Move { .. }
         | InboxBody::Update { .. }
@@ -305,6 +315,19 @@ pub(super) fn receive(inner: &mut Inner, now: Timestamp, item: InboxItem, ends: 
                 return;
             }
         },
+        InboxBody::AnswerInAttempt { step, attempt, effect, request, answer, by } => {
+            let question = QuestionId::of_effect(step, attempt, effect);
+            let due = inner.state.is_asking(question);
+            // Too late, or nobody waits for it any more.
+            if due.is_some_and(|due| due.is_none_or(|due| item.arrived <= due)) {
+                let outcome = Outcome::Succeeded(answer);
+                let settled = EffectSettled { step, attempt, effect, request: Some(request), outcome, by };
+                answers::settle(inner, now, settled);
+            }
+            let end = inner.end();
+            inner.read.push((end, message));
+            return;
+        }
         InboxBody::Promise { step, request, outcome } => match inner.state.step(step).map(|state| &state.phase) {
             Some(Phase::Promised { .. }) => {
                 inner.remove_timer(step);
@@ -348,7 +371,7 @@ fn fire(run: &Arc<Run>, inner: &mut Inner, now: Timestamp, step: StepId) {
             attempt::launch(run, inner, step, number, Begin::Anew);
         }
         Some(Phase::Attempting(_)) => {
-            inner.resting.remove(&step);
+            inner.rouse(step);
             resume(run, inner, now, step);
         }
         Some(Phase::Asking { .. }) => {

@@ -1,9 +1,10 @@
 //! Rows that go with the frame which holds their cause: log lines, items of the inbox that were read, what
 //! is sent to other runs, the questions that are open, what is found by its name. It never writes one.
 
+use std::collections::BTreeMap;
 use trackway_replay::{
-    Answered, Digest, Entry, Forgotten, Kind, MessageId, Phase, Position, RunState, Signalled, StepId, StepState,
-    UpdateOffered, UpdateReceived,
+    Answered, Digest, Entry, Forgotten, Kind, MessageId, Phase, Position, QuestionId, RunState, Signalled, StepId,
+    StepState, UpdateOffered, UpdateReceived,
 };
 use trackway_storage::{EntityWrite, InboxBody, InboxItem, Landmark, LogLine, RunKey};
 
@@ -11,8 +12,8 @@ use super::Inner;
 
 /// Rows that go with a frame.
 pub(in crate::worker) struct Along {
-    pub asked: Vec<(StepId, Position)>,
-    pub settled: Vec<StepId>,
+    pub asked: Vec<(QuestionId, Position)>,
+    pub settled: Vec<QuestionId>,
     pub logs: Vec<LogLine>,
     pub read: Vec<MessageId>,
     pub send: Vec<(RunKey, InboxItem)>,
@@ -21,12 +22,11 @@ pub(in crate::worker) struct Along {
 }
 
 /// A question, and the place of the entry that asks it.
-pub(super) type Question = (StepId, Position);
+pub(super) type Question = (QuestionId, Position);
 
-/// The question that the step of an entry asks, while it waits for an answer.
-pub(super) fn question_in(state: &RunState, entry: &Entry) -> Option<Question> {
-    let step = entry.kind.step()?;
-    Some((step, state.question(step)?))
+/// The questions that the step of an entry asks, and its attempt, while they wait for an answer.
+pub(super) fn questions_in(state: &RunState, entry: &Entry) -> Vec<Question> {
+    entry.kind.step().map(|step| state.questions_of(step)).unwrap_or_default()
 }
 
 /// What is found by its name from the frame of these entries on.
@@ -68,11 +68,13 @@ pub fn messages_in(entries: &[Entry]) -> Vec<(MessageId, Option<Digest>)> {
 }
 
 impl Inner {
-    /// Keeps what the entry at `position` changed about a question: `before` and `after` it.
-    pub(super) fn note_question(&mut self, position: Position, before: Option<Question>, after: Option<Question>) {
-        if let Some((step, _)) = after.or(before).filter(|_| before != after) {
-            self.questions.push((position.plus(1), step, after.map(|(_, asked)| asked)));
-        }
+    /// Keeps what the entry at `position` changed about questions: `before` and `after` it.
+    pub(super) fn note_questions(&mut self, position: Position, before: &[Question], after: &[Question]) {
+        let end = position.plus(1);
+        let over = before.iter().filter(|question| !after.contains(question));
+        self.questions.extend(over.map(|(question, _)| (end, *question, None)));
+        let asked = after.iter().filter(|question| !before.contains(question));
+        self.questions.extend(asked.map(|(question, asked)| (end, *question, Some(*asked))));
     }
 
     /// Keeps which answers of entities nobody waits for after this entry, and of a run that goes on with
@@ -87,7 +89,7 @@ impl Inner {
                 self.entities_answered.push((end, *step));
             }
             Kind::Continued(_) => {
-                let questions: Vec<_> = self.state.questions().map(|(step, _)| (end, step, None)).collect();
+                let questions: Vec<_> = self.state.questions().map(|(question, _)| (end, question, None)).collect();
                 self.questions.extend(questions);
                 let entities = self.state.steps().iter().filter(|(_, state)| is_entity(state));
                 self.entities_answered.extend(entities.map(|(step, _)| (end, *step)));
@@ -105,13 +107,11 @@ impl Inner {
         let questions = self.questions.partition_point(|(cause, ..)| *cause <= end);
         let entities = self.entities.partition_point(|(cause, ..)| *cause <= end);
         let answered = self.entities_answered.partition_point(|(cause, _)| *cause <= end);
-        let (mut asked, mut settled) = (Vec::new(), Vec::new());
-        for (_, step, asks) in self.questions.drain(..questions) {
-            match asks {
-                Some(place) => asked.push((step, place)),
-                None => settled.push(step),
-            }
-        }
+        // What was said last of each counts.
+        let last: BTreeMap<_, _> =
+            self.questions.drain(..questions).map(|(_, question, asks)| (question, asks)).collect();
+        let asked = last.iter().filter_map(|(question, asks)| Some((*question, (*asks)?))).collect();
+        let settled = last.iter().filter(|(_, asks)| asks.is_none()).map(|(question, _)| *question).collect();
         Along {
             asked,
             settled,

@@ -8,7 +8,7 @@ use super::Inner;
 
 impl Inner {
     pub fn remove_timer(&mut self, step: StepId) {
-        let resting = self.resting.remove(&step);
+        let resting = self.resting.remove(&step).flatten();
         if let Some(due) = resting.or_else(|| self.state.step(step)?.due()) {
             self.timers.remove(&(due, step));
         }
@@ -17,7 +17,8 @@ impl Inner {
     /// The earliest timer or deadline; but for those of questions, if they are `held`.
     pub fn first_timer(&self, held: bool) -> Option<(Timestamp, StepId)> {
         let timer = self.timers.iter().find(|(_, step)| !held || !self.state.awaits_an_answer(*step)).copied();
-        [self.deadlines.first().copied(), timer].into_iter().flatten().min()
+        let expiry = self.expiries.first().copied().filter(|_| !held);
+        [self.deadlines.first().copied(), expiry, timer].into_iter().flatten().min()
     }
 
     /// When the step of an entry fails by itself.
@@ -33,10 +34,23 @@ impl Inner {
         }
     }
 
+    /// When the first question of the attempt that the step of an entry is at is too late.
+    pub(super) fn expiry_of(&self, entry: &Entry) -> Option<(Timestamp, StepId)> {
+        let step = entry.kind.step()?;
+        Some((self.attempt_state(step)?.question_due()?, step))
+    }
+
+    pub(super) fn move_expiry(&mut self, before: Option<(Timestamp, StepId)>, after: Option<(Timestamp, StepId)>) {
+        if before != after {
+            before.inspect(|before| _ = self.expiries.remove(before));
+            self.expiries.extend(after);
+        }
+    }
+
     /// The earliest moment at which the run goes on by itself.
     pub fn next_due(&self) -> Option<Timestamp> {
         let timer = self.first_timer(false).map(|(due, _)| due);
-        let attempt = self.attempts.values().filter_map(|live| live.idle_until).min();
+        let attempt = self.attempts.values().filter_map(|live| live.idle.until()).min();
         let grace = self.cancel_deadline();
         let offer = self.state.offer_due().map(|(due, _)| due);
         [timer, offer, attempt, grace, self.state.deadline()].into_iter().flatten().min()

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, Position, QuestionName, RunId, StepId, TenantId, Timestamp};
 
 use self::doors::Doors;
 use self::faults::{Dice, Fate};
@@ -363,7 +363,7 @@ impl Storage for MemoryStorage {
     fn questions(
         &self,
         tenant: TenantId,
-        before: Option<(RunId, StepId)>,
+        before: Option<(RunId, QuestionName)>,
         max: usize,
     ) -> Answer<'_, Vec<OpenQuestion>> {
         self.read(move |state| state.questions(tenant, before, max))

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, FrameId, Head, MessageId, Position, RunId, Status, StepId, TenantId, Timestamp};
+use trackway_replay::{
+    Digest, Epoch, FrameId, Head, MessageId, Position, QuestionId, QuestionName, RunId, Status, StepId, TenantId,
+    Timestamp,
+};
 
 use super::doors::Doors;
 use super::invalid;
@@ -48,7 +51,7 @@ pub(super) struct Run {
     /// Everything that was ever sent to it.
     messages: BTreeMap<MessageId, Option<Digest>>,
     pub logs: BTreeMap<LogKey, LogLine>,
-    pub questions: BTreeMap<StepId, Position>,
+    pub questions: BTreeMap<QuestionId, Position>,
     pub receipts: BTreeMap<StepId, EntityWritten>,
     pub landmarks: BTreeMap<Landmark, Position>,
 }
@@ -114,15 +117,15 @@ impl State {
         states.collect()
     }
 
-    pub fn questions(&self, tenant: TenantId, before: Option<(RunId, StepId)>, max: usize) -> Vec<OpenQuestion> {
+    pub fn questions(&self, tenant: TenantId, before: Option<(RunId, QuestionName)>, max: usize) -> Vec<OpenQuestion> {
         let low = RunKey { tenant, run: RunId(0) };
         let high = RunKey { tenant, run: RunId(u128::MAX) };
         let newest_first = self.runs.range(low..=high).rev();
         let open = newest_first.flat_map(|(key, run)| {
             let newest_first = run.questions.iter().rev();
-            newest_first.map(|(step, asked)| OpenQuestion { run: key.run, step: *step, asked: *asked })
+            newest_first.map(|(question, asked)| OpenQuestion { run: key.run, question: *question, asked: *asked })
         });
-        open.filter(|open| before.is_none_or(|before| (open.run, open.step) < before)).take(max).collect()
+        open.filter(|open| before.is_none_or(|before| (open.run, open.question.name) < before)).take(max).collect()
     }
 
     /// A process claimed the run.
@@ -237,7 +240,7 @@ impl State {
         run.landmarks.extend(rows.landmarks);
         run.messages.extend(rows.brought);
         run.questions.extend(rows.asked);
-        run.questions.retain(|step, _| !rows.settled.contains(step));
+        run.questions.retain(|question, _| !rows.settled.contains(question));
         self.payloads.extend(rows.payloads.into_iter().map(|(digest, bytes)| ((key, digest), bytes)));
         for (step, write) in &rows.entities {
             let written = self.write_entity(key.tenant, write);

@@ -141,11 +141,11 @@ impl Draft {
         for line in &rows.logs {
             self.stage(&key::log(run, line.key), line)?;
         }
-        for (step, asked) in &rows.asked {
-            self.stage(&key::question(run, *step), asked)?;
+        for (question, asked) in &rows.asked {
+            self.stage(&key::question(run, *question), asked)?;
         }
-        for step in &rows.settled {
-            self.remove(&key::question(run, *step));
+        for question in &rows.settled {
+            self.remove(&key::question(run, *question));
         }
         for (landmark, place) in &rows.landmarks {
             self.stage(&key::landmark(run, landmark), place)?;
@@ -161,8 +161,8 @@ impl Draft {
 
     /// An ended run asks nothing, not even what its last frame asked.
     fn stage_questions_end(&mut self, run: RunKey, rows: &Rows) -> Result<(), StorageError> {
-        for (step, _) in &rows.asked {
-            self.remove(&key::question(run, *step));
+        for (question, _) in &rows.asked {
+            self.remove(&key::question(run, *question));
         }
         for key in self.shared.db.scan_prefix(key::of_run(Kind::Question, run)).keys() {
             let key = key.map_err(|error| self.shared.failed(&error))?;

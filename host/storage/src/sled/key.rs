@@ -1,7 +1,7 @@
 //! Keys in the one tree: a byte for the kind of row, the tenant, and what names the row, all big
 //! endian, so that rows stand in the order in which they are read.
 
-use trackway_replay::{Digest, MessageId, Position, RunId, StepId, TenantId, Timestamp};
+use trackway_replay::{Digest, EffectId, MessageId, Position, QuestionId, RunId, StepId, TenantId, Timestamp};
 
 use crate::{Landmark, LogKey, RunKey};
 
@@ -31,7 +31,7 @@ pub(super) enum Kind {
     Landmark = b'S',
     /// An open run that nobody owns and that has nothing to do yet.
     Parked = b'P',
-    /// An open question, by its step.
+    /// An open question: by its step, or by its step, effect and attempt.
     Question = b'Q',
     /// What a tenant has of entities.
     EntityTally = b'N',
@@ -122,8 +122,29 @@ pub(super) fn landmark_of(key: &[u8]) -> Option<Landmark> {
     }
 }
 
-pub(super) fn question(run: RunKey, step: StepId) -> [u8; RUN_BYTES + 4] {
-    under_run(Kind::Question, run, step.0.to_be_bytes())
+/// The workflow's own stands under the step alone, those of attempts behind it.
+pub(super) fn question(run: RunKey, question: QuestionId) -> Vec<u8> {
+    let QuestionId { name, attempt } = question;
+    let mut key = of_run(Kind::Question, run).to_vec();
+    key.extend_from_slice(&name.step.0.to_be_bytes());
+    if let Some(effect) = name.effect {
+        key.extend_from_slice(&effect.0.to_be_bytes());
+        key.extend_from_slice(&attempt.to_be_bytes());
+    }
+    key
+}
+
+/// `None`: no such key.
+pub(super) fn question_of(key: &[u8]) -> Option<QuestionId> {
+    let step = step_of(key)?;
+    match key.get(RUN_BYTES + 4..)? {
+        [] => Some(QuestionId::of_step(step)),
+        rest => {
+            let (effect, attempt) = rest.split_at_checked(4)?;
+            let (effect, attempt) = (effect.try_into().ok()?, attempt.try_into().ok()?);
+            Some(QuestionId::of_effect(step, u32::from_be_bytes(attempt), EffectId(u32::from_be_bytes(effect))))
+        }
+    }
 }
 
 pub(super) fn payload(run: RunKey, digest: Digest) -> [u8; RUN_BYTES + 32] {

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use trackway_replay::{Digest, Epoch, FrameId, Head, Position, RunId, StepId, TenantId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Head, Position, QuestionName, RunId, StepId, TenantId, Timestamp};
 
 use self::committer::{Request, Verb};
 use self::owner::Claimed;
@@ -317,7 +317,7 @@ impl Storage for SledStorage {
     fn questions(
         &self,
         tenant: TenantId,
-        before: Option<(RunId, StepId)>,
+        before: Option<(RunId, QuestionName)>,
         max: usize,
     ) -> Answer<'_, Vec<OpenQuestion>> {
         self.read(move |shared| shared.questions(tenant, before, max))

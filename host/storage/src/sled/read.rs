@@ -3,7 +3,7 @@
 use ::sled::IVec;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use trackway_replay::{Head, Position, RunId, StepId, TenantId};
+use trackway_replay::{Head, Position, QuestionId, QuestionName, RunId, StepId, TenantId};
 
 use super::key::{self, Kind};
 use super::row::{Row, damaged, gap};
@@ -172,19 +172,20 @@ impl Shared {
     pub fn questions(
         &self,
         tenant: TenantId,
-        before: Option<(RunId, StepId)>,
+        before: Option<(RunId, QuestionName)>,
         max: usize,
     ) -> Result<Vec<OpenQuestion>, StorageError> {
         let low = key::of_tenant(Kind::Question, tenant);
-        let last = (RunId(u128::MAX), StepId(u32::MAX));
-        let (run, step) = before.unwrap_or(last);
-        let high = key::question(RunKey { tenant, run }, step);
+        let last = (RunId(u128::MAX), QuestionName { step: StepId(u32::MAX), effect: None });
+        let (run, name) = before.unwrap_or(last);
+        // Attempts count from 1, so this is right before the first row of that name.
+        let high = key::question(RunKey { tenant, run }, QuestionId { name, attempt: 0 });
         let mut questions = Vec::new();
         for pair in self.db.range(low.as_slice()..high.as_slice()).rev().take(max) {
             let (key, row) = self.shown(pair)?;
-            let named = key::run_of(&key).zip(key::step_of(&key));
-            let (run, step) = named.ok_or_else(|| damaged(&key, "its key is too short"))?;
-            questions.push(OpenQuestion { run: run.run, step, asked: row.decode(&key)? });
+            let named = key::run_of(&key).zip(key::question_of(&key));
+            let (run, question) = named.ok_or_else(|| damaged(&key, "its key is too short"))?;
+            questions.push(OpenQuestion { run: run.run, question, asked: row.decode(&key)? });
         }
         Ok(questions)
     }

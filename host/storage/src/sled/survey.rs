@@ -162,9 +162,9 @@ impl Shared {
         }
         let mut questions = Vec::new();
         for (key, asked) in self.decoded::<Position>(Kind::Question, run, &mut flaws)? {
-            match key::step_of(&key) {
-                Some(step) => questions.push((step, asked)),
-                None => flaws.row(&key, "its key has no step"),
+            match key::question_of(&key) {
+                Some(question) => questions.push((question, asked)),
+                None => flaws.row(&key, "its key names no question"),
             }
         }
         let receipts = self.decoded::<EntityWritten>(Kind::Receipt, run, &mut flaws)?;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::future::poll_fn;
 use std::task::Poll;
-use trackway_replay::{Digest, FrameId, Position, StepId, TenantId};
+use trackway_replay::{Digest, FrameId, Position, QuestionId, StepId, TenantId};
 use trackway_storage::{Landmark, LogKey, LogLine, Owner, Removed, RunKey, StartKey, Storage};
 
 use crate::subject::{Journal, Subject, at, durable, item, run, started};
@@ -17,7 +17,7 @@ async fn full(store: &dyn Storage, key: RunKey) -> FrameId {
     start.rows.start_key = Some(start_key(key));
     start.rows.payloads = vec![(Digest::of(b"small"), Bytes::from_static(b"small"))];
     start.rows.landmarks = vec![(Landmark::State("progress".into()), Position(0))];
-    start.rows.asked = vec![(StepId(1), Position(0))];
+    start.rows.asked = vec![(QuestionId::of_step(StepId(1)), Position(0))];
     start.rows.logs = vec![LogLine {
         key: LogKey { step: 1, attempt: 0, effect: 0, line: 0 },
         time: at(1),

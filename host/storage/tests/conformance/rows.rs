@@ -1,7 +1,9 @@
 //! Promises about what stands beside the journals.
 
 use bytes::Bytes;
-use trackway_replay::{Digest, FrameId, MessageId, Position, RunId, Status, StepId, TenantId, Value};
+use trackway_replay::{
+    Digest, EffectId, FrameId, MessageId, Position, QuestionId, RunId, Status, StepId, TenantId, Value,
+};
 use trackway_storage::{
     Append, Appended, ComponentRecord, Deployment, INBOX_MAX, INBOX_WORDS_MAX, InboxBody, InboxItem, Landmark, LogKey,
     LogLine, OpenQuestion, Owner, PAYLOAD_ROW_MAX_BYTES, RunKey, Sent, StartKey, Version,
@@ -287,44 +289,52 @@ pub async fn what_a_frame_sends_to_other_runs_stands_with_it_or_not_at_all(subje
     assert_eq!(subject.store().inbox(run(1)).await.unwrap(), [item(1), item(3)]);
 }
 
+/// Of the workflow, and of an attempt: its effect and number.
+fn question_of(step: u32, within: Option<(u32, u32)>) -> QuestionId {
+    let of_effect = |(effect, attempt)| QuestionId::of_effect(StepId(step), attempt, EffectId(effect));
+    within.map_or(QuestionId::of_step(StepId(step)), of_effect)
+}
+
 pub async fn open_questions_are_listed_page_by_page_until_they_are_settled(subject: Subject) {
     let store = subject.store();
+    let own = |step| question_of(step, None);
+    let asked = |question: QuestionId| (question, Position(u64::from(question.name.step.0)));
     let mut journals = Vec::new();
-    for (number, steps) in [(1, vec![1, 300]), (2, vec![]), (3, vec![2, 4])] {
+    let (first, second) = (question_of(2, Some((1, 1))), question_of(2, Some((2, 1))));
+    for (number, questions) in [(1, vec![own(1), own(300)]), (2, vec![]), (3, vec![first, second, own(4)])] {
         let mut journal = started(&*store, number).await;
         let mut append = journal.next(Owner::Keep);
-        append.rows.asked = steps.iter().map(|step| (StepId(*step), Position(u64::from(*step)))).collect();
+        append.rows.asked = questions.into_iter().map(asked).collect();
         journal.append(&*store, append).await;
         journals.push(journal);
     }
     drop(store);
     let subject = subject.kill();
     let store = subject.store();
-    let question =
-        |run: u128, step: u32| OpenQuestion { run: RunId(run), step: StepId(step), asked: Position(u64::from(step)) };
-    let page = async |before: Option<(u128, u32)>, max| {
-        let before = before.map(|(run, step)| (RunId(run), StepId(step)));
+    let open = |run: u128, question| OpenQuestion { run: RunId(run), question, asked: asked(question).1 };
+    let page = async |before: Option<(u128, &str)>, max| {
+        let before = before.map(|(run, name)| (RunId(run), name.parse().expect("a name")));
         store.questions(TENANT, before, max).await.unwrap()
     };
-    assert_eq!(page(None, 3).await, [question(3, 4), question(3, 2), question(1, 300)]);
-    assert_eq!(page(Some((1, 300)), 3).await, [question(1, 1)]);
-    assert_eq!(page(Some((1, 1)), 3).await, []);
+    assert_eq!(page(None, 4).await, [open(3, own(4)), open(3, second), open(3, first), open(1, own(300))]);
+    assert_eq!(page(Some((3, "2.2")), 1).await, [open(3, first)]);
+    assert_eq!(page(Some((3, "2.1")), 1).await, [open(1, own(300))]);
+    assert_eq!(page(Some((1, "300")), 3).await, [open(1, own(1))]);
+    assert_eq!(page(Some((1, "1")), 3).await, []);
     assert_eq!(store.questions(TenantId(2), None, 9).await.unwrap(), []);
-    assert_eq!(
-        store.check_run(run(1)).await.unwrap().questions,
-        [(StepId(1), Position(1)), (StepId(300), Position(300))]
-    );
+    assert_eq!(store.check_run(run(1)).await.unwrap().questions, [own(1), own(300)].map(asked));
+    assert_eq!(store.check_run(run(3)).await.unwrap().questions, [first, second, own(4)].map(asked));
 
     // One that is asked and settled by one frame was never open.
     let mut append = journals[2].next(Owner::Keep);
-    append.rows.asked = vec![(StepId(5), Position(5)), (StepId(6), Position(6))];
-    append.rows.settled = vec![StepId(5), StepId(2)];
+    append.rows.asked = [own(5), own(6), question_of(2, Some((1, 2)))].map(asked).to_vec();
+    append.rows.settled = vec![own(5), first, second];
     journals[2].append(&*store, append).await;
-    assert_eq!(page(None, 2).await, [question(3, 6), question(3, 4)]);
+    assert_eq!(page(None, 3).await, [open(3, own(6)), open(3, own(4)), open(3, question_of(2, Some((1, 2))))]);
     let mut end = journals[2].next(Owner::End);
-    end.rows.asked = vec![(StepId(9), Position(9))];
+    end.rows.asked = vec![asked(own(9))];
     journals[2].append(&*store, end).await;
-    assert_eq!(page(None, 9).await, [question(1, 300), question(1, 1)]);
+    assert_eq!(page(None, 9).await, [open(1, own(300)), open(1, own(1))]);
     assert_eq!(store.check_run(run(3)).await.unwrap().flaws, Vec::<String>::new());
 }
 

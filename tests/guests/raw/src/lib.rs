@@ -119,6 +119,10 @@ mod function {
                 let [kind, name, options] = [1, 2, 4].map(|place| op[place].as_str().unwrap_or_default());
                 Then::Tell(json!(effect::begin(kind, name, &op[3].to_string(), options, Some("raw.rs:7"))))
             }
+            Some("ask") => {
+                let options = op[2].as_str().unwrap_or_default();
+                Then::Tell(json!(effect::ask_person(&op[1].to_string(), options, Some("raw.rs:8"))))
+            }
             Some("begin_with") => {
                 let input = op[1].as_str().unwrap_or_default();
                 Then::Tell(json!(effect::begin("tool", "raw", input, "", None)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::read::{label, micros, prompts, read_request, sleep, span};
+use super::super::read::{label, micros, prompts, question, read_request, sleep, span};
 use super::super::row::Place;
 use super::super::{Http, Model, Resumed, Row, RowStatus, Shown, What};
 use super::Fold;
@@ -85,6 +85,7 @@ impl Fold<'_> {
                 (What::Http(http), options, Some(Shown::of(request)))
             }
             EffectRequest::Sleep { duration_ms, options } => (sleep(*duration_ms, asked.now), options, None),
+            EffectRequest::AskPerson { form, options } => (question(form), options, Some(Shown::of(form))),
             EffectRequest::Model { model, request, options } => {
                 let idempotency_key = asked.key.clone();
                 let (model, prompts) = (model.clone(), prompts(options));
@@ -189,7 +190,7 @@ impl Fold<'_> {
         match step.attempts.values_mut().next_back().filter(|attempt| attempt.row.is_open()) {
             Some(attempt) => {
                 attempt.row.status = RowStatus::Running;
-                let open = attempt.effects.values_mut().filter(|effect| effect.is_open());
+                let open = attempt.effects.values_mut().filter(|effect| effect.status == RowStatus::Parked);
                 open.for_each(|effect| effect.status = RowStatus::Running);
                 step.row.status = RowStatus::Running;
             }
@@ -212,6 +213,16 @@ impl Fold<'_> {
 impl Step {
     pub fn new(row: Row) -> Step {
         Step { row, attempts: BTreeMap::new(), kept: None, with: None }
+    }
+
+    /// Its attempt waits for people and for time only.
+    pub fn waits_for_person(&self) -> bool {
+        let Some(attempt) = self.attempts.values().next_back().filter(|attempt| attempt.row.is_open()) else {
+            return false;
+        };
+        let open = || attempt.effects.values().filter(|row| row.is_open() && !matches!(row.what, What::Span { .. }));
+        let asks = |row: &Row| row.status == RowStatus::Waiting;
+        open().any(asks) && open().all(|row| asks(row) || matches!(row.what, What::Sleep { .. }))
     }
 
     /// What the next attempt goes on with.
@@ -254,6 +265,7 @@ fn asked_again(what: &What) -> What {
             let idempotency_key = before.idempotency_key.clone();
             What::Model(Box::new(Model { model, prompts, idempotency_key, ..Model::default() }))
         }
+        What::Question { title, .. } => What::Question { title: title.clone(), by: None },
         other => other.clone(),
     }
 }
@@ -269,7 +281,9 @@ impl Attempt {
         self.within.extend(span.map(|span| (id, span)));
         let spans = span.filter(|span| *span < id).and_then(|span| self.effects.get(&span));
         let above = spans.filter(|row| matches!(row.what, What::Span { .. })).unwrap_or(&self.row);
-        Row::new(format!("{}.{id}", self.row.id), Some(above.id.clone()), what, place)
+        let waits = matches!(what, What::Question { .. });
+        let row = Row::new(format!("{}.{id}", self.row.id), Some(above.id.clone()), what, place);
+        if waits { Row { status: RowStatus::Waiting, ..row } } else { row }
     }
 
     /// Effects that are open when their attempt is over get no answer any more.

@@ -1,0 +1,112 @@
+//! The attempts that are in hand, and those that rest: what of them happens by itself, and what they were answered. It
+//! never makes one.
+
+use futures_util::future::AbortHandle;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use trackway_replay::{AttemptState, EffectId, Outcome, Phase, Position, StepId, Timestamp};
+
+use super::Inner;
+
+pub(in crate::worker) struct LiveAttempt {
+    pub attempt: u32,
+    pub abort: AbortHandle,
+    pub idle: Idle,
+    /// Answers of its questions that its machine has not got yet, in the order of the journal.
+    pub settled: Vec<SettledEffect>,
+    /// Tells its task that there are some.
+    pub poke: Arc<Notify>,
+}
+
+/// Until when nothing happens in an attempt by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum Idle {
+    No,
+    /// It waits for effects that are sleeps, and perhaps for people.
+    Until(Timestamp),
+    /// It waits for people.
+    ForPeople,
+}
+
+impl Idle {
+    /// Nothing happens before `time`.
+    pub fn lasts_beyond(self, time: Timestamp) -> bool {
+        match self {
+            Idle::No => false,
+            Idle::Until(until) => until > time,
+            Idle::ForPeople => true,
+        }
+    }
+
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            Idle::Until(until) => Some(until),
+            Idle::No | Idle::ForPeople => None,
+        }
+    }
+}
+
+/// The answer of a question that an attempt asks, with its place in the journal.
+pub(in crate::worker) struct SettledEffect {
+    pub effect: EffectId,
+    pub position: Position,
+    pub time: Timestamp,
+    pub outcome: Outcome,
+}
+
+impl Inner {
+    /// The attempt is this worker's to write for.
+    pub fn is_live(&self, step: StepId, attempt: u32) -> bool {
+        self.stop.is_none() && self.attempts.get(&step).is_some_and(|live| live.attempt == attempt)
+    }
+
+    /// What is on record of the attempt that a step is at.
+    pub fn attempt_state(&self, step: StepId) -> Option<&AttemptState> {
+        match &self.state.step(step)?.phase {
+            Phase::Attempting(attempt) => Some(attempt),
+            Phase::Sleeping { .. }
+            | Phase::Waiting
+            | Phase::Retrying { .. }
+            | Phase::Parked(_)
+            | Phase::Child { .. }
+            | Phase::Receiving
+            | Phase::Asking { .. }
+            | Phase::Promised { .. }
+            | Phase::Entity
+            | Phase::Accepting => None,
+        }
+    }
+
+    /// Takes an attempt out of hand; it can write nothing from here on, and is stopped when all
+    /// that is sequenced is durable.
+    pub fn abandon(&mut self, step: StepId) {
+        if let Some(live) = self.attempts.remove(&step) {
+            let last = Position(self.end().0.saturating_sub(1));
+            self.aborts.push((last, live.abort));
+        }
+    }
+
+    /// Takes an attempt out of hand that only waits: until its sleep is over, or somebody has answered it.
+    pub fn rest(&mut self, step: StepId) {
+        let Some(live) = self.attempts.remove(&step) else { return };
+        live.abort.abort();
+        if live.idle == Idle::No {
+            return;
+        }
+        let until = live.idle.until();
+        self.resting.insert(step, until);
+        self.timers.extend(until.map(|until| (until, step)));
+    }
+
+    /// The answers of its questions that the attempt of a step has not got yet.
+    pub fn take_settled(&mut self, step: StepId) -> Vec<SettledEffect> {
+        self.attempts.get_mut(&step).map(|live| std::mem::take(&mut live.settled)).unwrap_or_default()
+    }
+
+    /// An attempt that rests is to be taken up again.
+    pub fn rouse(&mut self, step: StepId) {
+        if let Some(until) = self.resting.remove(&step) {
+            until.inspect(|until| _ = self.timers.remove(&(*until, step)));
+        }
+    }
+}
