@@ -2,6 +2,7 @@
 //! stands on standard output and standard error. It never looks into the process.
 
 mod approval;
+mod asking;
 mod bad_input;
 mod busy;
 mod children;
