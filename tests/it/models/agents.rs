@@ -194,3 +194,83 @@ async fn an_article_that_tells_the_agent_what_to_do_reaches_nothing_outside_the_
     }
     asking.told_no_secret();
 }
+
+/// Hands the customer over, looks the order up, wants to pay, and tells what became of that.
+fn pays_back(asked: &Asked) -> Vec<Act> {
+    match tools_answered(asked) {
+        0 => calls(asked, "hand_off_to_refunds", &json!({})),
+        1 => calls(asked, "find_order", &json!({ "order": "4711" })),
+        2 => calls(asked, "refund", &json!({ "order": "4711", "cents": 4_200, "why": "it broke" })),
+        _ => says(asked, last(asked)["content"].as_str().expect("text")),
+    }
+}
+
+async fn shop() -> World {
+    World::start(|asked| match asked.path.as_str() {
+        "/orders/4711" => Reply::ok(json!({ "id": "4711", "item": "lantern", "cents": 4_200 }).to_string()),
+        _ => Reply::ok(""),
+    })
+    .await
+}
+
+/// What a person is asked, once they are.
+async fn question(asking: &Asking) -> Value {
+    loop {
+        let found: Value = asking.server.get("questions").await;
+        if let Some(question) = found["questions"].get(0) {
+            return question.clone();
+        }
+    }
+}
+
+fn answer(asking: &Asking, question: &Value, given: &Value) {
+    let name = format!("{}.{}", question["step"], question["effect"]);
+    let run = question["run"].as_str().expect("a run");
+    trackway(&asking.server, &format!("questions answer {run} {name} --by ann -i {given}")).expect(0);
+}
+
+fn message(shop: &World, text: &str) -> Value {
+    json!({ "shop": shop.origin(), "customer": "Ada", "message": text })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_waits_for_a_person_through_a_kill_and_is_paid_once() {
+    let shop = shop().await;
+    let provider = Provider::start(pays_back).await;
+    let asking = asking(&provider, &shop, "agent").await;
+    let run = asking.server.run("agent/desk", &message(&shop, "My lantern broke: 4711")).await;
+    let asked = question(&asking).await;
+    assert_eq!(asked["title"], "May agent refunds call refund?");
+    assert!(asked["form"]["doc"].as_str().is_some_and(|doc| doc.contains("\"cents\": 4200")), "{asked}");
+    assert_eq!((provider.log().len(), shop.log().len()), (3, 1));
+    let asking = asking.killed().await;
+    assert_eq!(question(&asking).await["title"], asked["title"]);
+    answer(&asking, &asked, &json!({ "approve": true }));
+    let reply = output(&asking, run).await;
+    assert_eq!(reply, json!({ "text": "4200 cents were paid back", "agent": "refunds" }));
+    let paths: Vec<String> = shop.log().into_iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect();
+    assert_eq!(paths, ["GET /orders/4711", "POST /orders/4711/refunds"]);
+    assert_eq!((provider.log().len(), distinct_keys(&provider.log())), (4, 4));
+    assert!(asking.server.replay(run).await.identical);
+    let told = trackway(&asking.server, &format!("trace {run} -o text")).expect(0).stdout;
+    for word in ["agent desk", "agent refunds", "tool refund", "ann"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_paid_where_a_person_says_no_and_the_next_message_knows_it() {
+    let shop = shop().await;
+    let provider = Provider::start(pays_back).await;
+    let asking = asking(&provider, &shop, "agent").await;
+    let run = asking.server.run("agent/desk", &message(&shop, "My lantern broke: 4711")).await;
+    answer(&asking, &question(&asking).await, &json!({ "approve": false, "why": "too-old" }));
+    let refusal = "REFUSED: a person did not allow this call: too-old";
+    assert_eq!(output(&asking, run).await["text"], refusal);
+    assert_eq!(shop.log().len(), 1);
+    // All that was said stands before what is said next.
+    let run = asking.server.run("agent/desk", &message(&shop, "And now?")).await;
+    output(&asking, run).await;
+    let said = provider.log().pop().expect("it was asked again").body["messages"].to_string();
+    assert!(said.contains("My lantern broke") && said.contains(refusal) && said.contains("And now?"), "{said}");
+}
