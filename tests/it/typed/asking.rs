@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::questions::{open_question, settled};
 use super::wire::Wire;
-use super::{Server, run};
+use super::{Place, Server, run};
 
 /// A run whose function asks both at once and tells in which order it was answered.
 fn asks_two(server: &Server) -> String {
@@ -91,4 +91,30 @@ fn a_question_of_a_function_is_answered_over_http() {
     }
     settled(&server, &id);
     assert_eq!(wire.ask("GET", &format!("questions/{id}/1.2.3"), "", b"").0, 400);
+}
+
+#[test]
+fn a_backup_brings_back_a_question_of_a_function_which_is_answered_there() {
+    let server = Server::with_guest("raw", "");
+    let id = asks_two(&server);
+    while names(&server).len() < 2 {
+        open_question(&server, &id);
+    }
+    run(&mut answer(&server, "1.3", true, "")).expect(0);
+    while names(&server).len() > 1 {
+        open_question(&server, &id);
+    }
+    run(&mut server.trackway("backup kept")).expect(0);
+    run(&mut server.trackway("doctor --deep")).expect(0);
+    let other = Place::new();
+    std::fs::copy(server.place.path().join("kept"), other.path().join("kept")).expect("copied");
+    run(&mut other.command("restore kept --data data")).expect(0);
+    let server = Server::start(other, "");
+    assert_eq!(names(&server), ["1.2"]);
+    run(&mut server.trackway("doctor --deep")).expect(0);
+    run(&mut answer(&server, "1.2", false, "")).expect(0);
+    let output = settled(&server, &id)["output"].to_string();
+    assert!(output.find("true") < output.find("false"), "{output}");
+    run(&mut server.trackway("doctor --deep")).expect(0);
+    run(&mut server.trackway("replay @last")).expect(0);
 }
