@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Continued, Cut, Digest, Entry, Kind, Position, StepId};
+use crate::{Continued, Cut, Digest, Entry, Kind, Position, StepId, Timestamp};
 
 /// A fork of a fork of a fork: each has to name the cuts of all, in one entry.
 pub const FORK_DEPTH_MAX: usize = 100;
@@ -52,8 +52,9 @@ pub fn closed<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<Step
     closed.collect()
 }
 
-/// What is kept by a run that goes on from before `step`. The same for every longer journal.
-pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
+/// What is kept by a run that goes on from before `step`, and is ended by the host at `deadline`. The same for every
+/// longer journal.
+pub fn kept(journal: &[Entry], step: StepId, deadline: Option<Timestamp>) -> Result<Kept<'_>, CannotFork> {
     let asked = |entry: &Entry| matches!(&entry.kind, Kind::Asked(asked) if asked.step == step);
     let Some(cut) = journal.iter().position(asked) else {
         let steps = journal.iter().filter(|entry| matches!(entry.kind, Kind::Asked(_))).count() as u32;
@@ -65,7 +66,8 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
     let mut codes = codes_of(journal).into_iter();
     let (deployment, component) = codes.next().ok_or(CannotFork::NoSuchStep { step, steps: 0 })?;
     let mut kept = Kept { entries: Vec::new(), deployment, component, commands: 0, cuts: Vec::new() };
-    // Where each kept entry stands in the new run, behind `Started` and `Forked`.
+    // Where each kept entry stands in the new run, behind `Started`, `Forked` and its deadline.
+    let first = 2 + u64::from(deadline.is_some());
     let mut places: BTreeMap<Position, Position> = BTreeMap::new();
     for entry in before {
         let is_kept = match &entry.kind {
@@ -122,11 +124,11 @@ pub fn kept(journal: &[Entry], step: StepId) -> Result<Kept<'_>, CannotFork> {
         };
         if is_kept {
             kept.commands += u64::from(entry.kind.is_command());
-            places.insert(entry.position, Position(2 + kept.entries.len() as u64));
+            places.insert(entry.position, Position(first + kept.entries.len() as u64));
             kept.entries.push(match &entry.kind {
                 Kind::Continued(continued) => {
                     let code = codes.next().unwrap_or_else(|| (continued.deployment.clone(), continued.component));
-                    let kind = Kind::Continued(Box::new(in_a_fork(continued, &places, code)));
+                    let kind = Kind::Continued(Box::new(in_a_fork(continued, &places, code, deadline)));
                     Cow::Owned(Entry { kind, ..entry.clone() })
                 }
                 _ => Cow::Borrowed(entry),
@@ -160,13 +162,18 @@ fn codes_of(journal: &[Entry]) -> Vec<(Arc<str>, Digest)> {
 }
 
 /// With the places of the new run, and without what was the other run's alone.
-fn in_a_fork(continued: &Continued, places: &BTreeMap<Position, Position>, code: (Arc<str>, Digest)) -> Continued {
+fn in_a_fork(
+    continued: &Continued,
+    places: &BTreeMap<Position, Position>,
+    code: (Arc<str>, Digest),
+    deadline: Option<Timestamp>,
+) -> Continued {
     let (deployment, component) = code;
     Continued {
         deployment,
         component,
         mail: continued.mail.iter().filter_map(|item| places.get(item).copied()).collect(),
-        deadline: None,
+        deadline,
         child_of: None,
         ..continued.clone()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::head;
 use crate::{
@@ -75,6 +76,8 @@ pub struct RunState {
     arrivals: BTreeMap<Position, (Topic, MessageId)>,
     stretch: Option<Stretch>,
     deadline: Option<Timestamp>,
+    /// Of a fork: its deadline stands between what says so and what it copies.
+    deadline_before_copies: bool,
     tokens: Tokens,
     spending: Spending,
     end: Option<End>,
@@ -134,6 +137,7 @@ impl RunState {
             arrivals: BTreeMap::new(),
             stretch: None,
             deadline: None,
+            deadline_before_copies: false,
             tokens: Tokens::new(started.seed, started.run),
             spending: Spending::default(),
             end: None,
@@ -253,10 +257,14 @@ impl RunState {
             }
             Kind::StepTimed(timed) => self.time_step(timed).ok_or_else(unexpected)?,
             Kind::DeadlineSet(deadline) => {
-                if at != Position::FIRST.plus(1) {
+                // Behind the start, or behind what says there which run this one comes from.
+                let has_source = self.child_of.is_some() || self.forked.is_some();
+                let is_second = self.last.0 == Position::FIRST;
+                if !is_second && (self.last.0 != Position::FIRST.plus(1) || !has_source) {
                     return Err(unexpected());
                 }
                 self.deadline = Some(deadline.at);
+                self.deadline_before_copies = self.forked.is_some();
             }
             Kind::Answered(answered) => {
                 self.leave_orphan(answered.step, |step| step.cancel_asked);
@@ -451,13 +459,23 @@ impl RunState {
 
     /// How many entries it still lacks of the run that it was forked from. Above zero it has not begun.
     pub fn fork_lacks(&self) -> u64 {
-        let there = self.last.0.0.saturating_sub(1);
-        self.forked.as_ref().map_or(0, |forked| forked.entries.saturating_sub(there))
+        self.copied_until().map_or(0, |until| until.0.saturating_sub(self.last.0.0))
+    }
+
+    /// Where the last entry stands that a fork copies.
+    fn copied_until(&self) -> Option<Position> {
+        let before = 1 + u64::from(self.deadline_before_copies);
+        self.forked.as_ref().map(|forked| Position(forked.entries.saturating_add(before)))
     }
 
     /// When the host ends the run, if it was started so.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.deadline
+    }
+
+    /// How long it has from its beginning to that.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.deadline.map(|at| at.since(self.began()))
     }
 
     /// Of the promises that the run makes.
@@ -556,7 +574,7 @@ impl RunState {
 
     /// Whether what stands there is a copy of what another run did.
     fn is_copied(&self, at: Position) -> bool {
-        self.forked.as_ref().is_some_and(|forked| at.0 <= forked.entries.saturating_add(1))
+        self.copied_until().is_some_and(|until| at <= until)
     }
 
     fn check_order(&self, entry: &Entry) -> Result<(), BadJournal> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
-    CancelReceived, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
+    CancelReceived, ChildOf, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
     EffectSettled, EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finish, Finished, Forgotten, Forked,
     GraceSet, Kept, Kind, Limits, MessageId, ModelUsed, Outcome, Park, Paused, Position, Progressed, Proof, Published,
     RULES, Replied, Resumed, RetryReceived, RunId, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest,
-    StepTimed, Timestamp, UpdateReceived, Usage, Value, With, code,
+    StepTimed, Tie, Timestamp, UpdateReceived, Usage, Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -230,6 +230,10 @@ pub fn forked(cuts: &[u64]) -> Kind {
     let cuts = cuts.iter().map(|commands| Cut { commands: *commands, seed: [*commands as u8; 32] }).collect();
     let at = Timestamp::from_millis(9_000);
     Kind::Forked(Box::new(Forked { from: RunId(3), step: StepId(2), entries: 2, at, cuts }))
+}
+
+pub fn child_of() -> Kind {
+    Kind::ChildOf(ChildOf { parent: RunId(3), step: StepId(1), tie: Tie::Awaited })
 }
 
 pub fn finished(end: End) -> Kind {

@@ -1,11 +1,15 @@
 //! The API over a real socket, with a real host behind it.
 
 mod control;
+mod deadlines;
 mod deployments;
 mod entities;
 mod events;
+mod memory;
 mod promises;
 mod refusals;
+mod refused;
+mod removal;
 mod runs;
 mod signals;
 mod stream;

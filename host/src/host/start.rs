@@ -85,7 +85,9 @@ impl Host {
             let head = self.head(run).await?;
             let workflow = format!("{}/{}", head.deployment, head.workflow);
             let input = journal::input(&*self.storage, key_of(run)).await?;
-            let (run_timeout_ms, cancel_grace_ms) = (None, None);
+            // What it was given, whoever gave it.
+            let journal::Given { run_timeout_ms, cancel_grace_ms } =
+                journal::given(&*self.storage, key_of(run)).await?;
             let request = StartRequest { workflow, input, idempotency_key: key, run_timeout_ms, cancel_grace_ms };
             return self.start(request).await;
         };

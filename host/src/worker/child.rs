@@ -2,22 +2,24 @@
 //! (parent, step), so however often it is tried it is started once. Its end stands in the parent's
 //! inbox with the frame that ends it. It never drives a child: whoever claims it does.
 
-use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::Arc;
 use trackway_replay::{
-    ChildOf, ChildStarted, Digest, End, Entry, Failure, Frame, FrameId, GraceSet, Kind, Limits, MessageId, Outcome,
-    Phase, Position, RULES, RunId, RunState, Sequencer, Started, StepId, StepRequest, Tie, Timestamp, Value, code,
+    ChildOf, ChildStarted, Digest, End, Entry, Failure, Frame, Kind, MessageId, Outcome, Phase, Position, RunId,
+    RunState, StepId, StepRequest, Tie, Timestamp, Value, code,
 };
-use trackway_storage::{Append, InboxBody, InboxItem, Rows, RunKey, StartKey, StorageErrorKind};
+use trackway_storage::{InboxBody, InboxItem, RunKey, StartKey, StorageErrorKind};
 
+mod first;
+
+use self::first::{Target, first_frame};
 use super::Core;
 use super::check;
 use super::code::code_of;
 use super::reach::{TRY_AGAIN_AFTER, in_reach};
-use super::run::{Inner, Run, cancelled, first_state, read_payload};
+use super::run::{Inner, Run, cancelled, read_payload};
 use super::start::digest_of_start;
-use super::write::{self, Outgoing, Written};
+use super::write::{self, Written};
 use crate::sandbox::CANCEL_GRACE_MS_MAX;
 use crate::{Code, Error, Result};
 
@@ -201,13 +203,19 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
             }
         }
     };
-    if code_of(core, run.key.tenant, component).await?.manifest().workflow(workflow).is_none() {
+    let code = code_of(core, run.key.tenant, component).await?;
+    let Some(entry) = code.manifest().workflow(workflow) else {
         return unknown(format!("deployment `{deployment}` has no workflow `{workflow}`"));
-    }
+    };
     let tie = if options.detach { Tie::Detached } else { Tie::Awaited };
     let child_of = ChildOf { parent: run.key.run, step, tie };
-    let cancel_grace_ms = options.cancel_grace_ms;
-    let target = Target { workflow: workflow.clone(), deployment: deployment.clone(), component, cancel_grace_ms };
+    let target = Target {
+        workflow: workflow.clone(),
+        deployment: deployment.clone(),
+        component,
+        timeout_ms: entry.run_timeout_ms,
+        cancel_grace_ms: options.cancel_grace_ms,
+    };
     let now = run.now();
     let child = RunKey { tenant: run.key.tenant, run: core.next_run(now) };
     let start_key = StartKey { key, run: child.run, request: asked };
@@ -239,57 +247,6 @@ async fn existing(core: &Core, parent: RunKey, known: &StartKey, asked: Digest) 
 /// Nobody else can give such a key: those of people are printable.
 fn key_of(parent: RunId, step: StepId) -> Arc<str> {
     format!("{CHILD_KEY}{parent}/{step}").into()
-}
-
-struct Target {
-    workflow: Arc<str>,
-    deployment: Arc<str>,
-    component: Digest,
-    cancel_grace_ms: Option<u64>,
-}
-
-fn first_frame(
-    core: &Core,
-    child: RunKey,
-    target: Target,
-    input: &Arc<str>,
-    child_of: ChildOf,
-    start_key: StartKey,
-    now: Timestamp,
-) -> Outgoing {
-    let is_large = input.len() > Value::INLINE_MAX_BYTES;
-    let digest = Digest::of(input.as_bytes());
-    let stored = Value::Stored { digest, size_bytes: input.len() as u64 };
-    let started = Started {
-        run: child.run,
-        workflow: target.workflow,
-        deployment: target.deployment,
-        component: target.component,
-        input: if is_large { stored } else { Value::Inline(input.clone()) },
-        seed: core.random(),
-        key_seed: core.random(),
-        limits: Limits::default(),
-        rules: RULES,
-    };
-    let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
-    let mut state = first_state(sequencer.push(now, Kind::Started(Box::new(started))));
-    state.apply(sequencer.push(now, Kind::ChildOf(child_of))).expect("`ChildOf` may follow `Started`");
-    if let Some(grace_ms) = target.cancel_grace_ms {
-        let grace = Kind::GraceSet(GraceSet { message: GraceSet::FROM_THE_START, grace_ms });
-        state.apply(sequencer.push(now, grace)).expect("a grace may stand anywhere");
-    }
-    let entries = sequencer.take_frame();
-    let files = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
-    let append = Append {
-        run: child,
-        position: Position::FIRST,
-        entries: entries.len() as u32,
-        previous: None,
-        id: FrameId(u128::from_le_bytes(core.random())),
-        frame: Frame::encode(&entries).into(),
-        rows: Rows { head: Some(state.head()), start_key: Some(start_key), ..Rows::default() },
-    };
-    Outgoing { append, files, entries }
 }
 
 impl Inner {

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use trackway_replay::{
-    BadJournal, Cut, Entry, Forked, Frame, FrameId, Kind, Position, RunState, Sequencer, Started, StepId, Value, fork,
+    BadJournal, Cut, DeadlineSet, Entry, Forked, Frame, FrameId, Kind, Position, RunState, Sequencer, Started, StepId,
+    Value, fork,
 };
 use trackway_storage::{Append, Owner, Rows, RunKey, StartKey};
 
@@ -34,13 +35,16 @@ impl Worker {
         let now = core.clock.now();
         let key = RunKey { tenant: source.tenant, run: core.next_run(now) };
         let needs = Fork::begin(core, key.run, source.run).await;
+        let reading = core.forks.read().await;
         let Journal { entries, .. } = read_journal(&*core.storage, source).await?;
         let before = RunState::of(&entries).map_err(|why| unreadable(source, &why))?;
         if before.fork_lacks() > 0 {
             let why = format!("run {} has not begun: it is being restarted itself", source.run);
             return Err(Error::new(Code::CannotRestart, why).hint("try again in a moment"));
         }
-        let kept = fork::kept(&entries, step).map_err(|why| {
+        let now = core.clock.now();
+        let deadline = before.timeout().map(|timeout| now + timeout);
+        let kept = fork::kept(&entries, step, deadline).map_err(|why| {
             let why = format!("run {} cannot be restarted from there: {why}", source.run);
             Error::new(Code::CannotRestart, why).hint(format!("`trackway trace {}` lists its steps", source.run))
         })?;
@@ -57,16 +61,23 @@ impl Worker {
             from: source.run,
             step,
             entries: kept.entries.len() as u64,
-            at: core.clock.now(),
+            at: now,
             cuts: kept.cuts.into_iter().chain([cut]).collect(),
         };
         let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), before.started_at());
         let mut state = first_state(sequencer.push(before.started_at(), Kind::Started(Box::new(started))));
         let forked = sequencer.push(before.started_at(), Kind::Forked(Box::new(forked)));
         state.apply(forked).map_err(|why| unreadable(key, &why))?;
+        if let Some(at) = deadline {
+            let deadline = sequencer.push(before.started_at(), Kind::DeadlineSet(DeadlineSet { at }));
+            state.apply(deadline).map_err(|why| unreadable(key, &why))?;
+        }
         let start_key = wanted.as_ref().map(|it| StartKey { key: it.key.clone(), run: key.run, request: it.request });
         let rows = Rows { head: Some(state.head()), start_key, ..Rows::default() };
         let (_, first) = outgoing(core, key, None, sequencer.take_frame(), files, rows);
+        drop(kept.entries);
+        drop(entries);
+        drop(reading);
         let (ack, acknowledged) = oneshot::channel();
         let task_core = core.clone();
         // In a task of its own: whoever asked may go away before the run is given to whoever claims it.
@@ -98,6 +109,7 @@ pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: 
     let Some(forked) = state.forked().cloned() else { return Ok(()) };
     // Also where this does not get to its end, and is tried again.
     core.forks.need(key.run, forked.from).await;
+    let _reading = core.forks.read().await;
     let mut last_frame = journal.last_frame;
     let source = RunKey { run: forked.from, ..key };
     let from = read_journal(&*core.storage, source).await.map_err(|error| {
@@ -108,7 +120,7 @@ pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: 
         let why = format!("run {} does not hold any more what run {} was to keep of it", source.run, key.run);
         Error::new(Code::JournalUnreadable, why)
     };
-    let kept = fork::kept(&from.entries, forked.step).map_err(|_| changed())?;
+    let kept = fork::kept(&from.entries, forked.step, state.deadline()).map_err(|_| changed())?;
     if kept.entries.len() as u64 != forked.entries {
         return Err(changed());
     }

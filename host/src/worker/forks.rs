@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use trackway_replay::{Frame, Kind, Position, RunId, Status, TenantId};
 use trackway_storage::{Removed, RunKey, RunQuery, Storage};
 
 use super::{Core, Worker};
 use crate::Result;
 
+/// Whole journals in memory at once, of those that others are restarted from.
+const FORK_READS_MAX: usize = 2;
 /// Looked at in one go.
 const PAGE_RUNS: usize = 200;
 
-#[derive(Default)]
 pub(super) struct Forks {
     /// Each with the run that it comes from.
     of: Mutex<BTreeMap<RunId, RunId>>,
@@ -21,6 +22,14 @@ pub(super) struct Forks {
     removing: tokio::sync::Mutex<()>,
     /// Those that an earlier process began are known.
     learned: OnceCell<()>,
+    reads: Semaphore,
+}
+
+impl Default for Forks {
+    fn default() -> Forks {
+        let (of, removing, learned) = (Mutex::default(), tokio::sync::Mutex::default(), OnceCell::default());
+        Forks { of, removing, learned, reads: Semaphore::new(FORK_READS_MAX) }
+    }
 }
 
 /// A fork that may come to stand: the run that it comes from stays, unless this is dropped before [`Fork::stands`].
@@ -59,6 +68,11 @@ impl Forks {
                 }
             }
         }
+    }
+
+    /// Waits until it may be read what a run is restarted from. Held for as long as that is in memory.
+    pub async fn read(&self) -> SemaphorePermit<'_> {
+        self.reads.acquire().await.expect("nobody closes it")
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, RunId>> {

@@ -22,9 +22,12 @@ pub(super) async fn read_stretch(storage: &dyn Storage, key: RunKey) -> Result<(
     };
     let Kind::Continued(continued) = &began.kind else { return Err(unreadable(key, "its beginning is missing")) };
     let mut first = entry_frame(storage, key, Position::FIRST).await?;
-    if first.len() < 2 {
-        // Whether it is a fork stands behind its start.
-        first.extend(entry_frame(storage, key, Position::FIRST.plus(1)).await?);
+    // Whether it is a fork stands behind its start, and behind that its deadline.
+    for place in [1, 2] {
+        let is_wanted = place == 1 || matches!(first.get(1).map(|entry| &entry.kind), Some(Kind::Forked(_)));
+        if is_wanted && first.len() == place && Position(place as u64) < began.position {
+            first.extend(entry_frame(storage, key, Position(place as u64)).await?);
+        }
     }
     let mut mail: Vec<Entry> = Vec::new();
     let mut frame: Vec<Entry> = Vec::new();

@@ -269,14 +269,17 @@ fn a_crash_after_every_entry_of_a_restarted_run_leaves_none_half_copied() {
     in_virtual_time(async {
         let whole = Rig::new().await;
         whole.deploy("effects").await;
-        let run = whole.start("effects", "posts", POSTS).await;
+        let day = Duration::from_secs(86_400);
+        let run = whole.start_within(day, "effects", "posts", POSTS).await;
         whole.ended(run).await;
         let again = fork(&whole, run, 5).await;
         let output = whole.output(again).await;
         let journal = whole.entries(again).await;
-        let copied = forked(&journal).entries as usize;
+        let copied = 1 + forked(&journal).entries as usize;
         assert!(copied > 5);
-        for kept in 2..journal.len() {
+        let Kind::DeadlineSet(deadline) = &journal[2].kind else { panic!("{:?}", journal[2].kind) };
+        assert_eq!(deadline.at, forked(&journal).at + day, "as long as the run before");
+        for kept in 3..journal.len() {
             let rig = whole.cut_beside(again, kept, &[run]).await;
             assert_eq!(rig.output(again).await, output, "cut after {kept}");
             let there = rig.entries(again).await;

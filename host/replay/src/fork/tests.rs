@@ -8,7 +8,7 @@ use crate::{Entry, Kind, StepId};
 /// The kept entries of a fork before `step`, and how many of them are commands.
 fn check(kinds: impl IntoIterator<Item = Kind>, step: u32) -> (Vec<u64>, u64) {
     let journal = journal(kinds);
-    let kept = kept(&journal, StepId(step)).expect("it can be forked");
+    let kept = kept(&journal, StepId(step), None).expect("it can be forked");
     let positions = kept.entries.iter().map(|entry| entry.position.0).collect();
     let commands = kept.commands;
     (positions, commands)
@@ -58,7 +58,7 @@ fn a_fork_is_not_held_because_the_other_run_was() {
 fn the_cuts_of_a_fork_stay_where_they_are_kept() {
     let journal = journal([started(), forked(&[1, 2]), claimed(), call(1), answered(1), call(2), call(3)]);
     let cuts = |step| -> Vec<u64> {
-        let kept = kept(&journal, StepId(step)).expect("it can be forked");
+        let kept = kept(&journal, StepId(step), None).expect("it can be forked");
         kept.cuts.iter().map(|cut| cut.commands).collect()
     };
     assert_eq!((cuts(1), cuts(2), cuts(3)), (vec![], vec![1], vec![1, 2]));
@@ -68,7 +68,7 @@ fn the_cuts_of_a_fork_stay_where_they_are_kept() {
 fn a_longer_journal_gives_the_same_fork() {
     let whole = journal([started(), claimed(), call(1), answered(1), call(2), attempt(2, 1), answered(2), call(3)]);
     let of = |journal: &[Entry]| -> Vec<Entry> {
-        kept(journal, StepId(2))
+        kept(journal, StepId(2), None)
             .expect("it can be forked")
             .entries
             .into_iter()
@@ -83,7 +83,7 @@ fn a_longer_journal_gives_the_same_fork() {
 #[test]
 fn what_cannot_be_forked_says_why() {
     let journal = journal([started(), claimed(), call(1), cancel(), call(2)]);
-    let why = |step| kept(&journal, StepId(step)).expect_err("it cannot be forked");
+    let why = |step| kept(&journal, StepId(step), None).expect_err("it cannot be forked");
     assert_eq!(why(3), CannotFork::NoSuchStep { step: StepId(3), steps: 2 });
     assert_eq!(why(0), CannotFork::NoSuchStep { step: StepId(0), steps: 2 });
     assert_eq!(why(2), CannotFork::Cancelled { step: StepId(2) });

@@ -63,7 +63,7 @@ fn a_restarted_run_counts_only_what_it_spent_itself() {
     let first = [started(), claimed(), call(1), attempt(1, 1), model_asked(1, 1, 1)];
     let answered = [model_used(1, 1, 1, 10, Some(7)), effect_answered(1, 1, 1), crate::testing::answered(1), call(2)];
     let journal_of_first = journal(first.into_iter().chain(answered));
-    let kept = fork::kept(&journal_of_first, StepId(2)).expect("it can be kept");
+    let kept = fork::kept(&journal_of_first, StepId(2), None).expect("it can be kept");
     let kinds: Vec<Kind> = kept.entries.iter().map(|entry| entry.kind.clone()).collect();
     assert!(kinds.iter().any(|kind| matches!(kind, Kind::ModelUsed(_))), "its rows are told as they were");
     let Kind::Forked(fork) = forked(&[]) else { unreachable!("it is one") };

@@ -33,6 +33,9 @@ impl RunState {
         // Where a fork cut the run concerns what it draws from.
         if let Some(forked) = rest.first().filter(|entry| matches!(entry.kind, Kind::Forked(_))) {
             state.apply(forked)?;
+            if let Some(deadline) = rest.get(1).filter(|entry| matches!(entry.kind, Kind::DeadlineSet(_))) {
+                state.apply(deadline)?;
+            }
         }
         let at = continued.position;
         let unexpected = || BadJournal::Unexpected { kind: continued.kind.name(), at };
@@ -103,7 +106,7 @@ impl RunState {
     fn cuts(&self) -> Vec<Cut> {
         let Some(forked) = &self.forked else { return Vec::new() };
         let Some(stretch) = &self.stretch else { return forked.cuts.clone() };
-        let is_kept = stretch.position.0 <= forked.entries.saturating_add(1);
+        let is_kept = self.is_copied(stretch.position);
         forked.cuts.iter().filter(|cut| is_kept && cut.commands >= stretch.commands).copied().collect()
     }
 
@@ -154,7 +157,7 @@ impl RunState {
         self.deadline = continued.deadline;
         self.child_of = continued.child_of.clone();
         // What a fork keeps is older than the run.
-        let kept = self.forked.as_ref().filter(|forked| entry.position.0 <= forked.entries.saturating_add(1));
+        let kept = self.forked.as_ref().filter(|_| self.is_copied(entry.position));
         let began = kept.map_or(continued.began, |forked| forked.at);
         self.stretch = Some(Stretch {
             position: entry.position,

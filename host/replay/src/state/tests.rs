@@ -1,5 +1,7 @@
 //! What a folded journal promises.
 
+use std::time::Duration;
+
 use crate::testing::*;
 use crate::{
     BadJournal, Digest, EffectId, EffectKind, EffectVerdict, End, Entry, Epoch, FuelRule, Kept, Kind, MessageId, Park,
@@ -393,6 +395,22 @@ fn the_next_attempt_is_given_the_last_progress_of_those_before() {
 fn a_deadline_stands_right_behind_the_start_or_nowhere() {
     assert_eq!(state([started(), deadline(9_000), claimed()]).deadline(), Some(Timestamp::from_millis(9_000)));
     check_refused([started(), claimed(), deadline(9_000)]);
+    check_refused([started(), deadline(9_000), deadline(9_000)]);
+}
+
+#[test]
+fn a_deadline_may_stand_behind_what_says_where_the_run_comes_from() {
+    let at = Some(Timestamp::from_millis(19_000));
+    let of_child = state([started(), child_of(), deadline(19_000), claimed()]);
+    assert_eq!((of_child.deadline(), of_child.child_of().is_some()), (at, true));
+    check_refused([started(), child_of(), claimed(), deadline(19_000)]);
+    let fork = state([started(), forked(&[0]), deadline(19_000)]);
+    // It was started anew at 9,000.
+    assert_eq!((fork.deadline(), fork.timeout(), fork.fork_lacks()), (at, Some(Duration::from_secs(10)), 2));
+    assert_eq!(fork.status(), Status::Queued);
+    let copying = state([started(), forked(&[0]), deadline(19_000), claimed(), call(1)]);
+    assert_eq!((copying.deadline(), copying.fork_lacks()), (at, 0));
+    assert_eq!(state([started(), forked(&[0]), claimed()]).fork_lacks(), 1);
 }
 
 #[test]

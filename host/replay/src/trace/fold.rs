@@ -172,6 +172,10 @@ impl<'a> Fold<'a> {
             }
             Kind::DeadlineSet(deadline) => {
                 self.run.as_mut()?.deadline = Some(deadline.at);
+                // Of a fork it stands before what was copied.
+                if self.copied > Position::FIRST {
+                    self.copied = self.copied.plus(1);
+                }
                 Some(())
             }
             Kind::Answered(answered) => {

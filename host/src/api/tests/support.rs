@@ -244,6 +244,38 @@ pub fn nap(sleep_ms: u64, output: &str) -> Vec<u8> {
     })
 }
 
+/// `nap`, which sleeps for an hour and is given so long.
+pub fn naps_within(run_timeout_ms: u64) -> Vec<u8> {
+    let manifest = format!(r#"{{"contract":"0.1","workflows":[{{"name":"nap","run_timeout_ms":{run_timeout_ms}}}]}}"#);
+    guest(&manifest, |texts| {
+        let sleep = format!("(drop (call $sleep (i64.const 3600000) (i32.const 0) (i32.const 0) {NO_AT}))");
+        format!("{sleep} (call $next (i32.const 64)) (call $return {})", texts.put("1"))
+    })
+}
+
+/// `starts` starts `nap` of a deployment and returns what comes of that, whatever it is.
+pub fn starts(deployment: &str, detach: bool) -> Vec<u8> {
+    guest(r#"{"contract":"0.1","workflows":[{"name":"starts"}]}"#, |texts| {
+        let (nap, input) = (texts.put("nap"), texts.put("null"));
+        let options = texts.put(&format!(r#"{{"deployment":"{deployment}","detach":{detach}}}"#));
+        let start = format!("(drop (call $start {nap} {input} {options} {NO_AT}))");
+        let body = "(i32.load (i32.const 76)) (i32.load (i32.const 80))";
+        format!("{start} (call $next (i32.const 64)) (call $return {body})")
+    })
+}
+
+/// `takes` waits for the signal `go` and returns what it brings; it declares these signals.
+pub fn takes(signals: &[&str]) -> Vec<u8> {
+    let signals: Vec<_> = signals.iter().map(|name| serde_json::json!({ "name": name })).collect();
+    let workflow = serde_json::json!({ "name": "takes", "signals": signals, "updates": signals });
+    let manifest = serde_json::json!({ "contract": "0.1", "workflows": [workflow] }).to_string();
+    guest(&manifest, |texts| {
+        let receive = format!("(drop (call $receive {} (i32.const 0) (i32.const 0) {NO_AT}))", texts.put("go"));
+        let body = "(i32.load (i32.const 76)) (i32.load (i32.const 80))";
+        format!("{receive} (call $next (i32.const 64)) (call $return {body})")
+    })
+}
+
 /// `fail` fails for good.
 pub fn fail() -> Vec<u8> {
     guest(r#"{"contract":"0.1","workflows":[{"name":"fail"}]}"#, |texts| {

@@ -32,6 +32,7 @@ pub const MANIFEST: &str = r#"{"contract":"0.1","workflows":[{"name":"w"}],"func
 
 const STEP_IMPORTS: &str = r#"
   (import "trackway:guest/step@0.1.0" "call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "trackway:guest/step@0.1.0" "start-run" (func $start (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "sleep" (func $sleep (param i64 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "receive" (func $receive (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "trackway:guest/step@0.1.0" "ask-person" (func $ask (param i32 i32 i32 i32 i32 i32 i32) (result i32)))

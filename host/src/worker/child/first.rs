@@ -1,0 +1,71 @@
+//! The first frame of a run that a workflow starts: what it is given, whose it is, and its time. It writes nothing.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use trackway_replay::{
+    ChildOf, DeadlineSet, Digest, Frame, FrameId, GraceSet, Kind, Limits, Position, RULES, Sequencer, Started,
+    Timestamp, Value,
+};
+use trackway_storage::{Append, Rows, RunKey, StartKey};
+
+use super::super::Core;
+use super::super::run::first_state;
+use super::super::write::Outgoing;
+
+pub(super) struct Target {
+    pub workflow: Arc<str>,
+    pub deployment: Arc<str>,
+    pub component: Digest,
+    /// As its manifest says.
+    pub timeout_ms: Option<u64>,
+    pub cancel_grace_ms: Option<u64>,
+}
+
+pub(super) fn first_frame(
+    core: &Core,
+    child: RunKey,
+    target: Target,
+    input: &Arc<str>,
+    child_of: ChildOf,
+    start_key: StartKey,
+    now: Timestamp,
+) -> Outgoing {
+    let is_large = input.len() > Value::INLINE_MAX_BYTES;
+    let digest = Digest::of(input.as_bytes());
+    let stored = Value::Stored { digest, size_bytes: input.len() as u64 };
+    let started = Started {
+        run: child.run,
+        workflow: target.workflow,
+        deployment: target.deployment,
+        component: target.component,
+        input: if is_large { stored } else { Value::Inline(input.clone()) },
+        seed: core.random(),
+        key_seed: core.random(),
+        limits: Limits::default(),
+        rules: RULES,
+    };
+    let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
+    let mut state = first_state(sequencer.push(now, Kind::Started(Box::new(started))));
+    state.apply(sequencer.push(now, Kind::ChildOf(child_of))).expect("`ChildOf` may follow `Started`");
+    if let Some(timeout_ms) = target.timeout_ms {
+        let deadline = Kind::DeadlineSet(DeadlineSet { at: now + Duration::from_millis(timeout_ms) });
+        state.apply(sequencer.push(now, deadline)).expect("a deadline may follow `ChildOf`");
+    }
+    if let Some(grace_ms) = target.cancel_grace_ms {
+        let grace = Kind::GraceSet(GraceSet { message: GraceSet::FROM_THE_START, grace_ms });
+        state.apply(sequencer.push(now, grace)).expect("a grace may stand anywhere");
+    }
+    let entries = sequencer.take_frame();
+    let files = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
+    let append = Append {
+        run: child,
+        position: Position::FIRST,
+        entries: entries.len() as u32,
+        previous: None,
+        id: FrameId(u128::from_le_bytes(core.random())),
+        frame: Frame::encode(&entries).into(),
+        rows: Rows { head: Some(state.head()), start_key: Some(start_key), ..Rows::default() },
+    };
+    Outgoing { append, files, entries }
+}
