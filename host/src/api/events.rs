@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use trackway_replay::Position;
-use trackway_replay::trace::{Row, Trace};
+use trackway_replay::trace::Row;
 
 use super::found::Found;
 use super::model::{Problem, RunEvent};
@@ -19,7 +19,7 @@ use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
 use crate::Code;
-use crate::host::{Follower, Growth, is_settled};
+use crate::host::{Follower, Growth, Held, is_settled};
 
 /// Shorter than what proxies and clients take for dead.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -27,17 +27,25 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// it never takes more than a fifth of a core.
 const REST_FACTOR: u32 = 4;
 
-/// Where a stream stands.
+/// A look for which there was no room is made again after this long.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
+
+/// Where a stream stands. Between two events it has nothing of the run in memory.
 struct Following {
     api: Api,
     follower: Follower,
     sent: Sent,
+    /// What the first event is made of: a look that fails is answered as such.
+    first: Option<Growth>,
+    /// For the event that is on its way out.
+    held: Option<Held>,
     rest: Duration,
 }
 
+#[derive(Clone, Copy)]
 enum Sent {
-    /// Up to here; the rows as they stood then.
-    Until(Position, BTreeMap<String, Row>),
+    /// Up to here.
+    Until(Position),
     Everything,
 }
 
@@ -56,12 +64,14 @@ enum Sent {
         (status = 200, body = super::model::RunEvent, content_type = "text/event-stream"),
         (status = 204, description = "The run has ended and the last event had been sent."),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Others look at so much \
+            that there is no memory for this."),
     )
 )]
 pub async fn events(State(api): State<Api>, Found(head): Found, headers: HeaderMap) -> Answer<Response> {
     let last = last_event(&headers)?;
     let mut follower = api.host.follow(head.run).await?;
-    let now = follower.now().await?;
+    let now = follower.now(last).await?;
     if last > now.position {
         let why = format!("run {} has {} entries; there was no event {last}", head.run, now.position);
         return Err(Refusal::new(Code::BadRequest, why));
@@ -69,8 +79,8 @@ pub async fn events(State(api): State<Api>, Found(head): Found, headers: HeaderM
     if last == now.position && now.head.status.has_ended() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let sent = Sent::Until(last, by_id(follower.trace_at(last)));
-    let following = Following { api, follower, sent, rest: Duration::ZERO };
+    let first = Some(now).filter(|now| now.position > last || is_settled(&now.head));
+    let following = Following { api, follower, sent: Sent::Until(last), first, held: None, rest: Duration::ZERO };
     Ok(Sse::new(stream(following)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
@@ -89,23 +99,28 @@ fn stream(following: Following) -> impl Stream<Item = Result<Event, Infallible>>
 
 impl Following {
     async fn next(&mut self) -> Option<Event> {
+        // What it was held for has gone out.
+        self.held = None;
         let api = self.api.clone();
-        let Sent::Until(seen, _) = self.sent else { return None };
+        let Sent::Until(seen) = self.sent else { return None };
+        let rest = self.rest;
         let growth = async {
-            tokio::time::sleep(self.rest).await;
-            self.follower.after(seen).await
+            tokio::time::sleep(rest).await;
+            self.growth(seen).await
         };
         let growth = tokio::select! {
             growth = growth => growth,
             // The client comes back and goes on where it was.
             () = api.stopped() => return None,
         };
-        let began = Instant::now();
         let event = match growth {
-            Ok(growth) => self.event(growth).await,
+            Ok((growth, began)) => {
+                let event = self.event(growth).await;
+                self.rest = began.elapsed() * REST_FACTOR;
+                event
+            }
             Err(error) => Err(Refusal::from(error)),
         };
-        self.rest = began.elapsed() * REST_FACTOR;
         Some(event.unwrap_or_else(|refusal| {
             self.sent = Sent::Everything;
             let problem = serde_json::to_string(&refusal.problem()).expect("a problem holds only text and numbers");
@@ -113,24 +128,37 @@ impl Following {
         }))
     }
 
+    /// What the next event is made of, and since when it is being made.
+    async fn growth(&mut self, seen: Position) -> crate::Result<(Growth, Instant)> {
+        if let Some(first) = self.first.take() {
+            return Ok((first, Instant::now()));
+        }
+        loop {
+            self.follower.after(seen).await?;
+            let began = Instant::now();
+            match self.follower.now(seen).await {
+                Err(error) if error.code == Code::Overloaded => tokio::time::sleep(ROOM_AGAIN).await,
+                growth => return growth.map(|growth| (growth, began)),
+            }
+        }
+    }
+
     async fn event(&mut self, growth: Growth) -> Answer<Event> {
-        let rows = by_id(growth.trace.clone());
-        let Sent::Until(_, before) = &self.sent else { return Err(Refusal::new(Code::Internal, "after the end")) };
-        let changed = growth.trace.rows.into_iter().filter(|row| before.get(&row.id) != Some(row)).collect();
-        let settled = is_settled(&growth.head);
+        let Growth { position, head, seen, trace, mut held } = growth;
+        let before: BTreeMap<&str, &Row> = seen.rows.iter().map(|row| (row.id.as_str(), row)).collect();
+        let changed = trace.rows.into_iter().filter(|row| before.get(row.id.as_str()) != Some(&row)).collect();
+        let settled = is_settled(&head);
         let run = match settled {
-            true => view::detail(&self.api.host.detail(growth.head.run).await?),
-            false => view::run(&growth.head),
+            true => view::detail(&self.api.host.detail(head.run).await?),
+            false => view::run(&head),
         };
-        let event = RunEvent { position: growth.position.0, run, rows: changed };
+        let event = RunEvent { position: position.0, run, rows: changed };
         let data = serde_json::to_string(&event)
             .map_err(|error| Refusal::new(Code::Internal, format!("an event could not be written: {error}")))?;
-        self.sent = if settled { Sent::Everything } else { Sent::Until(growth.position, rows) };
+        held.keep(data.len());
+        self.held = Some(held);
+        self.sent = if settled { Sent::Everything } else { Sent::Until(position) };
         let name = if settled { "end" } else { "progress" };
-        Ok(Event::default().id(growth.position.to_string()).event(name).data(data))
+        Ok(Event::default().id(position.to_string()).event(name).data(data))
     }
-}
-
-fn by_id(trace: Trace) -> BTreeMap<String, Row> {
-    trace.rows.into_iter().map(|row| (row.id.clone(), row)).collect()
 }

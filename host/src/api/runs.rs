@@ -4,8 +4,11 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{AppendHeaders, IntoResponse};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::unfold;
 use serde::Deserialize;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{EffectVerdict, Head, RunId, StepId, Timestamp, Value};
@@ -22,7 +25,7 @@ use super::routes::Api;
 use super::time::{BadTime, Time};
 use super::view;
 use crate::Code;
-use crate::host::{RetryRequest, StartRequest};
+use crate::host::{Growth, Held, RetryRequest, StartRequest};
 
 /// An input of the largest size, with what stands around it.
 const START: Limit = Limit { max_bytes: Value::MAX_BYTES + (64 << 10), code: Code::InputTooLarge };
@@ -32,6 +35,8 @@ const RUNS_DEFAULT: usize = 50;
 const RUNS_MAX: usize = 500;
 const LINES_DEFAULT: usize = 500;
 const LINES_MAX: usize = 5_000;
+/// Of a trace on its way out.
+const PIECE_BYTES: usize = 64 << 10;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -307,11 +312,27 @@ pub async fn terminate(
     path = "/v1/runs/{id}/trace",
     tag = "runs",
     params(("id" = String, Path)),
-    responses((status = 200, body = Trace), (status = 404, body = Problem, content_type = "application/problem+json"))
+    responses(
+        (status = 200, body = Trace),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Others look at so much \
+            that there is no memory for this."),
+    )
 )]
-pub async fn trace(State(api): State<Api>, Found(head): Found) -> Answer<Json<Trace>> {
-    let growth = api.host.trace(head.run).await?;
-    Ok(Json(Trace { run: view::run(&growth.head), position: growth.position.0, trace: growth.trace }))
+pub async fn trace(State(api): State<Api>, Found(head): Found) -> Answer<Response> {
+    let Growth { position, head, trace, mut held, .. } = api.host.trace(head.run).await?;
+    let text = serde_json::to_vec(&Trace { run: view::run(&head), position: position.0, trace })
+        .map_err(|error| Refusal::new(Code::Internal, format!("a trace could not be written: {error}")))?;
+    held.keep(text.len());
+    let headers =
+        [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_LENGTH, text.len().to_string())];
+    Ok((headers, Body::from_stream(unfold((Bytes::from(text), held), next_piece))).into_response())
+}
+
+/// In pieces, so that its room is given back when about all of it has gone out.
+async fn next_piece((mut text, held): (Bytes, Held)) -> Option<(io::Result<Bytes>, (Bytes, Held))> {
+    let piece = text.split_to(text.len().min(PIECE_BYTES));
+    (!piece.is_empty()).then_some((Ok(piece), (text, held)))
 }
 
 #[derive(Deserialize, IntoParams)]

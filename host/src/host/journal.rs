@@ -2,19 +2,25 @@
 //! is checked; a journal that makes no sense is an error with its place, never a panic.
 
 use std::sync::Arc;
-use trackway_replay::{ChildOf, Entry, Frame, Kind, MessageId, Position, Topic, Value};
+use trackway_replay::{BadJournal, ChildOf, Entry, Frame, GraceSet, Kind, MessageId, Position, RunState, Topic, Value};
 use trackway_storage::{RunKey, Storage, StoredFrame};
 
+use super::room::Held;
 use crate::{Code, Error, Result};
 
 /// One read of the store: large enough that a long journal takes few, small enough to hold many.
 const READ_BYTES: usize = 1 << 20;
+/// The start of a run, what says where it comes from, its deadline and its grace.
+const BEGINNING_ENTRIES: usize = 4;
 
 /// Entries from `from` on, up to about `READ_BYTES` of frames; empty past the end.
 pub async fn read(storage: &dyn Storage, run: RunKey, from: Position) -> Result<Vec<Entry>> {
-    let frames = storage.frames(run, from, READ_BYTES).await?;
+    entries_of(run, from, &storage.frames(run, from, READ_BYTES).await?)
+}
+
+fn entries_of(run: RunKey, from: Position, frames: &[StoredFrame]) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for frame in &frames {
+    for frame in frames {
         entries.extend(decode(run, frame)?.into_iter().filter(|entry| entry.position >= from));
     }
     let gap = entries.iter().zip(from.0..).find(|(entry, position)| entry.position.0 != *position);
@@ -26,15 +32,38 @@ pub async fn read(storage: &dyn Storage, run: RunKey, from: Position) -> Result<
     }
 }
 
-/// Appends to `entries`, which must begin with the first one, everything that is durable by now.
-pub async fn extend(storage: &dyn Storage, run: RunKey, entries: &mut Vec<Entry>) -> Result<()> {
+/// Appends to `entries`, which must begin with the first one, everything that is durable by now; for each piece there
+/// is room first.
+pub async fn extend(storage: &dyn Storage, run: RunKey, entries: &mut Vec<Entry>, held: &mut Held) -> Result<()> {
     loop {
-        let more = read(storage, run, Position(entries.len() as u64)).await?;
+        let from = Position(entries.len() as u64);
+        let frames = storage.frames(run, from, READ_BYTES).await?;
+        held.grow(frames.iter().map(|frame| frame.frame.len()).sum())?;
+        let more = entries_of(run, from, &frames)?;
         if more.is_empty() {
             return Ok(());
         }
         entries.extend(more);
     }
+}
+
+/// What a run is up to by all that is durable by now, each entry of which is shown. Nothing else of it is held.
+pub async fn fold(storage: &dyn Storage, run: RunKey, mut show: impl FnMut(&Entry)) -> Result<RunState> {
+    let (mut state, mut from) = (None::<RunState>, Position::FIRST);
+    loop {
+        let entries = read(storage, run, from).await?;
+        let Some(last) = entries.last() else { break };
+        from = last.position.plus(1);
+        for entry in &entries {
+            let taken = match &mut state {
+                Some(state) => state.apply(entry),
+                None => RunState::new(entry).map(|new| state = Some(new)),
+            };
+            taken.map_err(|why| unreadable(run, why.to_string()))?;
+            show(entry);
+        }
+    }
+    state.ok_or_else(|| unreadable(run, BadJournal::Empty.to_string()))
 }
 
 pub async fn first(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> {
@@ -104,6 +133,40 @@ pub async fn child_of(storage: &dyn Storage, run: RunKey) -> Result<Option<Child
     Ok(match decode(run, frame)?.into_iter().nth(1).map(|entry| entry.kind) {
         Some(Kind::ChildOf(child_of)) => Some(child_of),
         Some(_) | None => None,
+    })
+}
+
+/// The time that a run was given when it began.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    pub run_timeout_ms: Option<u64>,
+    /// For its end after a cancel.
+    pub cancel_grace_ms: Option<u64>,
+}
+
+/// Of a journal that cannot be read to there, what can.
+pub async fn given(storage: &dyn Storage, run: RunKey) -> Result<Given> {
+    let mut first: Vec<Entry> = Vec::new();
+    while first.len() < BEGINNING_ENTRIES {
+        let next = Position(first.len() as u64);
+        let entries = match storage.frames(run, next, 1).await?.first() {
+            Some(frame) => decode(run, frame).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        if entries.is_empty() {
+            break;
+        }
+        first.extend(entries);
+    }
+    let Some(mut state) = first.first().and_then(|started| RunState::new(started).ok()) else {
+        return Ok(Given::default());
+    };
+    // Each stands as far as those before it do.
+    let _ = first.iter().take(BEGINNING_ENTRIES).skip(1).try_for_each(|entry| state.apply(entry));
+    let grace = state.grace().filter(|grace| grace.message == GraceSet::FROM_THE_START);
+    Ok(Given {
+        run_timeout_ms: state.timeout().and_then(|timeout| u64::try_from(timeout.as_millis()).ok()),
+        cancel_grace_ms: grace.map(|grace| grace.grace_ms),
     })
 }
 

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
-    Asked, EffectAsked, EffectRequest, EffectSettled, Entry, Form, Head, Kind, MessageId, Outcome, QuestionId,
-    QuestionName, RunId, RunState, Settled, StepRequest, TenantId, Timestamp, Value,
+    Asked, EffectAsked, EffectRequest, EffectSettled, Entry, Form, Head, Kind, MessageId, Outcome, Position,
+    QuestionId, QuestionName, RunId, Settled, StepRequest, TenantId, Timestamp, Value,
 };
-use trackway_storage::{InboxBody, InboxItem, OpenQuestion};
+use trackway_storage::{InboxBody, InboxItem, OpenQuestion, Storage};
 
 use super::{Host, checked_key, journal, key_of, message_of};
 use crate::{Code, Error, Result};
@@ -39,6 +39,16 @@ pub struct QuestionEnd {
     outcome: Outcome,
     /// Who answered, as far as they said.
     pub by: Option<Arc<str>>,
+}
+
+/// What a look at the journal finds of a question.
+enum Looked {
+    /// It is open or settled.
+    Found(Box<Question>),
+    /// Its run has ended, and nobody had answered it.
+    EndedBefore,
+    /// It was never asked, or was given up: forgotten, cancelled by whoever asked, or over with its attempt.
+    Nothing,
 }
 
 /// Some of the open questions.
@@ -86,9 +96,10 @@ impl Host {
     /// One question, open or not.
     pub async fn question(&self, run: RunId, name: QuestionName) -> Result<Question> {
         let head = self.head(run).await?;
-        // A later attempt asks anew.
-        let asked = self.questions_of(&head).await?.into_iter().rfind(|question| question.id.name == name);
-        asked.ok_or_else(|| Error::new(Code::NoSuchQuestion, format!("run {run} asks no question {name}")))
+        match look(&*self.storage, &head, name).await? {
+            Looked::Found(question) => Ok(*question),
+            Looked::EndedBefore | Looked::Nothing => Err(no_such_question(run, name)),
+        }
     }
 
     /// Takes an answer. Durable when it answers. With the same key it is taken once, and told so again.
@@ -101,7 +112,14 @@ impl Host {
         // From here on the question is not given up: the time below is that of the answer.
         let _answering = self.worker.answering(key_of(run));
         let arrived = self.clock.now();
-        let question = self.question(run, name).await?;
+        let head = self.head(run).await?;
+        let question = match look(&*self.storage, &head, name).await? {
+            Looked::Found(question) => *question,
+            Looked::EndedBefore => {
+                return Err(Error::new(Code::RunEnded, format!("run {run}, which asked it, has ended")));
+            }
+            Looked::Nothing => return Err(no_such_question(run, name)),
+        };
         if let Some(settled) = &question.settled {
             return same_request(&question, settled.request, request);
         }
@@ -111,7 +129,8 @@ impl Host {
         question
             .form
             .check(&answer)
-            .map_err(|why| Error::new(Code::InputBreaksSchema, format!("the answer: {why}")))?;
+            .map_err(|why| Error::new(Code::InputBreaksSchema, format!("the answer: {why}")))
+            .map_err(|error| error.hint("trackway questions ls -o json    # shows the `form` that it has to fit"))?;
         if answer.len() > Value::INLINE_MAX_BYTES {
             let why = format!("the answer has {} bytes; {} are allowed", answer.len(), Value::INLINE_MAX_BYTES);
             return Err(Error::new(Code::InputTooLarge, why));
@@ -168,26 +187,73 @@ impl Host {
         }
         Err(too_late(question))
     }
+}
 
-    async fn questions_of(&self, head: &Head) -> Result<Vec<Question>> {
-        let mut entries = Vec::new();
-        journal::extend(&*self.storage, key_of(head.run), &mut entries).await?;
-        let state = RunState::of(&entries).map_err(|why| Error::new(Code::JournalUnreadable, why.to_string()))?;
-        let open: Vec<_> = state.questions().collect();
-        let mut questions: Vec<Question> = Vec::new();
-        for (place, entry) in entries.iter().enumerate() {
-            let Some(question) = question_in(head, entry) else { continue };
-            let name = question.id.name;
-            let settled = settled_after(entries.get(place + 1..).unwrap_or_default(), name);
-            // Forgotten, cancelled by whoever asked, or over with its attempt: nobody can answer it any more.
-            let id = match (&settled, open.iter().find(|(id, asked)| id.name == name && *asked == entry.position)) {
-                (Some((attempt, _)), _) => QuestionId { attempt: *attempt, ..question.id },
-                (None, Some((id, _))) => *id,
-                (None, None) => continue,
-            };
-            questions.push(Question { id, settled: settled.map(|(_, settlement)| settlement), ..question });
+/// The last question under that name that is open or settled, in one pass over the journal.
+async fn look(storage: &dyn Storage, head: &Head, name: QuestionName) -> Result<Looked> {
+    // The last one that was asked, where, and what became of it; before it, the last one that was settled.
+    let mut asked: Option<(Question, Position)> = None;
+    let mut before: Option<Question> = None;
+    let state = journal::fold(storage, key_of(head.run), |entry| {
+        if asks(&entry.kind) == Some(name) {
+            // A later attempt asks anew.
+            let settled = asked.take().map(|(question, _)| question).filter(|question| question.settled.is_some());
+            before = settled.or(before.take());
+            asked = question_in(head, entry).map(|question| (question, entry.position));
+        } else if let Some((question, _)) = asked.as_mut().filter(|(question, _)| question.settled.is_none()) {
+            question.settle(&entry.kind);
         }
-        Ok(questions)
+    });
+    let state = state.await?;
+    let was_asked = asked.is_some();
+    let found = asked.and_then(|(question, place)| match question.settled {
+        Some(_) => Some(question),
+        None => {
+            let (id, _) = state.questions().find(|(id, asked)| id.name == name && *asked == place)?;
+            Some(Question { id, ..question })
+        }
+    });
+    Ok(match found.or(before) {
+        Some(question) => Looked::Found(Box::new(question)),
+        None if was_asked && state.end().is_some() => Looked::EndedBefore,
+        None => Looked::Nothing,
+    })
+}
+
+fn no_such_question(run: RunId, name: QuestionName) -> Error {
+    Error::new(Code::NoSuchQuestion, format!("run {run} asks no question {name}"))
+}
+
+/// How the question is called that an entry asks, if it asks one.
+fn asks(kind: &Kind) -> Option<QuestionName> {
+    match kind {
+        Kind::Asked(Asked { step, request: StepRequest::AskPerson { .. }, .. }) => {
+            Some(QuestionId::of_step(*step).name)
+        }
+        Kind::EffectAsked(EffectAsked { step, attempt, effect, request: EffectRequest::AskPerson { .. }, .. }) => {
+            Some(QuestionId::of_effect(*step, *attempt, *effect).name)
+        }
+        _ => None,
+    }
+}
+
+impl Question {
+    /// Takes in what comes behind it, as far as it settles it.
+    fn settle(&mut self, kind: &Kind) {
+        let QuestionName { step, effect } = self.id.name;
+        match (kind, effect) {
+            (Kind::Settled(settled), None) if settled.step == step => {
+                let Settled { request, outcome, by, .. } = settled.clone();
+                self.settled = Some(QuestionEnd { request, outcome, by });
+            }
+            (Kind::EffectSettled(settled), Some(effect)) if (settled.step, settled.effect) == (step, effect) => {
+                let EffectSettled { attempt, request, outcome, by, .. } = settled.clone();
+                // It may have been taken over from the attempt before.
+                self.id.attempt = attempt;
+                self.settled = Some(QuestionEnd { request, outcome, by });
+            }
+            _ => {}
+        }
     }
 }
 
@@ -214,27 +280,6 @@ fn question_in(head: &Head, entry: &Entry) -> Option<Question> {
     Some(Question { run, workflow, id, form, asked: entry.time, due, settled: None })
 }
 
-/// What became of the question that was asked right before these entries, and in which attempt; nothing if it was
-/// asked anew before.
-fn settled_after(entries: &[Entry], name: QuestionName) -> Option<(u32, QuestionEnd)> {
-    let QuestionName { step, effect } = name;
-    for entry in entries {
-        match (&entry.kind, effect) {
-            (Kind::Settled(settled), None) if settled.step == step => {
-                let Settled { request, outcome, by, .. } = settled.clone();
-                return Some((0, QuestionEnd { request, outcome, by }));
-            }
-            (Kind::EffectSettled(settled), Some(effect)) if (settled.step, settled.effect) == (step, effect) => {
-                let EffectSettled { attempt, request, outcome, by, .. } = settled.clone();
-                return Some((attempt, QuestionEnd { request, outcome, by }));
-            }
-            (Kind::EffectAsked(asked), Some(effect)) if (asked.step, asked.effect) == (step, effect) => return None,
-            _ => {}
-        }
-    }
-    None
-}
-
 fn same_request(question: &Question, taken: Option<MessageId>, request: MessageId) -> Result<()> {
     match taken {
         Some(taken) if taken == request => Ok(()),
@@ -254,3 +299,6 @@ fn same_request(question: &Question, taken: Option<MessageId>, request: MessageI
 fn too_late(question: &Question) -> Error {
     Error::new(Code::QuestionSettled, format!("\"{}\": the time to answer is over", question.form.title))
 }
+
+#[cfg(test)]
+mod tests;

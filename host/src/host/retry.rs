@@ -28,10 +28,7 @@ impl Host {
         if head.status.has_ended() {
             return Err(Error::new(Code::RunEnded, format!("run {run} has ended: it is {}", head.status.name())));
         }
-        let mut entries = Vec::new();
-        journal::extend(&*self.storage, key_of(run), &mut entries).await?;
-        let unreadable = |why: trackway_replay::BadJournal| Error::new(Code::JournalUnreadable, why.to_string());
-        let state = RunState::of(&entries).map_err(unreadable)?;
+        let state = journal::fold(&*self.storage, key_of(run), |_| ()).await?;
         let steps = wanted(&state, run, request.step)?;
         if let Some(EffectVerdict::Answer(Value::Inline(answer))) = &request.verdict
             && answer.len() > Value::EFFECT_INLINE_MAX_BYTES

@@ -7,6 +7,7 @@ use trackway_replay::trace::{Payloads, Trace, payloads_wanted, trace_with};
 use trackway_replay::{ChildOf, Digest, End, Entry, Head, Kind, Position, RunId, Status, TenantId, Value};
 use trackway_storage::{LogKey, LogLine, RunKey, RunQuery};
 
+use super::room::Held;
 use super::{Host, journal, key_of};
 use crate::{Code, Error, Result};
 
@@ -142,75 +143,98 @@ impl Host {
 
     /// The trace of what is durable by now.
     pub async fn trace(self: &Arc<Self>, run: RunId) -> Result<Growth> {
-        self.follow(run).await?.now().await
+        self.follow(run).await?.now(Position::FIRST).await
     }
 
     /// Follows the trace of a run from its first entry on.
     pub async fn follow(self: &Arc<Self>, run: RunId) -> Result<Follower> {
         self.head(run).await?;
-        Ok(Follower { host: Arc::clone(self), run: key_of(run), entries: Vec::new(), payloads: Payloads::new() })
+        Ok(Follower { host: Arc::clone(self), run: key_of(run), needs_bytes: 0 })
+    }
+
+    #[cfg(test)]
+    pub fn room_of_views(&self) -> &super::room::Room {
+        &self.views
     }
 }
 
 /// A run as it stood when so many entries were durable.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Growth {
     pub position: Position,
     pub head: Head,
+    /// As it stood when so many were that somebody has seen.
+    pub seen: Trace,
     pub trace: Trace,
+    /// For as long as any of it is in memory.
+    pub held: Held,
 }
 
-/// Somebody who watches a run grow.
+/// Somebody who watches a run grow. Between two looks it holds nothing of the run.
 pub struct Follower {
     host: Arc<Host>,
     run: RunKey,
+    /// Of the journal, by the look before: none begins where there is no room for it.
+    needs_bytes: usize,
+}
+
+/// What one look reads.
+struct Look {
     /// From the first one on.
     entries: Vec<Entry>,
     payloads: Payloads,
+    held: Held,
 }
 
 impl Follower {
-    /// Everything that is durable by now.
-    pub async fn now(&mut self) -> Result<Growth> {
-        self.read().await?;
-        let head = self.host.head(self.run.run).await?;
-        if head.status.has_ended() {
-            // A head and its entry become durable together, so now the end is there to be read.
-            self.read().await?;
-        }
-        Ok(Growth { position: self.position(), trace: self.trace_at(self.position()), head })
+    /// Everything that is durable by now, beside what was when `seen` entries were; all of that if there are less.
+    ///
+    /// # Errors
+    /// `Overloaded` where others look at so much that there is no room.
+    pub async fn now(&mut self, seen: Position) -> Result<Growth> {
+        let held = self.host.views.hold(self.needs_bytes)?;
+        let mut look = Look { entries: Vec::new(), payloads: Payloads::new(), held };
+        let read = self.read(&mut look).await;
+        self.needs_bytes = self.needs_bytes.max(look.held.journal_bytes());
+        let head = read?;
+        let trace_at = |count: usize| trace_with(&look.entries[..count], &look.payloads);
+        let count = look.entries.len();
+        let before = usize::try_from(seen.0).unwrap_or(usize::MAX).min(count);
+        let (seen, trace) = (trace_at(before), trace_at(count));
+        Ok(Growth { position: Position(count as u64), head, seen, trace, held: look.held })
     }
 
-    /// Waits for more than `seen` entries, or for the run to settle. A settled run answers at once.
-    pub async fn after(&mut self, seen: Position) -> Result<Growth> {
+    /// Waits until there are more than `seen` entries, or the run has settled. Then there is something to look at.
+    pub async fn after(&self, seen: Position) -> Result<()> {
         loop {
-            let growth = self.now().await?;
-            if growth.position > seen || is_settled(&growth.head) {
-                return Ok(growth);
+            let end = self.host.storage.end(self.run).await?;
+            if end > seen || is_settled(&self.host.head(self.run.run).await?) {
+                return Ok(());
             }
-            let grown = self.host.storage.grown(self.run, growth.position);
+            let grown = self.host.storage.grown(self.run, end);
             tokio::time::timeout(LOOK_AGAIN, grown).await.unwrap_or_default();
         }
     }
 
-    /// The trace as it stood after so many entries; those must have been read.
-    pub fn trace_at(&self, position: Position) -> Trace {
-        let count = usize::try_from(position.0).unwrap_or(usize::MAX).min(self.entries.len());
-        trace_with(&self.entries[..count], &self.payloads)
+    async fn read(&self, look: &mut Look) -> Result<Head> {
+        self.read_on(look).await?;
+        let head = self.host.head(self.run.run).await?;
+        if head.status.has_ended() {
+            // A head and its entry become durable together, so now the end is there to be read.
+            self.read_on(look).await?;
+        }
+        Ok(head)
     }
 
-    fn position(&self) -> Position {
-        Position(self.entries.len() as u64)
-    }
-
-    async fn read(&mut self) -> Result<()> {
-        let known = self.entries.len();
-        journal::extend(&*self.host.storage, self.run, &mut self.entries).await?;
-        for digest in payloads_wanted(&self.entries[known..]) {
-            if self.payloads.len() >= TRACE_PAYLOADS_MAX {
+    async fn read_on(&self, look: &mut Look) -> Result<()> {
+        let Look { entries, payloads, held } = look;
+        let known = entries.len();
+        journal::extend(&*self.host.storage, self.run, entries, held).await?;
+        for digest in payloads_wanted(&entries[known..]) {
+            if payloads.len() >= TRACE_PAYLOADS_MAX {
                 return Ok(());
             }
-            if self.payloads.contains_key(&digest) {
+            if payloads.contains_key(&digest) {
                 continue;
             }
             // Without it the row says less; that is no reason to show nothing.
@@ -219,7 +243,8 @@ impl Follower {
                 continue;
             }
             if let Ok(text) = std::str::from_utf8(&bytes) {
-                self.payloads.insert(digest, Arc::from(text));
+                held.grow(bytes.len())?;
+                payloads.insert(digest, Arc::from(text));
             }
         }
         Ok(())

@@ -1,3 +1,4 @@
+use super::super::room::Room;
 use super::*;
 use trackway_replay::{Claimed, Digest, Epoch, FrameId, Timestamp};
 use trackway_replay::{RunId, TenantId};
@@ -39,7 +40,7 @@ async fn check(frames: Vec<u64>) {
     let last = last(&storage, RUN).await.expect("a read").map(|entry| entry.position.0);
     assert_eq!(last, total.checked_sub(1), "{frames:?}");
     let mut entries = Vec::new();
-    extend(&storage, RUN, &mut entries).await.expect("a read");
+    extend(&storage, RUN, &mut entries, &mut Room::default().hold(0).expect("room")).await.expect("a read");
     assert_eq!(entries, (0..total).map(entry).collect::<Vec<_>>(), "{frames:?}");
 }
 
