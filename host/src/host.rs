@@ -18,6 +18,7 @@ mod questions;
 mod remove;
 mod restore;
 mod retry;
+mod room;
 mod schema;
 mod signal;
 mod start;
@@ -39,6 +40,7 @@ pub use questions::{AnswerRequest, Question, QuestionEnd, QuestionPage};
 pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;
+pub use room::Held;
 pub use signal::SignalRequest;
 pub use start::StartRequest;
 pub use stream::{Heard, Streamed, StreamedEvent, Streamer};
@@ -52,7 +54,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Topic, Value};
-use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
+use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
 
 use self::catalog::Catalogs;
 use crate::effects::{Clock, Effects, Egress, Providers, Randomness, SystemClock, SystemRandomness};
@@ -104,6 +106,7 @@ pub struct Host {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     catalogs: Catalogs,
+    views: room::Room,
     stopping: AtomicBool,
 }
 
@@ -162,7 +165,16 @@ impl Host {
             options: worker,
         });
         let stopping = AtomicBool::new(false);
-        Arc::new(Host { storage, sandbox, worker, clock, randomness, catalogs: Catalogs::default(), stopping })
+        Arc::new(Host {
+            storage,
+            sandbox,
+            worker,
+            clock,
+            randomness,
+            catalogs: Catalogs::default(),
+            views: room::Room::default(),
+            stopping,
+        })
     }
 
     pub fn health(&self) -> Health {
@@ -246,28 +258,53 @@ impl Host {
     /// Brings something into the inbox of a run. What was `sent_before` may have been read already by a
     /// run that has ended since.
     async fn deliver(&self, run: RunId, item: InboxItem, sent_before: bool) -> Result<()> {
-        let message = item.message;
-        let letter = letter_of(&item.body);
+        let (message, letter) = (item.message, letter_of(&item.body));
         match self.storage.send(key_of(run), item).await? {
             Sent::Delivered => Ok(()),
             Sent::Differs => Err(sent_otherwise(run)),
             Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
-            Sent::Ended(_)
-                if sent_before
-                    && let Some(known) = journal::letter(&*self.storage, key_of(run), message).await?
-                    && letter.is_some_and(|letter| letter != known) =>
-            {
-                Err(sent_otherwise(run))
-            }
-            Sent::Ended(_) if sent_before && journal::has_message(&*self.storage, key_of(run), message).await? => {
-                Ok(())
-            }
+            Sent::Ended(_) if sent_before && self.was_read(run, message, letter).await? => Ok(()),
             Sent::Ended(status) => {
                 Err(Error::new(Code::RunEnded, format!("run {run} has ended: it is {}", status.name())))
             }
-            Sent::Full => Err(Error::new(Code::InboxFull, format!("the inbox of run {run} is full"))
-                .hint("try again when the run has read some of it")),
+            Sent::Full => Err(inbox_full(run)),
         }
+    }
+
+    /// Whether this message was sent before, under the same key. Looked at before anything else of a message under a
+    /// key: it is answered as it was, whatever the run's code takes by now.
+    ///
+    /// # Errors
+    /// `KeyConflict` if it was another one.
+    async fn was_sent(&self, run: RunId, item: &InboxItem, has_ended: bool) -> Result<bool> {
+        match self.storage.known(key_of(run), item.clone()).await? {
+            Some(Sent::Differs) => Err(sent_otherwise(run)),
+            Some(_) => Ok(true),
+            None if has_ended => self.was_read(run, item.message, letter_of(&item.body)).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Of a run that has ended: whether its journal has the message.
+    async fn was_read(&self, run: RunId, message: MessageId, letter: Option<(Topic, Value)>) -> Result<bool> {
+        if let Some(known) = journal::letter(&*self.storage, key_of(run), message).await?
+            && letter.is_some_and(|letter| letter != known)
+        {
+            return Err(sent_otherwise(run));
+        }
+        journal::has_message(&*self.storage, key_of(run), message).await
+    }
+
+    /// Puts a large value on its way into an inbox beside the journal, where it stays as long as the run; before that
+    /// it is seen whether there is room for what names it.
+    async fn bring(&self, run: RunId, value: &Value, text: &Arc<str>) -> Result<()> {
+        let Value::Stored { digest, .. } = value else { return Ok(()) };
+        let unread = self.storage.inbox(key_of(run)).await?;
+        if unread.iter().filter(|item| item.body.is_message()).count() >= INBOX_MAX {
+            return Err(inbox_full(run));
+        }
+        let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
+        Ok(self.storage.put_payload(key_of(run), *digest, bytes).await?)
     }
 
     /// Re-executes a run from its journal, with its own code or another's. Nothing leaves the host.
@@ -324,6 +361,11 @@ fn letter_of(body: &InboxBody) -> Option<(Topic, Value)> {
         }
         _ => None,
     }
+}
+
+fn inbox_full(run: RunId) -> Error {
+    Error::new(Code::InboxFull, format!("the inbox of run {run} is full"))
+        .hint("try again when the run has read some of it")
 }
 
 fn sent_otherwise(run: RunId) -> Error {

@@ -99,11 +99,14 @@ impl Host {
         if let Some(taken) = self.outcome_in_inbox(run, message).await? {
             return same(&promise, &taken, &outcome).map(|()| promise.settled(request, taken));
         }
-        if let Some(text) = text {
-            self.brought(run, text).await?;
-        }
         let body = InboxBody::Promise { step, request, outcome: outcome.clone() };
         let item = InboxItem { message, arrived, body };
+        // Another outcome that was read just now is seen below.
+        if let (Some(text), Outcome::Succeeded(value)) = (&text, &outcome)
+            && self.storage.known(key_of(run), item.clone()).await?.is_none()
+        {
+            self.bring(run, value, text).await?;
+        }
         match self.deliver(run, item, false).await {
             Ok(()) => {}
             // It may have ended because of the same outcome, which somebody else brought.

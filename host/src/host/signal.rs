@@ -26,34 +26,26 @@ impl Host {
         let SignalRequest { run, name, payload, idempotency_key } = request;
         checked_name("a signal", &name)?;
         let head = self.storage.head(key_of(run)).await?.ok_or_else(|| views::no_such_run(&run.to_string()))?;
-        let catalog = self.catalog(head.component).await?;
-        catalog.check_signal_name(&head.workflow, &name)?;
-        let place = catalog::signal_of(&head.workflow, &name);
-        catalog::check_input(&catalog, &place, &payload, self.sandbox.program()).await?;
         let message = match &idempotency_key {
             Some(key) => message_of("signal", run, checked_key(key)?),
             None => MessageId(self.random_number()),
         };
-        let payload = match head.status.has_ended() {
-            // Refused below, unless it was sent before.
-            true => as_value(&payload),
-            false => self.brought(run, payload).await?,
-        };
-        let body = InboxBody::Signal { name, payload, from: None };
+        let value = as_value(&payload);
+        let body = InboxBody::Signal { name: Arc::clone(&name), payload: value.clone(), from: None };
         let item = InboxItem { message, arrived: self.clock.now(), body };
-        self.deliver(run, item, idempotency_key.is_some()).await?;
-        Ok(message)
-    }
-
-    /// A value on its way into an inbox. A large one is put beside the journal before, where it stays
-    /// as long as the run.
-    pub(super) async fn brought(&self, run: RunId, text: Arc<str>) -> Result<Value> {
-        let value = as_value(&text);
-        if let Value::Stored { digest, .. } = value {
-            let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-            self.storage.put_payload(key_of(run), digest, bytes).await?;
+        let (has_key, has_ended) = (idempotency_key.is_some(), head.status.has_ended());
+        if has_key && self.was_sent(run, &item, has_ended).await? {
+            return Ok(message);
         }
-        Ok(value)
+        let catalog = self.catalog(head.component).await?;
+        catalog.check_signal_name(&head.workflow, &name)?;
+        let place = catalog::signal_of(&head.workflow, &name);
+        catalog::check_input(&catalog, &place, &payload, self.sandbox.program()).await?;
+        if !has_ended {
+            self.bring(run, &value, &payload).await?;
+        }
+        self.deliver(run, item, has_key).await?;
+        Ok(message)
     }
 }
 

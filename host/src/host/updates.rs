@@ -47,26 +47,29 @@ impl Host {
         }
         checked_name("an update", &name)?;
         let head = self.head(run).await?;
-        let catalog = self.catalog(head.component).await?;
-        catalog.check_update_name(&head.workflow, &name)?;
-        let place = catalog::update_of(&head.workflow, &name);
-        catalog::check_input(&catalog, &place, &payload, self.sandbox.program()).await?;
         let message = match &idempotency_key {
             Some(key) => message_of("update", run, checked_key(key)?),
             None => MessageId(self.random_number()),
         };
-        let payload = match head.status.has_ended() {
-            // Refused below, unless it was sent before.
-            true => as_value(&payload),
-            false => self.brought(run, payload).await?,
-        };
-        let arrived = self.clock.now();
+        let value = as_value(&payload);
+        let (sent, payload_of, arrived) = (Arc::clone(&name), value.clone(), self.clock.now());
         let body = match expires_in {
-            Some(time) => InboxBody::UpdateWithin { name, payload, due: arrived + time },
-            None => InboxBody::Update { name, payload },
+            Some(time) => InboxBody::UpdateWithin { name: sent, payload: payload_of, due: arrived + time },
+            None => InboxBody::Update { name: sent, payload: payload_of },
         };
         let item = InboxItem { message, arrived, body };
-        self.deliver(run, item, idempotency_key.is_some()).await?;
+        let (has_key, has_ended) = (idempotency_key.is_some(), head.status.has_ended());
+        if has_key && self.was_sent(run, &item, has_ended).await? {
+            return Ok(message);
+        }
+        let catalog = self.catalog(head.component).await?;
+        catalog.check_update_name(&head.workflow, &name)?;
+        let place = catalog::update_of(&head.workflow, &name);
+        catalog::check_input(&catalog, &place, &payload, self.sandbox.program()).await?;
+        if !has_ended {
+            self.bring(run, &value, &payload).await?;
+        }
+        self.deliver(run, item, has_key).await?;
         Ok(message)
     }
 

@@ -315,6 +315,10 @@ pub trait Storage: Send + Sync + 'static {
     /// Puts an item into the run's inbox and marks the run ready. Idempotent by message id.
     fn send(&self, run: RunKey, item: InboxItem) -> Answer<'_, Sent>;
 
+    /// What [`Storage::send`] answers where something was sent under the id of the item before: `Delivered` or
+    /// `Differs`, once that is durable. `None` where nothing was, and of a run that has ended.
+    fn known(&self, run: RunKey, item: InboxItem) -> Answer<'_, Option<Sent>>;
+
     /// Unread items, in the order of their arrival.
     fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>>;
 

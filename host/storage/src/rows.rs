@@ -144,6 +144,11 @@ impl InboxBody {
         }
     }
 
+    /// Whether it counts to [`INBOX_MAX`].
+    pub fn is_message(&self) -> bool {
+        self.share() == Share::Messages
+    }
+
     /// By what a message that is sent again under its id is told from another one, where that matters. Of the
     /// other kinds the first one counts, whatever the second one says.
     pub fn identity(&self) -> Option<Digest> {

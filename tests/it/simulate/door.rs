@@ -112,6 +112,10 @@ impl Storage for Door {
         self.store.send(run, item)
     }
 
+    fn known(&self, run: RunKey, item: InboxItem) -> Answer<'_, Option<Sent>> {
+        self.store.known(run, item)
+    }
+
     fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {
         Box::pin(async move {
             let items = self.store.inbox(run).await?;

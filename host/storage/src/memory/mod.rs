@@ -313,6 +313,10 @@ impl Storage for MemoryStorage {
         Box::pin(self.call(Access::Write, move |state, doors| Ok(state.send(run, item, doors))))
     }
 
+    fn known(&self, run: RunKey, item: InboxItem) -> Answer<'_, Option<Sent>> {
+        self.read(move |state| state.known(run, &item))
+    }
+
     fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {
         self.read(move |state| state.runs.get(&run).map(|run| run.inbox.clone()).unwrap_or_default())
     }
@@ -322,14 +326,7 @@ impl Storage for MemoryStorage {
     }
 
     fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>> {
-        self.read(move |state| {
-            let low = RunKey { tenant, run: query.from.unwrap_or(RunId(0)) };
-            let high = RunKey { tenant, run: RunId(u128::MAX) };
-            let newest_first = state.runs.range(low..=high).rev();
-            let wanted = newest_first.filter(|(key, _)| query.before.is_none_or(|before| key.run < before));
-            let heads = wanted.filter_map(|(_, run)| run.head.clone());
-            heads.filter(|head| query.wants(head)).take(query.limit).collect()
-        })
+        self.read(move |state| state.heads(tenant, &query))
     }
 
     fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()> {

@@ -14,8 +14,8 @@ use crate::entity::{EntityChange, EntityTally};
 use crate::rows::Sender;
 use crate::{
     Append, Appended, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite, EntityWritten,
-    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Removed, RunKey, RunRows, Sent, StartKey,
-    StorageError, StoredFrame,
+    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Removed, RunKey, RunQuery, RunRows, Sent,
+    StartKey, StorageError, StoredFrame,
 };
 
 #[derive(Default, Clone)]
@@ -68,6 +68,10 @@ impl Run {
     fn end(&self) -> Position {
         self.frames.last().map_or(Position::FIRST, |frame| frame.position.plus(u64::from(frame.entries)))
     }
+}
+
+fn sent_again(known: &Option<Digest>, identity: &Option<Digest>) -> Sent {
+    if known == identity { Sent::Delivered } else { Sent::Differs }
 }
 
 impl State {
@@ -322,6 +326,20 @@ impl State {
         true
     }
 
+    pub fn heads(&self, tenant: TenantId, query: &RunQuery) -> Vec<Head> {
+        let low = RunKey { tenant, run: query.from.unwrap_or(RunId(0)) };
+        let high = RunKey { tenant, run: RunId(u128::MAX) };
+        let newest_first = self.runs.range(low..=high).rev();
+        let wanted = newest_first.filter(|(key, _)| query.before.is_none_or(|before| key.run < before));
+        let heads = wanted.filter_map(|(_, run)| run.head.clone());
+        heads.filter(|head| query.wants(head)).take(query.limit).collect()
+    }
+
+    pub fn known(&self, key: RunKey, item: &InboxItem) -> Option<Sent> {
+        let run = self.runs.get(&key).filter(|run| run.place != Place::Ended)?;
+        Some(sent_again(run.messages.get(&item.message)?, &item.body.identity()))
+    }
+
     pub fn send(&mut self, key: RunKey, item: InboxItem, doors: &Doors) -> Sent {
         self.send_by(key, item, Sender::Outside, doors)
     }
@@ -333,7 +351,7 @@ impl State {
         }
         let identity = item.body.identity();
         if let Some(known) = run.messages.get(&item.message) {
-            return if *known == identity { Sent::Delivered } else { Sent::Differs };
+            return sent_again(known, &identity);
         }
         let waiting = run.inbox.iter().map(|item| item.body.share());
         if !item.body.share().has_room(sender, waiting) {

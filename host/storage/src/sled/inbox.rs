@@ -22,6 +22,12 @@ pub(super) struct Unread {
 }
 
 impl Shared {
+    pub fn known(&self, run: RunKey, item: &InboxItem) -> Result<Option<Sent>, StorageError> {
+        let identity = item.body.identity();
+        let identity = identity.as_ref().map(|digest| digest.0.as_slice()).unwrap_or_default();
+        Ok(self.get(&key::message(run, item.message))?.map(|row| sent_again(row.body(), identity)))
+    }
+
     pub fn inbox(&self, run: RunKey) -> Result<Vec<InboxItem>, StorageError> {
         self.rows(&key::of_run(Kind::Inbox, run)).map(|row| row.and_then(|(key, row)| row.decode(&key))).collect()
     }

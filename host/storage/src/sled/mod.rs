@@ -280,6 +280,10 @@ impl Storage for SledStorage {
         self.write(|answer| Verb::Send { run, item, answer })
     }
 
+    fn known(&self, run: RunKey, item: InboxItem) -> Answer<'_, Option<Sent>> {
+        self.read(move |shared| shared.known(run, &item))
+    }
+
     fn inbox(&self, run: RunKey) -> Answer<'_, Vec<InboxItem>> {
         self.read(move |shared| shared.inbox(run))
     }

@@ -409,6 +409,11 @@ pub async fn a_message_is_told_from_another_one_under_its_id(subject: Subject) {
         assert_eq!(store.send(run(1), signal("due", "1")).await.unwrap(), Sent::Differs);
         assert_eq!(store.send(run(1), update.clone()).await.unwrap(), Sent::Differs);
         assert!(store.inbox(run(1)).await.unwrap().len() <= 1);
+        // And so before it is sent.
+        assert_eq!(store.known(run(1), signal("paid", "1")).await.unwrap(), Some(Sent::Delivered));
+        assert_eq!(store.known(run(1), signal("paid", "2")).await.unwrap(), Some(Sent::Differs));
+        assert_eq!(store.known(run(1), item(2)).await.unwrap(), None);
+        assert_eq!(store.known(run(2), signal("paid", "1")).await.unwrap(), None);
         // The same where the run has read it.
         let mut append = journal.next(Owner::Keep);
         append.rows.read = vec![MessageId(1)];
