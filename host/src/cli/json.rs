@@ -1,7 +1,10 @@
 //! JSON as text: laid out or put on one line without being decoded, so that numbers, escapes and
 //! the order of keys stay as somebody wrote them. Pure.
 
-/// Over several lines, two spaces for each level.
+/// Deeper ones stand on the line of what they are in: each further level would be a line as long as the level is deep.
+const DEPTH_MAX: usize = 64;
+
+/// Over several lines, two spaces for each level down to `DEPTH_MAX`.
 pub fn pretty(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut depth = 0_usize;
@@ -12,14 +15,16 @@ pub fn pretty(text: &str) -> String {
     };
     walk(text, |piece| {
         let closes = piece.ends_with(['}', ']']) && piece.len() == 1;
+        let is_laid_out = depth <= DEPTH_MAX;
         depth -= usize::from(closes && depth > 0);
-        if matches!(before, '{' | '[') != closes {
+        if matches!(before, '{' | '[') != closes && is_laid_out {
             line(&mut out, depth);
         }
         out.push_str(piece);
         match piece {
             "{" | "[" => depth += 1,
-            "," => line(&mut out, depth),
+            "," if is_laid_out => line(&mut out, depth),
+            "," => out.push(' '),
             ":" => out.push(' '),
             _ => {}
         }
@@ -83,6 +88,16 @@ mod tests {
         for text in [TEXT, "[[1,2],[3]]", "[{}]", "7", "-1e5", "null", "\"a\\\\\"", "[[[]]]", "[true,\"\"]"] {
             assert_eq!(compact(&pretty(text)), text);
             assert_eq!(compact(text), text);
+        }
+    }
+
+    #[test]
+    fn the_deepest_nesting_is_laid_out_in_little_more_room_than_it_takes() {
+        for (open, inner, close) in [("[", "", "]"), ("{\"a\":", "7", "}"), ("[1,", "2", "]")] {
+            let text = format!("{}{inner}{}", open.repeat(40_000), close.repeat(40_000));
+            let laid_out = pretty(&text);
+            assert!(laid_out.len() < 3 * text.len() + 100_000, "{} of {}", laid_out.len(), text.len());
+            assert_eq!(compact(&laid_out), text);
         }
     }
 
