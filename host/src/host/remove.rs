@@ -118,7 +118,14 @@ impl Host {
             let Some(last) = runs.last() else { return Ok(count) };
             after = Some(*last);
             for run in runs {
-                let Some(head) = self.storage.head(key_of(run)).await? else { continue };
+                let head = match self.storage.head(key_of(run)).await {
+                    Err(error) => {
+                        cannot_be_removed(run, &error.into())?;
+                        continue;
+                    }
+                    Ok(None) => continue,
+                    Ok(Some(head)) => head,
+                };
                 // In the order in which they began: no later one has ended before.
                 if head.started > before(shortest) || self.is_stopping() {
                     return Ok(count);
@@ -128,10 +135,22 @@ impl Host {
                     match self.remove(run).await {
                         Ok(()) => count += 1,
                         Err(error) if matches!(error.code, Code::RunOpen | Code::NoSuchRun) => {}
-                        Err(error) => return Err(error),
+                        Err(error) => cannot_be_removed(run, &error)?,
                     }
                 }
             }
         }
     }
+}
+
+/// What is wrong with one run is said, and the others go on.
+///
+/// # Errors
+/// What concerns them all.
+fn cannot_be_removed(run: RunId, error: &Error) -> Result<()> {
+    if !matches!(error.code, Code::DataDamaged | Code::JournalUnreadable) {
+        return Err(error.clone());
+    }
+    tracing::warn!(%run, %error, "the run was kept long enough and cannot be removed; see `trackway doctor --deep`");
+    Ok(())
 }
