@@ -37,6 +37,8 @@ mod sse;
 mod stream;
 mod talk;
 pub mod toolchain;
+#[cfg(test)]
+mod ways;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -44,7 +44,7 @@ fn of_stuck(code: &str) -> &'static [&'static str] {
             &["trackway deploy", "trackway runs move RUN --to DEPLOYMENT", "trackway runs terminate RUN"]
         }
         // There is nothing to hold other code against.
-        Some(Code::JournalUnreadable | Code::DataDamaged) => &["trackway store check", "trackway runs terminate RUN"],
+        Some(Code::JournalUnreadable | Code::DataDamaged) => &["trackway doctor --deep", "trackway runs terminate RUN"],
         // It was to go on from a step of a run that is not there any more.
         Some(Code::NoSuchRun) => &["trackway runs restart RUN", "trackway runs terminate RUN"],
         Some(_) | None => &["trackway doctor", "trackway runs terminate RUN"],
