@@ -222,10 +222,11 @@ pub(super) fn current(deployment: &Deployment) -> Result<&Version> {
 
 fn check_name(name: &str) -> Result<()> {
     let fits = (1..=NAME_MAX_BYTES).contains(&name.len());
-    if fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
+    let has_more_than_dots = name.bytes().any(|byte| byte != b'.');
+    if fits && has_more_than_dots && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
         return Ok(());
     }
-    let why = format!("the name of a deployment is 1 to {NAME_MAX_BYTES} of A-Z a-z 0-9 _ - .");
+    let why = format!("the name of a deployment is 1 to {NAME_MAX_BYTES} of A-Z a-z 0-9 _ - ., not dots alone");
     Err(Error::new(Code::BadRequest, why))
 }
 

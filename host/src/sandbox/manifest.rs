@@ -327,9 +327,10 @@ impl<'a> Fields<'a> {
     fn name(&self) -> Read<Arc<str>> {
         let name = self.text("name", NAME_BYTES_MAX)?.ok_or_else(|| format!("{} is missing", self.path("name")))?;
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        if name.is_empty() || !name.bytes().all(fits) {
+        // A part of a path of dots alone is taken for a folder: nobody could reach what is called so.
+        if name.bytes().all(|byte| byte == b'.') || !name.bytes().all(fits) {
             return Err(format!(
-                "{} is {name:?}; a name is 1 to {NAME_BYTES_MAX} of `A-Z a-z 0-9 _ - .`",
+                "{} is {name:?}; a name is 1 to {NAME_BYTES_MAX} of `A-Z a-z 0-9 _ - .`, not dots alone",
                 self.path("name")
             ));
         }

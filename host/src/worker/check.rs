@@ -178,14 +178,21 @@ pub(super) fn is_key(key: &str) -> bool {
     (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
+/// A part of a path that browsers and clients take for the folder itself or the one above it.
+pub(crate) fn is_dots(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte == b'.')
+}
+
 /// What `what` may be called: as in a manifest.
 pub(crate) fn name(what: &str, name: &str) -> Result<(), Failure> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if (1..=NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(fits) {
+    if (1..=NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(fits) && !is_dots(name) {
         return Ok(());
     }
     let shown = cut(name, NAME_MAX_BYTES);
-    let message = format!("{what} cannot be called `{shown}`: a name is 1 to {NAME_MAX_BYTES} of `A-Z a-z 0-9 _ - .`");
+    let message = format!(
+        "{what} cannot be called `{shown}`: a name is 1 to {NAME_MAX_BYTES} of `A-Z a-z 0-9 _ - .`, not dots alone"
+    );
     Err(Failure::permanent(code::BAD_REQUEST, message))
 }
 
@@ -214,6 +221,9 @@ pub(super) fn progress(text: &str) -> Result<(), Failure> {
     let read = serde_json::from_str::<IgnoredAny>(text);
     read.map(drop).map_err(|error| Failure::permanent(code::BAD_REQUEST, format!("the progress is not JSON: {error}")))
 }
+
+#[cfg(test)]
+mod tests;
 
 /// The part of `text` that fits into `max` bytes.
 pub(super) fn cut(text: &str, max: usize) -> &str {

@@ -44,6 +44,9 @@ fn checked(verb: EntityVerb, name: &str, key: &str, value: &str, options: &str) 
 
 /// What a key may be: text that can be shown and stands in a path.
 pub(crate) fn check_key(key: &str) -> Result<(), String> {
+    if check::is_dots(key) {
+        return Err("the key of an entity is not dots alone: nobody could reach it by its path".to_owned());
+    }
     match key.len() {
         1..=ENTITY_KEY_MAX_BYTES if !key.chars().any(char::is_control) => Ok(()),
         1..=ENTITY_KEY_MAX_BYTES => Err("the key of an entity has no control characters".to_owned()),

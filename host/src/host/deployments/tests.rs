@@ -18,10 +18,10 @@ fn the_oldest_versions_make_room_and_the_newest_stays() {
 
 #[test]
 fn names_are_those_of_the_contract() {
-    for good in ["a", "A-b_c.9", &"n".repeat(128)] {
+    for good in ["a", ".a", "A-b_c.9", &"n".repeat(128)] {
         check_name(good).expect(good);
     }
-    for bad in ["", "a b", "a/b", "ä", "@last", &"n".repeat(129)] {
+    for bad in ["", ".", "..", "a b", "a/b", "ä", "@last", &"n".repeat(129)] {
         assert_eq!(check_name(bad).expect_err(bad).code, Code::BadRequest, "{bad}");
     }
 }

@@ -85,6 +85,7 @@ fn each_refusal_names_its_field() {
         (json!({ "contract": "0.1", "workflows": [{}] }), "`workflows[0].name` is missing"),
         (json!({ "contract": "0.1", "workflows": [{ "name": "" }] }), "`workflows[0].name` is \"\""),
         (json!({ "contract": "0.1", "workflows": [{ "name": "a b" }] }), "`workflows[0].name` is \"a b\""),
+        (json!({ "contract": "0.1", "workflows": [{ "name": ".." }] }), "`workflows[0].name` is \"..\""),
         (json!({ "contract": "0.1", "workflows": [{ "name": long }] }), "`workflows[0].name` has 200 bytes"),
         (
             json!({ "contract": "0.1", "workflows": [{ "name": "a", "input": 5 }] }),
