@@ -53,6 +53,15 @@ pub async fn control(act: Act, which: Which, context: &Context) -> Done {
     let Some(run) = &which.run else { return all(&act, which, &client, &context.output).await };
     let run = client.run(run).await?;
     let (run, said) = match &act {
+        _ if which.dry_run => {
+            let run = match &act {
+                // Whether it can be is for the server to say.
+                Act::Move { to } => client.move_run(run.id, &model::Move { to: to.clone(), dry_run: true }).await?,
+                _ => run,
+            };
+            let said = format!("{} would be {}\n", run.id, act.past());
+            (run, said)
+        }
         Act::Restart { .. } => {
             let new = act.on(&client, run.id).await?;
             let said = format!("{}\n", new.id);

@@ -213,13 +213,17 @@ pub(super) fn misfits(validator: &Validator, input: &serde_json::Value, input_by
     shown
 }
 
-fn fits(workflow: &str, misfits: Vec<String>) -> Result<()> {
+fn fits(place: &str, misfits: Vec<String>) -> Result<()> {
     if misfits.is_empty() {
         return Ok(());
     }
-    let why = format!("the input does not fit the schema of `{workflow}`: {}", misfits.join("; "));
+    let why = format!("the input does not fit the schema of `{place}`: {}", misfits.join("; "));
+    let schema = match place.split_once(", ") {
+        None => "`input` of the workflow".to_owned(),
+        Some((_, part)) => format!("`schema` of the {part}"),
+    };
     Err(Error::new(Code::InputBreaksSchema, why)
-        .hint("trackway check -o json    # shows the schema: `input` of the workflow"))
+        .hint(format!("trackway check -o json    # shows the schema: {schema}")))
 }
 
 pub(super) fn not_json(workflow: &str, why: &str) -> Error {

@@ -37,8 +37,8 @@ pub struct Which {
     /// With --all: only runs that were started before
     #[arg(long, requires = "all", value_name = "TIME", value_parser = parse_moment)]
     pub until: Option<Moment>,
-    /// With --all: list what would be done, and do nothing
-    #[arg(long, requires = "all")]
+    /// Say what would be done, and do nothing
+    #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
     pub connect: Connect,
