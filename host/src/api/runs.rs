@@ -121,6 +121,8 @@ pub struct ListParams {
     since: Option<String>,
     /// Only runs that were started before this time.
     until: Option<String>,
+    /// Only runs whose calls of models cost at least so many billionths of a dollar by now.
+    min_cost_nanousd: Option<u64>,
     /// At most 500; 50 if absent.
     limit: Option<usize>,
     /// Of the page before.
@@ -140,6 +142,7 @@ pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) ->
         code: params.code,
         since: params.since.map(time_of).transpose()?,
         until: params.until.map(time_of).transpose()?,
+        min_cost_nanousd: params.min_cost_nanousd,
         before,
         from: None,
         // One more says whether there is another page.

@@ -45,6 +45,7 @@ pub struct RunsQuery {
     pub code: Option<String>,
     pub since: Option<String>,
     pub until: Option<String>,
+    pub min_cost_nanousd: Option<u64>,
     pub limit: usize,
     pub cursor: Option<String>,
 }
@@ -59,6 +60,7 @@ impl RunsQuery {
             ("code", self.code.clone()),
             ("since", self.since.clone()),
             ("until", self.until.clone()),
+            ("min_cost_nanousd", self.min_cost_nanousd.map(|least| least.to_string())),
             ("limit", Some(self.limit.to_string())),
             ("cursor", self.cursor.clone()),
         ];

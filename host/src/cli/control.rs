@@ -102,6 +102,7 @@ async fn all(act: &Act, which: Which, client: &Client, output: &Output) -> Done 
         code: which.code,
         since: which.since.map(|since| since.time(now()).to_string()),
         until: which.until.map(|until| until.time(now()).to_string()),
+        min_cost_nanousd: which.min_cost,
         limit: PAGE_MAX,
         cursor: None,
     };

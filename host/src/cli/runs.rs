@@ -115,6 +115,7 @@ async fn list(args: args::RunsLs, context: &Context) -> Done {
         code: args.code,
         since: args.since.map(|since| since.time(now()).to_string()),
         until: args.until.map(|until| until.time(now()).to_string()),
+        min_cost_nanousd: args.min_cost,
         limit: 0,
         cursor: None,
     };

@@ -213,6 +213,8 @@ pub struct RunQuery {
     pub since: Option<Timestamp>,
     /// Only runs that were started before.
     pub until: Option<Timestamp>,
+    /// Only runs whose calls of models cost at least this, as far as their price is known.
+    pub min_cost_nanousd: Option<u64>,
     /// Only runs whose id is below: the last id of the page before.
     pub before: Option<RunId>,
     /// Only ids from here on (with `before`: for looking up a prefix).
@@ -272,6 +274,7 @@ impl RunQuery {
             && self.code.as_deref().is_none_or(|wanted| head.code.as_deref() == Some(wanted))
             && self.since.is_none_or(|since| since <= head.started)
             && self.until.is_none_or(|until| head.started < until)
+            && self.min_cost_nanousd.is_none_or(|least| least <= head.spending.cost_nanousd)
     }
 }
 

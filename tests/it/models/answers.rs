@@ -106,6 +106,10 @@ async fn tokens_and_cost_stand_in_journal_trace_and_views_and_add_up() {
     let told = trackway(server, &format!("trace {} --step 1 -o text", run.id)).expect(0).stdout;
     assert!(told.contains("number 3") && told.contains("answer 2") && !told.contains("beside the journal"), "{told}");
     assert!(told.contains("answered by") && told.contains("m-2026-01-01") && told.contains("finish reason"), "{told}");
+    for (least, count) in [("0.00057", 1), ("0.000570001", 0), ("$0", 1)] {
+        let listed = trackway(server, &format!("runs ls -o id --min-cost {least}")).expect(0).stdout;
+        assert_eq!(listed.lines().count(), count, "{least}: {listed}");
+    }
     // A run that goes on keeps its sum, however often it is taken up.
     let run = server.run("models/goes_on", &talk).await;
     let run = server.wait(run).await;

@@ -171,11 +171,13 @@ async fn runs_are_listed_newest_first_in_pages() {
         (format!("since={started}"), 1),
         (format!("until={started}"), 3),
         ("since=2999-01-01T00:00:00Z".to_owned(), 0),
+        ("min_cost_nanousd=0".to_owned(), 4),
+        ("min_cost_nanousd=1".to_owned(), 0),
     ] {
         let page: Value = server.get(&format!("/v1/runs?{query}")).await.json();
         assert_eq!(page["runs"].as_array().map(Vec::len), Some(count), "{query}: {page}");
     }
-    for bad in ["status=done", "since=yesterday", "limit=x", "cursor=x", "colour=red"] {
+    for bad in ["status=done", "since=yesterday", "limit=x", "min_cost_nanousd=-1", "cursor=x", "colour=red"] {
         assert_eq!(server.get(&format!("/v1/runs?{bad}")).await.problem(), (400, "TW0604".to_owned()), "{bad}");
     }
 }

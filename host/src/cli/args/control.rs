@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Connect;
 use crate::cli::duration::{Moment, parse_duration, parse_moment};
+use crate::cli::render::money::parse_usd;
 use std::time::Duration;
 
 /// The words of `--status`.
@@ -37,6 +38,9 @@ pub struct Which {
     /// With --all: only runs that were started before
     #[arg(long, requires = "all", value_name = "TIME", value_parser = parse_moment)]
     pub until: Option<Moment>,
+    /// With --all: only runs whose calls of models cost at least this by now, as 0.05
+    #[arg(long, requires = "all", value_name = "USD", value_parser = parse_usd)]
+    pub min_cost: Option<u64>,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -7,6 +7,7 @@ use super::Connect;
 use super::control::{self, RunsCancel, RunsMove, RunsPause, RunsRestart, RunsTerminate, Which};
 use crate::api::model;
 use crate::cli::duration::{Moment, parse_duration, parse_moment};
+use crate::cli::render::money::parse_usd;
 
 #[derive(Debug, Subcommand)]
 pub enum Runs {
@@ -14,6 +15,7 @@ pub enum Runs {
     #[command(
         after_help = "Examples:\n  trackway runs ls\n  trackway runs ls --status failed --workflow headlines\n  \
          trackway runs ls --code TIMEOUT --since 2h\n  \
+         trackway runs ls --min-cost 0.05\n  \
                             trackway runs ls -o id | head -1"
     )]
     Ls(RunsLs),
@@ -115,6 +117,9 @@ pub struct RunsLs {
     /// Only runs that were started before
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub until: Option<Moment>,
+    /// Only runs whose calls of models cost at least this by now, as 0.05
+    #[arg(long, value_name = "USD", value_parser = parse_usd)]
+    pub min_cost: Option<u64>,
     /// How many at most
     #[arg(long, short = 'n', default_value_t = 20)]
     pub limit: usize,

@@ -1,7 +1,7 @@
 //! Text for people, made of what the wire carries. Pure: no printing, no clock, no terminal.
 
 pub mod lists;
-mod money;
+pub mod money;
 pub mod trace;
 
 use serde_json::value::RawValue;

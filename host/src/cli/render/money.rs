@@ -10,6 +10,17 @@ pub fn usd(nanousd: u64) -> String {
     format!("${dollars}.{}", &places[..least.min(places.len())])
 }
 
+/// Reads dollars, as `0.05` or `$0.05`, to whole nanodollars.
+pub fn parse_usd(text: &str) -> Result<u64, String> {
+    let number = text.strip_prefix('$').unwrap_or(text);
+    let (dollars, places) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let nanos = (digits(dollars) && digits(places) && places.len() <= 9).then(|| format!("{dollars}{places:0<9}"));
+    nanos
+        .and_then(|nanos| nanos.parse().ok())
+        .ok_or_else(|| format!("`{text}` is no amount of dollars; write 0.05, with nine places at most"))
+}
+
 /// `1,200 in, 80 out`: what was sent and what came of it.
 pub fn tokens(usage: &Usage) -> String {
     let mut text = format!("{} in", grouped(usage.input_tokens));
@@ -62,6 +73,18 @@ mod tests {
             (12_345_678_901, "$12.345678901"),
         ] {
             assert_eq!(usd(nanousd), expected);
+        }
+    }
+
+    #[test]
+    fn dollars_are_read_to_the_last_nanodollar() {
+        for (text, expected) in
+            [("0.05", 50_000_000), ("$1.5", 1_500_000_000), ("2", 2_000_000_000), ("0.000000001", 1)]
+        {
+            assert_eq!(parse_usd(text), Ok(expected), "{text}");
+        }
+        for text in ["", "$", ".5", "1.", "-1", "+1", "1e3", "0.0000000001", "18446744074", "1,000"] {
+            assert!(parse_usd(text).is_err_and(|why| why.contains("write 0.05")), "{text}");
         }
     }
 

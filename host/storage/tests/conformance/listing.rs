@@ -61,6 +61,12 @@ pub async fn runs_are_filtered_by_what_their_heads_say(subject: Subject) {
         |since, until| RunQuery { since: Some(Timestamp(since)), until: Some(Timestamp(until)), ..all.clone() };
     assert_eq!(listed(&subject, from_to(90, 91)).await, [5]);
     assert_eq!(listed(&subject, from_to(90, 92)).await, [6, 5]);
+    let costly = |head: &mut Head| (head.status, head.spending.cost_nanousd) = (Status::Failed, 50);
+    start(&subject, RunId(7), costly).await;
+    let costing = |least| RunQuery { min_cost_nanousd: Some(least), ..all.clone() };
+    assert_eq!(listed(&subject, costing(50)).await, [7]);
+    assert!(listed(&subject, costing(51)).await.is_empty());
+    assert_eq!(listed(&subject, costing(0)).await.len(), 7);
     let subject = subject.kill();
     let running = RunQuery { status: vec![Status::Running], ..all.clone() };
     assert_eq!(listed(&subject, running.clone()).await, [2, 1]);
