@@ -412,6 +412,9 @@ pub struct TraceView {
     /// One line for each row, in the order of the journal, without a tree
     #[arg(long)]
     pub flat: bool,
+    /// With -o json or jsonl: values that stand beside the journal in full, not their digests; at most 64 MiB
+    #[arg(long, conflicts_with = "follow")]
+    pub full: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,11 @@
 //! `trackway runs`, and the views of one run: trace, logs, replay.
 
 use serde::Serialize;
-use std::collections::BTreeSet;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use trackway_replay::trace::{Shown, Trace};
-use trackway_replay::{RunId, Status, StepId, Timestamp};
+use trackway_replay::trace::{Row, Shown, Trace, What};
+use trackway_replay::{Digest, RunId, Status, StepId, Timestamp};
 
 use crate::api::model;
 use crate::{Code, Error, Result};
@@ -20,8 +21,8 @@ use super::{Context, args, package, talk};
 
 /// More is a list of its own, which the API gives page by page.
 const CHILDREN_SHOWN_MAX: usize = 1_000;
-/// Values that one step shows: more is nothing that a person reads.
-const STEP_VALUES_MAX_BYTES: u64 = 64 << 20;
+/// Values that one step, or one whole trace, shows: more is nothing that a person reads.
+const VALUES_MAX_BYTES: u64 = 64 << 20;
 /// What the server gives at once.
 const PAGE_MAX: usize = 100;
 
@@ -144,8 +145,13 @@ async fn list(args: args::RunsLs, context: &Context) -> Done {
 }
 
 pub async fn trace(run: String, view: args::TraceView, connect: args::Connect, context: &Context) -> Done {
-    let client = context.client(connect)?;
     let output = &context.output;
+    if view.full && matches!(output.format, Format::Text | Format::Id) {
+        return Err(Error::new(Code::Usage, "--full goes with -o json or -o jsonl")
+            .hint("--step N shows one step")
+            .into());
+    }
+    let client = context.client(connect)?;
     let run = client.run(&run).await?;
     if view.follow && !run.status.has_ended() {
         let id = run.id.to_string();
@@ -157,7 +163,9 @@ pub async fn trace(run: String, view: args::TraceView, connect: args::Connect, c
     let mut found = client.trace(run.id).await?;
     let look = Look { paint: output.paint, width: output.width };
     if let Some(number) = view.step {
-        bring_values(&client, run.id, &mut found.trace, StepId(number)).await?;
+        let rows = found.trace.rows.iter_mut().filter(|row| row.step() == Some(StepId(number)));
+        let left_out = bring_values(&client, run.id, rows.flat_map(values_of).collect()).await?;
+        say_left_out(left_out, output);
         let text = render::trace::step(&found.run, &found.trace, StepId(number), look).ok_or_else(|| {
             let steps = found.trace.totals.steps;
             Error::new(Code::Usage, format!("run {} has no step {number}; it has {steps} so far", run.id))
@@ -165,6 +173,10 @@ pub async fn trace(run: String, view: args::TraceView, connect: args::Connect, c
         let rows: Vec<_> = found.trace.step(StepId(number)).cloned().collect();
         output.many(&rows, |row| row.id.clone(), || text)?;
         return Ok(Exit::Ok);
+    }
+    if view.full {
+        let left_out = bring_values(&client, run.id, values_of_all(&mut found.trace)).await?;
+        say_left_out(left_out, output);
     }
     match output.format {
         Format::Jsonl => output.many(&found.trace.rows, |row| row.id.clone(), String::new)?,
@@ -178,21 +190,51 @@ pub async fn trace(run: String, view: args::TraceView, connect: args::Connect, c
     Ok(Exit::Ok)
 }
 
-/// Prints what changes: a line for each row on a terminal, an event a line for programs.
-/// What the rows of a step show only the digest of is brought: whoever looks at one step wants all of it.
-async fn bring_values(client: &Client, run: RunId, trace: &mut Trace, step: StepId) -> Result<()> {
-    let mut left_bytes = STEP_VALUES_MAX_BYTES;
-    for row in trace.rows.iter_mut().filter(|row| row.step() == Some(step)) {
-        for shown in [&mut row.input, &mut row.output].into_iter().flatten() {
-            let Shown::Payload { digest, size_bytes } = shown else { continue };
-            let Some(left) = left_bytes.checked_sub(*size_bytes) else { continue };
-            left_bytes = left;
-            *shown = Shown::Json(client.value(run, *digest).await?.value);
-        }
+fn say_left_out(count: u32, output: &Output) {
+    if count > 0 {
+        let why = format!("{count} values stay digests: together they are over {VALUES_MAX_BYTES} bytes");
+        output.say(&output.talk_paint.dim(&why));
     }
-    Ok(())
 }
 
+/// What is shown only the digest of is brought. Gives how many values were too much; those stay digests.
+async fn bring_values(client: &Client, run: RunId, shown: Vec<&mut Shown>) -> Result<u32> {
+    let (mut left_bytes, mut left_out) = (VALUES_MAX_BYTES, 0);
+    // The same value stands in many rows: what one call gave, the next is asked with.
+    let mut known: BTreeMap<Digest, Box<RawValue>> = BTreeMap::new();
+    for shown in shown {
+        let Shown::Payload { digest, size_bytes } = *shown else { continue };
+        let Some(left) = left_bytes.checked_sub(size_bytes) else {
+            left_out += 1;
+            continue;
+        };
+        left_bytes = left;
+        let value = match known.get(&digest) {
+            Some(value) => value.clone(),
+            None => {
+                let value = client.value(run, digest).await?.value;
+                known.insert(digest, value.clone());
+                value
+            }
+        };
+        *shown = Shown::Json(value);
+    }
+    Ok(left_out)
+}
+
+/// Everything that a row shows of what went in and out.
+fn values_of(row: &mut Row) -> impl Iterator<Item = &mut Shown> {
+    let progress = if let What::Attempt { progress, .. } = &mut row.what { progress.as_mut() } else { None };
+    [row.input.as_mut(), row.output.as_mut(), progress].into_iter().flatten()
+}
+
+/// As [`values_of`] for the whole trace, that of the run itself first.
+fn values_of_all(trace: &mut Trace) -> Vec<&mut Shown> {
+    let of_run = trace.run.iter_mut().flat_map(|run| [Some(&mut run.input), run.output.as_mut()]).flatten();
+    of_run.chain(trace.rows.iter_mut().flat_map(values_of)).collect()
+}
+
+/// Prints what changes: a line for each row on a terminal, an event a line for programs.
 async fn follow_trace(client: &Client, run: &model::Run, output: &Output) -> Result<(), super::exit::Stop> {
     let mut follower = Follower::new(client, run.id);
     while let Some(event) = follower.next(output).await? {

@@ -65,6 +65,20 @@ async fn an_answer_that_is_not_streamed_and_one_of_two_megabytes_are_whole() {
     assert_eq!((&answer["usage"]["output_tokens"], &answer["cost_nanousd"]), (&json!(4), &json!(43_000)));
     let answer = asking.answer(&request("scripted-a/m")).await;
     assert_eq!(answer["content"].as_str(), Some(long.as_str()));
+    let rows_of = |words: &str| -> Value {
+        let trace = trackway(&asking.server, words).expect(0).stdout;
+        serde_json::from_str::<Value>(&trace).expect("JSON")["rows"].take()
+    };
+    let model = |rows: &Value| -> Value {
+        let rows = rows.as_array().expect("rows");
+        rows.iter().find(|row| row["what"].get("model").is_some()).expect("it asked a model")["output"].clone()
+    };
+    let short = model(&rows_of("trace @last -o json"));
+    assert!(short["payload"]["size_bytes"].as_u64() > Some(512), "{short}");
+    let full = rows_of("trace @last --full -o json");
+    assert_eq!(model(&full)["json"]["content"].as_str(), Some(long.as_str()), "{full}");
+    assert!(!full.to_string().contains("\"payload\""), "{full}");
+    trackway(&asking.server, "trace @last --full -o text").expect(2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
