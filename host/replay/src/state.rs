@@ -242,7 +242,7 @@ impl RunState {
                 let attempt = *attempt;
                 self.set_phase(*step, |before| {
                     Phase::Parked(Box::new(match (park, before) {
-                        (Park::Unclear(_), Phase::Attempting(state)) => ParkedState::Unclear(Box::new(state)),
+                        (Park::Unclear(_), Phase::Attempting(state)) => ParkedState::Unclear(state),
                         (Park::ExhaustedKeeping(kept), before) => {
                             ParkedState::Exhausted { attempt, carried: before.carried(*kept) }
                         }

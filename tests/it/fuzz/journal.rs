@@ -5,9 +5,9 @@ use serde_json::Value as Json;
 use std::sync::Arc;
 use trackway_replay::{
     Answered, Asked, AttemptFailed, AttemptResumed, AttemptStarted, CancelReceived, ChildEnded, ChildOf, ChildStarted,
-    Claimed, Command, Cut, Decision, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, End, Entry, Epoch,
-    Failure, Fingerprint, Finished, Forgotten, Forked, Frame, FuelRule, Kind, Limits, Machine, MessageId, Next,
-    Outcome, Paused, Phase, Position, Proof, RULES, Resumed, RunId, RunState, Sequencer, Signalled, SpanBegun,
+    Claimed, Command, Cut, Decision, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectSettled, End,
+    Entry, Epoch, Failure, Fingerprint, Finished, Forgotten, Forked, Frame, FuelRule, Kind, Limits, Machine, MessageId,
+    Next, Outcome, Paused, Phase, Position, Proof, RULES, Resumed, RunId, RunState, Sequencer, Signalled, SpanBegun,
     SpanEnded, SpanKind, Started, StepCancelAsked, StepId, StepRequest, Tie, Timestamp, Value, digest_of_call,
     outcome_of, trace,
 };
@@ -266,7 +266,7 @@ fn kind(dice: &mut Dice) -> Kind {
     let effect = EffectId(dice.within(1..=2) as u32);
     let now = Timestamp(dice.within(0..=9) * 1_000_000);
     let at: Option<Arc<str>> = dice.chance(30).then(|| "src/lib.rs:1".into());
-    match dice.within(0..=30) {
+    match dice.within(0..=32) {
         0 => claimed(dice),
         1..=4 => {
             let signal = || ["s", "t"][step.0 as usize % 2].into();
@@ -313,6 +313,16 @@ fn kind(dice: &mut Dice) -> Kind {
             let options = format!("{{\"span\":{}}}", dice.within(0..=2)).into();
             let (name, input, proof) = ("s".into(), value(dice), proof(dice));
             Kind::SpanBegun(SpanBegun { step, attempt, span: effect, kind, name, input, options, proof, at })
+        }
+        31 => {
+            let form = Value::inline("{\"title\":\"Pay?\",\"timeout_ms\":1000}");
+            let request = EffectRequest::AskPerson { form, options: "".into() };
+            Kind::EffectAsked(EffectAsked { step, attempt, effect, request, proof: proof(dice), now, key: None, at })
+        }
+        32 => {
+            let request = dice.chance(50).then_some(MessageId(3));
+            let (outcome, by) = (outcome(dice), None);
+            Kind::EffectSettled(EffectSettled { step, attempt, effect, request, outcome, by })
         }
         30 => {
             let (outcome, proof) = (outcome(dice), proof(dice));

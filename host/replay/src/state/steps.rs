@@ -39,7 +39,7 @@ pub enum Phase {
     /// A call before its first attempt.
     Waiting,
     /// An attempt began and has not ended.
-    Attempting(AttemptState),
+    Attempting(Box<AttemptState>),
     /// The last attempt failed; the next one starts at `next_at`.
     Retrying { attempt: u32, next_at: Timestamp, carried: Option<Box<Carried>> },
     /// A person says how it goes on.
@@ -157,7 +157,7 @@ impl RunState {
             Phase::Parked(parked) => match *parked {
                 ParkedState::Exhausted { attempt, carried } => Phase::Retrying { attempt, next_at: time, carried },
                 ParkedState::Unclear(state) => {
-                    Phase::Attempting((*state).decided(verdict.unwrap_or(EffectVerdict::Repeat)))
+                    Phase::Attempting(Box::new(state.decided(verdict.unwrap_or(EffectVerdict::Repeat))))
                 }
             },
             other @ (Phase::Sleeping { .. }
@@ -257,7 +257,7 @@ impl RunState {
                 | Phase::Entity
                 | Phase::Accepting => fresh(),
             };
-            Phase::Attempting(AttemptState::new(number, carried))
+            Phase::Attempting(Box::new(AttemptState::new(number, carried)))
         });
         Some(())
     }

@@ -183,3 +183,29 @@ fn any_beginning_of_a_trace_can_be_shown() {
         flat(&run("running"), &beginning, plain());
     }
 }
+
+#[test]
+fn effects_hang_below_the_agents_and_tools_that_they_belong_to() {
+    let span = |kind: &str, name: &str| json!({ "span": { "kind": kind, "name": name } });
+    let below = |parent: &str| json!({ "parent": parent });
+    let rows = vec![
+        row("1", call("answer"), json!({})),
+        row("1.1", attempt(1), json!({})),
+        row("1.1.1", span("agent", "clerk"), below("1.1")),
+        row("1.1.2", span("tool", "search"), json!({ "parent": "1.1.1", "status": "aborted" })),
+        row("1.1.3", get("http://news/a", json!({})), below("1.1.2")),
+        row("1.1.4", get("http://news/b", json!({})), below("1.1.1")),
+    ];
+    let rows = serde_json::from_str(&Value::from(rows).to_string()).expect("rows as they go over the wire");
+    let trace = Trace { rows, activations: Vec::new(), ..trace() };
+    let text = tree(&run("succeeded"), &trace, plain());
+    let lines: Vec<&str> = text.lines().skip(3).take(5).map(|line| &line[18..]).collect();
+    let expected = [
+        "✓ 1 answer",
+        "✓   └─ agent clerk",
+        "–      ├─ tool search  never ended",
+        "✓      │  └─ GET http://news/a  200",
+        "✓      └─ GET http://news/b  200",
+    ];
+    assert_eq!(lines, expected, "{text}");
+}
