@@ -191,6 +191,12 @@ impl<T> Agent<T> {
         self
     }
 
+    /// Gives it several at once, as those of an [`McpServer`](crate::McpServer).
+    pub fn tools(mut self, tools: impl IntoIterator<Item = AgentTool>) -> Agent<T> {
+        self.spec.tools.extend(tools);
+        self
+    }
+
     /// Lets it hand the conversation to `other`, who goes on with its own instructions, model, tools and hooks. The
     /// output, the budget and the iterations stay those of the agent that was run.
     pub fn hand_off_to<U>(mut self, other: Agent<U>) -> Agent<T> {

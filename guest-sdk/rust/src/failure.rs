@@ -27,6 +27,8 @@ pub mod code {
     pub const BAD_REQUEST: &str = "BAD_REQUEST";
     /// More at once, or in all, than there may be.
     pub const TOO_MANY: &str = "TOO_MANY";
+    /// More bytes than there may be.
+    pub const TOO_LARGE: &str = "TOO_LARGE";
     /// The provider of a model takes no more calls for now.
     pub const MODEL_RATE_LIMITED: &str = "MODEL_RATE_LIMITED";
     /// The provider of a model has too much to do.
@@ -53,6 +55,10 @@ pub mod code {
     pub const ITERATIONS_EXCEEDED: &str = "ITERATIONS_EXCEEDED";
     /// A model wanted a tool that there is not; only models are told.
     pub const UNKNOWN_TOOL: &str = "UNKNOWN_TOOL";
+    /// An MCP server refused, or its tool failed.
+    pub const MCP_ERROR: &str = "MCP_ERROR";
+    /// What an MCP server answered is not the protocol, or no version of it that is known here.
+    pub const MCP_BROKEN: &str = "MCP_BROKEN";
     /// A person did not allow the call of a tool; only models are told.
     pub const REFUSED: &str = "REFUSED";
     /// What a workflow returns that goes on with a new input; see [`Ctx::continue_with`](crate::Ctx::continue_with).

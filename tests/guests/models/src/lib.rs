@@ -77,5 +77,19 @@ async fn conversation(ctx: &FnCtx, talk: &Talk) -> Result<Said, Failure> {
     Ok(said)
 }
 
+/// An agent with the tools of the MCP server at a URL.
+#[workflow]
+pub async fn borrows(ctx: Ctx, url: String) -> Result<String, Failure> {
+    ctx.step(borrow, url).await
+}
 
-export!(talks, goes_on, tries_again, converse, stumble);
+#[agent(retries = 0, models = ["scripted/*"])]
+async fn borrow(ctx: FnCtx, url: String) -> Result<String, Failure> {
+    let server = McpServer::new("lib", url);
+    let agent = Agent::new("borrower").model("scripted/m").tools(server.tools(&ctx).await?);
+    let answer = agent.run(&ctx, "Read.").await?.output;
+    server.close().await;
+    Ok(answer)
+}
+
+export!(talks, goes_on, tries_again, converse, stumble, borrows, borrow);
