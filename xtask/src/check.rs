@@ -64,6 +64,7 @@ fn prepare() -> Vec<(&'static str, Result<()>)> {
     vec![
         ("guests in Rust and examples", guests::build()),
         ("guests in Python and JavaScript", foreign::build()),
+        ("an MCP server that others wrote", setup::mcp()),
         ("file systems for the power-cut test", setup::file_systems()),
     ]
 }

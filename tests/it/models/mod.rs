@@ -3,6 +3,7 @@
 mod agents;
 mod answers;
 mod kill;
+mod mcp;
 mod misbehaving;
 mod provider;
 mod streaming;
