@@ -29,15 +29,17 @@ mod updates;
 
 mod body;
 mod found;
+mod mask;
 pub mod model;
 mod problem;
 mod time;
 pub(crate) mod view;
 
 pub use keys::Keys;
+pub use mask::Mask;
 pub use problem::status_of;
 pub use routes::openapi;
-pub use server::{bind, serve};
+pub use server::{Door, bind, serve};
 pub use time::{BadTime, Time};
 
 #[cfg(test)]

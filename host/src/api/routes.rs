@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::problem::Refusal;
 use super::{
-    Keys, children, components, control, deployments, entities, events, health, journal, promises, questions, replay,
+    Door, children, components, control, deployments, entities, events, health, journal, promises, questions, replay,
     runs, signals, states, store, stream, updates,
 };
 use crate::Code;
@@ -123,7 +123,7 @@ pub fn openapi() -> String {
     text
 }
 
-pub fn router(host: Arc<Host>, keys: Keys, stopping: watch::Receiver<bool>) -> Router {
+pub fn router(host: Arc<Host>, door: Door, stopping: watch::Receiver<bool>) -> Router {
     let api = Api {
         host,
         uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
@@ -135,20 +135,21 @@ pub fn router(host: Arc<Host>, keys: Keys, stopping: watch::Receiver<bool>) -> R
     router
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_such_path)
-        .layer(from_fn_with_state(Arc::new(keys), guard))
+        .layer(from_fn_with_state(Arc::new(door), guard))
         .with_state(api)
 }
 
-/// Lets in who may ask, and answers for a handler that panicked.
-async fn guard(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
+/// Lets in who may ask, masks what nobody is to see, and answers for a handler that panicked.
+async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     if request.uri().path() != OPEN_PATH {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        if let Err(error) = keys.check(header(header::AUTHORIZATION), header(header::HOST)) {
+        if let Err(error) = door.keys.check(header(header::AUTHORIZATION), header(header::HOST)) {
             return Refusal::from(error).into_response();
         }
     }
     let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answered =
+        AssertUnwindSafe(async { door.mask.apply(&path, next.run(request).await).await }).catch_unwind().await;
     let response = answered
         .unwrap_or_else(|_| Refusal::new(Code::Internal, "a bug in the server ended this request").into_response());
     tracing::debug!(%method, path, status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::{Keys, routes};
+use super::{Keys, Mask, routes};
 use crate::host::Host;
 use crate::{Code, Error, Result};
 
@@ -37,20 +37,34 @@ pub async fn bind(address: &str) -> Result<TcpListener> {
     })
 }
 
+/// Who is let in, and what they do not get to see.
+#[derive(Debug)]
+pub struct Door {
+    pub keys: Keys,
+    pub mask: Mask,
+}
+
+impl From<Keys> for Door {
+    fn from(keys: Keys) -> Door {
+        Door { keys, mask: Mask::default() }
+    }
+}
+
 /// Serves the API until `shutdown` resolves: then no connection is taken any more, streams and
 /// waits end, and requests that are being answered get a moment. The host itself goes on; draining
 /// it is the caller's. Refuses to begin without a key, unless [`Keys`] and the address allow it.
 pub async fn serve(
     host: Arc<Host>,
     listener: TcpListener,
-    keys: Keys,
+    door: impl Into<Door>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<()> {
     let address =
         listener.local_addr().map_err(|error| Error::new(Code::Internal, format!("the listener: {error}")))?;
-    keys.check_address(address)?;
+    let door = door.into();
+    door.keys.check_address(address)?;
     let (stop, stopping) = watch::channel(false);
-    let router = routes::router(host, keys, stopping.clone());
+    let router = routes::router(host, door, stopping.clone());
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut shutdown = pin!(shutdown);

@@ -243,6 +243,10 @@ pub struct Dev {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub providers: Option<PathBuf>,
 
+    /// File with a table [redact] of fields that nobody gets to see, beside those of the project file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub redact: Option<PathBuf>,
+
     /// Build and deploy once, and do not watch the sources
     #[arg(long)]
     pub no_watch: bool,
@@ -266,6 +270,10 @@ pub struct Server {
     /// File with tables [providers.NAME] of providers of models, as in the project file; counts before that
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub providers: Option<PathBuf>,
+
+    /// File with a table [redact] of fields that nobody gets to see, beside those of the project file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub redact: Option<PathBuf>,
 
     /// How long effects in flight may go on after SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::api::Mask;
 use crate::effects::{ProviderSetting, Providers};
 use crate::{Code, Error, Result};
 
@@ -36,6 +37,9 @@ pub struct ProjectFile {
     /// Providers of models, for a server that is started here.
     #[serde(default)]
     pub providers: Settings,
+    /// What nobody gets to see of a server that is started here.
+    #[serde(default)]
+    pub redact: Redact,
 }
 
 /// The user's own file, `trackway/config.toml` under the folder for configuration.
@@ -49,6 +53,9 @@ pub struct UserFile {
     pub data: Option<PathBuf>,
     #[serde(default)]
     pub providers: Settings,
+    /// What nobody gets to see of a server that is started here.
+    #[serde(default)]
+    pub redact: Redact,
 }
 
 /// A file that names providers only.
@@ -57,6 +64,23 @@ pub struct UserFile {
 struct ProvidersFile {
     #[serde(default)]
     providers: Settings,
+}
+
+/// A file that names only what nobody gets to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedactFile {
+    #[serde(default)]
+    redact: Redact,
+}
+
+/// `[redact]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    /// Names of fields.
+    #[serde(default)]
+    pub fields: Vec<String>,
 }
 
 /// Of providers, by name.
@@ -240,6 +264,23 @@ impl Config {
             settings.extend(read_toml::<ProvidersFile>(path)?.ok_or_else(missing)?.providers);
         }
         Providers::new(&settings, env)
+    }
+
+    /// The fields that nobody gets to see: those of the file, of the project and of the user together, so that none
+    /// takes back what another hides.
+    pub fn mask(&self, flag: Option<&Path>) -> Result<Mask> {
+        let mut fields = Vec::new();
+        if let Some((_, user)) = &self.user {
+            fields.extend(user.redact.fields.clone());
+        }
+        if let Some(project) = &self.project {
+            fields.extend(project.file.redact.fields.clone());
+        }
+        if let Some(path) = flag {
+            let missing = || Error::new(Code::File, format!("there is no {}", path.display()));
+            fields.extend(read_toml::<RedactFile>(path)?.ok_or_else(missing)?.redact.fields);
+        }
+        Mask::new(fields.iter().map(String::as_str))
     }
 
     /// The project here, or an error that says how to make one.

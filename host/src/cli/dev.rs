@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::api::{self, Keys, model};
+use crate::api::{self, Door, Keys, model};
 use crate::host::{Allow, Host};
 use crate::sandbox::Manifest;
 use crate::worker;
@@ -33,6 +33,7 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let project = context.config.project()?;
     let state = project.state_folder();
     let data = args.data.unwrap_or_else(|| state.join("data"));
+    let mask = context.config.mask(args.redact.as_deref())?;
     Host::wait_for_dying_owner(data.clone()).await?;
     let listener = listen(context.config.listen(args.listen), output).await?;
     let providers = context.config.providers(args.providers.as_deref(), |name| std::env::var(name).ok())?;
@@ -51,9 +52,10 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let client = Client::new(Connection { server: server_setting, key: Some(key_setting) })?;
     let (project, allow) = (project.clone(), Allow { hosts: args.allow_host, models: args.allow_model });
     let deployer = Deployer { client, project, allow, output: *output, dev_file: dev_file.clone(), dev };
+    let door = Door { keys: Keys::of([key.as_str()]), mask };
     let watch = !args.no_watch;
     let work = tokio::spawn(async move { deployer.build_and_watch(watch).await });
-    let served = serve_until_stopped(host, listener, Keys::of([key.as_str()]), GRACE, output).await;
+    let served = serve_until_stopped(host, listener, door, GRACE, output).await;
     work.abort();
     // Ended, or it might write its file again.
     let _ = work.await;

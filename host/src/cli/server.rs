@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::api::{self, Keys, keys};
+use crate::api::{self, Door, Keys, keys};
 use crate::effects::{Providers, SystemRandomness};
 use crate::host::{Host, HostOptions, Retention};
 use crate::sandbox::Compiler;
@@ -43,6 +43,7 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
     };
     let mut worker = worker::Options::default();
     worker.runs_max = args.runs_max.map_or(worker.runs_max, NonZeroUsize::get);
+    let mask = context.config.mask(args.redact.as_deref())?;
     Host::wait_for_dying_owner(data.clone()).await?;
     let listener = api::bind(&context.config.listen(args.listen).value).await?;
     let providers = context.config.providers(args.providers.as_deref(), |name| std::env::var(name).ok())?;
@@ -56,6 +57,7 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
         Some(file) => Keys::of(read_or_make_keys(file, output)?.iter().map(String::as_str)),
         None => Keys::of(context.config.env_key()),
     };
+    let door = Door { keys, mask };
     let server = address_of(&listener)?;
     let serving = Serving { server: server.clone(), data, key_file };
     output.one(&serving, &server, || format!("listening on {server}, data in {}\n", serving.data.display()))?;
@@ -65,7 +67,7 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
     }
     let retention = retention(args.keep_finished);
     let keeping = tokio::spawn(Arc::clone(&host).keep_finished(retention));
-    let served = serve_until_stopped(host, listener, keys, args.grace, output).await;
+    let served = serve_until_stopped(host, listener, door, args.grace, output).await;
     keeping.abort();
     served?;
     output.say("stopped; everything is durable");
@@ -104,7 +106,7 @@ pub fn address_of(listener: &TcpListener) -> Result<String> {
 pub async fn serve_until_stopped(
     host: Arc<Host>,
     listener: TcpListener,
-    keys: Keys,
+    door: Door,
     grace: Duration,
     output: &Output,
 ) -> Result<()> {
@@ -112,7 +114,7 @@ pub async fn serve_until_stopped(
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // An error means that the sender is gone, which is a stop as well.
     let shutdown = async { stopped.await.unwrap_or_default() };
-    let serving = tokio::spawn(api::serve(Arc::clone(&host), listener, keys, shutdown));
+    let serving = tokio::spawn(api::serve(Arc::clone(&host), listener, door, shutdown));
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         served = serving.as_mut() => return joined(served),

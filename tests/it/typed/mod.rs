@@ -14,6 +14,7 @@ mod entities;
 mod fair;
 mod follow;
 mod guide;
+mod masked;
 mod newcomer;
 mod outputs;
 mod progress;

@@ -99,6 +99,16 @@ mod workflow {
                 let at = op[4].as_str();
                 Then::Tell(json!(step::call(op[1].as_str().unwrap_or_default(), &op[2].to_string(), options, at)))
             }
+            Some("publish") => {
+                step::publish(op[1].as_str().unwrap_or_default(), &op[2].to_string(), None);
+                Then::Nothing
+            }
+            Some("emit") => {
+                step::emit(op[1].as_str().unwrap_or_default(), &op[2].to_string(), None);
+                Then::Nothing
+            }
+            Some("ask") => Then::Tell(json!(step::ask_person(&op[1].to_string(), "", None))),
+            Some("promise") => Then::Tell(json!(step::promise(op[1].as_str().unwrap_or_default(), "", None))),
             Some(_) | None => other(op),
         }
     }
@@ -122,6 +132,14 @@ mod function {
             Some("ask") => {
                 let options = op[2].as_str().unwrap_or_default();
                 Then::Tell(json!(effect::ask_person(&op[1].to_string(), options, Some("raw.rs:8"))))
+            }
+            Some("emit") => {
+                effect::emit(op[1].as_str().unwrap_or_default(), &op[2].to_string(), None);
+                Then::Nothing
+            }
+            Some("delta") => {
+                effect::delta(op[1].as_str().unwrap_or_default(), &op[2].to_string());
+                Then::Nothing
             }
             Some("begin_with") => {
                 let input = op[1].as_str().unwrap_or_default();
