@@ -105,4 +105,15 @@ async fn slow(ctx: FnCtx, wait_ms: u64) -> Result<String, Failure> {
     Ok(format!("after {wait_ms} ms"))
 }
 
-export!(sleeps, naps, computes_between, sleeps_at_once, deadline, forgets, cancels_a_step, cancels_a_sleep, plus_one, slow);
+export!(
+    sleeps,
+    naps,
+    computes_between,
+    sleeps_at_once,
+    deadline,
+    forgets,
+    cancels_a_step,
+    cancels_a_sleep,
+    plus_one,
+    slow
+);

@@ -155,5 +155,18 @@ fn invoice(pay_with: String) -> usize {
     pay_with.len()
 }
 
-export!(sells, gives_up, weighs, climbs, hurries, boasts_much, boasts, adds,
-    adds_late, adds_in_rounds, forgets, twice, invoice);
+export!(
+    sells,
+    gives_up,
+    weighs,
+    climbs,
+    hurries,
+    boasts_much,
+    boasts,
+    adds,
+    adds_late,
+    adds_in_rounds,
+    forgets,
+    twice,
+    invoice
+);
