@@ -193,6 +193,8 @@ fn a_parent_hears_of_the_end_of_a_child_whose_journal_cannot_be_read() {
         let (rig, run) = begun("waits", "null").await;
         rig.until(run, |head| head.status == Status::Waiting).await;
         let child = children(&rig.entries(run).await)[0];
+        // All that it will write by itself is there.
+        rig.until(child, |head| head.status == Status::Sleeping).await;
         let all = rig.entries(child).await.len();
         // Its beginning says who waits for it; without that, the key under which it was started.
         for unreadable in [2..all, 1..all, 0..all] {
