@@ -20,6 +20,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use arguments::Arguments;
 
+/// As the host itself, which some programs measure in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
     let program = words.next().context("which program? load, floor, engine, start, fill, world")?;

@@ -2,6 +2,7 @@
 //! what to do next. Never what went wrong with a guest: that is a [`trackway_replay::Failure`].
 
 use std::fmt;
+use std::time::Duration;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $title:literal;)*) => {
@@ -63,6 +64,9 @@ codes! {
     /// No component with that digest.
     NoSuchComponent = "TW0209", "no such component";
 
+    /// No signature of a trusted key, or none at all where one is wanted.
+    BadSignature = "TW0210", "signature missing or wrong";
+
     // TW03: deployments and runs.
     /// No deployment of that name, or none that has the workflow.
     NoSuchDeployment = "TW0301", "no such deployment";
@@ -90,6 +94,8 @@ codes! {
     AmbiguousWorkflow = "TW0312", "workflow in several deployments";
     /// A pattern of a grant that cannot be read.
     BadGrant = "TW0313", "bad grant";
+    /// What a deployment is granted goes beyond what its tenant may grant.
+    OverPolicy = "TW0319", "beyond the tenant's policy";
     /// The workflow declares its signals, and that is none of them.
     NoSuchSignal = "TW0314", "no such signal";
     /// The run asked no question there.
@@ -120,6 +126,12 @@ codes! {
     EntityConflict = "TW0351", "entity at another version";
     /// The tenant has as many as it may have.
     TooManyEntities = "TW0352", "too many entities";
+    /// The tenant has no secret of that name.
+    NoSuchSecret = "TW0360", "no such secret";
+    /// A name or value that no secret has, or one secret more than there may be.
+    BadSecret = "TW0361", "bad secret";
+    /// The server was started without a key to keep secrets with.
+    NoSecretKey = "TW0362", "no key for secrets";
 
     // TW04: the store.
     /// Another process uses the data folder.
@@ -172,6 +184,22 @@ codes! {
     GaveUpWaiting = "TW0609", "gave up waiting";
     /// As many runs are active as may be, and none made room in time.
     NoRoom = "TW0610", "no room for another run";
+
+    // TW07: who may use the server.
+    /// The key is known and has not the scope that the request needs.
+    NoScope = "TW0701", "key not allowed to do that";
+    /// No tenant of that name, or none that the caller may know of.
+    NoSuchTenant = "TW0702", "no such tenant";
+    /// The name is taken, by a tenant that is there or is being deleted.
+    TenantExists = "TW0703", "tenant exists";
+    /// Its keys are refused until it is enabled again.
+    TenantDisabled = "TW0704", "tenant disabled";
+    /// The tenant has no key of that id.
+    NoSuchKey = "TW0705", "no such key";
+    /// Too many requests from that address showed no key that is known.
+    TooManyTries = "TW0706", "too many refused attempts";
+    /// There are as many tenants, or keys of one, as there may be.
+    TooManyIdentities = "TW0707", "too many tenants or keys";
 }
 
 impl fmt::Display for Code {
@@ -188,17 +216,23 @@ pub struct Error {
     pub message: String,
     /// What to do next, where there is something to say beyond the code's page.
     pub hint: Option<String>,
+    /// Of one that passes by itself: when to try again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error { code, message: message.into(), hint: None }
+        Error { code, message: message.into(), hint: None, retry_after: None }
     }
 
     pub fn hint(self, hint: impl Into<String>) -> Error {
         Error { hint: Some(hint.into()), ..self }
+    }
+
+    pub fn retry_after(self, wait: Duration) -> Error {
+        Error { retry_after: Some(wait), ..self }
     }
 }
 

@@ -2,17 +2,25 @@
 //! sandbox, effects and worker together. It never appends to a journal, and it shows only what is
 //! durable.
 
+mod allowance;
 mod apart;
+mod audit;
 mod backup;
+mod capability;
 mod catalog;
 mod check;
 mod children;
+mod compiling;
 mod deployments;
+mod directory;
 mod entities;
 mod folder;
+mod identity;
 mod journal;
 mod moves;
+mod policy;
 mod promises;
+mod proposals;
 mod published;
 mod questions;
 mod remove;
@@ -20,43 +28,59 @@ mod restore;
 mod retry;
 mod room;
 mod schema;
+mod secrets;
 mod signal;
+mod signature;
 mod start;
 mod stream;
+mod tenants;
 mod updates;
 mod views;
 mod ways;
 
+pub use allowance::{Allowance, Rate};
 pub use apart::{CHECK_ARGUMENT, check_child_main};
+pub use audit::{AUDIT_PAGE_MAX, AuditLine, AuditPage, Weight};
 pub use backup::{Backup, read_backup};
+pub use capability::{Capabilities, Change, Function, How, Reachable, What};
 pub use catalog::{Catalog, check_input};
 pub use check::{Flaw, StoreReport, check_folder};
 pub use children::{Child, ChildPage};
-pub use deployments::{Allow, Allowed, Pointer, Uploaded, record_of};
+pub use deployments::{Allow, Allowed, Outcome, Pointer, Uploaded, Wish, record_of};
+pub use identity::{Key, MadeKey, NewKey, Scope, Scopes, generate_key, hash_key, refuse_disabled, same_hash};
 pub use moves::MoveRequest;
+pub use policy::{Policy, Widening};
 pub use promises::{Promise, SettleRequest, Settlement, Standing};
+pub use proposals::{Plan, PlanVerdict, Proposal};
 pub use published::{State, StatePage};
 pub use questions::{AnswerRequest, Question, QuestionEnd, QuestionPage};
 pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;
 pub use room::Held;
+pub use secrets::{KeySource, Rotated, Safe, SecretEntry};
 pub use signal::SignalRequest;
+pub use signature::{Signature, SigningKey, TrustedKey};
 pub use start::StartRequest;
 pub use stream::{Heard, Streamed, StreamedEvent, Streamer};
+pub use tenants::{DEFAULT_TENANT, Tenant, TenantState};
 pub use updates::{UpdateAnswer, UpdateRequest};
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 pub use ways::ways_on;
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
-use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Topic, Value};
+use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Timestamp, Topic, Value};
 use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
 
 use self::catalog::Catalogs;
+use self::compiling::CompileShares;
+use self::directory::Directory;
 use crate::effects::{Clock, Effects, Egress, Providers, Randomness, SystemClock, SystemRandomness};
 use crate::sandbox::{CANCEL_GRACE_MS_MAX, Compiler, Sandbox};
 use crate::worker::{Options, Parts, ReplayReport, Spawner, TokioSpawner, Worker};
@@ -85,6 +109,8 @@ pub struct HostOptions {
     pub store: SledOptions,
     /// Of models, with their keys.
     pub providers: Providers,
+    /// Under which secrets are kept.
+    pub secret_keys: KeySource,
 }
 
 /// Everything that a host is made of, for those who bring their own.
@@ -96,18 +122,40 @@ pub struct HostParts {
     pub randomness: Arc<dyn Randomness>,
     pub spawner: Arc<dyn Spawner>,
     pub worker: Options,
+    /// Of the same storage.
+    pub safe: Arc<Safe>,
 }
 
-/// One tenant's view of it is all there is so far: [`TenantId::DEFAULT`].
+/// One tenant's view of it: everything that is asked of it is asked for that tenant, and of what others have it knows
+/// nothing. All views share what they are made of, so one is cheap: each request makes one.
 pub struct Host {
+    tenant: TenantId,
+    shared: Arc<Shared>,
+}
+
+/// What all views are made of.
+pub struct Shared {
     storage: Arc<dyn Storage>,
     sandbox: Arc<Sandbox>,
     worker: Arc<Worker>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
+    safe: Arc<Safe>,
     catalogs: Catalogs,
     views: room::Room,
+    compiling: CompileShares,
+    directory: OnceCell<Directory>,
+    audit: audit::Audit,
+    changes: tenants::Changes,
     stopping: AtomicBool,
+}
+
+impl Deref for Host {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +173,7 @@ pub enum Readiness {
 impl Host {
     /// Opens the data folder, making it where it is missing, and begins to drive its runs.
     pub async fn open(options: HostOptions) -> Result<Arc<Host>> {
-        let HostOptions { data, compiler, worker, store, providers } = options;
+        let HostOptions { data, compiler, worker, store, providers, secret_keys } = options;
         let randomness = Arc::new(SystemRandomness::new()?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let opening = {
@@ -134,15 +182,23 @@ impl Host {
         };
         let opened = opening.await.map_err(|error| Error::new(Code::Internal, format!("opening the data: {error}")))?;
         let folder::Opened { storage, sandbox } = opened?;
-        Ok(Host::from_parts(HostParts {
-            storage: Arc::new(storage),
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let safe = Safe::new(Arc::clone(&storage), secret_keys)?;
+        let host = Host::from_parts(HostParts {
+            storage,
             sandbox: Arc::new(sandbox),
-            effects: Arc::new(Egress::new(Arc::clone(&clock), providers)?),
+            effects: Arc::new(Egress::new(Arc::clone(&clock), providers, safe.clone())?),
             clock,
             randomness,
             spawner: Arc::new(TokioSpawner::current()),
             worker,
-        }))
+            safe,
+        });
+        // Now, so that a store in which it cannot be read who may use it is not opened for anybody.
+        host.directory().await?;
+        let going_on = Arc::clone(&host);
+        tokio::spawn(async move { going_on.finish_deletions().await });
+        Ok(host)
     }
 
     /// Waits while a killed host is still letting go of `data`, for whoever wants its address first.
@@ -154,7 +210,7 @@ impl Host {
 
     /// Puts the parts together and begins to drive the runs in the storage.
     pub fn from_parts(parts: HostParts) -> Arc<Host> {
-        let HostParts { storage, sandbox, effects, clock, randomness, spawner, worker } = parts;
+        let HostParts { storage, sandbox, effects, clock, randomness, spawner, worker, safe } = parts;
         let worker = Worker::spawn(Parts {
             storage: Arc::clone(&storage),
             sandbox: Arc::clone(&sandbox),
@@ -164,17 +220,50 @@ impl Host {
             spawner,
             options: worker,
         });
-        let stopping = AtomicBool::new(false);
-        Arc::new(Host {
+        let shared = Arc::new(Shared {
             storage,
             sandbox,
             worker,
             clock,
             randomness,
+            safe,
             catalogs: Catalogs::default(),
             views: room::Room::default(),
-            stopping,
-        })
+            compiling: CompileShares::default(),
+            directory: OnceCell::default(),
+            audit: audit::Audit::default(),
+            changes: tenants::Changes::default(),
+            stopping: AtomicBool::default(),
+        });
+        Arc::new(Host { tenant: TenantId::DEFAULT, shared })
+    }
+
+    /// The view of another tenant.
+    pub fn of(&self, tenant: TenantId) -> Arc<Host> {
+        Arc::new(Host { tenant, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Whose view it is.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    #[cfg(test)]
+    pub fn storage_for_tests(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    /// By the clock that times entries.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn directory(&self) -> Result<&Directory> {
+        self.directory.get_or_try_init(|| Directory::load(&*self.storage)).await
+    }
+
+    fn key_of(&self, run: RunId) -> RunKey {
+        RunKey { tenant: self.tenant, run }
     }
 
     pub fn health(&self) -> Health {
@@ -196,6 +285,8 @@ impl Host {
     pub async fn drain(&self, grace: Duration) -> Result<()> {
         self.refuse_new_work();
         let drained = self.worker.drain(grace).await;
+        // Where it fails it was said what is missing, line by line.
+        self.flush_audit().await.unwrap_or_default();
         let closed = self.storage.close().await;
         drained.and(closed.map_err(Error::from))
     }
@@ -224,11 +315,11 @@ impl Host {
         let until = Instant::now() + TERMINATED_WITHIN;
         loop {
             // Before the head: what comes after it wakes us.
-            let seen = self.storage.end(key_of(run)).await?;
+            let seen = self.storage.end(self.key_of(run)).await?;
             if self.head(run).await?.status.has_ended() {
                 return Ok(());
             }
-            if timeout_at(until, self.storage.grown(key_of(run), seen)).await.is_err() {
+            if timeout_at(until, self.storage.grown(self.key_of(run), seen)).await.is_err() {
                 return Ok(());
             }
         }
@@ -259,7 +350,7 @@ impl Host {
     /// run that has ended since.
     async fn deliver(&self, run: RunId, item: InboxItem, sent_before: bool) -> Result<()> {
         let (message, letter) = (item.message, letter_of(&item.body));
-        match self.storage.send(key_of(run), item).await? {
+        match self.storage.send(self.key_of(run), item).await? {
             Sent::Delivered => Ok(()),
             Sent::Differs => Err(sent_otherwise(run)),
             Sent::NoSuchRun => Err(views::no_such_run(&run.to_string())),
@@ -277,7 +368,7 @@ impl Host {
     /// # Errors
     /// `KeyConflict` if it was another one.
     async fn was_sent(&self, run: RunId, item: &InboxItem, has_ended: bool) -> Result<bool> {
-        match self.storage.known(key_of(run), item.clone()).await? {
+        match self.storage.known(self.key_of(run), item.clone()).await? {
             Some(Sent::Differs) => Err(sent_otherwise(run)),
             Some(_) => Ok(true),
             None if has_ended => self.was_read(run, item.message, letter_of(&item.body)).await,
@@ -287,24 +378,24 @@ impl Host {
 
     /// Of a run that has ended: whether its journal has the message.
     async fn was_read(&self, run: RunId, message: MessageId, letter: Option<(Topic, Value)>) -> Result<bool> {
-        if let Some(known) = journal::letter(&*self.storage, key_of(run), message).await?
+        if let Some(known) = journal::letter(&*self.storage, self.key_of(run), message).await?
             && letter.is_some_and(|letter| letter != known)
         {
             return Err(sent_otherwise(run));
         }
-        journal::has_message(&*self.storage, key_of(run), message).await
+        journal::has_message(&*self.storage, self.key_of(run), message).await
     }
 
     /// Puts a large value on its way into an inbox beside the journal, where it stays as long as the run; before that
     /// it is seen whether there is room for what names it.
     async fn bring(&self, run: RunId, value: &Value, text: &Arc<str>) -> Result<()> {
         let Value::Stored { digest, .. } = value else { return Ok(()) };
-        let unread = self.storage.inbox(key_of(run)).await?;
+        let unread = self.storage.inbox(self.key_of(run)).await?;
         if unread.iter().filter(|item| item.body.is_message()).count() >= INBOX_MAX {
             return Err(inbox_full(run));
         }
         let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-        Ok(self.storage.put_payload(key_of(run), *digest, bytes).await?)
+        Ok(self.storage.put_payload(self.key_of(run), *digest, bytes).await?)
     }
 
     /// Re-executes a run from its journal, with its own code or another's. Nothing leaves the host.
@@ -317,7 +408,7 @@ impl Host {
             }
             None => None,
         };
-        self.worker.replay(key_of(run), with).await
+        self.worker.replay(self.key_of(run), with).await
     }
 
     fn refuse_if_stopping(&self) -> Result<()> {
@@ -332,10 +423,6 @@ impl Host {
         self.randomness.fill(&mut bytes);
         u128::from_le_bytes(bytes)
     }
-}
-
-fn key_of(run: RunId) -> RunKey {
-    RunKey { tenant: TenantId::DEFAULT, run }
 }
 
 fn checked_key(key: &str) -> Result<&str> {

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod confine;
 pub mod effects;
 pub mod error;
 pub mod host;

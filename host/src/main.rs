@@ -1,8 +1,8 @@
-//! The binary: hands over to the command line, or to the compiler or the check that it is a
-//! process for. It
-//! decides nothing.
+//! The binary: hands over to the command line, or to the compiler, the check or the tries that it is a
+//! process for. It decides nothing.
 
 use std::process::ExitCode;
+use trackway::confine::{PROBE_ARGUMENT, probe_child_main};
 use trackway::host::{CHECK_ARGUMENT, check_child_main};
 use trackway::sandbox::{COMPILE_ARGUMENT, compile_child_main};
 
@@ -18,6 +18,9 @@ fn main() -> ExitCode {
     }
     if std::env::args_os().nth(1).is_some_and(|first| first == CHECK_ARGUMENT) {
         return check_child_main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == PROBE_ARGUMENT) {
+        return probe_child_main();
     }
     std::panic::set_hook(Box::new(report_bug));
     trackway::cli::main()

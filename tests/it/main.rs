@@ -3,10 +3,12 @@
 
 mod check;
 mod compile;
+mod confine;
 mod damage;
 mod drive;
 mod examples;
 mod fuzz;
+mod hostile;
 mod house;
 mod kill;
 mod languages;

@@ -59,12 +59,23 @@ impl Server {
     /// The same with its data elsewhere than its log, which is in `folder`. An error is what the server
     /// said instead of coming up.
     pub async fn try_start(folder: &Path, data: &Path, environment: Environment<'_>) -> Result<Server, String> {
+        Server::try_start_with(folder, data, environment, &[]).await
+    }
+
+    /// The same with more on its command line.
+    pub async fn try_start_with(
+        folder: &Path,
+        data: &Path,
+        environment: Environment<'_>,
+        flags: &[&str],
+    ) -> Result<Server, String> {
         let log =
             std::fs::File::options().create(true).append(true).open(folder.join("server.log")).expect("a log file");
         let mut child = Command::new(binary())
             .args(["server", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(["-o", "id"])
+            .args(flags)
             .current_dir(folder)
             .envs([("TRACKWAY_KEY", KEY), ("HOME", "/nonexistent")])
             // Nobody listens there: whatever minded the variable would not get anywhere.
@@ -113,10 +124,21 @@ impl Server {
 
     /// That it has of the machine's memory, as the system counts.
     pub fn memory_bytes(&self) -> u64 {
+        self.status_of("VmRSS").trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
+    /// What the system says of the process under that name.
+    pub fn status_of(&self, name: &str) -> String {
+        let status = self.proc("status");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the system tells");
+        line.trim().to_owned()
+    }
+
+    /// A file of the process in `/proc`.
+    pub fn proc(&self, file: &str) -> String {
         let id = self.child.id().expect("it runs");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the system tells");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+        std::fs::read_to_string(format!("/proc/{id}/{file}")).expect("it runs")
     }
 
     pub fn log(&self) -> String {
@@ -131,11 +153,20 @@ impl Server {
         self.answer(request.header("content-type", "application/wasm").body(bytes)).await
     }
 
+    /// The status of the answer.
+    pub async fn try_upload(&self, component: Vec<u8>) -> u16 {
+        let request = self.client.post(format!("{}/v1/components", self.url)).bearer_auth(KEY);
+        let response = request.header("content-type", "application/wasm").body(component).send().await;
+        response.unwrap_or_else(|error| panic!("{error:?}\n{}", self.log())).status().as_u16()
+    }
+
     /// Uploads a guest and points a deployment of its name to it.
     pub async fn deploy(&self, guest: &str, allow_hosts: &[String]) {
         let component = self.upload(guest).await.digest;
-        let (allow_hosts, allow_models) = (allow_hosts.to_vec(), Vec::new());
-        let deploy = model::Deploy { component, allow_hosts, allow_models, if_revision: None };
+        let (allow_hosts, allow_models, allow_secrets) = (allow_hosts.to_vec(), Vec::new(), Vec::new());
+        let (allow_mcp, if_revision, signature) = (Vec::new(), None, None);
+        let deploy =
+            model::Deploy { component, allow_hosts, allow_models, allow_secrets, allow_mcp, if_revision, signature };
         let _: model::Deployment = self.send(Method::PUT, &format!("deployments/{guest}"), &deploy).await;
     }
 

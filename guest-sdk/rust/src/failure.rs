@@ -49,6 +49,12 @@ pub mod code {
     pub const MODEL_UNKNOWN: &str = "MODEL_UNKNOWN";
     /// The provider of a model refused a call otherwise.
     pub const MODEL_FAILED: &str = "MODEL_FAILED";
+    /// There is no secret of that name.
+    pub const SECRET_UNKNOWN: &str = "SECRET_UNKNOWN";
+    /// The function does not list the secret, or it is not granted to the deployment for that place of a request to that host.
+    pub const SECRET_DENIED: &str = "SECRET_DENIED";
+    /// The host has not the key with which the secret is kept.
+    pub const SECRET_UNREADABLE: &str = "SECRET_UNREADABLE";
     /// An agent has used up its [`Budget`](crate::Budget), or the next call would.
     pub const BUDGET_EXCEEDED: &str = "BUDGET_EXCEEDED";
     /// An agent asked its model as often as it may.

@@ -70,6 +70,7 @@ pub fn request(method: impl Into<String>, url: impl Into<String>) -> RequestBuil
     RequestBuilder {
         message: Message { method: method.into(), url: url.into(), headers: Vec::new(), body: None, body_base64: None },
         timeout_ms: None,
+        tries: None,
         idempotency_key: None,
         wrong: None,
     }
@@ -81,6 +82,7 @@ pub fn request(method: impl Into<String>, url: impl Into<String>) -> RequestBuil
 pub struct RequestBuilder {
     message: Message,
     timeout_ms: Option<u64>,
+    tries: Option<u32>,
     idempotency_key: Option<String>,
     wrong: Option<String>,
 }
@@ -140,6 +142,14 @@ impl RequestBuilder {
         self
     }
 
+    /// How often the host sends it at most, 1 to 3: it tries again what breaks off, or is answered with 429, 502, 503 or 504.
+    /// Say 1 where a request that comes twice does harm, and the server heeds no idempotency key. After a crash it may still come
+    /// twice: see [`ambiguous`](macro@crate::function).
+    pub fn tries(mut self, tries: u32) -> RequestBuilder {
+        self.tries = Some(tries);
+        self
+    }
+
     /// Instead of the idempotency key that the host derives for methods that change something.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> RequestBuilder {
         self.idempotency_key = Some(key.into());
@@ -162,6 +172,7 @@ impl RequestBuilder {
                 request: serde_json::to_string(&self.message).expect("a request holds only text"),
                 options: EffectOptions {
                     timeout_ms: self.timeout_ms,
+                    tries: self.tries,
                     idempotency_key: self.idempotency_key,
                     ..EffectOptions::default()
                 },

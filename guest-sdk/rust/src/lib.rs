@@ -56,6 +56,8 @@ mod guide {
     mod streaming {}
     #[doc = include_str!("../../../docs/guide/updates.md")]
     mod updates {}
+    #[doc = include_str!("../../../docs/guide/secrets.md")]
+    mod secrets {}
     #[doc = include_str!("../../../docs/guide/models.md")]
     mod models {}
     #[doc = include_str!("../../../docs/guide/agents.md")]
@@ -108,7 +110,7 @@ pub use join::{Steps, join_all, join_all_limit, race, try_join_all, try_join_all
 pub use log::Log;
 pub use mcp::McpServer;
 pub use memory::Memory;
-pub use message::{Conversation, FinishReason, Message, Role, ToolCall, Usage, Usd};
+pub use message::{Conversation, FinishReason, Image, Message, Role, ToolCall, Usage, Usd};
 pub use model::{ModelAnswer, ModelCall, ModelRequest, OutputSpec, ToolChoice, ToolSpec};
 pub use operation::Operation;
 pub use promise::Promise;
@@ -126,7 +128,7 @@ pub use {schemars, serde, serde_json};
 pub mod prelude {
     pub use crate::export;
     pub use crate::http;
-    pub use crate::{Agent, AgentAnswer, Budget, Conversation, IntoTool, McpServer, Message};
+    pub use crate::{Agent, AgentAnswer, Budget, Conversation, Image, IntoTool, McpServer, Message};
     pub use crate::{Ambiguous, Ctx, Failure, FnCtx, Form, Leftover, Retry, Saga, Scope, Steps};
     pub use crate::{agent, function, join, prompt, select, tool, try_join, value, workflow};
     pub use crate::{join_all, join_all_limit, race, shield, timeout, try_join_all, try_join_all_limit};

@@ -41,9 +41,9 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 ///
 /// ```
 /// # use trackway_sdk::prelude::*;
-/// #[agent(models = ["openai/gpt-4o-mini"], hosts = ["mcp.example.com"])]
+/// #[agent(models = ["openai/gpt-4o-mini"], mcp = ["library"])]
 /// async fn look_up(ctx: FnCtx, question: String) -> Result<String, Failure> {
-///     let library = McpServer::new("library", "https://mcp.example.com/mcp").only(["search", "read"]);
+///     let library = McpServer::named("library").only(["search", "read"]);
 ///     let agent = Agent::new("reader").model("openai/gpt-4o-mini").tools(library.tools(&ctx).await?);
 ///     Ok(agent.run(&ctx, question).await?.output)
 /// }
@@ -75,7 +75,16 @@ struct Session {
 }
 
 impl McpServer {
-    /// The server at a URL. `name` begins the names of its tools, as in `library_search`, so that those of several servers differ;
+    /// The server that the deployment has under this name: `trackway deploy --mcp library=https://mcp.example.com/mcp`. Its name,
+    /// 1 to 32 of `A-Z a-z 0-9 _ -`, also begins the names of its tools, as in `library_search`.
+    #[track_caller]
+    pub fn named(name: impl Into<String>) -> McpServer {
+        let name = name.into();
+        let url = format!("mcp://{name}");
+        McpServer::new(name, url)
+    }
+
+    /// A server at a URL that the component knows; its host has to be granted. `name` begins the names of its tools, as in `library_search`, so that those of several servers differ;
     /// it is made of `A-Z a-z 0-9 _ -`.
     #[track_caller]
     pub fn new(name: impl Into<String>, url: impl Into<String>) -> McpServer {
@@ -90,7 +99,8 @@ impl McpServer {
         }
     }
 
-    /// Adds a header to each request. It stands in the journal, as those of any request.
+    /// Adds a header to each request. It stands in the journal, as those of any request; a secret is given as
+    /// [`FnCtx::secret`] has it.
     pub fn header(mut self, name: impl Into<String>, value: impl Display) -> McpServer {
         self.headers.push((name.into(), value.to_string()));
         self
@@ -155,13 +165,15 @@ impl McpServer {
     }
 
     fn tool(&self, name: String, listed: Listed) -> AgentTool {
-        let Listed { name: own_name, description, input_schema, output_schema } = listed;
+        // Servers need not heed the idempotency key.
+        let tries = if listed.may_come_twice() { None } else { Some(1) };
+        let Listed { name: own_name, description, input_schema, output_schema, .. } = listed;
         let (server, output_schema) = (self.clone(), Rc::new(output_schema));
         AgentTool::new(name, description.unwrap_or_default(), input_schema, move |_, arguments| {
             let (server, output_schema, own_name) = (server.clone(), output_schema.clone(), own_name.clone());
             async move {
                 let params = json!({ "name": own_name, "arguments": arguments });
-                let result = server.ask("tools/call", &params).await?;
+                let result = server.ask("tools/call", &params, tries).await?;
                 wire::told(&server.name, result, output_schema.as_ref().as_ref())
             }
         })
@@ -171,7 +183,7 @@ impl McpServer {
     async fn list(&self) -> Result<Vec<Listed>, Failure> {
         let (mut tools, mut bytes, mut params) = (Vec::new(), 0, json!({}));
         for _ in 0..PAGES_MAX {
-            let page = self.ask("tools/list", &params).await?;
+            let page = self.ask("tools/list", &params, None).await?;
             let page = Page::read(page).map_err(|why| broken(&self.name, why))?;
             for mut tool in page.tools {
                 if self.only.as_ref().is_some_and(|names| !names.contains(&tool.name)) {
@@ -199,11 +211,11 @@ impl McpServer {
     }
 
     /// Asks within the session; one that the server has lost is begun anew, once.
-    async fn ask(&self, method: &str, params: &Json) -> Result<Json, Failure> {
+    async fn ask(&self, method: &str, params: &Json, tries: Option<u32>) -> Result<Json, Failure> {
         let mut session = self.session(None).await?;
         for is_last in [false, true] {
             let id = self.next_id();
-            let response = self.post(Some(&session), &request_of(method, id, params)).await?;
+            let response = self.post(Some(&session), &request_of(method, id, params), tries).await?;
             if response.status() != 404 || session.id.is_none() || is_last {
                 return wire::answer(&self.name, response, id);
             }
@@ -229,7 +241,7 @@ impl McpServer {
             "capabilities": {},
             "clientInfo": { "name": "trackway", "version": env!("CARGO_PKG_VERSION") },
         });
-        let response = self.post(None, &request_of("initialize", id, &params)).await?;
+        let response = self.post(None, &request_of("initialize", id, &params), None).await?;
         let session_id = response.header("mcp-session-id").map(str::to_owned);
         let said = wire::answer(&self.name, response, id)?;
         let version = said["protocolVersion"].as_str().unwrap_or_default();
@@ -242,18 +254,21 @@ impl McpServer {
         }
         let session = Rc::new(Session { id: session_id, version });
         let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        self.post(Some(&session), &ready).await?.error_for_status()?;
+        self.post(Some(&session), &ready, None).await?.error_for_status()?;
         self.state.session.replace(Some(session.clone()));
         Ok(session)
     }
 
-    async fn post(&self, session: Option<&Session>, body: &Json) -> Result<Response, Failure> {
+    async fn post(&self, session: Option<&Session>, body: &Json, tries: Option<u32>) -> Result<Response, Failure> {
         let what = body["method"].as_str().unwrap_or_default();
         let label = match body["params"]["name"].as_str() {
             Some(tool) => self.label(&format!("{what} {tool}")),
             None => self.label(what),
         };
-        let request = http::post(&self.url).json(body).header("accept", "application/json, text/event-stream");
+        let mut request = http::post(&self.url).json(body).header("accept", "application/json, text/event-stream");
+        if let Some(tries) = tries {
+            request = request.tries(tries);
+        }
         self.dressed(request, session).send().label(label).at(self.at).await
     }
 

@@ -1,6 +1,8 @@
 //! What is said between people, models and tools, and what it took: plain values that cross like any other. Nothing
 //! here asks for anything.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,9 @@ use std::ops::{Add, AddAssign};
 
 use crate::failure::{Failure, code};
 use crate::prompt::{Prompt, PromptFile};
+
+/// A picture is about as many tokens for a model as this much text, however large its file is.
+const IMAGE_COUNTS_BYTES: usize = 6_400;
 
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +38,9 @@ pub struct Message {
     /// What is said.
     #[serde(default)]
     pub content: Option<String>,
+    /// Of the user: pictures, shown before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
     /// What the model wants to be called, beside what it says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
@@ -42,6 +50,37 @@ pub struct Message {
     /// Of a tool: whether it went wrong.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
+}
+
+/// A picture for a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Image {
+    /// Sent along.
+    Data {
+        /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`.
+        media_type: String,
+        /// Base64 of at most 5 MiB.
+        data: String,
+    },
+    /// Fetched by the provider. The host there has to be granted to the function.
+    At {
+        /// Absolute.
+        url: String,
+    },
+}
+
+impl Image {
+    /// A picture that is sent along, with the conversation, each time: at most 5 MiB of `image/png`, `image/jpeg`, `image/gif` or
+    /// `image/webp`.
+    pub fn new(media_type: impl Into<String>, bytes: impl AsRef<[u8]>) -> Image {
+        Image::Data { media_type: media_type.into(), data: BASE64.encode(bytes) }
+    }
+
+    /// A picture that the provider fetches. List its host in `#[agent(hosts = ["example.com"])]`: what its address tells, it tells there.
+    pub fn at(url: impl Into<String>) -> Image {
+        Image::At { url: url.into() }
+    }
 }
 
 /// A tool that a model wants to be called.
@@ -57,7 +96,14 @@ pub struct ToolCall {
 
 impl Message {
     fn of(role: Role, content: String) -> Message {
-        Message { role, content: Some(content), tool_calls: Vec::new(), tool_call_id: None, is_error: false }
+        Message {
+            role,
+            content: Some(content),
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            is_error: false,
+        }
     }
 
     /// How the model is to behave.
@@ -68,6 +114,14 @@ impl Message {
     /// What it is asked.
     pub fn user(content: impl Into<String>) -> Message {
         Message::of(Role::User, content.into())
+    }
+
+    /// The same with one picture more: `Message::user("What is it?").image(Image::new("image/png", bytes))`. Only what the user says has
+    /// any.
+    #[must_use = "it gives a message with one picture more"]
+    pub fn image(mut self, image: Image) -> Message {
+        self.images.push(image);
+        self
     }
 
     /// What it said before, or might have said.
@@ -87,7 +141,8 @@ impl Message {
 
     pub(crate) fn size_bytes(&self) -> u64 {
         let calls = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.len());
-        (self.content.as_deref().unwrap_or_default().len() + calls.sum::<usize>()) as u64
+        let images = IMAGE_COUNTS_BYTES * self.images.len();
+        (self.content.as_deref().unwrap_or_default().len() + images + calls.sum::<usize>()) as u64
     }
 }
 

@@ -7,8 +7,10 @@ use serde_json::Value as Json;
 use std::fmt;
 use std::future::IntoFuture;
 use std::panic::Location;
+use std::rc::Rc;
 use std::time::Duration;
 
+use crate::agent::Meter;
 use crate::failure::{Failure, code, place};
 use crate::message::{Conversation, FinishReason, Message, Role, ToolCall, Usage, Usd, note};
 use crate::operation::{EffectOptions, Operation, Request};
@@ -16,6 +18,10 @@ use crate::prompt::{Prompt, PromptFile};
 use crate::retry::millis;
 use crate::tool::IntoTool;
 use crate::{FnCtx, Value, bindings, schema};
+
+mod name;
+
+pub(crate) use name::{NAME_MAX_CHARS, clean_name, is_name};
 
 /// What a model is asked; the fields of the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,10 +153,12 @@ struct Said {
 
 impl FnCtx {
     /// Asks a language model, `provider/model`: the provider is a name that the operator of the host has set up, and
-    /// the function has to be granted the model. See [`ModelCall`].
+    /// the function has to be granted the model. In a tool it counts towards the budgets of the agents that the tool works
+    /// for. See [`ModelCall`].
     #[track_caller]
     pub fn model(&self, model: impl Into<String>) -> ModelCall {
-        ModelCall::new(ModelRequest::new(model.into()), Location::caller())
+        let call = ModelCall::new(ModelRequest::new(model.into()), Location::caller());
+        ModelCall { meter: self.meter(), ..call }
     }
 }
 
@@ -222,6 +230,8 @@ pub struct ModelCall<T = ()> {
     options: EffectOptions,
     label: Option<String>,
     wrong: Option<Failure>,
+    /// Of the agent in one of whose tools it is made.
+    meter: Option<Rc<Meter>>,
     read: fn(&str) -> Result<ModelAnswer<T>, Failure>,
     at: &'static Location<'static>,
 }
@@ -229,7 +239,7 @@ pub struct ModelCall<T = ()> {
 impl ModelCall {
     pub(crate) fn new(request: ModelRequest, at: &'static Location<'static>) -> ModelCall {
         let options = EffectOptions::default();
-        ModelCall { request, options, label: None, wrong: None, read: read_answer, at }
+        ModelCall { request, options, label: None, wrong: None, meter: None, read: read_answer, at }
     }
 
     pub(crate) fn options(mut self, timeout_ms: Option<u64>, deltas: Option<String>, prompts: Vec<PromptFile>) -> Self {
@@ -294,6 +304,7 @@ impl<T> ModelCall<T> {
             options: self.options,
             label: self.label,
             wrong: self.wrong,
+            meter: self.meter,
             read: |text| read_answer(text)?.read_output(),
             at: self.at,
         }
@@ -350,16 +361,30 @@ impl<T> ModelCall<T> {
 
     /// Makes an operation of it: for [`start`](Operation::start), or to cancel it.
     pub fn send(self) -> Operation<ModelAnswer<T>> {
-        let ModelCall { request, options, label, wrong, read, at } = self;
-        let request = match wrong {
-            Some(failure) => Err(Failure { at: Some(place(at)), ..failure }),
-            None => Ok(Request::Effect {
-                ask: bindings::model,
-                request: serde_json::to_string(&request).expect("a request is text and numbers"),
-                options,
-            }),
+        let ModelCall { mut request, mut options, label, wrong, meter, read, at } = self;
+        let permit = match (wrong, &meter) {
+            (Some(failure), _) => Err(failure),
+            (None, None) => Ok(None),
+            (None, Some(meter)) => meter.permit_alone(&mut request).map(Some),
         };
-        let operation = Operation::new(request, read, at);
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(failure) => return Operation::new(Err(Failure { at: Some(place(at)), ..failure }), read, at),
+        };
+        if let Some(permit) = &permit {
+            options.timeout_ms = permit.timeout_ms(options.timeout_ms);
+        }
+        let text = serde_json::to_string(&request).expect("a request is text and numbers");
+        let mut operation =
+            Operation::new(Ok(Request::Effect { ask: bindings::model, request: text, options }), read, at);
+        if let Some(permit) = permit {
+            operation = operation.told_to(Box::new(move |text| {
+                // What is no answer fails where it is read.
+                if let Ok(answer) = read_answer(text) {
+                    permit.took(&request.model, &answer);
+                }
+            }));
+        }
         match label {
             Some(label) => operation.label(label),
             None => operation,
@@ -395,6 +420,7 @@ impl<T> ModelAnswer<T> {
             content: self.content.clone(),
             tool_calls: self.tool_calls.clone(),
             tool_call_id: None,
+            images: Vec::new(),
             is_error: false,
         }
     }
@@ -442,20 +468,6 @@ pub(crate) fn told(schema: Schema) -> Json {
         words.remove("$schema");
     }
     schema
-}
-
-/// Providers take no other names of tools and outputs.
-pub(crate) const NAME_MAX_CHARS: usize = 64;
-
-pub(crate) fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    (1..=NAME_MAX_CHARS).contains(&name.len()) && name.bytes().all(allowed)
-}
-
-pub(crate) fn clean_name(name: &str, otherwise: &str) -> String {
-    let clean = |character: char| if is_name(character.encode_utf8(&mut [0; 4])) { character } else { '_' };
-    let name: String = name.chars().take(NAME_MAX_CHARS).map(clean).collect();
-    if name.is_empty() { otherwise.to_owned() } else { name }
 }
 
 fn read_answer(text: &str) -> Result<ModelAnswer, Failure> {

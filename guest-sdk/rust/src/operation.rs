@@ -42,8 +42,12 @@ pub struct Operation<T> {
     retry: Option<Retry>,
     ambiguous: Option<Ambiguous>,
     times: Times,
+    /// Told of a success before it is read.
+    told: Option<Told>,
     at: &'static Location<'static>,
 }
+
+pub(crate) type Told = Box<dyn FnOnce(&str)>;
 
 enum State {
     Unasked(Request),
@@ -121,7 +125,7 @@ impl<T> Operation<T> {
         at: &'static Location<'static>,
     ) -> Operation<T> {
         let state = request.map_or_else(State::Refused, State::Unasked);
-        Operation { state, decode, label: None, retry: None, ambiguous: None, times: Times::default(), at }
+        Operation { state, decode, label: None, retry: None, ambiguous: None, times: Times::default(), told: None, at }
     }
 
     /// A word for people, shown in the trace beside the operation; up to 256 bytes.
@@ -242,8 +246,15 @@ impl<T> Operation<T> {
             retry: self.retry.take(),
             ambiguous: self.ambiguous,
             times: self.times,
+            told: self.told.take(),
             at: self.at,
         }
+    }
+
+    /// Somebody else is told of the answer too, if it is a success. It must ask for nothing.
+    pub(crate) fn told_to(mut self, told: Told) -> Operation<T> {
+        self.told = Some(told);
+        self
     }
 
     fn ask(&mut self, waker: &Waker) {
@@ -299,6 +310,7 @@ impl<T> Operation<T> {
                 options.idempotency_key = said.idempotency_key.as_deref();
                 options.deltas = said.deltas.as_deref();
                 options.prompts = &said.prompts;
+                options.tries = said.tries;
                 ask(request, &options.to_text(), &at)
             }
         };
@@ -332,8 +344,14 @@ impl<T> Future for Operation<T> {
             State::Open(runtime, id) => {
                 let Poll::Ready(answer) = runtime.take(*id, context.waker()) else { return Poll::Pending };
                 self.state = State::Taken;
+                let told = self.told.take();
                 Poll::Ready(match answer {
-                    Answer::Succeeded(body) => (self.decode)(&body),
+                    Answer::Succeeded(body) => {
+                        if let Some(told) = told {
+                            told(&body);
+                        }
+                        (self.decode)(&body)
+                    }
                     Answer::Failed(body) => Err(explained(Failure::from_text(&body))),
                     Answer::Cancelled(reason) => Err(Failure::cancelled(&reason)),
                 })

@@ -50,6 +50,9 @@ pub mod code {
     pub const MODEL_AUTH: &str = "MODEL_AUTH";
     pub const MODEL_UNKNOWN: &str = "MODEL_UNKNOWN";
     pub const MODEL_FAILED: &str = "MODEL_FAILED";
+    pub const SECRET_UNKNOWN: &str = "SECRET_UNKNOWN";
+    pub const SECRET_DENIED: &str = "SECRET_DENIED";
+    pub const SECRET_UNREADABLE: &str = "SECRET_UNREADABLE";
 }
 
 const CODE_MAX_BYTES: usize = 64;

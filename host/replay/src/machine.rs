@@ -151,6 +151,8 @@ pub struct Machine {
     cancel: Cancel,
     /// Ids whose `forget` is on record and not yet done.
     will_be_forgotten: BTreeSet<u32>,
+    /// Ids that the guest has cancelled and that are open.
+    cancelled: BTreeSet<u32>,
     /// Updates that were delivered and not answered, by the id that took each.
     updates: BTreeMap<u32, MessageId>,
     /// The keys under which the guest has published.
@@ -196,6 +198,7 @@ impl Machine {
             mail: Mail::default(),
             cancel: Cancel::NotReceived,
             will_be_forgotten: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
             updates: BTreeMap::new(),
             published: BTreeSet::new(),
             spans: BTreeSet::new(),
@@ -389,6 +392,10 @@ impl Machine {
             return Decision::Ignore;
         };
         let is_pending = answer.is_none();
+        if matches!(command.act, Act::Cancel { .. }) && !self.cancelled.insert(id) && !self.is_recorded_next(&command) {
+            // It changes nothing, and a guest could fill any disk by it. Journals of before have it on record.
+            return Decision::Ignore;
+        }
         let decision = match self.hold_against_record(&command, Some(id), fuel) {
             Held::New(proof) => Decision::Perform { id, proof },
             Held::Same
@@ -426,6 +433,7 @@ impl Machine {
     /// Closes an id without a command: an effect's `forget`, which its function repeats by itself.
     pub fn close(&mut self, id: u32) {
         self.will_be_forgotten.remove(&id);
+        self.cancelled.remove(&id);
         self.mail.close(id);
         if let Some(Some(position)) = self.open.remove(&id) {
             self.deliverable.remove(&position);
@@ -466,6 +474,7 @@ impl Machine {
         }
         if let Some((_, (id, time, outcome))) = self.deliverable.pop_first() {
             self.open.remove(&id);
+            self.cancelled.remove(&id);
             self.last = Some(id);
             self.delivered(time);
             return Next::Deliver(Completion::Answer { id: self.guest_id(id), outcome });

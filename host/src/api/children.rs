@@ -1,7 +1,6 @@
 //! Runs that the steps of a run started.
 
 use axum::Json;
-use axum::extract::State;
 use serde::Deserialize;
 use trackway_replay::Position;
 use utoipa::IntoParams;
@@ -37,11 +36,7 @@ pub struct ChildParams {
     params(("id" = String, Path), ChildParams),
     responses((status = 200, body = model::Children), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn list(
-    State(api): State<Api>,
-    Found(head): Found,
-    Params(params): Params<ChildParams>,
-) -> Answer<Json<model::Children>> {
+pub async fn list(api: Api, Found(head): Found, Params(params): Params<ChildParams>) -> Answer<Json<model::Children>> {
     let from = params.cursor.map(|cursor| cursor.parse::<u64>().map_err(|_| bad_cursor(&cursor))).transpose()?;
     let limit = params.limit.unwrap_or(CHILDREN_DEFAULT).clamp(1, CHILDREN_MAX);
     let page = api.host.children(head.run, Position(from.unwrap_or_default()), limit).await?;

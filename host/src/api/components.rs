@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use trackway_replay::Digest;
 
-use super::body::{self, Limit};
+use super::body::Limit;
 use super::model::{Component, Problem};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
@@ -28,16 +28,11 @@ const UPLOAD: Limit = Limit { max_bytes: UPLOAD_MAX_BYTES, code: Code::UploadToo
         (status = 200, body = Component, description = "It had been uploaded before."),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Refused by a gate."),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many are sent or compiled."),
     )
 )]
-pub async fn upload(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer<(StatusCode, Json<Component>)> {
-    let permit = api.uploads.try_acquire();
-    let _permit = permit.map_err(|_| Refusal::new(Code::Overloaded, "other uploads are going on").hint("try again"))?;
-    let bytes = body::read(&headers, content, UPLOAD).await?;
+pub async fn upload(api: Api, headers: HeaderMap, content: Body) -> Answer<(StatusCode, Json<Component>)> {
+    let (bytes, _place) = api.intake.read(api.host.tenant(), &headers, content, UPLOAD).await?;
     let uploaded = api.host.upload(bytes).await?;
     let status = if uploaded.existing { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(view::component(&uploaded.record))))
@@ -52,7 +47,7 @@ pub async fn upload(
     params(("digest" = String, Path)),
     responses((status = 200, body = Component), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn get(State(api): State<Api>, Path(digest): Path<String>) -> Answer<Json<Component>> {
+pub async fn get(api: Api, Path(digest): Path<String>) -> Answer<Json<Component>> {
     let digest: Digest = digest.parse().map_err(|_| {
         Refusal::new(Code::NoSuchComponent, format!("`{digest}` is no digest")).hint("it has 64 hexadecimal digits")
     })?;

@@ -1,6 +1,5 @@
 //! What people do to runs beside starting and ending them: holding them, and starting them anew.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use trackway_replay::StepId;
@@ -31,11 +30,7 @@ use crate::{Code, Error};
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
     )
 )]
-pub async fn pause(
-    State(api): State<Api>,
-    Found(head): Found,
-    Asked { key, body: asked }: Asked<Pause>,
-) -> Answer<Accepted> {
+pub async fn pause(api: Api, Found(head): Found, Asked { key, body: asked }: Asked<Pause>) -> Answer<Accepted> {
     api.host.pause(head.run, &asked.reason, key.as_deref()).await?;
     accepted(&api, head.run).await
 }
@@ -54,7 +49,7 @@ pub async fn pause(
             the run that started it has not read its end."),
     )
 )]
-pub async fn remove(State(api): State<Api>, Found(head): Found) -> Answer<StatusCode> {
+pub async fn remove(api: Api, Found(head): Found) -> Answer<StatusCode> {
     // In a task of its own: whoever asked may go away half way.
     let host = api.host.clone();
     let removed = tokio::spawn(async move { host.remove(head.run).await }).await;
@@ -77,11 +72,7 @@ pub async fn remove(State(api): State<Api>, Found(head): Found) -> Answer<Status
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
     )
 )]
-pub async fn resume(
-    State(api): State<Api>,
-    Found(head): Found,
-    Asked { key, body: Resume {} }: Asked<Resume>,
-) -> Answer<Accepted> {
+pub async fn resume(api: Api, Found(head): Found, Asked { key, body: Resume {} }: Asked<Resume>) -> Answer<Accepted> {
     api.host.resume(head.run, key.as_deref()).await?;
     accepted(&api, head.run).await
 }
@@ -104,7 +95,7 @@ pub async fn resume(
     )
 )]
 pub async fn restart(
-    State(api): State<Api>,
+    api: Api,
     Found(head): Found,
     Asked { key, body: asked }: Asked<Restart>,
 ) -> Answer<impl IntoResponse> {
@@ -133,7 +124,7 @@ pub async fn restart(
     )
 )]
 pub async fn move_run(
-    State(api): State<Api>,
+    api: Api,
     Found(head): Found,
     Asked { key, body: Move { to, dry_run } }: Asked<Move>,
 ) -> Answer<Accepted> {

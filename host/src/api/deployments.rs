@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
 
 use super::body::{self, Asked, Limit};
 use super::model::{Deploy, Deployment, DeploymentList, Problem, Promote, Rollback};
@@ -11,14 +11,22 @@ use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
 use crate::Code;
-use crate::host::{Allow, Pointer};
+use crate::host::{Allow, Outcome, Pointer, Signature, Wish};
 
 /// All deployments, by name.
 #[utoipa::path(get, operation_id = "list_deployments", path = "/v1/deployments", tag = "deployments", responses((status = 200, body = DeploymentList)))]
-pub async fn list(State(api): State<Api>) -> Answer<Json<DeploymentList>> {
+pub async fn list(api: Api) -> Answer<Json<DeploymentList>> {
     let mut deployments = Vec::new();
     for deployment in api.host.deployments().await? {
-        deployments.push(view::deployment(&api.host, &deployment).await);
+        deployments.push(view::deployment(&api.host, &deployment).await?);
+    }
+    // Of these there is no version yet.
+    for name in api.host.proposed_names().await? {
+        if deployments.iter().all(|known| known.name != name) {
+            let none =
+                trackway_storage::Deployment { name: name.into(), revision: 0, current: 0, versions: Vec::new() };
+            deployments.push(view::deployment(&api.host, &none).await?);
+        }
     }
     Ok(Json(DeploymentList { deployments }))
 }
@@ -32,9 +40,9 @@ pub async fn list(State(api): State<Api>) -> Answer<Json<DeploymentList>> {
     params(("name" = String, Path)),
     responses((status = 200, body = Deployment), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn get(State(api): State<Api>, Path(name): Path<String>) -> Answer<Json<Deployment>> {
+pub async fn get(api: Api, Path(name): Path<String>) -> Answer<Json<Deployment>> {
     let deployment = api.host.deployment(&name).await?;
-    Ok(Json(view::deployment(&api.host, &deployment).await))
+    Ok(Json(view::deployment(&api.host, &deployment).await?))
 }
 
 /// Points a name to a component, making the deployment where there is none.
@@ -47,22 +55,57 @@ pub async fn get(State(api): State<Api>, Path(name): Path<String>) -> Answer<Jso
     request_body = Deploy,
     responses(
         (status = 200, body = Deployment),
+        (status = 202, body = Deployment, description = "It waits for an approval: see `proposed`."),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Beyond the tenant's policy."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such component."),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Another revision."),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "Bad pattern of a host or model."),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "Bad pattern of a host, model or secret, or no address of an MCP server."),
     )
 )]
 pub async fn deploy(
-    State(api): State<Api>,
+    api: Api,
     Path(name): Path<String>,
     headers: HeaderMap,
     content: Body,
-) -> Answer<Json<Deployment>> {
-    let bytes = body::read(&headers, content, Limit::SMALL).await?;
-    let asked: Deploy = body::json(&bytes, Code::BadRequest)?;
-    let allow = Allow { hosts: asked.allow_hosts.as_slice(), models: asked.allow_models.as_slice() };
-    let deployment = api.host.deploy(&name, asked.component, allow, asked.if_revision).await?;
-    Ok(Json(view::deployment(&api.host, &deployment).await))
+) -> Answer<(StatusCode, Json<Deployment>)> {
+    let asked = asked(&headers, content).await?;
+    let outcome = api.host.deploy(&name, &asking(&asked)?.wish()).await?;
+    answer(&api, outcome).await
+}
+
+pub(super) async fn asked(headers: &HeaderMap, content: Body) -> Answer<Deploy> {
+    let bytes = body::read(headers, content, Limit::SMALL).await?;
+    body::json(&bytes, Code::BadRequest)
+}
+
+/// What a body asks for, with its signature read.
+pub(super) struct Asking<'a> {
+    asked: &'a Deploy,
+    signature: Option<Signature>,
+}
+
+pub(super) fn asking(asked: &Deploy) -> Answer<Asking<'_>> {
+    let signature = asked.signature.as_deref().map(str::parse).transpose()?;
+    Ok(Asking { asked, signature })
+}
+
+impl Asking<'_> {
+    pub fn wish(&self) -> Wish<'_> {
+        let Deploy { component, allow_hosts, allow_models, allow_secrets, allow_mcp, if_revision, signature: _ } =
+            self.asked;
+        let (hosts, models) = (allow_hosts.as_slice(), allow_models.as_slice());
+        let allow = Allow { hosts, models, secrets: allow_secrets.as_slice(), mcp: allow_mcp.as_slice() };
+        Wish { component: *component, allow, if_revision: *if_revision, signature: self.signature.as_ref() }
+    }
+}
+
+/// 202 where it waits for an approval.
+async fn answer(api: &Api, outcome: Outcome) -> Answer<(StatusCode, Json<Deployment>)> {
+    let status = match &outcome {
+        Outcome::Deployed(_) => StatusCode::OK,
+        Outcome::Proposed(..) => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(view::deployment(&api.host, outcome.deployment()).await?)))
 }
 
 /// Points a name to a component or to what another deployment points to. What its functions may
@@ -74,13 +117,17 @@ pub async fn deploy(
     tag = "deployments",
     params(("name" = String, Path)),
     request_body = Promote,
-    responses((status = 200, body = Deployment), (status = 404, body = Problem, content_type = "application/problem+json"))
+    responses(
+        (status = 200, body = Deployment),
+        (status = 202, body = Deployment, description = "It waits for an approval: see `proposed`."),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub async fn promote(
-    State(api): State<Api>,
+    api: Api,
     Path(name): Path<String>,
     Asked { body: asked, .. }: Asked<Promote>,
-) -> Answer<Json<Deployment>> {
+) -> Answer<(StatusCode, Json<Deployment>)> {
     let pointer = match (asked.component, asked.from) {
         (Some(component), None) => Pointer::Component(component),
         (None, Some(from)) => Pointer::Deployment(from),
@@ -88,9 +135,11 @@ pub async fn promote(
             return Err(Refusal::new(Code::BadRequest, "exactly one of `component` and `from` must be given"));
         }
     };
-    let allow = Allow { hosts: asked.allow_hosts.as_deref(), models: asked.allow_models.as_deref() };
-    let deployment = api.host.promote(&name, &pointer, allow).await?;
-    Ok(Json(view::deployment(&api.host, &deployment).await))
+    let (hosts, models) = (asked.allow_hosts.as_deref(), asked.allow_models.as_deref());
+    let (secrets, mcp) = (asked.allow_secrets.as_deref(), asked.allow_mcp.as_deref());
+    let allow = Allow { hosts, models, secrets, mcp };
+    let outcome = api.host.promote(&name, &pointer, allow).await?;
+    answer(&api, outcome).await
 }
 
 /// Points a name back: to the version given, or to the one before the current one.
@@ -104,10 +153,10 @@ pub async fn promote(
     responses((status = 200, body = Deployment), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub async fn rollback(
-    State(api): State<Api>,
+    api: Api,
     Path(name): Path<String>,
     Asked { body: asked, .. }: Asked<Rollback>,
 ) -> Answer<Json<Deployment>> {
     let deployment = api.host.rollback(&name, asked.version).await?;
-    Ok(Json(view::deployment(&api.host, &deployment).await))
+    Ok(Json(view::deployment(&api.host, &deployment).await?))
 }

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse};
 use serde::Deserialize;
@@ -43,7 +42,7 @@ pub struct ListParams {
     params(ListParams),
     responses((status = 200, body = model::EntityPage))
 )]
-pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) -> Answer<Json<model::EntityPage>> {
+pub async fn list(api: Api, Params(params): Params<ListParams>) -> Answer<Json<model::EntityPage>> {
     let limit = params.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let after = params.after.as_deref().map(|after| {
         // A name has no slash.
@@ -68,7 +67,7 @@ pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) ->
         (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn get(State(api): State<Api>, Name(name): Name, Key(key): Key) -> Answer<impl IntoResponse> {
+pub async fn get(api: Api, Name(name): Name, Key(key): Key) -> Answer<impl IntoResponse> {
     found(&api.host.entity(&name, &key).await?)
 }
 
@@ -95,7 +94,7 @@ pub async fn get(State(api): State<Api>, Name(name): Name, Key(key): Key) -> Ans
     )
 )]
 pub async fn set(
-    State(api): State<Api>,
+    api: Api,
     Name(name): Name,
     Key(key): Key,
     headers: HeaderMap,
@@ -120,7 +119,7 @@ pub async fn set(
         (status = 412, body = Problem, content_type = "application/problem+json", description = "It is at another version."),
     )
 )]
-pub async fn delete(State(api): State<Api>, Name(name): Name, Key(key): Key, headers: HeaderMap) -> Answer<StatusCode> {
+pub async fn delete(api: Api, Name(name): Name, Key(key): Key, headers: HeaderMap) -> Answer<StatusCode> {
     let if_version = if_version(&headers)?;
     api.host.delete_entity(&name, &key, if_version).await?;
     Ok(StatusCode::NO_CONTENT)

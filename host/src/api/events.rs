@@ -1,7 +1,6 @@
 //! A run as it grows, as server-sent events. Each event is a pure function of two positions of the
 //! journal, so a client that comes back with its last one misses nothing and sees nothing twice.
 
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -68,7 +67,7 @@ enum Sent {
             that there is no memory for this."),
     )
 )]
-pub async fn events(State(api): State<Api>, Found(head): Found, headers: HeaderMap) -> Answer<Response> {
+pub async fn events(api: Api, Found(head): Found, headers: HeaderMap) -> Answer<Response> {
     let last = last_event(&headers)?;
     let mut follower = api.host.follow(head.run).await?;
     let now = follower.now(last).await?;

@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use trackway_replay::{BadId, Digest, Head, QuestionName};
 
 use super::problem::{Answer, Refusal};
-use super::routes::Api;
+use super::routes::{Api, Common};
 use crate::Code;
 
 /// What `{id}` of the path stands for. No such run, or several, end the request.
 pub struct Found(pub Head);
 
-impl FromRequestParts<Api> for Found {
+impl FromRequestParts<Common> for Found {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Found> {
-        let id = parameter(parts, api, "id").await?;
+    async fn from_request_parts(parts: &mut Parts, common: &Common) -> Answer<Found> {
+        let id = parameter(parts, common, "id").await?;
+        let api = Api::from_request_parts(parts, common).await?;
         Ok(Found(api.host.find(&id).await?))
     }
 }
@@ -25,44 +26,44 @@ impl FromRequestParts<Api> for Found {
 /// What `{name}` of the path stands for.
 pub struct Name(pub String);
 
-impl FromRequestParts<Api> for Name {
+impl FromRequestParts<Common> for Name {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Name> {
-        parameter(parts, api, "name").await.map(Name)
+    async fn from_request_parts(parts: &mut Parts, common: &Common) -> Answer<Name> {
+        parameter(parts, common, "name").await.map(Name)
     }
 }
 
 /// What `{key}` of the path stands for.
 pub struct Key(pub String);
 
-impl FromRequestParts<Api> for Key {
+impl FromRequestParts<Common> for Key {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Key> {
-        parameter(parts, api, "key").await.map(Key)
+    async fn from_request_parts(parts: &mut Parts, common: &Common) -> Answer<Key> {
+        parameter(parts, common, "key").await.map(Key)
     }
 }
 
 /// What `{token}` of the path stands for.
 pub struct Token(pub String);
 
-impl FromRequestParts<Api> for Token {
+impl FromRequestParts<Common> for Token {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Token> {
-        parameter(parts, api, "token").await.map(Token)
+    async fn from_request_parts(parts: &mut Parts, common: &Common) -> Answer<Token> {
+        parameter(parts, common, "token").await.map(Token)
     }
 }
 
 /// What `{digest}` of the path stands for.
 pub struct OfDigest(pub Digest);
 
-impl FromRequestParts<Api> for OfDigest {
+impl FromRequestParts<Common> for OfDigest {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<OfDigest> {
-        let text = parameter(parts, api, "digest").await?;
+    async fn from_request_parts(parts: &mut Parts, common: &Common) -> Answer<OfDigest> {
+        let text = parameter(parts, common, "digest").await?;
         let digest = text.parse().map_err(|_| Refusal::new(Code::BadRequest, format!("`{text}` is no digest")))?;
         Ok(OfDigest(digest))
     }
@@ -71,17 +72,17 @@ impl FromRequestParts<Api> for OfDigest {
 /// What `{question}` of the path stands for.
 pub struct Asked(pub QuestionName);
 
-impl FromRequestParts<Api> for Asked {
+impl FromRequestParts<Common> for Asked {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Answer<Asked> {
-        let text = parameter(parts, api, "question").await?;
+    async fn from_request_parts(parts: &mut Parts, common: &Common) -> Answer<Asked> {
+        let text = parameter(parts, common, "question").await?;
         text.parse().map(Asked).map_err(|error: BadId| Refusal::new(Code::BadRequest, error.to_string()))
     }
 }
 
-async fn parameter(parts: &mut Parts, api: &Api, name: &str) -> Answer<String> {
-    let parameters = Path::<BTreeMap<String, String>>::from_request_parts(parts, api).await;
+async fn parameter(parts: &mut Parts, common: &Common, name: &str) -> Answer<String> {
+    let parameters = Path::<BTreeMap<String, String>>::from_request_parts(parts, common).await;
     let Path(mut parameters) = parameters.map_err(|rejection| Refusal::new(Code::BadRequest, rejection.body_text()))?;
     parameters.remove(name).ok_or_else(|| Refusal::new(Code::Internal, format!("the path has no `{name}`")))
 }

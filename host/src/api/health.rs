@@ -6,13 +6,13 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::model::{Health, HealthStatus};
-use super::routes::{self, Api};
+use super::routes::{self, Common};
 use crate::host::Readiness;
 
 /// Whether the server takes work. Needs no key.
 #[utoipa::path(get, operation_id = "get_health", path = "/v1/health", tag = "server", security(()), responses((status = 200, body = Health)))]
-pub async fn health(State(api): State<Api>) -> Json<Health> {
-    let health = api.host.health();
+pub async fn health(State(common): State<Common>) -> Json<Health> {
+    let health = common.host.health();
     let status = match health.readiness {
         Readiness::Ready => HealthStatus::Ready,
         Readiness::Stopping => HealthStatus::Stopping,

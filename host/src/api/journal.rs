@@ -1,7 +1,6 @@
 //! The journal itself, for tools and tests.
 
 use axum::Json;
-use axum::extract::State;
 use serde::Deserialize;
 use trackway_replay::Position;
 use utoipa::IntoParams;
@@ -30,11 +29,7 @@ pub struct JournalParams {
     params(("id" = String, Path), JournalParams),
     responses((status = 200, body = JournalPage), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn journal(
-    State(api): State<Api>,
-    Found(head): Found,
-    Params(params): Params<JournalParams>,
-) -> Answer<Json<JournalPage>> {
+pub async fn journal(api: Api, Found(head): Found, Params(params): Params<JournalParams>) -> Answer<Json<JournalPage>> {
     let entries = api.host.entries(head.run, Position(params.from.unwrap_or(0))).await?;
     let next = entries.last().map(|entry| entry.position.0 + 1);
     Ok(Json(JournalPage { entries: entries.iter().map(view::entry).collect(), next }))
@@ -49,11 +44,7 @@ pub async fn journal(
     params(("id" = String, Path), ("digest" = String, Path)),
     responses((status = 200, body = StoredValue), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn value(
-    State(api): State<Api>,
-    Found(head): Found,
-    OfDigest(digest): OfDigest,
-) -> Answer<Json<StoredValue>> {
+pub async fn value(api: Api, Found(head): Found, OfDigest(digest): OfDigest) -> Answer<Json<StoredValue>> {
     let text = api.host.value(head.run, digest).await?;
     Ok(Json(StoredValue { digest, value: view::raw(&text) }))
 }

@@ -1,17 +1,11 @@
-//! Who may use the API: bearer keys, of which only hashes are kept. Whoever is not known is
-//! refused; nothing is open unless somebody said so.
+//! The keys of the server itself, of which only hashes are kept. Whoever shows one is the operator; nothing is open
+//! unless somebody said so. It knows nothing of the keys of tenants.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::net::SocketAddr;
 use trackway_replay::Digest;
 
-use crate::effects::Randomness;
+use crate::host::{hash_key, same_hash};
 use crate::{Code, Error, Result};
-
-/// So that a key is recognised where it does not belong: in a log, in a repository.
-const PREFIX: &str = "tw_";
-const KEY_RANDOM_BYTES: usize = 32;
 
 /// Decides about each request.
 #[derive(Debug, Clone)]
@@ -22,21 +16,18 @@ pub enum Keys {
     OpenOnLoopback,
 }
 
-/// A new key. It is shown once; what is kept is [`hash`] of it.
-pub fn generate(randomness: &dyn Randomness) -> String {
-    let mut bytes = [0; KEY_RANDOM_BYTES];
-    randomness.fill(&mut bytes);
-    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
-}
-
-/// A key has 256 random bits, so a plain hash cannot be searched.
-pub fn hash(key: &str) -> Digest {
-    Digest::of_parts(&[b"trackway key", key.as_bytes()])
+/// What a request shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown<'a> {
+    /// A key of the server itself: it belongs to whoever runs it.
+    Operator,
+    /// Something that may be a key of a tenant.
+    Other(&'a str),
 }
 
 impl Keys {
     pub fn of<'a>(keys: impl IntoIterator<Item = &'a str>) -> Keys {
-        Keys::Hashes(keys.into_iter().map(hash).collect())
+        Keys::Hashes(keys.into_iter().map(hash_key).collect())
     }
 
     /// Whether a server with these keys may listen there.
@@ -55,24 +46,20 @@ impl Keys {
     }
 
     /// `authorization` and `host` are the headers of those names.
-    pub(super) fn check(&self, authorization: Option<&str>, host: Option<&str>) -> Result<()> {
+    pub(super) fn check<'a>(&self, authorization: Option<&'a str>, host: Option<&str>) -> Result<Shown<'a>> {
         match self {
             Keys::Hashes(hashes) => {
                 let key = authorization.and_then(bearer).ok_or_else(|| {
                     Error::new(Code::Unauthorized, "the request carries no key")
                         .hint("send `Authorization: Bearer KEY`; the command line takes it from TRACKWAY_KEY")
                 })?;
-                let shown = hash(key);
+                let shown = hash_key(key);
                 // All are compared, each in constant time.
-                let known = hashes.iter().fold(0, |known, hash| known | u8::from(equal(hash, &shown)));
-                if known == 0 {
-                    return Err(Error::new(Code::Unauthorized, "the key is not known here")
-                        .hint("`trackway dev` saves its key in .trackway/; a server has its own"));
-                }
-                Ok(())
+                let known = hashes.iter().fold(0, |known, hash| known | u8::from(same_hash(hash, &shown)));
+                Ok(if known == 0 { Shown::Other(key) } else { Shown::Operator })
             }
             // A page in a browser can make a name of its own point to the loopback address.
-            Keys::OpenOnLoopback if host.is_some_and(is_loopback_name) => Ok(()),
+            Keys::OpenOnLoopback if host.is_some_and(is_loopback_name) => Ok(Shown::Operator),
             Keys::OpenOnLoopback => {
                 Err(Error::new(Code::Unauthorized, "a server without a key answers to loopback names only")
                     .hint("ask for 127.0.0.1 or localhost"))
@@ -84,11 +71,6 @@ impl Keys {
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, key) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-}
-
-fn equal(one: &Digest, other: &Digest) -> bool {
-    let difference = one.0.iter().zip(other.0).fold(0, |difference, (a, b)| difference | (a ^ b));
-    std::hint::black_box(difference) == 0
 }
 
 fn is_loopback_name(host: &str) -> bool {

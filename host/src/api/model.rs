@@ -5,7 +5,11 @@
 mod children;
 mod control;
 mod entities;
+mod identity;
 mod journal;
+mod plan;
+mod replay;
+mod secrets;
 mod spending;
 mod store;
 mod stream;
@@ -14,7 +18,13 @@ mod talk;
 pub use children::{Child, Children};
 pub use control::Move;
 pub use entities::{Entity, EntityPage};
+pub use identity::{AuditLine, AuditPage, Key, KeyList, MadeKey, NewKey, NewTenant, RotateKey, Tenant, TenantList};
 pub use journal::{Entry, JournalPage, Stored, StoredValue};
+pub use plan::{
+    Capabilities, Change, ChangeKind, ChangeOf, Function, Judge, Plan, PlanVerdict, Policy, Proposed, Reach, TrustedKey,
+};
+pub use replay::{Divergence, Replay, ReplayReport};
+pub use secrets::{RotatedSecrets, Secret, SecretList, SetSecret};
 pub use spending::Spending;
 pub use store::{Flaw, StoreReport};
 pub use stream::{StreamDelta, StreamEnd, StreamEvent, StreamReset, Streamed};
@@ -68,6 +78,9 @@ pub struct Deployment {
     pub current: u32,
     /// What the name has pointed to, the newest last.
     pub versions: Vec<Version>,
+    /// What waits for an approval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposed: Vec<Proposed>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -81,6 +94,12 @@ pub struct Version {
     /// The models that its functions may ask.
     #[serde(default)]
     pub allow_models: Vec<String>,
+    /// The secrets that its functions may send, and towards which hosts.
+    #[serde(default)]
+    pub allow_secrets: Vec<String>,
+    /// The MCP servers that its functions may ask by their names, each as `NAME=URL`.
+    #[serde(default)]
+    pub allow_mcp: Vec<String>,
     /// Names of the component's workflows.
     pub workflows: Vec<String>,
 }
@@ -103,9 +122,19 @@ pub struct Deploy {
     /// The models that its functions may ask, as `openai/gpt-4o-mini`, `openai/gpt-4o*` or `anthropic/*`.
     #[serde(default)]
     pub allow_models: Vec<String>,
+    /// The secrets that its functions may send and towards which hosts, as `KEY=api.example.com`, or
+    /// `KEY:query,body=api.example.com` where it goes elsewhere than into a header.
+    #[serde(default)]
+    pub allow_secrets: Vec<String>,
+    /// The MCP servers that its functions may ask by their names, as `library=https://mcp.example.com/mcp`.
+    #[serde(default)]
+    pub allow_mcp: Vec<String>,
     /// Refuse if the deployment is not at this revision (0: if there is one already).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_revision: Option<u64>,
+    /// Of the component, in base64, where the tenant's policy wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// `POST /v1/deployments/{name}/promote`: one of `component` and `from`.
@@ -124,6 +153,12 @@ pub struct Promote {
     /// Default: the models that the deployment's current version may ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_models: Option<Vec<String>>,
+    /// Default: the secrets that the deployment's current version may send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_secrets: Option<Vec<String>>,
+    /// Default: the MCP servers of the deployment's current version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_mcp: Option<Vec<String>>,
 }
 
 /// `POST /v1/deployments/{name}/rollback`
@@ -397,60 +432,6 @@ pub struct LogLine {
     pub step: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-}
-
-/// `POST /v1/runs/{id}/replay`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Replay {
-    /// Another component to replay with. Default: the run's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub component: Option<Digest>,
-}
-
-/// What a replay compared and found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ReplayReport {
-    #[schema(value_type = String)]
-    pub run: RunId,
-    #[schema(value_type = String)]
-    pub component: Digest,
-    /// Everything that was compared was the same. The three counts say how much that is.
-    pub identical: bool,
-    /// Commands whose digest and fuel were compared.
-    pub commands_with_fuel: u64,
-    /// Commands whose digest alone was compared: another engine or component.
-    pub commands_without_fuel: u64,
-    /// Deliveries whose order was compared.
-    pub deliveries: u64,
-    /// `identical`, `diverged`, `ended_by_host` where the host ended the run before its workflow did, or `not_ended`.
-    pub end: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub divergence: Option<Divergence>,
-}
-
-/// Where code and journal part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Divergence {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<u32>,
-    /// How many commands agreed before.
-    pub commands: u64,
-    /// What the journal says.
-    pub recorded: String,
-    /// What the code did.
-    pub produced: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recorded_at: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub produced_at: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub recorded_digest: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub produced_digest: Option<Digest>,
 }
 
 /// The body of every error: `application/problem+json`.

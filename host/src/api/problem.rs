@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use std::time::Duration;
 
 use super::model::Problem;
 use crate::{Code, Error};
@@ -56,15 +57,19 @@ impl IntoResponse for Refusal {
         if self.status.is_server_error() {
             tracing::error!(code = %self.error.code, "{}", self.error.message);
         }
+        // Whole seconds: not a moment too early.
+        let seconds = |wait: Duration| u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
+        let retry_after = self.error.retry_after.map(|wait| HeaderValue::from(seconds(wait)));
         let body = serde_json::to_vec(&self.problem()).expect("a problem holds only text and numbers");
         let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         match self.error.code {
             Code::Unauthorized => response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE),
-            Code::Overloaded | Code::InboxFull | Code::NoRoom => {
-                response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+            Code::Overloaded | Code::InboxFull | Code::NoRoom | Code::TooManyTries => {
+                response.headers_mut().insert(header::RETRY_AFTER, retry_after.unwrap_or(RETRY_AFTER_SECONDS))
             }
             _ => None,
         };
+        response.extensions_mut().insert(self.error.code);
         response
     }
 }
@@ -73,7 +78,7 @@ impl Problem {
     /// The error that a server told of; codes of later versions become [`Code::Internal`].
     pub fn into_error(self) -> Error {
         let code = Code::ALL.iter().find(|code| code.text() == self.code).copied().unwrap_or(Code::Internal);
-        Error { code, message: self.detail, hint: self.hint }
+        Error { code, message: self.detail, hint: self.hint, retry_after: None }
     }
 }
 
@@ -102,8 +107,10 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::WrongWorld
         | Code::CompileFailed
         | Code::BadManifest
+        | Code::BadSignature
         | Code::InputBreaksSchema
-        | Code::BadGrant => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::BadGrant
+        | Code::BadSecret => StatusCode::UNPROCESSABLE_ENTITY,
         Code::InputNotJson | Code::BadRequest => StatusCode::BAD_REQUEST,
         Code::UploadTooLarge | Code::InputTooLarge | Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::NoSuchComponent
@@ -114,8 +121,11 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchQuestion
         | Code::NoSuchPromise
         | Code::NoSuchEntity
+        | Code::NoSuchSecret
         | Code::NoSuchState
         | Code::NoSuchUpdate
+        | Code::NoSuchTenant
+        | Code::NoSuchKey
         | Code::NoSuchPath => StatusCode::NOT_FOUND,
         Code::EntityConflict => StatusCode::PRECONDITION_FAILED,
         Code::AmbiguousRun
@@ -134,10 +144,15 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::Quarantined
         | Code::RecallTrapped
         | Code::CodeMissing
-        | Code::TooManyEntities => StatusCode::CONFLICT,
-        Code::InboxFull | Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        | Code::NoSecretKey
+        | Code::TooManyEntities
+        | Code::TenantExists
+        | Code::TooManyIdentities => StatusCode::CONFLICT,
+        Code::NoScope | Code::TenantDisabled => StatusCode::FORBIDDEN,
+        Code::InboxFull | Code::Overloaded | Code::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::StoreClosed | Code::Stopping | Code::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+        Code::OverPolicy => StatusCode::FORBIDDEN,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::Unreachable => StatusCode::BAD_GATEWAY,
         Code::GaveUpWaiting => StatusCode::GATEWAY_TIMEOUT,

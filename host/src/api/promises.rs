@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use trackway_replay::{Failure, Outcome, is_code};
 
@@ -30,7 +29,7 @@ const REJECTED: &str = "REJECTED";
         (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn get(State(api): State<Api>, Token(token): Token) -> Answer<Json<model::Promise>> {
+pub async fn get(api: Api, Token(token): Token) -> Answer<Json<model::Promise>> {
     Ok(Json(view(&api.host.promise(&token).await?)))
 }
 
@@ -52,12 +51,7 @@ pub async fn get(State(api): State<Api>, Token(token): Token) -> Answer<Json<mod
         (status = 429, body = Problem, content_type = "application/problem+json", description = "The run's inbox is full."),
     )
 )]
-pub async fn resolve(
-    State(api): State<Api>,
-    Token(token): Token,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer<Json<model::Promise>> {
+pub async fn resolve(api: Api, Token(token): Token, headers: HeaderMap, content: Body) -> Answer<Json<model::Promise>> {
     let idempotency_key = body::idempotency_key(&headers)?;
     let bytes = body::read(&headers, content, VALUE).await?;
     let with = Settlement::Resolved(body::value(&bytes)?);
@@ -82,12 +76,7 @@ pub async fn resolve(
         (status = 429, body = Problem, content_type = "application/problem+json", description = "The run's inbox is full."),
     )
 )]
-pub async fn reject(
-    State(api): State<Api>,
-    Token(token): Token,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer<Json<model::Promise>> {
+pub async fn reject(api: Api, Token(token): Token, headers: HeaderMap, content: Body) -> Answer<Json<model::Promise>> {
     let idempotency_key = body::idempotency_key(&headers)?;
     let bytes = body::read(&headers, content, Limit::SMALL).await?;
     let given = match bytes.is_empty() {

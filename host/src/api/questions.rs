@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ pub struct ListParams {
 
 /// Lists what people are asked and have not answered, the newest run first.
 #[utoipa::path(get, operation_id = "list_questions", path = "/v1/questions", tag = "questions", params(ListParams), responses((status = 200, body = Questions)))]
-pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) -> Answer<Json<Questions>> {
+pub async fn list(api: Api, Params(params): Params<ListParams>) -> Answer<Json<Questions>> {
     let before = params.cursor.map(|cursor| place(&cursor).ok_or_else(|| bad_cursor(&cursor))).transpose()?;
     let limit = params.limit.unwrap_or(QUESTIONS_DEFAULT).clamp(1, QUESTIONS_MAX);
     let page = api.host.questions(before, limit).await?;
@@ -62,7 +61,7 @@ fn place(cursor: &str) -> Option<(RunId, QuestionName)> {
         (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn get(State(api): State<Api>, Found(head): Found, Asked(question): Asked) -> Answer<Json<model::Question>> {
+pub async fn get(api: Api, Found(head): Found, Asked(question): Asked) -> Answer<Json<model::Question>> {
     Ok(Json(view(&api.host.question(head.run, question).await?)))
 }
 
@@ -83,7 +82,7 @@ pub async fn get(State(api): State<Api>, Found(head): Found, Asked(question): As
     )
 )]
 pub async fn answer(
-    State(api): State<Api>,
+    api: Api,
     Found(head): Found,
     Asked(question): Asked,
     headers: HeaderMap,

@@ -1,7 +1,6 @@
 //! Replaying a run for whoever asks.
 
 use axum::Json;
-use axum::extract::State;
 
 use super::body::Asked;
 use super::found::Found;
@@ -27,7 +26,7 @@ use crate::Code;
     )
 )]
 pub async fn replay(
-    State(api): State<Api>,
+    api: Api,
     Found(head): Found,
     Asked { body: asked, .. }: Asked<Replay>,
 ) -> Answer<Json<ReplayReport>> {

@@ -1,46 +1,69 @@
 //! Every path, who may ask for it, and the OpenAPI document of them all.
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
-use std::panic::AssertUnwindSafe;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::middleware::from_fn_with_state;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::Refusal;
+use super::gate::{self, Gate};
+use super::intake::Intake;
+use super::problem::{Answer, Refusal};
 use super::{
-    Door, children, components, control, deployments, entities, events, health, journal, promises, questions, replay,
-    runs, signals, states, store, stream, updates,
+    Door, children, components, control, deployments, entities, events, health, identity, journal, policy, promises,
+    questions, replay, runs, secrets, signals, states, store, stream, tenants, updates,
 };
 use crate::Code;
 use crate::host::Host;
 
-/// Uploads that are read or compiled at once; each may hold its bytes in memory.
-const UPLOADS_AT_ONCE: usize = 4;
 /// Replays at once: each keeps a core busy.
 const REPLAYS_AT_ONCE: usize = 2;
 /// Checks and backups of the whole store at once: each reads all of it.
 const WHOLE_STORE_AT_ONCE: usize = 1;
-/// The one path that needs no key.
-const OPEN_PATH: &str = "/v1/health";
-
-/// What the handlers share.
+/// What one request may use: the host as its caller's tenant sees it. It is made at the door, for a route that says
+/// who may ask for it; without it no handler does anything.
 #[derive(Clone)]
 pub struct Api {
     pub host: Arc<Host>,
-    pub uploads: Arc<Semaphore>,
+    pub intake: Intake,
     pub replays: Arc<Semaphore>,
     pub whole_store: Arc<Semaphore>,
     /// True when streams and waits are to end.
     pub stopping: watch::Receiver<bool>,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Common {
+    /// As the default tenant sees it.
+    pub host: Arc<Host>,
+    intake: Intake,
+    replays: Arc<Semaphore>,
+    whole_store: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Common {
+    /// For one request of a caller who may ask.
+    pub fn api(&self, host: Arc<Host>) -> Api {
+        let Common { intake, replays, whole_store, stopping, .. } = self.clone();
+        Api { host, intake, replays, whole_store, stopping }
+    }
+}
+
+impl FromRequestParts<Common> for Api {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Common) -> Answer<Api> {
+        let api = parts.extensions.get::<Api>().cloned();
+        api.ok_or_else(|| Refusal::new(Code::Internal, "nobody said who may ask for this path"))
+    }
 }
 
 impl Api {
@@ -71,7 +94,7 @@ impl Modify for BearerKey {
     }
 }
 
-fn paths() -> OpenApiRouter<Api> {
+fn paths() -> OpenApiRouter<Common> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(health::health))
         .routes(routes!(health::openapi))
@@ -81,6 +104,10 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::get, deployments::deploy))
         .routes(routes!(deployments::promote))
         .routes(routes!(deployments::rollback))
+        .routes(routes!(policy::plan))
+        .routes(routes!(policy::approve))
+        .routes(routes!(policy::reject))
+        .routes(routes!(policy::get, policy::set))
         .routes(routes!(runs::start, runs::list))
         .routes(routes!(runs::get, control::remove))
         .routes(routes!(runs::wait))
@@ -111,8 +138,19 @@ fn paths() -> OpenApiRouter<Api> {
         .routes(routes!(stream::stream))
         .routes(routes!(journal::journal))
         .routes(routes!(replay::replay))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::remove))
+        .routes(routes!(secrets::rotate))
         .routes(routes!(store::check))
         .routes(routes!(store::backup))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::delete))
+        .routes(routes!(tenants::disable))
+        .routes(routes!(tenants::enable))
+        .routes(routes!(identity::list, identity::create))
+        .routes(routes!(identity::remove))
+        .routes(routes!(identity::rotate))
+        .routes(routes!(identity::audit))
 }
 
 /// The OpenAPI document, as it is checked in.
@@ -123,10 +161,10 @@ pub fn openapi() -> String {
     text
 }
 
-pub fn router(host: Arc<Host>, door: Door, stopping: watch::Receiver<bool>) -> Router {
-    let api = Api {
+pub fn router(host: Arc<Host>, door: Arc<Door>, stopping: watch::Receiver<bool>) -> Router {
+    let common = Common {
         host,
-        uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+        intake: Intake::default(),
         replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
         whole_store: Arc::new(Semaphore::new(WHOLE_STORE_AT_ONCE)),
         stopping,
@@ -135,25 +173,8 @@ pub fn router(host: Arc<Host>, door: Door, stopping: watch::Receiver<bool>) -> R
     router
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_such_path)
-        .layer(from_fn_with_state(Arc::new(door), guard))
-        .with_state(api)
-}
-
-/// Lets in who may ask, masks what nobody is to see, and answers for a handler that panicked.
-async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    if request.uri().path() != OPEN_PATH {
-        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        if let Err(error) = door.keys.check(header(header::AUTHORIZATION), header(header::HOST)) {
-            return Refusal::from(error).into_response();
-        }
-    }
-    let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    let answered =
-        AssertUnwindSafe(async { door.mask.apply(&path, next.run(request).await).await }).catch_unwind().await;
-    let response = answered
-        .unwrap_or_else(|_| Refusal::new(Code::Internal, "a bug in the server ended this request").into_response());
-    tracing::debug!(%method, path, status = response.status().as_u16(), elapsed = ?began.elapsed(), "answered");
-    response
+        .layer(from_fn_with_state(Arc::new(Gate { door, common: common.clone() }), gate::pass))
+        .with_state(common)
 }
 
 async fn no_such_path(request: Request) -> Refusal {

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use bytes::Bytes;
@@ -69,7 +68,7 @@ pub struct StartParams {
     )
 )]
 pub async fn start(
-    State(api): State<Api>,
+    api: Api,
     Params(params): Params<StartParams>,
     headers: HeaderMap,
     content: Body,
@@ -131,7 +130,7 @@ pub struct ListParams {
 
 /// Lists runs, the newest first.
 #[utoipa::path(get, operation_id = "list_runs", path = "/v1/runs", tag = "runs", params(ListParams), responses((status = 200, body = RunPage)))]
-pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) -> Answer<Json<RunPage>> {
+pub async fn list(api: Api, Params(params): Params<ListParams>) -> Answer<Json<RunPage>> {
     let status = params.status.as_deref().map_or(Ok(Vec::new()), view::statuses)?;
     let before = params.cursor.map(|cursor| cursor.parse::<RunId>().map_err(|_| bad_cursor(&cursor))).transpose()?;
     let limit = params.limit.unwrap_or(RUNS_DEFAULT).clamp(1, RUNS_MAX);
@@ -168,7 +167,7 @@ pub async fn list(State(api): State<Api>, Params(params): Params<ListParams>) ->
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Several runs fit."),
     )
 )]
-pub async fn get(State(api): State<Api>, Found(head): Found) -> Answer<Json<Run>> {
+pub async fn get(api: Api, Found(head): Found) -> Answer<Json<Run>> {
     detail(&api, head.run).await.map(Json)
 }
 
@@ -189,7 +188,7 @@ pub struct WaitParams {
     params(("id" = String, Path), WaitParams),
     responses((status = 200, body = Run), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn wait(State(api): State<Api>, Found(head): Found, Params(params): Params<WaitParams>) -> Answer<Json<Run>> {
+pub async fn wait(api: Api, Found(head): Found, Params(params): Params<WaitParams>) -> Answer<Json<Run>> {
     let patience = patience_of(&params)?;
     let head = wait_for(&api, head.run, patience).await?;
     detail(&api, head.run).await.map(Json)
@@ -234,11 +233,7 @@ pub(super) fn seconds(seconds: f64) -> Answer<Duration> {
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
     )
 )]
-pub async fn cancel(
-    State(api): State<Api>,
-    Found(head): Found,
-    Asked { key, body: asked }: Asked<Cancel>,
-) -> Answer<Accepted> {
+pub async fn cancel(api: Api, Found(head): Found, Asked { key, body: asked }: Asked<Cancel>) -> Answer<Accepted> {
     api.host.cancel(head.run, &asked.reason, asked.grace_ms, key.as_deref()).await?;
     accepted(&api, head.run).await
 }
@@ -260,7 +255,7 @@ pub async fn cancel(
     )
 )]
 pub async fn retry(
-    State(api): State<Api>,
+    api: Api,
     Found(head): Found,
     Asked { key, body: asked }: Asked<Retry>,
 ) -> Answer<(StatusCode, Json<Retried>)> {
@@ -299,11 +294,7 @@ pub async fn retry(
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Its inbox is full."),
     )
 )]
-pub async fn terminate(
-    State(api): State<Api>,
-    Found(head): Found,
-    Asked { key, body: asked }: Asked<Terminate>,
-) -> Answer<Accepted> {
+pub async fn terminate(api: Api, Found(head): Found, Asked { key, body: asked }: Asked<Terminate>) -> Answer<Accepted> {
     api.host.terminate(head.run, &asked.reason, key.as_deref()).await?;
     accepted(&api, head.run).await
 }
@@ -322,7 +313,7 @@ pub async fn terminate(
             that there is no memory for this."),
     )
 )]
-pub async fn trace(State(api): State<Api>, Found(head): Found) -> Answer<Response> {
+pub async fn trace(api: Api, Found(head): Found) -> Answer<Response> {
     let Growth { position, head, trace, mut held, .. } = api.host.trace(head.run).await?;
     let text = serde_json::to_vec(&Trace { run: view::run(&head), position: position.0, trace })
         .map_err(|error| Refusal::new(Code::Internal, format!("a trace could not be written: {error}")))?;
@@ -357,11 +348,7 @@ pub struct LogParams {
     params(("id" = String, Path), LogParams),
     responses((status = 200, body = LogPage), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn logs(
-    State(api): State<Api>,
-    Found(head): Found,
-    Params(params): Params<LogParams>,
-) -> Answer<Json<LogPage>> {
+pub async fn logs(api: Api, Found(head): Found, Params(params): Params<LogParams>) -> Answer<Json<LogPage>> {
     let after = params.cursor.map(|cursor| view::log_key(&cursor).ok_or_else(|| bad_cursor(&cursor))).transpose()?;
     let limit = params.limit.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
     let mut lines = api.host.logs(head.run, after, limit + 1).await?;

@@ -2,6 +2,8 @@
 //! a limit.
 
 use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
@@ -9,11 +11,13 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::{Keys, Mask, routes};
+use super::door::Peer;
+use super::{Door, routes, tls};
 use crate::host::Host;
 use crate::{Code, Error, Result};
 
@@ -37,19 +41,6 @@ pub async fn bind(address: &str) -> Result<TcpListener> {
     })
 }
 
-/// Who is let in, and what they do not get to see.
-#[derive(Debug)]
-pub struct Door {
-    pub keys: Keys,
-    pub mask: Mask,
-}
-
-impl From<Keys> for Door {
-    fn from(keys: Keys) -> Door {
-        Door { keys, mask: Mask::default() }
-    }
-}
-
 /// Serves the API until `shutdown` resolves: then no connection is taken any more, streams and
 /// waits end, and requests that are being answered get a moment. The host itself goes on; draining
 /// it is the caller's. Refuses to begin without a key, unless [`Keys`] and the address allow it.
@@ -64,7 +55,13 @@ pub async fn serve(
     let door = door.into();
     door.keys.check_address(address)?;
     let (stop, stopping) = watch::channel(false);
-    let router = routes::router(host, door, stopping.clone());
+    let door = Arc::new(door);
+    let router = routes::router(Arc::clone(&host), Arc::clone(&door), stopping.clone());
+    let keeping = tokio::spawn({
+        let (host, keep) = (Arc::clone(&host), door.keep_audit);
+        async move { host.keep_audit(keep).await }
+    });
+    let looking = tokio::spawn(look(Arc::clone(&door)));
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut shutdown = pin!(shutdown);
@@ -80,10 +77,10 @@ pub async fn serve(
             accepted = accepting => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = connection(stream, router.clone(), stopping.clone());
+            Ok((stream, peer)) => {
+                let (door, router, stopping) = (Arc::clone(&door), router.clone(), stopping.clone());
                 connections.spawn(async move {
-                    connection.await;
+                    greet(stream, &door, Peer(peer.ip()), router, stopping).await;
                     drop(permit);
                 });
             }
@@ -98,16 +95,48 @@ pub async fn serve(
     let farewell = async { while connections.join_next().await.is_some() {} };
     // Who is still there after that is cut off when the set is dropped.
     tokio::time::timeout(FAREWELL, farewell).await.unwrap_or_default();
+    looking.abort();
+    keeping.abort();
+    // Only then nothing here holds the host any more. How it ended was the abort's doing.
+    keeping.await.unwrap_or_default();
+    // Where it fails it was said what is missing, line by line.
+    host.flush_audit().await.unwrap_or_default();
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+/// Takes new certificates as they come.
+async fn look(door: Arc<Door>) {
+    while let Some(tls) = &door.tls {
+        tokio::time::sleep(tls::LOOK_EVERY).await;
+        tls.look();
+    }
+}
+
+async fn greet(stream: TcpStream, door: &Door, peer: Peer, router: Router, stopping: watch::Receiver<bool>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {error}");
     }
+    match &door.tls {
+        None => connection(stream, peer, router, stopping).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => connection(stream, peer, router, stopping).await,
+            Err(error) => tracing::debug!("a connection was not made: {error}"),
+        },
+    }
+}
+
+async fn connection<S>(stream: S, peer: Peer, router: Router, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_READ_MAX).max_buf_size(BUFFER_MAX_BYTES);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
+    let served = builder.serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(served);
     // An error means that the server is gone, which is a stop as well.
     let stopped = async { stopping.wait_for(|stopping| *stopping).await.map(drop).unwrap_or_default() };

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use trackway_replay::Value;
@@ -40,7 +39,7 @@ pub const VALUE: Limit = Limit { max_bytes: Value::MAX_BYTES, code: Code::InputT
     )
 )]
 pub async fn send(
-    State(api): State<Api>,
+    api: Api,
     Found(head): Found,
     Name(name): Name,
     headers: HeaderMap,

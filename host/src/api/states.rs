@@ -1,7 +1,6 @@
 //! What runs publish of themselves.
 
 use axum::Json;
-use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -34,11 +33,7 @@ pub struct StateParams {
     params(("id" = String, Path), StateParams),
     responses((status = 200, body = model::States), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-pub async fn list(
-    State(api): State<Api>,
-    Found(head): Found,
-    Params(params): Params<StateParams>,
-) -> Answer<Json<model::States>> {
+pub async fn list(api: Api, Found(head): Found, Params(params): Params<StateParams>) -> Answer<Json<model::States>> {
     let page = api.host.states(head.run, params.cursor.as_deref(), PAGE_MAX_BYTES).await?;
     let state = page.states.iter().map(shown).collect();
     Ok(Json(model::States { run: head.run, state, cursor: page.more.map(|key| key.to_string()) }))
@@ -57,7 +52,7 @@ pub async fn list(
             nothing was published under that key."),
     )
 )]
-pub async fn get(State(api): State<Api>, Found(head): Found, Key(key): Key) -> Answer<Json<model::State>> {
+pub async fn get(api: Api, Found(head): Found, Key(key): Key) -> Answer<Json<model::State>> {
     Ok(Json(shown(&api.host.state(head.run, &key).await?)))
 }
 

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -31,7 +30,7 @@ const PIECES: usize = 16;
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Another is going on."),
     )
 )]
-pub async fn check(State(api): State<Api>) -> Answer<Json<StoreReport>> {
+pub async fn check(api: Api) -> Answer<Json<StoreReport>> {
     let _permit = permit(&api)?;
     tokio::select! {
         report = api.host.check_store() => Ok(Json(view::store_report(report?))),
@@ -51,7 +50,7 @@ pub async fn check(State(api): State<Api>) -> Answer<Json<StoreReport>> {
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Another is going on."),
     )
 )]
-pub async fn backup(State(api): State<Api>) -> Answer<Response> {
+pub async fn backup(api: Api) -> Answer<Response> {
     let permit = permit(&api)?;
     let (sink, pieces) = mpsc::channel(PIECES);
     let (done, ended) = oneshot::channel();

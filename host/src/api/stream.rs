@@ -1,7 +1,6 @@
 //! What the guests of a run tell those who follow it, as server-sent events. What stays has its place in the
 //! journal as its id, so a client that comes back with its last id gets each of them once.
 
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -46,7 +45,7 @@ struct Streaming {
         (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn stream(State(api): State<Api>, Found(head): Found, headers: HeaderMap) -> Answer<Response> {
+pub async fn stream(api: Api, Found(head): Found, headers: HeaderMap) -> Answer<Response> {
     let heard = last_event(&headers)?;
     let streamer = api.host.stream(head.run, heard).await?;
     if heard != Heard::Nothing && streamer.is_over().await? {

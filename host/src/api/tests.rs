@@ -5,12 +5,15 @@ mod deadlines;
 mod deployments;
 mod entities;
 mod events;
+mod isolation;
 mod memory;
+mod policy;
 mod promises;
 mod refusals;
 mod refused;
 mod removal;
 mod runs;
+mod secrets;
 mod signals;
 mod stream;
 mod support;
@@ -36,5 +39,5 @@ fn every_operation_has_a_name_of_its_own() {
     let count = names.len();
     names.sort();
     names.dedup();
-    assert_eq!((names.len(), count), (45, 45), "{names:?}");
+    assert_eq!((names.len(), count), (65, 65), "{names:?}");
 }

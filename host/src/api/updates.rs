@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ pub struct UpdateParams {
     )
 )]
 pub async fn send(
-    State(api): State<Api>,
+    api: Api,
     Found(head): Found,
     Name(name): Name,
     Params(params): Params<UpdateParams>,

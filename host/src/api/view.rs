@@ -32,25 +32,29 @@ pub fn component(record: &ComponentRecord) -> model::Component {
     }
 }
 
-pub async fn deployment(host: &Host, deployment: &Deployment) -> model::Deployment {
+pub async fn deployment(host: &Host, deployment: &Deployment) -> crate::Result<model::Deployment> {
     let mut versions = Vec::with_capacity(deployment.versions.len());
     for version in &deployment.versions {
-        let Allowed { hosts, models } = Allowed::of(&version.allow);
+        let Allowed { hosts, models, secrets, mcp } = Allowed::of(&version.allow);
         versions.push(model::Version {
             version: version.version,
             component: version.component,
             deployed_at: version.deployed.into(),
             allow_hosts: hosts,
             allow_models: models,
+            allow_secrets: secrets,
+            allow_mcp: mcp,
             workflows: host.workflows_of(version.component).await,
         });
     }
-    model::Deployment {
+    let proposed = host.proposals(&deployment.name).await?.into_iter().map(Into::into).collect();
+    Ok(model::Deployment {
         name: deployment.name.to_string(),
         revision: deployment.revision,
         current: deployment.current,
         versions,
-    }
+        proposed,
+    })
 }
 
 pub fn run(head: &Head) -> model::Run {

@@ -1,7 +1,6 @@
 //! The words and flags of the command line. Declares them and what their help says; does nothing.
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,21 +8,32 @@ pub mod control;
 
 use super::duration::parse_duration;
 use super::output::Format;
-use keep::parse_keep;
 
+mod confine;
 mod entities;
+mod identity;
 mod keep;
+mod plan;
 mod promises;
 mod questions;
 mod runs;
+mod secrets;
+mod server;
 mod store;
+mod trace;
 
+pub use confine::Confine;
 pub use entities::{Entities, OneEntity};
+pub use identity::{Audit, Keys, OneKey, OneTenant, Tenants};
 pub use keep::Keep;
+pub use plan::{Judge, Look, Policy, Sign};
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream, RunsUpdate};
+pub use secrets::Secrets;
+pub use server::Server;
 pub use store::{Backup, Doctor, Restore};
+pub use trace::{Inspect, Logs, Replay, Trace, TraceView};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -84,6 +94,18 @@ pub enum Command {
                             trackway deploy --allow-host example.com --allow-host '*.example.org'")]
     Deploy(Deploy),
 
+    /// Sign a component, or make a key to sign with
+    #[command(after_help = "Examples:\n  trackway sign --new-key release.pem\n  \
+                            trackway sign app.wasm --key release.pem > app.sig && trackway deploy app.wasm --signature app.sig")]
+    Sign(Sign),
+
+    /// What deployments may be granted at most, and what needs an approval
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Policy {
+        #[command(subcommand)]
+        command: Policy,
+    },
+
     /// List deployments, or move one to another version
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Deployments {
@@ -114,6 +136,12 @@ pub enum Command {
     Entities {
         #[command(subcommand)]
         command: Entities,
+    },
+    /// Values that functions send to others and never see: set, list, remove and rotate them
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Secrets {
+        #[command(subcommand)]
+        command: Secrets,
     },
     /// List, describe, retry, end, pause and restart runs, and send them signals
     #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -158,6 +186,25 @@ pub enum Command {
                             two servers would do the same work twice.")]
     Restore(Restore),
 
+    /// Tenants of a server: make, disable and delete them
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Tenants {
+        #[command(subcommand)]
+        command: Tenants,
+    },
+    /// Keys of a tenant: make, list, rotate and remove them
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
+    },
+    /// Print what was changed by request: who, what, when, from where, and what came of it
+    #[command(
+        after_help = "Examples:\n  trackway audit --since 1h\n  trackway audit --since 24h -o jsonl > audit.jsonl\n  \
+                            trackway audit --tenant acme"
+    )]
+    Audit(Audit),
+
     /// Say what an error code means and what to do
     #[command(after_help = "Examples:\n  trackway explain TW0205\n  trackway explain            # all codes")]
     Explain(Explain),
@@ -192,6 +239,10 @@ pub struct Connect {
     /// Key for the server; better in TRACKWAY_KEY, other users can see arguments [env: TRACKWAY_KEY]
     #[arg(long, value_name = "KEY", help_heading = "Connection")]
     pub key: Option<String>,
+
+    /// Tenant that is meant, for whoever runs the server; `default` if not said [env: TRACKWAY_TENANT]
+    #[arg(long, value_name = "NAME", help_heading = "Connection")]
+    pub tenant: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -219,6 +270,12 @@ pub struct Check {
     /// A component or a core module; the project here is built if left out
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+
+    /// Compare it with what this deployment of a server points to
+    #[arg(long, value_name = "DEPLOYMENT")]
+    pub against: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 #[derive(Debug, Args)]
@@ -239,6 +296,14 @@ pub struct Dev {
     #[arg(long = "allow-model", value_name = "MODEL")]
     pub allow_model: Vec<String>,
 
+    /// A secret that its functions may send and where to, beside those that the manifest wants
+    #[arg(long = "allow-secret", value_name = "NAME[:PLACE,..]=HOST")]
+    pub allow_secret: Vec<String>,
+
+    /// Where an MCP server is that its functions name: library=https://mcp.example.com/mcp
+    #[arg(long, value_name = "NAME=URL")]
+    pub mcp: Vec<String>,
+
     /// File with tables [providers.NAME] of providers of models, as in the project file; counts before that
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub providers: Option<PathBuf>,
@@ -250,43 +315,6 @@ pub struct Dev {
     /// Build and deploy once, and do not watch the sources
     #[arg(long)]
     pub no_watch: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Server {
-    /// Address to listen on
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
-
-    /// Data folder [env: TRACKWAY_DATA]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub data: Option<PathBuf>,
-
-    /// File with the keys that are let in, one a line; made with a fresh key if it is not there.
-    /// Without it the key in TRACKWAY_KEY is let in, or that in the file `key` of the data folder
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub key_file: Option<PathBuf>,
-
-    /// File with tables [providers.NAME] of providers of models, as in the project file; counts before that
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub providers: Option<PathBuf>,
-
-    /// File with a table [redact] of fields that nobody gets to see, beside those of the project file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub redact: Option<PathBuf>,
-
-    /// How long effects in flight may go on after SIGTERM
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
-    pub grace: Duration,
-
-    /// Remove runs so long after their end; without it they are kept for ever. Repeatable, for runs of one
-    /// workflow: `--keep-finished 90d --keep-finished news/headlines=7d`
-    #[arg(long, value_name = "[[DEPLOYMENT/]WORKFLOW=]DURATION", value_parser = parse_keep)]
-    pub keep_finished: Vec<Keep>,
-
-    /// How many runs may be active at once
-    #[arg(long, value_name = "N")]
-    pub runs_max: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
@@ -308,12 +336,27 @@ pub struct Deploy {
     #[arg(long = "allow-model", value_name = "MODEL")]
     pub allow_model: Vec<String>,
 
+    /// A secret that its functions may send to a host: KEY=api.example.com in headers,
+    /// KEY:query,body=api.example.com elsewhere
+    #[arg(long = "allow-secret", value_name = "NAME[:PLACE,..]=HOST")]
+    pub allow_secret: Vec<String>,
+
+    /// Where an MCP server is that its functions name: library=https://mcp.example.com/mcp
+    #[arg(long, value_name = "NAME=URL")]
+    pub mcp: Vec<String>,
+
+    #[command(flatten)]
+    pub look: Look,
     #[command(flatten)]
     pub connect: Connect,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Deployments {
+    /// Make a version that waits for an approval the current one
+    Approve(Judge),
+    /// Throw a version away that waits for an approval
+    Reject(Judge),
     /// List deployments
     #[command(after_help = "Examples:\n  trackway deployments ls\n  trackway deployments ls -o json")]
     Ls {
@@ -356,6 +399,14 @@ pub struct Promote {
     /// A model that its functions may ask; those that the current version may ask if left out
     #[arg(long = "allow-model", value_name = "MODEL")]
     pub allow_model: Vec<String>,
+
+    /// A secret that its functions may send and where to; those of the current version if left out
+    #[arg(long = "allow-secret", value_name = "NAME[:PLACE,..]=HOST")]
+    pub allow_secret: Vec<String>,
+
+    /// Where an MCP server is that its functions name; those of the current version if left out
+    #[arg(long, value_name = "NAME=URL")]
+    pub mcp: Vec<String>,
     #[command(flatten)]
     pub connect: Connect,
 }
@@ -399,57 +450,6 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
-pub struct Trace {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    #[command(flatten)]
-    pub view: TraceView,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Clone, Default, Args)]
-pub struct TraceView {
-    /// Go on printing until the run ends
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Everything about one step: input, output, every attempt and effect
-    #[arg(long, value_name = "N", conflicts_with = "flat")]
-    pub step: Option<u32>,
-    /// One line for each row, in the order of the journal, without a tree
-    #[arg(long)]
-    pub flat: bool,
-    /// With -o json or jsonl: values that stand beside the journal in full, not their digests; at most 64 MiB
-    #[arg(long, conflicts_with = "follow")]
-    pub full: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Replay {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    /// Replay on this component instead of the run's own
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub with: Option<PathBuf>,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN")]
-    pub run: String,
-    /// Go on printing until the run ends
-    #[arg(short, long)]
-    pub follow: bool,
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-#[derive(Debug, Args)]
 pub struct Explain {
     /// The code, as TW0205; all of them if left out
     pub code: Option<String>,
@@ -459,25 +459,4 @@ pub struct Explain {
 pub struct Completions {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Inspect {
-    /// Runs: the same as `trackway runs`
-    #[command(subcommand_required = true, arg_required_else_help = true)]
-    Runs {
-        #[command(subcommand)]
-        command: Runs,
-    },
-    /// The same as `trackway trace RUN`
-    #[command(after_help = "Examples:\n  trackway inspect trace -r 01k9")]
-    Trace {
-        /// Id of a run, a prefix of it that fits no other, or @last
-        #[arg(short = 'r', long = "run", value_name = "RUN")]
-        run: String,
-        #[command(flatten)]
-        view: TraceView,
-        #[command(flatten)]
-        connect: Connect,
-    },
 }

@@ -7,13 +7,17 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use trackway_replay::Digest;
 
+use crate::api::model::{Capabilities, Change, Version};
+use crate::effects::{Grants, SecretGrant};
+use crate::host;
 use crate::sandbox::{Admitted, Compiler, Manifest, Options, Sandbox};
 use crate::{Code, Error, Result};
 
+use super::client::Client;
 use super::exit::{Done, Exit};
 use super::output::{Paint, clean};
 use super::progress::Progress;
-use super::{Context, args, package};
+use super::{Context, args, package, plan};
 
 /// One instance is made, for `describe`.
 const SLOTS: u32 = 4;
@@ -28,6 +32,12 @@ struct Report {
     pure: bool,
     wanted_hosts: BTreeSet<String>,
     wanted_models: BTreeSet<String>,
+    wanted_secrets: BTreeSet<String>,
+    wanted_mcp: BTreeSet<String>,
+    capabilities: Capabilities,
+    /// From what the deployment named by `--against` points to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<Change>>,
     /// As `describe` returned it.
     manifest: Box<RawValue>,
 }
@@ -43,6 +53,13 @@ pub async fn check(args: args::Check, context: &Context) -> Done {
     progress.say("compiling");
     let admitted = admit(&bytes).await?;
     drop(progress);
+    let (before, granted) = match &args.against {
+        Some(name) => current(&context.client(args.connect)?, name).await?,
+        None => (None, Vec::new()),
+    };
+    // With the grants of that version: a deploy without others would be given none.
+    let found = host::Capabilities::of(&admitted.manifest, admitted.pure, &granted);
+    let changes = args.against.is_some().then(|| found.changes_since(before.as_ref()));
     let manifest = RawValue::from_string(admitted.manifest.text.to_string())
         .map_err(|error| Error::new(Code::BadManifest, error.to_string()))?;
     let report = Report {
@@ -52,10 +69,32 @@ pub async fn check(args: args::Check, context: &Context) -> Done {
         pure: admitted.pure,
         wanted_hosts: wanted_hosts(&admitted.manifest),
         wanted_models: wanted_models(&admitted.manifest),
+        wanted_secrets: wanted_secrets(&admitted.manifest),
+        wanted_mcp: wanted_mcp(&admitted.manifest),
+        capabilities: found.into(),
+        changes: changes.map(|changes| changes.into_iter().map(Change::from).collect()),
         manifest,
     };
     output.one(&report, &report.digest.to_string(), || text(&report, &admitted.manifest, output.paint))?;
     Ok(Exit::Ok)
+}
+
+/// What a deployment points to: what it can reach, and what it was granted.
+async fn current(client: &Client, name: &str) -> Result<(Option<host::Capabilities>, Vec<Arc<str>>)> {
+    let deployment = client.deployment(name).await?;
+    let version = deployment.versions.iter().find(|version| version.version == deployment.current);
+    let Some(version) = version else { return Ok((None, Vec::new())) };
+    let component = client.component(version.component).await?;
+    let granted = granted(version);
+    let manifest = Manifest::read(component.manifest.get())?;
+    Ok((Some(host::Capabilities::of(&manifest, component.pure, &granted)), granted))
+}
+
+/// As they stand in the one list of a version.
+fn granted(version: &Version) -> Vec<Arc<str>> {
+    let models = version.allow_models.iter().map(|model| Grants::written_model(model));
+    let secrets = version.allow_secrets.iter().map(|secret| Grants::written_secret(secret));
+    version.allow_hosts.iter().cloned().chain(models).chain(secrets).map(Arc::from).collect()
 }
 
 /// The gates, the compiler in a process of its own, and `describe`, as on a server.
@@ -85,6 +124,20 @@ pub fn wanted_models(manifest: &Manifest) -> BTreeSet<String> {
     manifest.functions.iter().flat_map(|function| function.models.iter().cloned()).collect()
 }
 
+/// The secrets that its functions use, and where to.
+pub fn wanted_secrets(manifest: &Manifest) -> BTreeSet<String> {
+    manifest
+        .functions
+        .iter()
+        .flat_map(|function| function.secrets.iter().map(|secret| SecretGrant::shown(secret)))
+        .collect()
+}
+
+/// The MCP servers that its functions ask by their names.
+pub fn wanted_mcp(manifest: &Manifest) -> BTreeSet<String> {
+    manifest.functions.iter().flat_map(|function| function.mcp.iter().cloned()).collect()
+}
+
 fn text(report: &Report, manifest: &Manifest, paint: Paint) -> String {
     let mut text = format!("{} {}\n", paint.green("fit to be deployed:"), clean(&report.file));
     let mut row = |name: &str, value: &str| {
@@ -98,13 +151,22 @@ fn text(report: &Report, manifest: &Manifest, paint: Paint) -> String {
     }
     for function in &manifest.functions {
         row("function", &described(&function.name, function.doc.as_deref(), paint));
-        let wants: Vec<&str> = function.hosts.iter().chain(&function.models).map(String::as_str).collect();
+        let mcp = function.mcp.iter().map(|name| format!("mcp://{name}"));
+        let wants = function.hosts.iter().chain(&function.models).chain(&function.secrets).cloned();
+        let wants: Vec<String> = wants.chain(mcp).collect();
         if !wants.is_empty() {
             row("", &paint.dim(&format!("  wants {}", clean(&wants.join(", ")))));
         }
     }
     if let Some(sdk) = &manifest.sdk {
         row("made with", &clean(&format!("{} {} ({})", sdk.name, sdk.version, sdk.language)));
+    }
+    if !report.capabilities.tools.is_empty() {
+        row("tools", &clean(&report.capabilities.tools.join(", ")));
+    }
+    if let Some(changes) = &report.changes {
+        let _ = writeln!(text, "{}", paint.bold("changes since the version that is deployed"));
+        text.push_str(&plan::changes(changes, paint));
     }
     text
 }

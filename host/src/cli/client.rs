@@ -10,17 +10,21 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use trackway_replay::{Digest, QuestionName, RunId};
 
-use crate::api::model;
+use crate::api::{TENANT_HEADER, model};
 use crate::{Code, Error, Result};
 
 use super::config::{Connection, Source};
 
 mod events;
 mod feed;
+mod identity;
+mod plan;
+mod query;
 
 pub use events::{Events, Next};
 pub use feed::{Fed, Feed};
 use feed::{RECONNECT_FOR, patiently};
+pub use query::RunsQuery;
 
 /// A server that can be reached answers a connection in a fraction of this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,38 +38,7 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 pub struct Client {
     http: reqwest::Client,
     pub connection: Connection,
-}
-
-/// Which runs to list.
-#[derive(Debug, Default)]
-pub struct RunsQuery {
-    pub workflow: Option<String>,
-    pub deployment: Option<String>,
-    pub status: Vec<String>,
-    pub code: Option<String>,
-    pub since: Option<String>,
-    pub until: Option<String>,
-    pub min_cost_nanousd: Option<u64>,
-    pub limit: usize,
-    pub cursor: Option<String>,
-}
-
-impl RunsQuery {
-    fn pairs(&self) -> Vec<(&'static str, String)> {
-        let status = (!self.status.is_empty()).then(|| self.status.join(","));
-        let pairs = [
-            ("workflow", self.workflow.clone()),
-            ("deployment", self.deployment.clone()),
-            ("status", status),
-            ("code", self.code.clone()),
-            ("since", self.since.clone()),
-            ("until", self.until.clone()),
-            ("min_cost_nanousd", self.min_cost_nanousd.map(|least| least.to_string())),
-            ("limit", Some(self.limit.to_string())),
-            ("cursor", self.cursor.clone()),
-        ];
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-    }
+    tenant: Option<String>,
 }
 
 impl Client {
@@ -82,7 +55,11 @@ impl Client {
         let http = builder
             .build()
             .map_err(|error| Error::new(Code::Internal, format!("cannot make an HTTP client: {}", chain(&error))))?;
-        Ok(Client { http, connection })
+        Ok(Client { http, connection, tenant: None })
+    }
+
+    pub fn for_tenant(self, tenant: Option<String>) -> Client {
+        Client { tenant, ..self }
     }
 
     pub async fn health(&self) -> Result<model::Health> {
@@ -237,6 +214,24 @@ impl Client {
         self.send(at_version(request, if_version)).await.map(drop)
     }
 
+    pub async fn secrets(&self) -> Result<Vec<model::Secret>> {
+        let list: model::SecretList = self.get(&["secrets"]).await?;
+        Ok(list.secrets)
+    }
+
+    pub async fn set_secret(&self, name: &str, value: &str) -> Result<model::Secret> {
+        let asked = model::SetSecret { value: value.to_owned() };
+        self.read(json(self.request(Method::PUT, &["secrets", name])?, &asked)?).await
+    }
+
+    pub async fn remove_secret(&self, name: &str) -> Result<()> {
+        self.send(self.request(Method::DELETE, &["secrets", name])?).await.map(drop)
+    }
+
+    pub async fn rotate_secrets(&self) -> Result<model::RotatedSecrets> {
+        self.post(&["store", "rotate-secrets"], &()).await
+    }
+
     pub async fn question(&self, run: RunId, question: QuestionName) -> Result<model::Question> {
         self.get(&["questions", &run.to_string(), &question.to_string()]).await
     }
@@ -389,6 +384,10 @@ impl Client {
             url.query_pairs_mut().extend_pairs(query);
         }
         let request = self.http.request(method, url);
+        let request = match &self.tenant {
+            Some(tenant) => request.header(TENANT_HEADER, tenant),
+            None => request,
+        };
         Ok(match &self.connection.key {
             Some(key) => request.bearer_auth(&key.value),
             None => request,
@@ -421,7 +420,7 @@ impl Client {
             let message = format!("{} {}: {}", problem.code, problem.title, problem.detail);
             return Error::new(Code::Internal, message).hint("the server is newer than this program: update it");
         };
-        let error = Error { code, message: problem.detail, hint: problem.hint };
+        let error = Error { code, message: problem.detail, hint: problem.hint, retry_after: None };
         // Only this side knows where the key came from.
         if code == Code::Unauthorized { error.hint(self.about_key()) } else { error }
     }

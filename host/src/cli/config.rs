@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::api::Mask;
+use crate::api::{JwtSetting, Mask, Tokens};
 use crate::effects::{ProviderSetting, Providers};
 use crate::{Code, Error, Result};
 
@@ -34,6 +34,12 @@ pub struct ProjectFile {
     /// Likewise.
     #[serde(default)]
     pub allow_models: Vec<String>,
+    /// Likewise: names and hosts, no values.
+    #[serde(default)]
+    pub allow_secrets: Vec<String>,
+    /// Likewise: MCP servers, by their names.
+    #[serde(default)]
+    pub mcp: BTreeMap<String, McpSetting>,
     /// Providers of models, for a server that is started here.
     #[serde(default)]
     pub providers: Settings,
@@ -72,6 +78,40 @@ struct ProvidersFile {
 struct RedactFile {
     #[serde(default)]
     redact: Redact,
+}
+
+/// `[mcp.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct McpSetting {
+    pub url: String,
+}
+
+/// A file that names only who is let in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthFile {
+    #[serde(default)]
+    auth: Auth,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Auth {
+    jwt: Option<JwtSetting>,
+}
+
+/// The identity provider whose tokens are let in, as the file says. A relative path in it counts from the file.
+pub fn tokens(file: Option<&Path>) -> Result<Option<Tokens>> {
+    let Some(path) = file else { return Ok(None) };
+    let missing = || Error::new(Code::File, format!("there is no {}", path.display()));
+    let Some(setting) = read_toml::<AuthFile>(path)?.ok_or_else(missing)?.auth.jwt else { return Ok(None) };
+    let jwks = match setting.jwks.contains("://") {
+        true => setting.jwks,
+        false => path.parent().unwrap_or(Path::new("")).join(setting.jwks).display().to_string(),
+    };
+    Tokens::new(JwtSetting { jwks, ..setting }).map(Some)
 }
 
 /// `[redact]`
@@ -138,6 +178,14 @@ impl Project {
     pub fn path(&self) -> PathBuf {
         self.folder.join(PROJECT_FILE)
     }
+
+    /// The MCP servers that it grants, as `NAME=URL`, but for those that flags say otherwise.
+    pub fn mcp(&self, flags: &[String]) -> Vec<String> {
+        let name_of = |pair: &str| pair.split_once('=').map(|(name, _)| name.to_owned());
+        let said: Vec<_> = flags.iter().filter_map(|pair| name_of(pair)).collect();
+        let own = self.file.mcp.iter().filter(|(name, _)| !said.contains(name));
+        own.map(|(name, setting)| format!("{name}={}", setting.url)).collect()
+    }
 }
 
 /// Everything that settings are taken from, flags apart.
@@ -145,6 +193,7 @@ impl Project {
 pub struct Config {
     env_server: Option<String>,
     env_key: Option<String>,
+    env_tenant: Option<String>,
     env_data: Option<PathBuf>,
     pub project: Option<Project>,
     dev: Option<(PathBuf, DevFile)>,
@@ -173,6 +222,7 @@ impl Config {
         Ok(Config {
             env_server: env("TRACKWAY_SERVER"),
             env_key: env("TRACKWAY_KEY"),
+            env_tenant: env("TRACKWAY_TENANT"),
             env_data: env("TRACKWAY_DATA").map(PathBuf::from),
             project,
             dev,
@@ -214,6 +264,11 @@ impl Config {
             dev.map(|(path, dev)| (dev.key.clone(), Source::Dev(path.clone()))),
             user.map(|(value, path)| (value, Source::User(path))),
         ])
+    }
+
+    /// The tenant that is meant, where one was named.
+    pub fn tenant(&self, flag: Option<String>) -> Option<String> {
+        flag.or_else(|| self.env_tenant.clone())
     }
 
     pub fn env_key(&self) -> Option<&str> {

@@ -94,18 +94,10 @@ pub async fn control(act: Act, which: Which, context: &Context) -> Done {
 }
 
 async fn all(act: &Act, which: Which, client: &Client, output: &Output) -> Done {
-    let status = if which.status.is_empty() { act.usual() } else { which.status };
-    let mut query = RunsQuery {
-        workflow: which.workflow,
-        deployment: which.deployment,
-        status,
-        code: which.code,
-        since: which.since.map(|since| since.time(now()).to_string()),
-        until: which.until.map(|until| until.time(now()).to_string()),
-        min_cost_nanousd: which.min_cost,
-        limit: PAGE_MAX,
-        cursor: None,
-    };
+    let mut query = RunsQuery { limit: PAGE_MAX, ..RunsQuery::of(which.filter, now()) };
+    if query.status.is_empty() {
+        query.status = act.usual();
+    }
     let mut results = Vec::new();
     let (mut done, mut not_done) = (0_u64, 0_u64);
     loop {

@@ -8,11 +8,11 @@ use crate::host::Allow;
 use crate::sandbox::Manifest;
 use crate::{Code, Error, Result};
 
-use super::check::{wanted_hosts, wanted_models};
+use super::check::{wanted_hosts, wanted_mcp, wanted_models, wanted_secrets};
 use super::client::Client;
 use super::exit::{Done, Exit};
 use super::output::{Output, clean};
-use super::{Context, args, package, render};
+use super::{Context, args, package, plan, render};
 
 pub async fn deploy(args: args::Deploy, context: &Context) -> Done {
     let output = &context.output;
@@ -28,35 +28,65 @@ pub async fn deploy(args: args::Deploy, context: &Context) -> Done {
         }
     };
     let name = name.ok_or_else(|| Error::new(Code::Usage, "the deployment needs a name").hint("--name NAME"))?;
-    let (mut allow_hosts, mut allow_models) = (args.allow_host, args.allow_model);
-    if args.file.is_none() {
-        allow_hosts.extend(project.iter().flat_map(|project| project.file.allow_hosts.clone()));
-        allow_models.extend(project.iter().flat_map(|project| project.file.allow_models.clone()));
+    let (hosts, models, secrets) = (args.allow_host, args.allow_model, args.allow_secret);
+    let mut allow = Allow { hosts, models, secrets, mcp: args.mcp };
+    if let Some(project) = project.filter(|_| args.file.is_none()) {
+        allow.hosts.extend(project.file.allow_hosts.iter().cloned());
+        allow.models.extend(project.file.allow_models.iter().cloned());
+        allow.secrets.extend(project.file.allow_secrets.iter().cloned());
+        let servers = project.mcp(&allow.mcp);
+        allow.mcp.extend(servers);
     }
-    for list in [&mut allow_hosts, &mut allow_models] {
+    for list in [&mut allow.hosts, &mut allow.models, &mut allow.secrets, &mut allow.mcp] {
         list.sort();
         list.dedup();
     }
     let client = context.client(args.connect)?;
-    let (deployment, manifest) =
-        upload(&client, &name, bytes, Allow { hosts: allow_hosts, models: allow_models }).await?;
-    say_what_is_missing(&manifest, &deployment, output);
+    let signature = args.look.signature.as_deref().map(plan::read_text).transpose()?;
+    let (deploy, manifest) = upload(&client, bytes, allow, signature).await?;
+    if args.look.plan {
+        let found = client.plan(&name, &deploy).await?;
+        output.one(&found, found.verdict.name(), || plan::plan(&found, output.paint))?;
+        return Ok(if found.verdict == model::PlanVerdict::Refused { Exit::NotAllowed } else { Exit::Ok });
+    }
+    let deployment = client.deploy(&name, &deploy).await?;
+    let proposed = deployment.proposed.iter().find(|proposed| proposed.component == deploy.component);
+    match proposed {
+        Some(proposed) if current(&deployment).is_none_or(|version| version.component != deploy.component) => {
+            say_that_it_waits(&deployment.name, proposed, output);
+        }
+        Some(_) | None => say_what_is_missing(&manifest, &deployment, output),
+    }
     output.one(&deployment, &deployment.name, || deployed(&deployment))?;
     Ok(Exit::Ok)
 }
 
-/// Uploads a component and points `name` to it.
+/// Nothing runs it yet, and somebody else has to do something.
+fn say_that_it_waits(name: &str, proposed: &model::Proposed, output: &Output) {
+    let (name, number) = (clean(name), proposed.version);
+    let text = format!(
+        "version {number} waits for an approval: it reaches what the version before does not: {}\n\
+         with a key of scope admin: trackway deployments approve {name} {number}",
+        clean(&proposed.widens.join(", "))
+    );
+    output.say(&output.talk_paint.yellow(&text));
+}
+
+/// Uploads a component, and says what is to be deployed.
 async fn upload(
     client: &Client,
-    name: &str,
     bytes: Bytes,
     allow: Allow<Vec<String>>,
-) -> Result<(model::Deployment, Manifest)> {
+    signature: Option<String>,
+) -> Result<(model::Deploy, Manifest)> {
     let component = client.upload(bytes).await?;
     let manifest = Manifest::read(component.manifest.get())?;
-    let Allow { hosts: allow_hosts, models: allow_models } = allow;
-    let deploy = model::Deploy { component: component.digest, allow_hosts, allow_models, if_revision: None };
-    Ok((client.deploy(name, &deploy).await?, manifest))
+    let Allow { hosts: allow_hosts, models: allow_models, secrets: allow_secrets, mcp: allow_mcp } = allow;
+    let component = component.digest;
+    let if_revision = None;
+    let deploy =
+        model::Deploy { component, allow_hosts, allow_models, allow_secrets, allow_mcp, if_revision, signature };
+    Ok((deploy, manifest))
 }
 
 /// Wanting a host or a model is not having it: who deploys decides, and should know.
@@ -65,12 +95,16 @@ fn say_what_is_missing(manifest: &Manifest, deployment: &model::Deployment, outp
     let lists = [
         ("--allow-host", wanted_hosts(manifest), &version.allow_hosts),
         ("--allow-model", wanted_models(manifest), &version.allow_models),
+        ("--allow-secret", wanted_secrets(manifest), &version.allow_secrets),
     ];
     let missing = lists.into_iter().flat_map(|(flag, wanted, allowed)| {
         let missing = wanted.into_iter().filter(|wanted| !allowed.contains(wanted));
         missing.map(|wanted| format!("{flag} '{}'", clean(&wanted))).collect::<Vec<_>>()
     });
-    let flags: Vec<String> = missing.collect();
+    let named =
+        |name: &String| version.allow_mcp.iter().any(|pair| pair.split_once('=').is_some_and(|(is, _)| is == name));
+    let unnamed = wanted_mcp(manifest).into_iter().filter(|name| !named(name));
+    let flags: Vec<String> = missing.chain(unnamed.map(|name| format!("--mcp '{}=URL'", clean(&name)))).collect();
     if !flags.is_empty() {
         let text = format!("its functions also want what was not granted; to grant it: {}", flags.join(" "));
         output.say(&output.talk_paint.yellow(&text));
@@ -102,10 +136,19 @@ pub async fn deployments(command: args::Deployments, context: &Context) -> Done 
             output.many(&list, |deployment| deployment.name.clone(), text)?;
             return Ok(Exit::Ok);
         }
+        args::Deployments::Approve(args) => context.client(args.connect)?.approve(&args.name, args.version).await?,
+        args::Deployments::Reject(args) => {
+            context.client(args.connect)?.reject(&args.name, args.version).await?;
+            output.say(&format!("version {} of {} will not be deployed", args.version, clean(&args.name)));
+            return Ok(Exit::Ok);
+        }
         args::Deployments::Promote(args) => {
             let allow_hosts = (!args.allow_host.is_empty()).then_some(args.allow_host);
             let allow_models = (!args.allow_model.is_empty()).then_some(args.allow_model);
-            let promote = model::Promote { component: args.component, from: args.from, allow_hosts, allow_models };
+            let allow_secrets = (!args.allow_secret.is_empty()).then_some(args.allow_secret);
+            let allow_mcp = (!args.mcp.is_empty()).then_some(args.mcp);
+            let (component, from) = (args.component, args.from);
+            let promote = model::Promote { component, from, allow_hosts, allow_models, allow_secrets, allow_mcp };
             context.client(args.connect)?.promote(&args.name, &promote).await?
         }
         args::Deployments::Rollback { name, to, connect } => {

@@ -9,17 +9,18 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::api::{self, Door, Keys, model};
-use crate::host::{Allow, Host};
+use crate::effects::SecretGrant;
+use crate::host::{Allow, Host, KeySource};
 use crate::sandbox::Manifest;
 use crate::worker;
 use crate::{Code, Error, Result};
 
-use super::check::{wanted_hosts, wanted_models};
+use super::check::{wanted_hosts, wanted_mcp, wanted_models, wanted_secrets};
 use super::client::Client;
 use super::config::{Build, Connection, DevFile, Project, Setting, Source};
 use super::exit::{Done, Exit, report};
 use super::output::{Output, clean};
-use super::server::{address_of, fresh_key, open, serve_until_stopped, write_private};
+use super::server::{address_of, fresh_key, make_secret_keys, open, serve_until_stopped, write_private};
 use super::{Context, args, package, sources};
 
 /// Who stops `dev` waits for it.
@@ -37,7 +38,9 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     Host::wait_for_dying_owner(data.clone()).await?;
     let listener = listen(context.config.listen(args.listen), output).await?;
     let providers = context.config.providers(args.providers.as_deref(), |name| std::env::var(name).ok())?;
-    let host = open(data, worker::Options::default(), providers).await?;
+    let keys = state.join("secrets.key");
+    make_secret_keys(&keys, output)?;
+    let host = open(data, worker::Options::default(), providers, KeySource::open(&keys)?).await?;
     let server = address_of(&listener)?;
     let key = key(&state.join("key"))?;
     let dev_file = state.join("dev.json");
@@ -50,9 +53,11 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let key_setting = Setting { value: key.clone(), source: Source::Dev(dev_file.clone()) };
     let server_setting = Setting { value: server, source: Source::Dev(dev_file.clone()) };
     let client = Client::new(Connection { server: server_setting, key: Some(key_setting) })?;
-    let (project, allow) = (project.clone(), Allow { hosts: args.allow_host, models: args.allow_model });
+    let project = project.clone();
+    let (hosts, models, secrets) = (args.allow_host, args.allow_model, args.allow_secret);
+    let allow = Allow { hosts, models, secrets, mcp: args.mcp };
     let deployer = Deployer { client, project, allow, output: *output, dev_file: dev_file.clone(), dev };
-    let door = Door { keys: Keys::of([key.as_str()]), mask };
+    let door = Door::new(Keys::of([key.as_str()]), mask);
     let watch = !args.no_watch;
     let work = tokio::spawn(async move { deployer.build_and_watch(watch).await });
     let served = serve_until_stopped(host, listener, door, GRACE, output).await;
@@ -162,6 +167,7 @@ impl Deployer {
             .and_then(|deployment| deployment.versions.iter().find(|version| version.version == deployment.current));
         let same = current.is_some_and(|version| {
             let same = version.allow_hosts == granted.hosts && version.allow_models == granted.models;
+            let same = same && version.allow_secrets == granted.secrets && version.allow_mcp == granted.mcp;
             same && version.component == component.digest
         });
         let number = match current.filter(|_| same) {
@@ -171,13 +177,16 @@ impl Deployer {
                     component: component.digest,
                     allow_hosts: granted.hosts.clone(),
                     allow_models: granted.models.clone(),
+                    allow_secrets: granted.secrets.clone(),
+                    allow_mcp: granted.mcp.clone(),
                     if_revision: None,
+                    signature: None,
                 };
                 self.client.deploy(&name, &deploy).await?.current
             }
         };
         self.say_deployed(&name, number, same, &manifest, &granted);
-        Ok(())
+        self.say_unset(&manifest).await
     }
 
     /// What the manifest wants, and what the user grants beside it.
@@ -187,17 +196,41 @@ impl Deployer {
             granted.into_iter().collect()
         };
         let file = &self.project.file;
+        // As the server shows them, so that it is seen where nothing changed.
+        let shown = |secrets: &[String]| secrets.iter().map(|secret| SecretGrant::shown(secret)).collect::<Vec<_>>();
         Allow {
             hosts: both(wanted_hosts(manifest), &self.allow.hosts, &file.allow_hosts),
             models: both(wanted_models(manifest), &self.allow.models, &file.allow_models),
+            secrets: both(wanted_secrets(manifest), &shown(&self.allow.secrets), &shown(&file.allow_secrets)),
+            mcp: both(BTreeSet::new(), &self.allow.mcp, &self.project.mcp(&self.allow.mcp)),
         }
+    }
+
+    /// Which secrets are to be set before its functions can use them.
+    async fn say_unset(&self, manifest: &Manifest) -> Result<()> {
+        let wanted = !wanted_secrets(manifest).is_empty();
+        let there = if wanted { self.client.secrets().await? } else { Vec::new() };
+        for name in super::secrets::unset(manifest, &there) {
+            let text = format!("  the secret {name} is not set: trackway secrets set {name}");
+            self.output.say(&self.output.talk_paint.yellow(&clean(&text)));
+        }
+        Ok(())
     }
 
     fn say_deployed(&self, name: &str, version: u32, same: bool, manifest: &Manifest, granted: &Allow<Vec<String>>) {
         let paint = self.output.talk_paint;
         let state = if same { "unchanged" } else { "deployed" };
         self.output.say(&format!("  {} {} version {version}", paint.green(state), clean(name)));
-        let granted: Vec<&str> = granted.hosts.iter().chain(&granted.models).map(String::as_str).collect();
+        let is_named =
+            |name: &String| granted.mcp.iter().any(|pair| pair.split_once('=').is_some_and(|(is, _)| is == name));
+        for name in wanted_mcp(manifest).iter().filter(|name| !is_named(name)) {
+            let name = clean(name);
+            let text =
+                format!("  nobody says where the MCP server {name} is: --mcp {name}=URL, or [mcp.{name}] with a url");
+            self.output.say(&paint.yellow(&text));
+        }
+        let granted = granted.hosts.iter().chain(&granted.models).chain(&granted.secrets).chain(&granted.mcp);
+        let granted: Vec<&str> = granted.map(String::as_str).collect();
         let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
         self.output.say(&format!("  granted what it wants to reach: {}", clean(&granted)));
         for workflow in &manifest.workflows {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Code;
+use crate::confine::{self, Attempt, Kernel, Verdict as Tried};
+use crate::sandbox::Compiler;
 
 use super::client::Client;
 use super::config::{Config, STATE_FOLDER, data_folder_default};
@@ -67,6 +69,7 @@ pub async fn doctor(args: args::Doctor, context: &Context) -> Done {
         Some(data) => findings.extend([folder(data), disk(data), space(data)]),
         None => findings.push(Finding::bad("data folder", "none is named and HOME is not set", "--data DIR")),
     }
+    findings.push(confinement().await);
     findings.push(models(config));
     findings.push(port(&config.listen(args.listen).value));
     match context.client(args.connect) {
@@ -189,6 +192,48 @@ fn space(data: &Path) -> Finding {
     }
 }
 
+/// Tries what a process that compiles must not be able to do.
+async fn confinement() -> Finding {
+    let probing = tokio::task::spawn_blocking(|| {
+        let compiler = Compiler::this_binary()?;
+        confine::probe(compiler.program().ok_or(std::io::ErrorKind::NotFound)?)
+    });
+    let tried = probing.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    judge_confinement(Kernel::look(), tried)
+}
+
+fn judge_confinement(kernel: Kernel, tried: std::io::Result<Vec<Attempt>>) -> Finding {
+    const WHAT: &str = "confinement";
+    let tried = match tried {
+        Ok(tried) => tried,
+        Err(error) => {
+            let found = format!("{kernel}; a process that compiles cannot be confined: {error}");
+            return Finding::bad(
+                WHAT,
+                found,
+                "no component can be uploaded here: another kernel, or another container",
+            );
+        }
+    };
+    let open: Vec<&str> =
+        tried.iter().filter(|attempt| attempt.verdict == Tried::Open).map(|attempt| attempt.what.as_str()).collect();
+    let lacks = kernel.lacks();
+    match open.as_slice() {
+        [] if lacks.is_empty() => {
+            Finding::good(WHAT, format!("{kernel}; a process that compiles is refused all of {} tries", tried.len()))
+        }
+        [] => Finding::note(WHAT, lacks.join("; "), "a newer kernel; uploads of strangers are safer there"),
+        open if lacks.is_empty() => {
+            let found = format!("{kernel}; a process that compiles can {}", open.join(", "));
+            Finding::bad(WHAT, found, "this is a fault of Trackway, please report it")
+        }
+        open => {
+            let found = format!("{}; a process that compiles can {}", lacks.join("; "), open.join(", "));
+            Finding::note(WHAT, found, "take no uploads of strangers here; Linux 6.12 or newer has all of it")
+        }
+    }
+}
+
 fn port(listen: &str) -> Finding {
     const WHAT: &str = "port";
     match std::net::TcpListener::bind(listen) {
@@ -277,6 +322,21 @@ mod tests {
         assert_eq!(nearest(&data), above.path());
         assert_eq!(folder(&data).verdict, Verdict::Good);
         assert!(!data.exists() && std::fs::read_dir(above.path()).expect("readable").next().is_none());
+    }
+
+    #[test]
+    fn what_a_process_that_compiles_can_do_is_a_fault_where_the_kernel_could_have_kept_it() {
+        let attempt = |verdict| Attempt { what: "read a file".to_owned(), verdict, answer: String::new() };
+        let judge = |landlock, verdict| {
+            let kernel = Kernel { landlock, seccomp: true };
+            judge_confinement(kernel, Ok(vec![attempt(verdict)])).verdict
+        };
+        assert_eq!(judge(Some(7), Tried::Refused), Verdict::Good);
+        assert_eq!(judge(Some(7), Tried::Open), Verdict::Bad);
+        assert_eq!(judge(None, Tried::Refused), Verdict::Note);
+        assert_eq!(judge(None, Tried::Open), Verdict::Note);
+        let broken = std::io::Error::other("no");
+        assert_eq!(judge_confinement(Kernel { landlock: None, seccomp: false }, Err(broken)).verdict, Verdict::Bad);
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Exit {
             | Code::AmbiguousRun
             | Code::AmbiguousWorkflow
             | Code::BadGrant
+            | Code::BadSecret
             | Code::InputNotJson
             | Code::InputBreaksSchema
             | Code::InputTooLarge => Exit::Usage,
@@ -62,8 +63,16 @@ impl Exit {
             | Code::NoSuchPromise
             | Code::NoSuchState
             | Code::NoSuchUpdate
+            | Code::NoSuchTenant
+            | Code::NoSuchKey
+            | Code::NoSuchSecret
             | Code::NoSuchEntity => Exit::NotFound,
-            Code::Unauthorized => Exit::NotAllowed,
+            Code::Unauthorized
+            | Code::NoScope
+            | Code::TenantDisabled
+            | Code::TooManyTries
+            | Code::OverPolicy
+            | Code::BadSignature => Exit::NotAllowed,
             Code::GaveUpWaiting => Exit::GaveUpWaiting,
             Code::Diverged
             | Code::KeyConflict
@@ -75,6 +84,7 @@ impl Exit {
             | Code::CannotMove
             | Code::RunOpen
             | Code::QuestionSettled
+            | Code::TenantExists
             | Code::NothingToRetry => Exit::Conflict,
             Code::Unreachable | Code::Stopping => Exit::Unreachable,
             // All other codes are told apart by the code, not by the exit code.

@@ -142,7 +142,9 @@ fn project_file(name: &str) -> String {
          # Name of the deployment.\nname = \"{name}\"\n\n\
          # What `trackway deploy` lets the functions reach, beside --allow-host.\n\
          # allow_hosts = [\"example.com\", \"*.example.org\"]\n\
-         # allow_models = [\"openai/gpt-4o-mini\", \"anthropic/*\"]\n\n\
+         # allow_models = [\"openai/gpt-4o-mini\", \"anthropic/*\"]\n\
+         # allow_secrets = [\"API_KEY=example.com\"]\n\
+         # mcp.library.url = \"https://mcp.example.com/mcp\"\n\n\
          # Where `trackway deploy` and `trackway run` go when no `trackway dev` is meant.\n\
          # server = \"https://trackway.example.com\"\n"
     )

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod complete;
 pub mod config;
+mod confined;
 mod control;
 mod deep;
 mod deploy;
@@ -18,10 +19,12 @@ mod entities;
 mod exit;
 mod explain;
 mod follow;
+mod identity;
 mod init;
 mod json;
 mod output;
 mod package;
+mod plan;
 mod progress;
 mod promises;
 mod questions;
@@ -31,6 +34,7 @@ mod render;
 mod run;
 mod runs;
 mod sdk;
+mod secrets;
 mod server;
 mod sources;
 mod sse;
@@ -69,7 +73,8 @@ impl Context {
 
     /// The server that is meant. Nothing is sent yet.
     fn client(&self, connect: args::Connect) -> Result<Client> {
-        Client::new(self.config.connection(connect.server, connect.key)?)
+        let client = Client::new(self.config.connection(connect.server, connect.key)?)?;
+        Ok(client.for_tenant(self.config.tenant(connect.tenant)))
     }
 }
 
@@ -114,10 +119,12 @@ fn dispatch(command: Command, output: Output) -> Done {
     match command {
         Command::Init(args) => init::init(&args, &context),
         Command::Build => package::command(&context),
+        Command::Sign(args) => plan::sign(args, &context),
         Command::Openapi => {
             output.raw(&crate::api::openapi())?;
             Ok(Exit::Ok)
         }
+        Command::Server(args) => server::server(args, &context),
         command => runtime()?.block_on(with_runtime(command, &context)),
     }
 }
@@ -126,8 +133,8 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
     match command {
         Command::Check(args) => check::check(args, context).await,
         Command::Dev(args) => dev::dev(args, context).await,
-        Command::Server(args) => server::server(args, context).await,
         Command::Deploy(args) => deploy::deploy(args, context).await,
+        Command::Policy { command } => plan::policy(command, context).await,
         Command::Deployments { command } => deploy::deployments(command, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Runs { command } | Command::Inspect { command: Inspect::Runs { command } } => {
@@ -135,6 +142,10 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         }
         Command::Promises { command } => promises::promises(command, context).await,
         Command::Entities { command } => entities::entities(command, context).await,
+        Command::Tenants { command } => identity::tenants(command, context).await,
+        Command::Keys { command } => identity::keys(command, context).await,
+        Command::Audit(args) => identity::audit(args, context).await,
+        Command::Secrets { command } => secrets::secrets(command, context).await,
         Command::Questions { command } => questions::questions(command, context).await,
         Command::Trace(args) => runs::trace(args.run, args.view, args.connect, context).await,
         Command::Inspect { command: Inspect::Trace { run, view, connect } } => {
@@ -146,10 +157,14 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         Command::Doctor(args) => doctor::doctor(args, context).await,
         Command::Backup(args) => backup::backup(args, context).await,
         Command::Restore(args) => backup::restore(args, context).await,
-        // These are done without a runtime.
-        Command::Init(_) | Command::Build | Command::Explain(_) | Command::Completions(_) | Command::Openapi => {
-            Ok(Exit::Ok)
-        }
+        // These are done without a runtime, or bring their own.
+        Command::Init(_)
+        | Command::Build
+        | Command::Explain(_)
+        | Command::Completions(_)
+        | Command::Openapi
+        | Command::Sign(_)
+        | Command::Server(_) => Ok(Exit::Ok),
     }
 }
 

@@ -109,17 +109,7 @@ async fn signal(args: args::RunsSignal, context: &Context) -> Done {
 
 async fn list(args: args::RunsLs, context: &Context) -> Done {
     let client = context.client(args.connect)?;
-    let mut query = RunsQuery {
-        workflow: args.workflow,
-        deployment: args.deployment,
-        status: args.status,
-        code: args.code,
-        since: args.since.map(|since| since.time(now()).to_string()),
-        until: args.until.map(|until| until.time(now()).to_string()),
-        min_cost_nanousd: args.min_cost,
-        limit: 0,
-        cursor: None,
-    };
+    let mut query = RunsQuery::of(args.filter, now());
     let mut runs: Vec<model::Run> = Vec::new();
     let more = loop {
         query.limit = (args.limit - runs.len()).min(PAGE_MAX);

@@ -11,20 +11,23 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::api::{self, Door, Keys, keys};
+use crate::api::{self, Door, Keys, Tls, Tokens};
+use crate::confine;
 use crate::effects::{Providers, SystemRandomness};
-use crate::host::{Host, HostOptions, Retention};
+use crate::host::{Host, HostOptions, KeySource, Retention, generate_key};
 use crate::sandbox::Compiler;
 use crate::worker;
 use crate::{Code, Error, Result};
 
-use super::config::data_folder_default;
+use super::config::{self, data_folder_default};
 use super::exit::{Done, Exit};
 use super::output::Output;
-use super::{Context, args};
+use super::{Context, args, confined};
 
 /// In the data folder, where no other file was named.
 const KEY_FILE: &str = "key";
+/// Holds the keys for secrets, as a file of them does.
+const SECRETS_KEY: &str = "TRACKWAY_SECRETS_KEY";
 
 #[derive(Serialize)]
 struct Serving {
@@ -34,9 +37,27 @@ struct Serving {
     key_file: Option<PathBuf>,
 }
 
-pub async fn server(args: args::Server, context: &Context) -> Done {
-    let output = &context.output;
+/// What was done while the process had one thread.
+struct Prepared {
+    data: PathBuf,
+    listener: std::net::TcpListener,
+    door: Door,
+    key_file: Option<PathBuf>,
+    worker: worker::Options,
+    providers: Providers,
+    secret_keys: KeySource,
+    retention: Retention,
+    grace: Duration,
+}
+
+pub fn server(args: args::Server, context: &Context) -> Done {
     super::log_to_stderr("info");
+    let prepared = prepare(args, context)?;
+    super::runtime()?.block_on(serve(prepared, &context.output))
+}
+
+/// Reads all that is read once, takes the address, and gives up what is not needed from here on.
+fn prepare(args: args::Server, context: &Context) -> Result<Prepared> {
     let data = match context.config.data(args.data) {
         Some(data) => data.value,
         None => data_folder_default(|name| std::env::var(name).ok())?,
@@ -44,30 +65,57 @@ pub async fn server(args: args::Server, context: &Context) -> Done {
     let mut worker = worker::Options::default();
     worker.runs_max = args.runs_max.map_or(worker.runs_max, NonZeroUsize::get);
     let mask = context.config.mask(args.redact.as_deref())?;
-    Host::wait_for_dying_owner(data.clone()).await?;
-    let listener = api::bind(&context.config.listen(args.listen).value).await?;
+    let tokens = config::tokens(args.auth.as_deref())?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key)?),
+        // Neither, since each demands the other.
+        _ => None,
+    };
     let providers = context.config.providers(args.providers.as_deref(), |name| std::env::var(name).ok())?;
-    let host = open(data.clone(), worker, providers).await?;
-    let key_file = match (args.key_file, context.config.env_key()) {
-        (Some(file), _) => Some(file),
-        (None, Some(_)) => None,
-        (None, None) => Some(data.join(KEY_FILE)),
+    let secret_keys = secret_keys(args.secrets_key_file.as_deref(), &context.output)?;
+    let listener = confined::bind(&context.config.listen(args.listen).value, &data)?;
+    let of_file = |file: &Path| -> Result<Keys> {
+        Ok(Keys::of(read_or_make_keys(file, &context.output)?.iter().map(String::as_str)))
     };
-    let keys = match &key_file {
-        Some(file) => Keys::of(read_or_make_keys(file, output)?.iter().map(String::as_str)),
-        None => Keys::of(context.config.env_key()),
+    // Outside of the data folder the file may be root's alone; inside it is of whoever the server becomes.
+    let named = args.key_file.as_deref().map(of_file).transpose()?;
+    confined::leave_root(args.confine.user.as_deref(), &data)?;
+    let (keys, key_file) = match (named, context.config.env_key()) {
+        (Some(keys), _) => (keys, args.key_file),
+        (None, Some(key)) => (Keys::of([key]), None),
+        (None, None) => {
+            let file = data.join(KEY_FILE);
+            (of_file(&file)?, Some(file))
+        }
     };
-    let door = Door { keys, mask };
-    let server = address_of(&listener)?;
+    let mut door = Door::new(keys, mask);
+    door.keep_audit = args.keep_audit.unwrap_or(door.keep_audit);
+    door.tls = tls;
+    // They are read again when they change, and whoever renews them puts new files in their place.
+    let published = tokens.as_ref().and_then(Tokens::file);
+    let named = [&args.tls_cert, &args.tls_key, &args.secrets_key_file].into_iter().flatten().map(PathBuf::as_path);
+    let renewed = named.chain(published).map(confined::folder_of);
+    confined::give_up(&args.confine, &data, renewed.collect())?;
+    door.tokens = tokens;
+    let retention = retention(args.keep_finished);
+    Ok(Prepared { data, listener, door, key_file, worker, providers, secret_keys, retention, grace: args.grace })
+}
+
+async fn serve(prepared: Prepared, output: &Output) -> Done {
+    let Prepared { data, listener, door, key_file, worker, providers, secret_keys, retention, grace } = prepared;
+    let host = open(data.clone(), worker, providers, secret_keys).await?;
+    let listener = TcpListener::from_std(listener)
+        .map_err(|error| Error::new(Code::Internal, format!("the listener: {error}")))?;
+    let scheme = if door.tls.is_some() { "https" } else { "http" };
+    let server = address_of(&listener)?.replacen("http", scheme, 1);
     let serving = Serving { server: server.clone(), data, key_file };
     output.one(&serving, &server, || format!("listening on {server}, data in {}\n", serving.data.display()))?;
     if let Some(file) = &serving.key_file {
         let file = file.display();
         output.say(&format!("to use it: export TRACKWAY_SERVER={server} TRACKWAY_KEY=$(head -1 '{file}')"));
     }
-    let retention = retention(args.keep_finished);
     let keeping = tokio::spawn(Arc::clone(&host).keep_finished(retention));
-    let served = serve_until_stopped(host, listener, door, args.grace, output).await;
+    let served = serve_until_stopped(host, listener, door, grace, output).await;
     keeping.abort();
     served?;
     output.say("stopped; everything is durable");
@@ -87,12 +135,21 @@ fn retention(keeps: Vec<args::Keep>) -> Retention {
 }
 
 /// Opens the data folder; runs that were going on go on.
-pub async fn open(data: PathBuf, worker: worker::Options, providers: Providers) -> Result<Arc<Host>> {
+pub async fn open(
+    data: PathBuf,
+    worker: worker::Options,
+    providers: Providers,
+    secret_keys: KeySource,
+) -> Result<Arc<Host>> {
+    match confine::raise_open_files() {
+        Ok(most) => tracing::debug!("at most {most} files may be open"),
+        Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
+    }
     let compiler = Compiler::this_binary()
         .map_err(|error| Error::new(Code::Internal, format!("this program cannot be found: {error}")))?;
     let hardening = trackway_storage::Hardening::from_environment();
     let store = trackway_storage::SledOptions { hardening, ..trackway_storage::SledOptions::default() };
-    Host::open(HostOptions { data, compiler, worker, store, providers }).await
+    Host::open(HostOptions { data, compiler, worker, store, providers, secret_keys }).await
 }
 
 pub fn address_of(listener: &TcpListener) -> Result<String> {
@@ -187,8 +244,30 @@ fn read_or_make_keys(file: &Path, output: &Output) -> Result<Vec<String>> {
     }
 }
 
+/// Under which secrets are kept: those of a file, or of the environment.
+fn secret_keys(file: Option<&Path>, output: &Output) -> Result<KeySource> {
+    let from_environment = || std::env::var(SECRETS_KEY).ok().filter(|text| !text.trim().is_empty());
+    match file {
+        Some(file) => {
+            make_secret_keys(file, output)?;
+            KeySource::open(file)
+        }
+        None => Ok(from_environment().map_or(KeySource::Absent, |text| KeySource::Text(text.into()))),
+    }
+}
+
+/// A file with a fresh key, where there is none.
+pub fn make_secret_keys(file: &Path, output: &Output) -> Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    write_private(file, &format!("{}\n", *KeySource::generate(&SystemRandomness::new()?)))?;
+    output.say(&format!("made a key for secrets: {}", file.display()));
+    Ok(())
+}
+
 pub fn fresh_key() -> Result<String> {
-    Ok(keys::generate(&SystemRandomness::new()?))
+    Ok(generate_key(&SystemRandomness::new()?))
 }
 
 /// Writes a file that only its owner can read, also where it was open to others before.

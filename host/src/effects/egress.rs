@@ -13,10 +13,12 @@ use trackway_replay::{Failure, TenantId, code};
 
 use super::answer::{Try, to_json, with_tries};
 use super::exchange::{Broken, Tried, exchange, gate};
+use super::mcp;
 use super::model::{Models, Providers};
 use super::resolver::{GuardedResolver, Lookup, system_lookup};
+use super::secret::Purse;
 use super::tries::{Standing, Verdict};
-use super::{Clock, Effects, HttpCall, ModelAnswer, ModelCall};
+use super::{Clock, Effects, HttpCall, ModelAnswer, ModelCall, Vault};
 use crate::{Code, Error, Result};
 
 /// Sockets of one tenant at a time. A machine's usual limit of open files is 1,024.
@@ -38,6 +40,7 @@ struct Gate {
     client: Client,
     clock: Arc<dyn Clock>,
     models: Models,
+    vault: Arc<dyn Vault>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Semaphore>>>,
 }
 
@@ -47,15 +50,20 @@ impl Egress {
     /// Servers are trusted by the certificates of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR`
     /// name others), so that an operator's own authority works as in every other program. Where there
     /// are none, `https` fails with a connection error and `http` still works.
-    pub fn new(clock: Arc<dyn Clock>, providers: Providers) -> Result<Egress> {
-        Egress::with(clock, system_lookup(), &[], providers)
+    pub fn new(clock: Arc<dyn Clock>, providers: Providers, vault: Arc<dyn Vault>) -> Result<Egress> {
+        Egress::with(clock, (system_lookup(), &[]), providers, vault)
     }
 
-    fn with(clock: Arc<dyn Clock>, lookup: Lookup, roots: &[Certificate], providers: Providers) -> Result<Egress> {
+    fn with(
+        clock: Arc<dyn Clock>,
+        (lookup, roots): (Lookup, &[Certificate]),
+        providers: Providers,
+        vault: Arc<dyn Vault>,
+    ) -> Result<Egress> {
         let client = client(Some(lookup), roots)?;
         // Where the operator says that a provider is, it may be.
         let models = Models::new(clock.clone(), providers, client.clone(), self::client(None, roots)?);
-        Ok(Egress(Arc::new(Gate { client, clock, models, tenants: Mutex::default() })))
+        Ok(Egress(Arc::new(Gate { client, clock, models, vault, tenants: Mutex::default() })))
     }
 }
 
@@ -73,7 +81,17 @@ impl Effects for Egress {
 
 impl Gate {
     async fn http(&self, call: &HttpCall) -> Result<String, Failure> {
-        gate(call.request.url(), &call.allow)?;
+        // Only now, so that what a guest asks for is the same wherever the server has moved to.
+        let named = mcp::place(call.request.url(), &call.allow)?;
+        let named = named.map(|url| HttpCall { request: call.request.clone().to(url.clone()), ..call.clone() });
+        let call = match &named {
+            Some(named) => named,
+            None => {
+                gate(call.request.url(), &call.allow)?;
+                call
+            }
+        };
+        let mut purse = Purse::of(call)?;
         // Standing in line is not the other side's time.
         let mut permit = Some(self.permit(call.tenant).await);
         let started = self.clock.now();
@@ -83,11 +101,13 @@ impl Gate {
         loop {
             let tried = tokio::select! {
                 biased;
-                tried = self.attempt(call, &mut permit) => tried,
+                tried = self.attempt(call, &mut permit, &mut purse) => tried,
                 () = &mut timeout => return Err(with_tries(timed_out(call), &tries)),
             };
             let now = self.clock.now();
-            let standing = Standing { started, now, deadline, tries: tries.len() + 1, repeatable: tried.repeatable };
+            let made = tries.len() + 1;
+            let repeatable = tried.repeatable && made < call.request.tries_max;
+            let standing = Standing { started, now, deadline, tries: made, repeatable };
             let (verdict, told) = match &tried.result {
                 Ok(answer) => {
                     (standing.judge_answer(answer.status, &answer.headers), Try::Status(answer.status.as_u16()))
@@ -110,12 +130,23 @@ impl Gate {
     }
 
     /// Holds a permit while there is a socket, not while waiting for the next try.
-    async fn attempt(&self, call: &HttpCall, permit: &mut Option<OwnedSemaphorePermit>) -> Tried {
+    async fn attempt(&self, call: &HttpCall, permit: &mut Option<OwnedSemaphorePermit>, purse: &mut Purse) -> Tried {
         let _permit = match permit.take() {
             Some(permit) => permit,
             None => self.permit(call.tenant).await,
         };
-        exchange(&self.client, call).await
+        if let Err(failure) = purse.open(&*self.vault, call).await {
+            return Tried { result: Err(Broken::ForGood(failure)), repeatable: false };
+        }
+        let mut tried = exchange(&self.client, call, purse).await;
+        // Nobody sees anything of an answer before.
+        match &mut tried.result {
+            Ok(answer) => purse.redact_answer(answer),
+            Err(Broken::Transport(failure) | Broken::ForGood(failure)) => {
+                *failure = purse.redact_failure(failure.clone());
+            }
+        }
+        tried
     }
 
     async fn permit(&self, tenant: TenantId) -> OwnedSemaphorePermit {

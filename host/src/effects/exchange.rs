@@ -13,6 +13,7 @@ use super::answer::Answer;
 use super::grants::{Grant, Grants};
 use super::request::{KEY_HEADER, check_url};
 use super::resolver::Denied;
+use super::secret::Purse;
 
 /// As in browsers' older days; a chain that is longer is a loop.
 const REDIRECTS_MAX: usize = 10;
@@ -67,17 +68,21 @@ pub(super) fn gate(url: &Url, allow: &Grants) -> Result<(), Failure> {
     Err(Failure::permanent(code::EGRESS_DENIED, message))
 }
 
-/// Drives one try to its end.
-pub(super) async fn exchange(client: &Client, call: &HttpCall) -> Tried {
+/// Drives one try to its end. What it gives may still hold what `purse` hides.
+pub(super) async fn exchange(client: &Client, call: &HttpCall, purse: &Purse) -> Tried {
     let mut hop = Hop::first(call);
     let mut repeatable = true;
     for _ in 0..=REDIRECTS_MAX {
         repeatable &= hop.is_repeatable();
-        let response = match client.execute(hop.request()).await {
+        let request = match hop.request(purse) {
+            Ok(request) => request,
+            Err(failure) => return Tried { result: Err(Broken::ForGood(failure)), repeatable },
+        };
+        let response = match client.execute(request).await {
             Ok(response) => response,
             Err(error) => return Tried { result: Err(broken(&hop.url, error)), repeatable },
         };
-        hop = match hop.follow(&response, &call.allow) {
+        hop = match hop.follow(&response, &call.allow, purse) {
             Ok(Some(next)) => next,
             Ok(None) => return Tried { result: read(&hop.url, response).await, repeatable },
             Err(denied) => return Tried { result: Err(Broken::ForGood(denied)), repeatable },
@@ -87,11 +92,20 @@ pub(super) async fn exchange(client: &Client, call: &HttpCall) -> Tried {
     Tried { result: Err(Broken::ForGood(Failure::new(code::HTTP_BROKEN, message))), repeatable }
 }
 
-/// One request of a chain of redirects.
+/// Whose words an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Guest,
+    /// A server that redirects. It cannot have a secret put anywhere.
+    Server,
+}
+
+/// One request of a chain of redirects, with placeholders where secrets go.
 #[derive(Debug, Clone)]
 struct Hop {
     method: Method,
     url: Url,
+    author: Author,
     headers: HeaderMap,
     body: Option<Bytes>,
 }
@@ -104,7 +118,8 @@ impl Hop {
         if let Some(key) = call.key.as_deref().and_then(|key| HeaderValue::from_str(key).ok()) {
             headers.insert(KEY_HEADER, key);
         }
-        Hop { method: request.method.clone(), url: request.url.clone(), headers, body: request.body.clone() }
+        let (method, url, body) = (request.method.clone(), request.url.clone(), request.body.clone());
+        Hop { method, url, author: Author::Guest, headers, body }
     }
 
     fn is_repeatable(&self) -> bool {
@@ -113,23 +128,39 @@ impl Hop {
         idempotent.contains(&self.method) || self.headers.contains_key(KEY_HEADER)
     }
 
-    fn request(&self) -> reqwest::Request {
-        let mut request = reqwest::Request::new(self.method.clone(), self.url.clone());
-        *request.headers_mut() = self.headers.clone();
-        *request.body_mut() = self.body.clone().map(Into::into);
-        request
+    /// What leaves: here secrets are put into it.
+    fn request(&self, purse: &Purse) -> Result<reqwest::Request, Failure> {
+        let (mut url, mut headers) = (self.url.clone(), self.headers.clone());
+        if self.author == Author::Guest {
+            purse.fill_query(&mut url)?;
+        }
+        purse.fill_headers(&mut headers)?;
+        let body = purse.fill_body(&headers, self.body.clone())?;
+        let mut request = reqwest::Request::new(self.method.clone(), url);
+        *request.headers_mut() = headers;
+        *request.body_mut() = body.map(Into::into);
+        Ok(request)
     }
 
     /// The next request, if the answer is a redirect that can be followed.
-    fn follow(&self, response: &Response, allow: &Grants) -> Result<Option<Hop>, Failure> {
+    fn follow(&self, response: &Response, allow: &Grants, purse: &Purse) -> Result<Option<Hop>, Failure> {
         let Some(target) = self.target(response) else { return Ok(None) };
-        let denied = |why: String| {
+        let denied = |code: &str, why: &str| {
             let message = format!("`{}` redirects to where it may not: {why}", self.url.origin().ascii_serialization());
-            Failure::permanent(code::EGRESS_DENIED, message)
+            Failure::permanent(code, message)
         };
-        let url = check_url(target).map_err(|why| denied(format!("the new URL {why}")))?;
-        gate(&url, allow).map_err(|failure| denied(failure.message))?;
-        Ok(Some(self.redirected(response.status(), url)))
+        let url = check_url(target).map_err(|why| denied(code::EGRESS_DENIED, &format!("the new URL {why}")))?;
+        gate(&url, allow).map_err(|failure| denied(code::EGRESS_DENIED, &failure.message))?;
+        let next = self.redirected(response.status(), url);
+        if next.url.origin() != self.url.origin() {
+            if Purse::is_named_in(&next.headers, next.body.as_ref()) {
+                return Err(denied(code::SECRET_DENIED, "the request names a secret, which goes to no other host"));
+            }
+            if purse.is_in(&next.url) {
+                return Err(denied(code::SECRET_DENIED, "the address of another host holds a secret"));
+            }
+        }
+        Ok(Some(next))
     }
 
     fn target(&self, response: &Response) -> Option<Url> {
@@ -143,7 +174,7 @@ impl Hop {
 
     /// Methods change as in browsers (Fetch standard, HTTP-redirect fetch).
     fn redirected(&self, status: StatusCode, url: Url) -> Hop {
-        let mut next = Hop { url, ..self.clone() };
+        let mut next = Hop { url, author: Author::Server, ..self.clone() };
         let becomes_get = match status.as_u16() {
             301 | 302 => self.method == Method::POST,
             303 => self.method != Method::GET && self.method != Method::HEAD,

@@ -1,5 +1,5 @@
-//! What a deployment may reach: hosts, and models of providers. Patterns, read, matched and printed. Pure; it never
-//! resolves a name and never looks at what a name resolves to.
+//! What a deployment may reach: hosts, models of providers, secrets towards hosts, and MCP servers by their names. Patterns,
+//! read, matched and printed. Pure; it never resolves a name and never looks at what a name resolves to.
 //!
 //! A pattern of a host is a scheme (`https` where none is given), a host and a port (the scheme's own where none
 //! is given). A host is a name, `*.` and a name for everything below it (not the name itself), or an IP
@@ -9,14 +9,16 @@
 //! loopback, private, link-local or a metadata address. A granted name opens public addresses only: one
 //! that resolves to any other is refused where it is resolved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use url::{Host, Url};
 
 use super::address::AddressClass;
+use super::mcp::McpServer;
 use super::model::{ModelGrant, ModelName};
+use super::secret::{Place, SecretGrant, SecretName, wanted_names};
 use crate::{Code, Error, Result};
 
 /// A list that a person can still review.
@@ -26,12 +28,21 @@ const NAME_MAX_BYTES: usize = 253;
 
 /// Stands before a pattern of models in a list of both. No host is written so: the rest has a slash in it.
 const MODEL: &str = "model:";
+/// The same of secrets: no host has an `@` in it.
+const SECRET: &str = "secret:";
+/// Likewise before a name and where its server is.
+const MCP: &str = "mcp:";
 
 /// Everything that a deployment may reach. Empty: nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     hosts: BTreeSet<Grant>,
     models: BTreeSet<ModelGrant>,
+    secrets: BTreeSet<SecretGrant>,
+    /// Those that a function lists, where it is about one.
+    wanted: Option<BTreeSet<SecretName>>,
+    /// By their names.
+    mcp: BTreeMap<String, McpServer>,
 }
 
 /// One host pattern.
@@ -57,26 +68,46 @@ enum HostPattern {
 }
 
 impl Grants {
-    /// Hosts, and models as [`Grants::patterns`] writes them. Fails with `BadGrant`, naming the pattern and what would
+    /// Hosts, and all else as [`Grants::patterns`] writes it. Fails with `BadGrant`, naming the pattern and what would
     /// be right.
     pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Grants> {
         check_count(patterns.len())?;
         let mut grants = Grants::default();
         for pattern in patterns.iter().map(AsRef::as_ref) {
-            match pattern.strip_prefix(MODEL) {
-                Some(model) => _ = grants.models.insert(model.parse()?),
-                None => _ = grants.hosts.insert(pattern.parse()?),
+            match (pattern.strip_prefix(MODEL), as_secret(pattern), pattern.strip_prefix(MCP)) {
+                (Some(model), _, _) => _ = grants.models.insert(model.parse()?),
+                (None, Some(secret), _) => _ = grants.secrets.insert(SecretGrant::read_written(secret)?),
+                (None, None, Some(server)) => grants.name(server.parse()?)?,
+                (None, None, None) => _ = grants.hosts.insert(pattern.parse()?),
             }
         }
         Ok(grants)
     }
 
-    /// From the two lists that people write.
-    pub fn of<S: AsRef<str>>(hosts: &[S], models: &[S]) -> Result<Grants> {
-        check_count(hosts.len().saturating_add(models.len()))?;
+    /// From the lists that people write.
+    pub fn of<S: AsRef<str>>(hosts: &[S], models: &[S], secrets: &[S], mcp: &[S]) -> Result<Grants> {
+        let more = secrets.len().saturating_add(mcp.len());
+        check_count(hosts.len().saturating_add(models.len()).saturating_add(more))?;
         let hosts = hosts.iter().map(|host| host.as_ref().parse()).collect::<Result<_>>()?;
         let models = models.iter().map(|model| model.as_ref().parse()).collect::<Result<_>>()?;
-        Ok(Grants { hosts, models })
+        let secrets = secrets.iter().map(|secret| secret.as_ref().parse()).collect::<Result<_>>()?;
+        let mut grants = Grants { hosts, models, secrets, wanted: None, mcp: BTreeMap::new() };
+        for server in mcp {
+            grants.name(server.as_ref().parse()?)?;
+        }
+        Ok(grants)
+    }
+
+    fn name(&mut self, server: McpServer) -> Result<()> {
+        let known = self.mcp.entry(server.name().to_owned()).or_insert_with(|| server.clone());
+        match *known == server {
+            true => Ok(()),
+            false => {
+                let why =
+                    format!("two MCP servers are called `{}`: {} and {}", server.name(), known.url(), server.url());
+                Err(Error::new(Code::BadGrant, why))
+            }
+        }
     }
 
     /// A pattern of models as it stands in a list with hosts.
@@ -89,6 +120,50 @@ impl Grants {
         pattern.strip_prefix(MODEL)
     }
 
+    /// A pattern of a secret as it stands in that list. One that cannot be read stays as it is.
+    pub fn written_secret(pattern: &str) -> String {
+        let read = pattern.parse().map(|secret: SecretGrant| secret.written());
+        format!("{SECRET}{}", read.unwrap_or_else(|_| pattern.replacen('=', "@", 1)))
+    }
+
+    /// Whether it is one, and which, as people write it.
+    pub fn as_secret(pattern: &str) -> Option<String> {
+        let written = as_secret(pattern)?;
+        Some(SecretGrant::read_written(written).map_or_else(|_| written.replacen('@', "=", 1), |read| read.to_string()))
+    }
+
+    /// The same for a function that lists these secrets: the deployment may send others, it may not.
+    pub fn for_function<S: AsRef<str>>(&self, wanted: &[S]) -> Grants {
+        Grants { wanted: Some(wanted_names(wanted)), ..self.clone() }
+    }
+
+    /// Names of all secrets that may be sent anywhere.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.secrets.iter().map(SecretGrant::name)
+    }
+
+    pub fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    pub(super) fn wants_secret(&self, name: &SecretName) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.contains(name))
+    }
+
+    pub(super) fn allows_secret(&self, name: &SecretName, place: Place, url: &Url) -> bool {
+        self.wants_secret(name) && self.secrets.iter().any(|secret| secret.allows(name, place, url))
+    }
+
+    /// An MCP server as it stands in a list with hosts.
+    pub fn written_mcp(server: &str) -> String {
+        format!("{MCP}{server}")
+    }
+
+    /// Whether it is one, and which.
+    pub fn as_mcp(pattern: &str) -> Option<&str> {
+        pattern.strip_prefix(MCP)
+    }
+
     pub fn allows(&self, url: &Url) -> bool {
         self.hosts.iter().any(|grant| grant.allows(url))
     }
@@ -97,23 +172,50 @@ impl Grants {
         self.models.iter().any(|grant| grant.allows(model))
     }
 
+    /// Where the MCP server of that name is, if there is one.
+    pub fn mcp_server(&self, name: &str) -> Option<&Url> {
+        self.mcp.get(name).map(McpServer::url)
+    }
+
     /// The patterns, in their shortest form; [`Grants::parse`] reads them back.
     pub fn patterns(&self) -> impl Iterator<Item = String> + '_ {
         let models = self.models.iter().map(|model| Grants::written_model(&model.to_string()));
-        self.hosts.iter().map(Grant::to_string).chain(models)
+        let secrets = self.secrets.iter().map(|secret| format!("{SECRET}{}", secret.written()));
+        let mcp = self.mcp.values().map(|server| Grants::written_mcp(&server.to_string()));
+        self.hosts.iter().map(Grant::to_string).chain(models).chain(secrets).chain(mcp)
+    }
+
+    /// The patterns of `other` that open something which none of these opens.
+    pub fn lacks_of(&self, other: &Grants) -> Vec<String> {
+        let hosts = other.hosts.iter().filter(|wanted| !self.hosts.iter().any(|grant| grant.covers(wanted)));
+        let models = other.models.iter().filter(|wanted| !self.models.iter().any(|grant| grant.covers(wanted)));
+        let models = models.map(|model| Grants::written_model(&model.to_string()));
+        let secrets = other.secrets.iter().filter(|wanted| !self.secrets.iter().any(|grant| grant.covers(wanted)));
+        let secrets = secrets.map(|secret| format!("{SECRET}{}", secret.written()));
+        let is_open = |server: &McpServer| self.mcp.get(server.name()) == Some(server) || self.allows(server.url());
+        let mcp = other.mcp.values().filter(|server| !is_open(server));
+        let mcp = mcp.map(|server| Grants::written_mcp(&server.to_string()));
+        hosts.map(Grant::to_string).chain(models).chain(secrets).chain(mcp).collect()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && self.models.is_empty()
+        self.hosts.is_empty() && self.models.is_empty() && self.secrets.is_empty() && self.mcp.is_empty()
     }
 
-    /// Both together.
+    /// Both together; of two MCP servers of one name its own.
     pub fn union(&self, other: &Grants) -> Grants {
         Grants {
             hosts: self.hosts.union(&other.hosts).cloned().collect(),
             models: self.models.union(&other.models).cloned().collect(),
+            secrets: self.secrets.union(&other.secrets).cloned().collect(),
+            wanted: None,
+            mcp: other.mcp.iter().chain(&self.mcp).map(|(name, server)| (name.clone(), server.clone())).collect(),
         }
     }
+}
+
+fn as_secret(pattern: &str) -> Option<&str> {
+    pattern.strip_prefix(SECRET).filter(|rest| rest.contains('@'))
 }
 
 fn check_count(count: usize) -> Result<()> {
@@ -131,15 +233,21 @@ impl Grant {
         Some(Grant { scheme, host, port: url.port_or_known_default()? })
     }
 
-    fn allows(&self, url: &Url) -> bool {
-        let Some(wanted) = Grant::of_url(url) else { return false };
-        let host_fits = match (&self.host, &wanted.host) {
-            (HostPattern::Below(above), HostPattern::Name(name)) => {
-                name.strip_suffix(above.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-            }
+    pub(super) fn allows(&self, url: &Url) -> bool {
+        Grant::of_url(url).is_some_and(|wanted| self.covers(&wanted))
+    }
+
+    /// Whether it opens all that the other one opens.
+    pub(super) fn covers(&self, other: &Grant) -> bool {
+        let is_below = |name: &str, above: &str| {
+            name.strip_suffix(above).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+        };
+        let host_fits = match (&self.host, &other.host) {
+            (HostPattern::Below(above), HostPattern::Name(name)) => is_below(name, above),
+            (HostPattern::Below(above), HostPattern::Below(name)) => name == above || is_below(name, above),
             (granted, wanted) => granted == wanted,
         };
-        host_fits && self.scheme == wanted.scheme && self.port == wanted.port
+        host_fits && self.scheme == other.scheme && self.port == other.port
     }
 }
 

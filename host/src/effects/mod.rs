@@ -10,10 +10,13 @@ mod answer;
 mod clock;
 mod fields;
 mod grants;
+mod mcp;
 mod model;
+mod published;
 mod randomness;
 mod request;
 mod resolver;
+mod secret;
 mod tries;
 
 use futures_util::future::BoxFuture;
@@ -24,9 +27,12 @@ use trackway_replay::{Failure, Finish, TenantId, Timestamp, Usage};
 pub use clock::SystemClock;
 pub use egress::Egress;
 pub use grants::{Grant, Grants};
+pub use mcp::McpServer;
 pub use model::{BUILT_IN, Message, ModelGrant, ModelName, ModelRequest, Price, Protocol, ProviderSetting, Providers};
+pub use published::PublishedKeys;
 pub use randomness::SystemRandomness;
 pub use request::HttpRequest;
+pub use secret::{SECRET_MAX_BYTES, Secret, SecretGrant, SecretName, Vault, wanted_names};
 
 /// The time, as the worker is handed it.
 pub trait Clock: Send + Sync + 'static {

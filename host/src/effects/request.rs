@@ -13,6 +13,8 @@ use trackway_replay::{Failure, code};
 use url::Url;
 
 use super::fields::{Fields, key, label, span, string, timeout};
+use super::mcp;
+use super::tries::TRIES_MAX;
 
 /// One value that a model or a form takes; larger ones belong into a store that the guest names.
 pub const BODY_MAX_BYTES: usize = 8 << 20;
@@ -52,6 +54,8 @@ pub struct HttpRequest {
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     pub(super) timeout: Duration,
+    /// How often it may be sent, the first time included.
+    pub(super) tries_max: usize,
     key: Option<Arc<str>>,
     label: Option<Arc<str>>,
     span: Option<u32>,
@@ -78,12 +82,12 @@ impl HttpRequest {
         }
 
         let header_key = key_of_headers(&mut headers)?;
-        let HttpOptions { label, timeout, key, span } = HttpOptions::parse(options)?;
+        let HttpOptions { label, timeout, tries_max, key, span } = HttpOptions::parse(options)?;
         if header_key.is_some() && key.is_some() && header_key != key {
             let message = "`idempotency_key` differs from the header `idempotency-key`; give one of them";
             return Err(Failure::permanent(code::BAD_OPTIONS, message));
         }
-        Ok(HttpRequest { method, url, headers, body, timeout, key: key.or(header_key), label, span })
+        Ok(HttpRequest { method, url, headers, body, timeout, tries_max, key: key.or(header_key), label, span })
     }
 
     /// Whether the host has to send an idempotency key: the method may change something.
@@ -109,14 +113,21 @@ impl HttpRequest {
         &self.method
     }
 
+    /// Where it goes: an `mcp://NAME` is a name until it leaves.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The same request, to another address.
+    pub(super) fn to(self, url: Url) -> HttpRequest {
+        HttpRequest { url, ..self }
     }
 }
 
 struct HttpOptions {
     label: Option<Arc<str>>,
     timeout: Duration,
+    tries_max: usize,
     key: Option<Arc<str>>,
     span: Option<u32>,
 }
@@ -128,8 +139,9 @@ impl HttpOptions {
         let timeout = fields.take("timeout_ms", |value| timeout(value, TIMEOUT_MAX))?.unwrap_or(TIMEOUT_DEFAULT);
         let key = fields.take("idempotency_key", |value| key(&string(value)?))?;
         let span = fields.take("span", span)?;
+        let tries_max = fields.take("tries", tries)?.unwrap_or(TRIES_MAX);
         fields.end()?;
-        Ok(HttpOptions { label, timeout, key, span })
+        Ok(HttpOptions { label, timeout, tries_max, key, span })
     }
 }
 
@@ -149,7 +161,8 @@ fn url(value: Value) -> Result<Url, String> {
     if text.len() > URL_MAX_BYTES {
         return Err(format!("has {} bytes; at most {URL_MAX_BYTES} are sent", text.len()));
     }
-    check_url(text.parse().map_err(|error| format!("is not an absolute URL: {error}"))?)
+    let url: Url = text.parse().map_err(|error| format!("is not an absolute URL: {error}"))?;
+    if mcp::is_address(&url) { mcp::check_address(url) } else { check_url(url) }
 }
 
 /// What holds for every URL that is sent to, redirects included. The fragment stays at home, and so
@@ -215,6 +228,12 @@ fn key_of_headers(headers: &mut HeaderMap) -> Result<Option<Arc<str>>, Failure> 
     let Some(value) = headers.remove(KEY_HEADER) else { return Ok(None) };
     let text = value.to_str().map_err(|_| bad("must be printable ASCII"))?;
     key(text).map(Some).map_err(|why| bad(&why))
+}
+
+fn tries(value: Value) -> Result<usize, String> {
+    let tries = value.as_u64().and_then(|tries| usize::try_from(tries).ok());
+    let tries = tries.filter(|tries| (1..=TRIES_MAX).contains(tries));
+    tries.ok_or_else(|| format!("must be a whole number from 1 to {TRIES_MAX}"))
 }
 
 fn base64(value: Value) -> Result<Bytes, String> {

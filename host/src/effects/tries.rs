@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trackway_replay::Timestamp;
 
 /// Further tries are the retry policy's, where they are journaled one by one.
-const TRIES_MAX: usize = 3;
+pub(super) const TRIES_MAX: usize = 3;
 /// No try begins later than this after the first.
 const WINDOW: Duration = Duration::from_secs(30);
 /// Before the second and the third try. A server may ask for more, not for less.

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
 use super::catalog;
-use crate::sandbox::{CompileLimits, confine};
+use crate::confine::{self, Rations};
 use crate::{Code, Error, Result};
 
 /// The hidden first argument that makes this binary check one input; see [`check_child_main`].
 pub const CHECK_ARGUMENT: &str = "__check";
 
 /// The largest input that fits takes a second, and a hundred times its bytes as values.
-const LIMITS: CompileLimits = CompileLimits { cpu_seconds: 5, wall_seconds: 30, address_space_bytes: 4 << 30 };
+const RATIONS: Rations = Rations { cpu_seconds: 5, wall_seconds: 30, address_space_bytes: 4 << 30 };
 /// The check of a schema that refers to itself goes as deep as the input does, again and again.
 const STACK_BYTES: usize = 256 << 20;
 /// The size of the schema, in front of it.
@@ -62,7 +62,7 @@ fn run(program: &Path, schema: &str, input: &str) -> std::io::Result<Output> {
 /// What the binary does when its first argument is [`CHECK_ARGUMENT`]: reads a schema and an input from
 /// standard input, and writes what does not fit to standard output.
 pub fn check_child_main() -> ExitCode {
-    let checked = confine(LIMITS).and_then(|()| {
+    let checked = confine::child(RATIONS).and_then(|()| {
         let checking = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(check_what_comes)?;
         checking.join().map_err(|_| std::io::Error::other("it broke off"))
     });

@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio::sync::mpsc;
 use trackway_replay::{Digest, Epoch, Frame, FrameId, Position, RunId, RunState, TenantId, Timestamp, Value};
 use trackway_storage::dump::{Reader, Record};
-use trackway_storage::{Entity, EntityWritten, StartKey, StorageError, StorageErrorKind, dump};
+use trackway_storage::{Entity, EntityWritten, Shelf, StartKey, StorageError, StorageErrorKind, dump};
 
 use super::{Host, check};
 use crate::worker::{check_entity_key, check_entity_value, checked_name};
@@ -45,10 +45,10 @@ pub struct Backup {
 }
 
 impl Host {
-    /// Puts a backup of everything into `sink`. Each run is as it was at one moment; a run that began
+    /// Puts a backup of everything, of all tenants, into `sink`. Each run is as it was at one moment; a run that began
     /// later than the backup may be missing. Without its last record it is none.
     pub async fn backup(&self, sink: mpsc::Sender<Bytes>) -> Result<()> {
-        dump::write(&*self.storage, TenantId::DEFAULT, self.clock.now(), PROGRAM, sink).await.map_err(Error::from)
+        dump::write(&*self.storage, self.clock.now(), PROGRAM, sink).await.map_err(Error::from)
     }
 }
 
@@ -61,6 +61,7 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
     let mut backup = Backup::default();
     let mut run: Option<RunCheck> = None;
     let mut component_digests = BTreeSet::new();
+    let mut tenants = BTreeSet::from([TenantId::DEFAULT]);
     let mut keys = Vec::new();
     while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
@@ -71,6 +72,20 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
                 backup.taken = taken;
                 backup.epoch = epoch;
                 backup.program = program.to_string();
+            }
+            Record::Tenant(tenant) => {
+                backup.end_of_run(run.take(), &component_digests);
+                // Runs are pinned to components of their own tenant.
+                component_digests.clear();
+                if !tenants.insert(tenant) {
+                    return Err(damaged(file, &format!("tenant {tenant} stands in it twice")));
+                }
+            }
+            Record::Shelved { shelf, revision, .. } => {
+                Shelf::of_number(shelf).ok_or_else(|| no_such_shelf(file, shelf))?;
+                if revision > REVISIONS_MAX {
+                    return Err(damaged(file, &format!("nobody made {revision} revisions of a record")));
+                }
             }
             Record::Component(record) => {
                 if Digest::of(&data) != record.digest {
@@ -147,6 +162,10 @@ pub(super) fn naming(file: &Path, error: StorageError) -> Error {
 
 fn damaged(file: &Path, why: &str) -> Error {
     naming(file, StorageError::new(StorageErrorKind::Damaged, why))
+}
+
+pub(super) fn no_such_shelf(file: &Path, shelf: u8) -> Error {
+    damaged(file, &format!("no record is of kind {shelf}"))
 }
 
 fn misplaced(file: &Path) -> Error {

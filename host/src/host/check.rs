@@ -10,6 +10,7 @@ use trackway_storage::{
     Landmark, Mark, RunKey, RunQuery, SledOptions, SledStorage, Storage, StorageError, StorageErrorKind,
 };
 
+use super::directory::Directory;
 use super::{Host, folder};
 use crate::worker::landmarks_in;
 use crate::{Code, Error, Result};
@@ -60,6 +61,7 @@ const ADVICE_JOURNAL: &str =
 const ADVICE_PAYLOAD: &str = "the run cannot go on past the entry that names it: restore a backup into an empty folder";
 const ADVICE_ROWS: &str = "look at the disk (`dmesg`), and restore a backup into an empty folder";
 const ADVICE_COMPONENT: &str = "deploy the same component again: its runs go on when it is there";
+const ADVICE_TENANT: &str = "restore a backup into an empty folder; what is stored of nobody is seen by nobody";
 const ADVICE_BUG: &str = "the journal is whole, what was made of it is not: please report it with this line";
 
 impl Host {
@@ -87,8 +89,38 @@ pub async fn check_folder(data: &Path) -> Result<StoreReport> {
 }
 
 pub(super) async fn check(storage: &dyn Storage, others: Others) -> Result<StoreReport> {
-    let tenant = TenantId::DEFAULT;
     let mut report = StoreReport::default();
+    // The first one also where nothing of it is stored: with it goes what belongs to no tenant.
+    let mut tenants = BTreeSet::from([TenantId::DEFAULT]);
+    match storage.tenants().await {
+        Ok(others) => tenants.extend(others),
+        Err(error) => {
+            damage(error, |what| report.add(Flaw { run: None, position: None, what, advice: ADVICE_ROWS }))?;
+        }
+    }
+    for what in nobodys(storage, &tenants).await? {
+        report.add(Flaw { run: None, position: None, what, advice: ADVICE_TENANT });
+    }
+    for tenant in tenants {
+        check_tenant(storage, tenant, others, &mut report).await?;
+    }
+    Ok(report)
+}
+
+/// Who there is, and what is stored of somebody who is not there.
+async fn nobodys(storage: &dyn Storage, tenants: &BTreeSet<TenantId>) -> Result<Vec<String>> {
+    let directory = match Directory::load(storage).await {
+        Ok(directory) => directory,
+        Err(error) if error.code == Code::DataDamaged => return Ok(vec![error.message]),
+        Err(error) => return Err(error),
+    };
+    let nobodys = tenants.iter().filter(|tenant| directory.tenant_of(**tenant).is_none());
+    Ok(nobodys
+        .map(|tenant| format!("something is stored of tenant number {tenant}, and there is no such tenant"))
+        .collect())
+}
+
+async fn check_tenant(storage: &dyn Storage, tenant: TenantId, others: Others, report: &mut StoreReport) -> Result<()> {
     let components: BTreeSet<Digest> = match storage.components(tenant).await {
         Ok(records) => records.iter().map(|record| record.digest).collect(),
         Err(error) => {
@@ -96,18 +128,18 @@ pub(super) async fn check(storage: &dyn Storage, others: Others) -> Result<Store
             BTreeSet::new()
         }
     };
-    report.components = components.len() as u64;
+    report.components += components.len() as u64;
     let whole = Whole { storage, tenant, components };
     whole.settled(None, others).await?.flaws.into_iter().for_each(|flaw| report.add(flaw));
     let newest = newest(storage, tenant, others).await;
     let mut after = None;
     loop {
         let runs = storage.runs(tenant, after, RUNS).await?;
-        let Some(last) = runs.last() else { return Ok(report) };
+        let Some(last) = runs.last() else { return Ok(()) };
         after = Some(*last);
         for run in runs {
             if run > newest {
-                return Ok(report);
+                return Ok(());
             }
             let seen = whole.settled(Some(run), others).await?;
             report.runs += 1;

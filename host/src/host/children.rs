@@ -4,7 +4,7 @@ use std::sync::Arc;
 use trackway_replay::{Head, Kind, Position, RunId, StepId};
 
 use super::views::{is_unreadable, may_be_unreadable};
-use super::{Host, journal, key_of};
+use super::{Host, journal};
 use crate::Result;
 
 /// Looked at for one page, though few of them tell of a child: more would hold a request for seconds.
@@ -35,7 +35,7 @@ impl Host {
         let status = self.head(run).await?.status;
         let (mut children, mut next) = (Vec::new(), from);
         while next.0 - from.0 < CHILDREN_PAGE_ENTRIES_MAX {
-            let entries = match journal::read(&*self.storage, key_of(run), next).await {
+            let entries = match journal::read(&*self.storage, self.key_of(run), next).await {
                 Err(error) if may_be_unreadable(status) && is_unreadable(&error) => Vec::new(),
                 entries => entries?,
             };
@@ -46,7 +46,7 @@ impl Host {
                 if children.len() >= max {
                     return Ok(ChildPage { children, more: Some(entry.position) });
                 }
-                let head = self.storage.head(key_of(started.run)).await?;
+                let head = self.storage.head(self.key_of(started.run)).await?;
                 let (step, run, deployment) = (started.step, started.run, started.deployment);
                 children.push(Child { step, run, deployment, head });
             }

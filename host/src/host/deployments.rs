@@ -3,11 +3,15 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use trackway_replay::{Digest, TenantId, Timestamp};
+use trackway_replay::{Digest, Timestamp};
 use trackway_storage::{ComponentRecord, Deployment, Version};
 
 use super::Host;
+use super::capability::widens;
 use super::catalog::Catalog;
+use super::policy::Widening;
+use super::proposals::Proposal;
+use super::signature::Signature;
 use crate::effects::Grants;
 use crate::sandbox::Admitted;
 use crate::{Code, Error, Result};
@@ -40,27 +44,59 @@ pub enum Pointer {
     Deployment(String),
 }
 
+/// What a deployment is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    pub component: Digest,
+    pub allow: Allow<&'a [String]>,
+    pub if_revision: Option<u64>,
+    pub signature: Option<&'a Signature>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Deployed(Deployment),
+    /// It waits for an approval; the deployment is as it was.
+    Proposed(Deployment, Proposal),
+}
+
+impl Outcome {
+    /// As it is now.
+    pub fn deployment(&self) -> &Deployment {
+        match self {
+            Outcome::Deployed(deployment) | Outcome::Proposed(deployment, _) => deployment,
+        }
+    }
+}
+
 impl Host {
     /// Takes a component in: every gate, then the store. Nothing is stored of one that is refused.
     pub async fn upload(&self, bytes: Bytes) -> Result<Uploaded> {
         self.refuse_if_stopping()?;
-        let admitted = self.sandbox.admit(Arc::from(&*bytes)).await?;
+        let gated = self.sandbox.gate(Arc::from(&*bytes)).await?;
+        // What is compiled already costs nobody anything.
+        let _turn = match self.sandbox.cached(gated.digest).await? {
+            Some(_) => None,
+            None => Some(self.compiling.take(self.tenant, self.clock.now()).await?),
+        };
+        let admitted = self.sandbox.admit_gated(gated).await?;
         Catalog::of(&admitted.manifest)?;
-        if let Some(record) = self.storage.component(TenantId::DEFAULT, admitted.digest).await? {
+        if let Some(record) = self.storage.component(self.tenant, admitted.digest).await? {
             return Ok(Uploaded { record, existing: true });
         }
         let record = record_of(&admitted, self.clock.now());
-        self.storage.put_component(TenantId::DEFAULT, record.clone(), Bytes::from_owner(admitted.bytes)).await?;
+        self.storage.put_component(self.tenant, record.clone(), Bytes::from_owner(admitted.bytes)).await?;
         Ok(Uploaded { record, existing: false })
     }
 
     pub async fn component(&self, digest: Digest) -> Result<ComponentRecord> {
-        let record = self.storage.component(TenantId::DEFAULT, digest).await?;
+        let record = self.storage.component(self.tenant, digest).await?;
         record.ok_or_else(|| no_such_component(digest))
     }
 
     pub(super) async fn component_bytes(&self, digest: Digest) -> Result<Bytes> {
-        let bytes = self.storage.component_bytes(TenantId::DEFAULT, digest).await?;
+        let bytes = self.storage.component_bytes(self.tenant, digest).await?;
         bytes.ok_or_else(|| no_such_component(digest))
     }
 
@@ -78,11 +114,11 @@ impl Host {
     }
 
     pub async fn deployments(&self) -> Result<Vec<Deployment>> {
-        Ok(self.storage.deployments(TenantId::DEFAULT).await?)
+        Ok(self.storage.deployments(self.tenant).await?)
     }
 
     pub async fn deployment(&self, name: &str) -> Result<Deployment> {
-        match self.storage.deployment(TenantId::DEFAULT, name).await? {
+        match self.storage.deployment(self.tenant, name).await? {
             Some(deployment) => Ok(deployment),
             None => Err(self.no_such_deployment(name).await),
         }
@@ -97,88 +133,123 @@ impl Host {
         }
     }
 
-    /// Points `name` to a component, as a new version unless it is the current one already. With
-    /// `if_revision` only a deployment at that revision is changed (0: none).
-    pub async fn deploy(
-        &self,
-        name: &str,
-        component: Digest,
-        allow: Allow<&[String]>,
-        if_revision: Option<u64>,
-    ) -> Result<Deployment> {
+    /// Points `name` to a component, as a new version unless it is the current one already; only proposes it where the
+    /// tenant's policy wants somebody's approval. With `if_revision` only a deployment at that revision is changed
+    /// (0: none).
+    pub async fn deploy(&self, name: &str, wish: &Wish<'_>) -> Result<Outcome> {
         self.refuse_if_stopping()?;
-        check_name(name)?;
-        check_lists(allow.hosts, allow.models)?;
-        self.component(component).await?;
-        self.change(name, if_revision, |deployment| {
-            self.add_version(deployment, component, written(allow.hosts, allow.models));
-            Ok(())
-        })
-        .await
+        check_wish(name, wish)?;
+        self.component(wish.component).await?;
+        let allow = written(wish.allow);
+        self.put_forward(name, wish.component, (wish.if_revision, wish.signature), |_| allow.clone()).await
     }
 
     /// Points `name` to a component or to what another deployment points to. What its functions may
     /// reach stays as it was, unless it is given: a grant belongs to the deployment.
-    pub async fn promote(&self, name: &str, to: &Pointer, allow: Allow<Option<&[String]>>) -> Result<Deployment> {
+    pub async fn promote(&self, name: &str, to: &Pointer, allow: Allow<Option<&[String]>>) -> Result<Outcome> {
         self.refuse_if_stopping()?;
         check_name(name)?;
-        check_lists(allow.hosts.unwrap_or_default(), allow.models.unwrap_or_default())?;
+        check_lists(allow.map(Option::unwrap_or_default))?;
         let component = match to {
             Pointer::Component(digest) => self.component(*digest).await?.digest,
             Pointer::Deployment(from) => current(&self.deployment(from).await?)?.component,
         };
-        self.change(name, None, |deployment| {
+        self.put_forward(name, component, (None, None), |deployment| {
             let before = current(deployment).map(|version| Allowed::of(&version.allow)).unwrap_or_default();
-            let hosts = allow.hosts.unwrap_or(&before.hosts);
-            let models = allow.models.unwrap_or(&before.models);
-            self.add_version(deployment, component, written(hosts, models));
-            Ok(())
+            written(Allow {
+                hosts: allow.hosts.unwrap_or(&before.hosts),
+                models: allow.models.unwrap_or(&before.models),
+                secrets: allow.secrets.unwrap_or(&before.secrets),
+                mcp: allow.mcp.unwrap_or(&before.mcp),
+            })
         })
         .await
+    }
+
+    /// Makes a version, or a proposal. `allow` says what its functions may reach, seeing the deployment as it is.
+    async fn put_forward(
+        &self,
+        name: &str,
+        component: Digest,
+        (if_revision, signature): (Option<u64>, Option<&Signature>),
+        allow: impl Fn(&Deployment) -> Vec<Arc<str>>,
+    ) -> Result<Outcome> {
+        let (policy, before) = (self.policy().await?, self.stored(name).await?);
+        check_revision(&before, if_revision)?;
+        let asked = allow(&before);
+        let known = self.signature_of(component, signature).await?;
+        policy.admit(&asked, component, known.as_ref())?;
+        self.keep_signature(&policy, component, signature).await?;
+        let wider = |deployment: &Deployment, asked: &[Arc<str>]| match policy.widening {
+            Widening::Free => Vec::new(),
+            Widening::NeedsApproval => widens(reached(deployment), asked),
+        };
+        let more = wider(&before, &asked);
+        if !more.is_empty() {
+            return self.propose(before, component, asked, more).await;
+        }
+        let changed = self.change(name, if_revision, |deployment| {
+            let asked = allow(deployment);
+            // What was not wider may be so by now, where somebody else made the deployment narrower.
+            if !wider(deployment, &asked).is_empty() || !policy.beyond(&asked).is_empty() {
+                let why = format!("deployment `{name}` was changed by somebody else meanwhile");
+                return Err(Error::new(Code::DeploymentConflict, why).hint("try again"));
+            }
+            self.add_version(deployment, None, component, asked);
+            Ok(())
+        });
+        changed.await.map(Outcome::Deployed)
     }
 
     /// Points `name` back: to the version given, or to the one before the current one.
     pub async fn rollback(&self, name: &str, version: Option<u32>) -> Result<Deployment> {
         self.refuse_if_stopping()?;
         self.deployment(name).await?;
+        let policy = self.policy().await?;
         self.change(name, None, |deployment| {
-            let mut numbers = deployment.versions.iter().map(|known| known.version);
+            let known = deployment.versions.iter();
             let target = match version {
-                Some(version) => numbers.find(|known| *known == version),
-                None => numbers.filter(|known| *known < deployment.current).max(),
+                Some(version) => known.clone().find(|known| known.version == version),
+                None => known.filter(|known| known.version < deployment.current).max_by_key(|known| known.version),
             };
-            deployment.current = target.ok_or_else(|| no_such_version(deployment, version))?;
+            let target = target.ok_or_else(|| no_such_version(deployment, version))?;
+            // It was let through before; the policy may have become narrower since.
+            policy.admit_grants(&target.allow)?;
+            deployment.current = target.version;
             Ok(())
         })
         .await
     }
 
+    /// As it is stored; one without versions where there is none.
+    async fn stored(&self, name: &str) -> Result<Deployment> {
+        let stored = self.storage.deployment(self.tenant, name).await?;
+        Ok(stored.unwrap_or_else(|| Deployment {
+            name: Arc::from(name),
+            revision: 0,
+            current: 0,
+            versions: Vec::new(),
+        }))
+    }
+
     /// Reads, changes and writes a deployment; again, if somebody else wrote in between. Nothing is
     /// written where nothing changed.
-    async fn change(
+    pub(super) async fn change(
         &self,
         name: &str,
         if_revision: Option<u64>,
         change: impl Fn(&mut Deployment) -> Result<()>,
     ) -> Result<Deployment> {
         for _ in 0..TRIES_MAX {
-            let before = self.storage.deployment(TenantId::DEFAULT, name).await?.unwrap_or_else(|| Deployment {
-                name: Arc::from(name),
-                revision: 0,
-                current: 0,
-                versions: Vec::new(),
-            });
-            if let Some(wanted) = if_revision.filter(|wanted| *wanted != before.revision) {
-                let why = format!("deployment `{name}` is at revision {}, not {wanted}", before.revision);
-                return Err(Error::new(Code::DeploymentConflict, why).hint("read it again and decide anew"));
-            }
+            let before = self.stored(name).await?;
+            check_revision(&before, if_revision)?;
             let mut after = before.clone();
             change(&mut after)?;
             if after == before {
                 return Ok(after);
             }
             after.revision += 1;
-            if self.storage.put_deployment(TenantId::DEFAULT, after.clone()).await? {
+            if self.storage.put_deployment(self.tenant, after.clone()).await? {
                 return Ok(after);
             }
         }
@@ -186,17 +257,42 @@ impl Host {
         Err(Error::new(Code::DeploymentConflict, why).hint("try again"))
     }
 
-    fn add_version(&self, deployment: &mut Deployment, component: Digest, allow: Vec<Arc<str>>) {
+    /// Under `number` where it is given and free.
+    pub(super) fn add_version(
+        &self,
+        deployment: &mut Deployment,
+        number: Option<u32>,
+        component: Digest,
+        allow: Vec<Arc<str>>,
+    ) {
         let same = |version: &&Version| version.component == component && version.allow == allow;
         if current(deployment).ok().filter(same).is_some() {
             return;
         }
-        let version = deployment.versions.iter().map(|known| known.version).max().unwrap_or(0) + 1;
+        let is_free = |number: &u32| deployment.versions.iter().all(|known| known.version != *number);
+        let next = deployment.versions.iter().map(|known| known.version).max().unwrap_or(0) + 1;
+        let version = number.filter(is_free).unwrap_or(next);
         let deployed = self.clock.now();
-        deployment.versions.push(Version { version, component, deployed, allow });
+        let at = deployment.versions.partition_point(|known| known.version < version);
+        deployment.versions.insert(at, Version { version, component, deployed, allow });
         deployment.current = version;
         let excess = versions_over_limit(&deployment.versions);
         deployment.versions.drain(..excess);
+    }
+}
+
+/// What the functions of the current version may reach.
+fn reached(deployment: &Deployment) -> &[Arc<str>] {
+    current(deployment).map(|version| version.allow.as_slice()).unwrap_or_default()
+}
+
+fn check_revision(deployment: &Deployment, wanted: Option<u64>) -> Result<()> {
+    match wanted.filter(|wanted| *wanted != deployment.revision) {
+        None => Ok(()),
+        Some(wanted) => {
+            let why = format!("deployment `{}` is at revision {}, not {wanted}", deployment.name, deployment.revision);
+            Err(Error::new(Code::DeploymentConflict, why).hint("read it again and decide anew"))
+        }
     }
 }
 
@@ -220,6 +316,11 @@ pub(super) fn current(deployment: &Deployment) -> Result<&Version> {
     })
 }
 
+pub(super) fn check_wish(name: &str, wish: &Wish<'_>) -> Result<()> {
+    check_name(name)?;
+    check_lists(wish.allow)
+}
+
 fn check_name(name: &str) -> Result<()> {
     let fits = (1..=NAME_MAX_BYTES).contains(&name.len());
     let has_more_than_dots = name.bytes().any(|byte| byte != b'.');
@@ -241,11 +342,21 @@ pub fn record_of(admitted: &Admitted, uploaded: Timestamp) -> ComponentRecord {
     }
 }
 
-/// What the functions of a version may reach, in the two lists that people write.
+/// What the functions of a version may reach, in the lists that people write.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allow<T> {
     pub hosts: T,
     pub models: T,
+    pub secrets: T,
+    /// MCP servers, each as `NAME=URL`.
+    pub mcp: T,
+}
+
+impl<T> Allow<T> {
+    fn map<U>(self, change: impl Fn(T) -> U) -> Allow<U> {
+        let (hosts, models) = (change(self.hosts), change(self.models));
+        Allow { hosts, models, secrets: change(self.secrets), mcp: change(self.mcp) }
+    }
 }
 
 /// The same, as it is read from the one list in which it is stored.
@@ -253,34 +364,42 @@ pub struct Allow<T> {
 pub struct Allowed {
     pub hosts: Vec<String>,
     pub models: Vec<String>,
+    pub secrets: Vec<String>,
+    pub mcp: Vec<String>,
 }
 
 impl Allowed {
     pub fn of(patterns: &[Arc<str>]) -> Allowed {
         let mut allowed = Allowed::default();
         for pattern in patterns {
-            match Grants::as_model(pattern) {
-                Some(model) => allowed.models.push(model.to_owned()),
-                None => allowed.hosts.push(pattern.to_string()),
+            match (Grants::as_model(pattern), Grants::as_secret(pattern), Grants::as_mcp(pattern)) {
+                (Some(model), _, _) => allowed.models.push(model.to_owned()),
+                (None, Some(secret), _) => allowed.secrets.push(secret),
+                (None, None, Some(server)) => allowed.mcp.push(server.to_owned()),
+                (None, None, None) => allowed.hosts.push(pattern.to_string()),
             }
         }
         allowed
     }
 }
 
-/// As both stand in one list.
-fn written(hosts: &[String], models: &[String]) -> Vec<Arc<str>> {
-    let models = models.iter().map(|model| Arc::from(Grants::written_model(model)));
-    hosts.iter().map(|host| Arc::from(host.as_str())).chain(models).collect()
+/// As all stand in one list.
+pub(super) fn written(allow: Allow<&[String]>) -> Vec<Arc<str>> {
+    let models = allow.models.iter().map(|model| Arc::from(Grants::written_model(model)));
+    let secrets = allow.secrets.iter().map(|secret| Arc::from(Grants::written_secret(secret)));
+    let mcp = allow.mcp.iter().map(|server| Arc::from(Grants::written_mcp(server)));
+    allow.hosts.iter().map(|host| Arc::from(host.as_str())).chain(models).chain(secrets).chain(mcp).collect()
 }
 
-fn check_lists(hosts: &[String], models: &[String]) -> Result<()> {
-    let (count, size_bytes) = (hosts.len() + models.len(), hosts.iter().chain(models).map(String::len).sum::<usize>());
-    if count > HOSTS_MAX || size_bytes > HOSTS_MAX_BYTES {
-        let why = format!("a version may list {HOSTS_MAX} hosts and models in {HOSTS_MAX_BYTES} bytes");
+fn check_lists(allow: Allow<&[String]>) -> Result<()> {
+    let Allow { hosts, models, secrets, mcp } = allow;
+    let all = || hosts.iter().chain(models).chain(secrets).chain(mcp);
+    if all().count() > HOSTS_MAX || all().map(String::len).sum::<usize>() > HOSTS_MAX_BYTES {
+        let why =
+            format!("a version may list {HOSTS_MAX} hosts, models, secrets and MCP servers in {HOSTS_MAX_BYTES} bytes");
         return Err(Error::new(Code::BadGrant, why));
     }
-    Grants::of(hosts, models).map(drop)
+    Grants::of(hosts, models, secrets, mcp).map(drop)
 }
 
 fn no_such_component(digest: Digest) -> Error {

@@ -2,7 +2,6 @@
 //! version that it may ask for; what a run writes goes with the journal of that run and never through here.
 
 use std::sync::Arc;
-use trackway_replay::TenantId;
 use trackway_storage::{Entity, EntityQuery, EntityWrite, EntityWritten};
 
 use super::Host;
@@ -12,13 +11,13 @@ use crate::{Code, Error, Result};
 impl Host {
     pub async fn entity(&self, name: &str, key: &str) -> Result<Entity> {
         check(name, key)?;
-        let entity = self.storage.entity(TenantId::DEFAULT, name, key).await?;
+        let entity = self.storage.entity(self.tenant, name, key).await?;
         entity.ok_or_else(|| no_such_entity(name, key))
     }
 
     /// One page.
     pub async fn entities(&self, query: EntityQuery) -> Result<Vec<Entity>> {
-        Ok(self.storage.entities(TenantId::DEFAULT, query).await?)
+        Ok(self.storage.entities(self.tenant, query).await?)
     }
 
     /// Durable when it answers the version that the entity has now. `value`: JSON text.
@@ -46,7 +45,7 @@ impl Host {
 
     async fn write_entity(&self, write: EntityWrite) -> Result<u64> {
         let what = format!("{}/{}", write.name, write.key);
-        match self.storage.write_entity(TenantId::DEFAULT, write).await? {
+        match self.storage.write_entity(self.tenant, write).await? {
             EntityWritten::Done { version } => Ok(version),
             EntityWritten::Conflict { version: 0 } => {
                 Err(Error::new(Code::EntityConflict, format!("there is no entity {what}")))

@@ -6,7 +6,7 @@ use trackway_replay::{Divergence, Head, MessageId, RunId};
 use trackway_storage::{InboxBody, InboxItem};
 
 use super::deployments::current;
-use super::{Host, checked_key, journal, key_of, message_of};
+use super::{Host, checked_key, journal, message_of};
 use crate::{Code, Error, Result};
 
 /// How long a move waits to be carried out before it answers. It is carried out in any case.
@@ -61,11 +61,11 @@ impl Host {
         let until = Instant::now() + MOVED_WITHIN;
         loop {
             // Before the inbox: what comes after it wakes us.
-            let seen = self.storage.end(key_of(run)).await?;
-            let is_unread = self.storage.inbox(key_of(run)).await?.iter().any(|item| item.message == message);
+            let seen = self.storage.end(self.key_of(run)).await?;
+            let is_unread = self.storage.inbox(self.key_of(run)).await?.iter().any(|item| item.message == message);
             if !is_unread {
                 let head = self.head(run).await?;
-                if journal::has_message(&*self.storage, key_of(run), message).await? && !head.status.has_ended() {
+                if journal::has_message(&*self.storage, self.key_of(run), message).await? && !head.status.has_ended() {
                     return Ok(head);
                 }
                 let why = match head.status.has_ended() {
@@ -74,7 +74,7 @@ impl Host {
                 };
                 return Err(Error::new(Code::CannotMove, why).hint("try again; pause the run before"));
             }
-            if timeout_at(until, self.storage.grown(key_of(run), seen)).await.is_err() {
+            if timeout_at(until, self.storage.grown(self.key_of(run), seen)).await.is_err() {
                 return self.head(run).await;
             }
         }

@@ -10,7 +10,7 @@ use trackway_replay::{
 };
 use trackway_storage::{InboxBody, InboxItem};
 
-use super::{Host, READ_WITHIN, checked_key, journal, key_of, message_of, not_known_yet};
+use super::{Host, READ_WITHIN, checked_key, journal, message_of, not_known_yet};
 use crate::{Code, Error, Result};
 
 /// A promise that a run made.
@@ -54,7 +54,7 @@ impl Host {
     /// What the promise of that token stands at.
     pub async fn promise(&self, token: &str) -> Result<Promise> {
         let token: PromiseToken = token.parse().map_err(|_| no_such_promise())?;
-        let key = key_of(token.run);
+        let key = self.key_of(token.run);
         let mut found = None;
         let mut from = Position::FIRST;
         loop {
@@ -79,7 +79,7 @@ impl Host {
     pub async fn settle(&self, asked: SettleRequest) -> Result<Promise> {
         let token: PromiseToken = asked.token.parse().map_err(|_| no_such_promise())?;
         // From here on the promise does not expire: the time below is that of the outcome.
-        let _answering = self.worker.answering(key_of(token.run));
+        let _answering = self.worker.answering(self.key_of(token.run));
         let arrived = self.clock.now();
         let promise = self.promise(&asked.token).await?;
         let (run, step) = (promise.run, promise.step);
@@ -103,7 +103,7 @@ impl Host {
         let item = InboxItem { message, arrived, body };
         // Another outcome that was read just now is seen below.
         if let (Some(text), Outcome::Succeeded(value)) = (&text, &outcome)
-            && self.storage.known(key_of(run), item.clone()).await?.is_none()
+            && self.storage.known(self.key_of(run), item.clone()).await?.is_none()
         {
             self.bring(run, value, text).await?;
         }
@@ -125,19 +125,19 @@ impl Host {
         // The run has read it, with a frame that is durable in a moment.
         let until = Instant::now() + READ_WITHIN;
         loop {
-            let seen = self.storage.end(key_of(run)).await?;
+            let seen = self.storage.end(self.key_of(run)).await?;
             let promise = self.promise(&asked.token).await?;
             if let Some(answer) = stands(&promise, &outcome) {
                 return answer.map(|()| promise);
             }
-            if timeout_at(until, self.storage.grown(key_of(run), seen)).await.is_err() {
+            if timeout_at(until, self.storage.grown(self.key_of(run), seen)).await.is_err() {
                 return Err(not_known_yet(run));
             }
         }
     }
 
     async fn outcome_in_inbox(&self, run: RunId, message: MessageId) -> Result<Option<Outcome>> {
-        let unread = self.storage.inbox(key_of(run)).await?.into_iter().find(|item| item.message == message);
+        let unread = self.storage.inbox(self.key_of(run)).await?.into_iter().find(|item| item.message == message);
         Ok(unread.and_then(|item| match item.body {
             InboxBody::Promise { outcome, .. } => Some(outcome),
             _ => None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trackway_replay::{Kind, Position, Published, RunId, Timestamp};
 use trackway_storage::Landmark;
 
-use super::{Host, journal, key_of};
+use super::{Host, journal};
 use crate::{Code, Error, Result};
 
 /// What a run published last under a key.
@@ -32,7 +32,7 @@ impl Host {
         self.head(run).await?;
         let mut size_bytes = 0;
         let mut states: Vec<State> = Vec::new();
-        for (key, place) in self.storage.states(key_of(run)).await? {
+        for (key, place) in self.storage.states(self.key_of(run)).await? {
             if after.is_some_and(|after| *key <= *after) {
                 continue;
             }
@@ -50,20 +50,20 @@ impl Host {
     /// What the run published last under that key.
     pub async fn state(&self, run: RunId, key: &str) -> Result<State> {
         self.head(run).await?;
-        match self.storage.landmark(key_of(run), Landmark::State(key.into())).await? {
+        match self.storage.landmark(self.key_of(run), Landmark::State(key.into())).await? {
             Some(place) => self.state_at(run, place).await,
             None => Err(Error::new(Code::NoSuchState, format!("run {run} has published nothing under `{key}`"))),
         }
     }
 
     async fn state_at(&self, run: RunId, place: Position) -> Result<State> {
-        let entry = journal::at(&*self.storage, key_of(run), place).await?;
+        let entry = journal::at(&*self.storage, self.key_of(run), place).await?;
         let Some((published, Kind::Published(Published { key, value, .. }))) = entry.map(|it| (it.time, it.kind))
         else {
             let why = format!("run {run}: entry {place} is not what was published");
             return Err(Error::new(Code::DataDamaged, why));
         };
-        let value = journal::text(&*self.storage, key_of(run), &value).await?;
+        let value = journal::text(&*self.storage, self.key_of(run), &value).await?;
         Ok(State { key, value, published, position: place })
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
     Asked, EffectAsked, EffectRequest, EffectSettled, Entry, Form, Head, Kind, MessageId, Outcome, Position,
-    QuestionId, QuestionName, RunId, Settled, StepRequest, TenantId, Timestamp, Value,
+    QuestionId, QuestionName, RunId, Settled, StepRequest, Timestamp, Value,
 };
-use trackway_storage::{InboxBody, InboxItem, OpenQuestion, Storage};
+use trackway_storage::{InboxBody, InboxItem, OpenQuestion, RunKey, Storage};
 
-use super::{Host, checked_key, journal, key_of, message_of};
+use super::{Host, checked_key, journal, message_of};
 use crate::{Code, Error, Result};
 
 /// How often a run is looked at for an answer that it has just read, and how long each time at most.
@@ -74,7 +74,7 @@ impl Host {
     /// the page before ended.
     pub async fn questions(&self, before: Option<(RunId, QuestionName)>, max: usize) -> Result<QuestionPage> {
         // One more says whether there is another page.
-        let mut open = self.storage.questions(TenantId::DEFAULT, before, max.saturating_add(1)).await?;
+        let mut open = self.storage.questions(self.tenant, before, max.saturating_add(1)).await?;
         let has_more = open.len() > max;
         open.truncate(max);
         let more = open.last().filter(|_| has_more).map(|open| (open.run, open.question.name));
@@ -85,7 +85,7 @@ impl Host {
                 head = Some(self.head(run).await?);
             }
             let Some(head) = &head else { continue };
-            let entry = journal::at(&*self.storage, key_of(run), asked).await?;
+            let entry = journal::at(&*self.storage, self.key_of(run), asked).await?;
             let question = entry.and_then(|entry| question_in(head, &entry)).filter(|asked| asked.id.name == id.name);
             // One that an attempt took over from the one before stands with that one.
             questions.extend(question.map(|question| Question { id, ..question }));
@@ -96,7 +96,7 @@ impl Host {
     /// One question, open or not.
     pub async fn question(&self, run: RunId, name: QuestionName) -> Result<Question> {
         let head = self.head(run).await?;
-        match look(&*self.storage, &head, name).await? {
+        match look(&*self.storage, self.key_of(run), &head, name).await? {
             Looked::Found(question) => Ok(*question),
             Looked::EndedBefore | Looked::Nothing => Err(no_such_question(run, name)),
         }
@@ -110,10 +110,10 @@ impl Host {
             None => MessageId(self.random_number()),
         };
         // From here on the question is not given up: the time below is that of the answer.
-        let _answering = self.worker.answering(key_of(run));
+        let _answering = self.worker.answering(self.key_of(run));
         let arrived = self.clock.now();
         let head = self.head(run).await?;
-        let question = match look(&*self.storage, &head, name).await? {
+        let question = match look(&*self.storage, self.key_of(run), &head, name).await? {
             Looked::Found(question) => *question,
             Looked::EndedBefore => {
                 return Err(Error::new(Code::RunEnded, format!("run {run}, which asked it, has ended")));
@@ -162,8 +162,8 @@ impl Host {
     async fn was_taken(&self, question: &Question, message: MessageId, request: MessageId) -> Result<()> {
         let (run, name) = (question.run, question.id.name);
         for _ in 0..LOOKS {
-            let seen = self.storage.end(key_of(run)).await?;
-            let unread = self.storage.inbox(key_of(run)).await?.into_iter().find(|item| item.message == message);
+            let seen = self.storage.end(self.key_of(run)).await?;
+            let unread = self.storage.inbox(self.key_of(run)).await?.into_iter().find(|item| item.message == message);
             let taken = unread.and_then(|item| match item.body {
                 InboxBody::Answer { request, .. } | InboxBody::AnswerInAttempt { request, .. } => Some(request),
                 _ => None,
@@ -183,18 +183,18 @@ impl Host {
                 return same_request(&now, settled.request, request);
             }
             // It was read, and the frame that says so is about to be durable.
-            let _ = tokio::time::timeout(LOOK_AGAIN, self.storage.grown(key_of(run), seen)).await;
+            let _ = tokio::time::timeout(LOOK_AGAIN, self.storage.grown(self.key_of(run), seen)).await;
         }
         Err(too_late(question))
     }
 }
 
 /// The last question under that name that is open or settled, in one pass over the journal.
-async fn look(storage: &dyn Storage, head: &Head, name: QuestionName) -> Result<Looked> {
+async fn look(storage: &dyn Storage, run: RunKey, head: &Head, name: QuestionName) -> Result<Looked> {
     // The last one that was asked, where, and what became of it; before it, the last one that was settled.
     let mut asked: Option<(Question, Position)> = None;
     let mut before: Option<Question> = None;
-    let state = journal::fold(storage, key_of(head.run), |entry| {
+    let state = journal::fold(storage, run, |entry| {
         if asks(&entry.kind) == Some(name) {
             // A later attempt asks anew.
             let settled = asked.take().map(|(question, _)| question).filter(|question| question.settled.is_some());

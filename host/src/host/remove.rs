@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_replay::{Frame, Head, Kind, Position, RunId, TenantId, Timestamp};
+use trackway_replay::{Frame, Head, Kind, Position, RunId, Timestamp};
 use trackway_storage::{InboxBody, Removed, RunKey};
 
-use super::{Host, key_of, views};
+use super::{Host, views};
 use crate::worker::Removal;
 use crate::{Code, Error, Result};
 
@@ -54,11 +54,11 @@ impl Host {
                 format!("`trackway runs cancel {run}` ends it in order, `trackway runs terminate {run}` at once");
             return open(format!("run {run} is {}", status.name()), &hint);
         }
-        if let Some(parent) = self.waits_for_end_of(key_of(run)).await? {
+        if let Some(parent) = self.waits_for_end_of(self.key_of(run)).await? {
             let why = format!("run {parent} started run {run} and has not read its end");
             return open(why, "try again when it has; if it is paused or stuck, look after it first");
         }
-        match self.worker.remove(key_of(run)).await? {
+        match self.worker.remove(self.key_of(run)).await? {
             Removal::Done(Removed::Gone) => {
                 tracing::info!(%run, "removed");
                 Ok(())
@@ -104,9 +104,17 @@ impl Host {
         }
     }
 
-    /// Answers how many were removed.
+    /// Of all tenants. Answers how many were removed.
     pub async fn remove_finished(&self, keep: &Retention) -> Result<u64> {
         let Some(shortest) = keep.shortest() else { return Ok(0) };
+        let mut count = 0;
+        for tenant in self.storage.tenants().await? {
+            count += self.of(tenant).remove_finished_here(keep, shortest).await?;
+        }
+        Ok(count)
+    }
+
+    async fn remove_finished_here(&self, keep: &Retention, shortest: Duration) -> Result<u64> {
         let now = self.clock.now();
         let before = |keep: Duration| {
             let keep_us = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
@@ -114,11 +122,11 @@ impl Host {
         };
         let (mut after, mut count) = (None, 0);
         loop {
-            let runs = self.storage.runs(TenantId::DEFAULT, after, PAGE_RUNS).await?;
+            let runs = self.storage.runs(self.tenant, after, PAGE_RUNS).await?;
             let Some(last) = runs.last() else { return Ok(count) };
             after = Some(*last);
             for run in runs {
-                let head = match self.storage.head(key_of(run)).await {
+                let head = match self.storage.head(self.key_of(run)).await {
                     Err(error) => {
                         cannot_be_removed(run, &error.into())?;
                         continue;

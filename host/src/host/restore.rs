@@ -4,16 +4,16 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use trackway_replay::{Frame, Head, RunId, RunState, Status, StepId, TenantId};
+use trackway_replay::{Frame, Head, RunState, Status, StepId, TenantId};
 use trackway_storage::dump::Record;
 use trackway_storage::{
-    Append, Appended, EntityRestore, EntityWritten, Hardening, LogLine, Owner, Rows, RunKey, SledOptions, SledStorage,
-    Storage,
+    Append, Appended, EntityRestore, EntityWritten, Hardening, LogLine, Owner, Rows, RunKey, Shelf, SledOptions,
+    SledStorage, Storage,
 };
 
-use super::backup::{Backup, naming, open};
+use super::backup::{Backup, naming, no_such_shelf, open};
 use super::check::{self, Others};
-use super::{folder, key_of, read_backup};
+use super::{folder, read_backup};
 use crate::worker::{end_item, landmarks_in, messages_in};
 use crate::{Code, Error, Result};
 
@@ -80,11 +80,23 @@ fn refuse_unless_empty(data: &Path) -> Result<()> {
 
 async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()> {
     let mut reader = open(file)?;
-    let tenant = TenantId::DEFAULT;
+    let mut tenant = TenantId::DEFAULT;
     let mut run: Option<Restoring> = None;
-    let mut entities = Entities::default();
+    let mut entities = Entities::of(tenant);
     while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
+            Record::Tenant(next) => {
+                end_of(storage, run.take()).await?;
+                tenant = next;
+                entities = Entities::of(tenant);
+            }
+            Record::Shelved { shelf, name, revision } => {
+                let shelf = Shelf::of_number(shelf).ok_or_else(|| no_such_shelf(file, shelf))?;
+                for revision in 1..=revision {
+                    let record = trackway_storage::Record { name: name.clone(), revision, body: data.clone() };
+                    storage.put_record(tenant, shelf, record).await?;
+                }
+            }
             Record::Component(record) => storage.put_component(tenant, record, data).await?,
             Record::Deployment(deployment) => {
                 // A store takes revisions one after the other.
@@ -95,7 +107,7 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
             }
             Record::Run { run: id, .. } => {
                 end_of(storage, run.take()).await?;
-                run = backup.holds(id).then(|| Restoring::new(id, backup));
+                run = backup.holds(id).then(|| Restoring::new(RunKey { tenant, run: id }, backup));
             }
             Record::StartKey(_) | Record::End { .. } => {
                 end_of(storage, run.take()).await?;
@@ -158,9 +170,9 @@ struct Restoring {
 }
 
 impl Restoring {
-    fn new(run: RunId, backup: &Backup) -> Restoring {
-        let start_key = backup.start_keys.get(&run).cloned();
-        Restoring { key: key_of(run), state: None, waiting: None, start_key, logs: Vec::new() }
+    fn new(key: RunKey, backup: &Backup) -> Restoring {
+        let start_key = backup.start_keys.get(&key.run).cloned();
+        Restoring { key, state: None, waiting: None, start_key, logs: Vec::new() }
     }
 
     async fn frame(&mut self, storage: &SledStorage, append: Append, entities: &mut Entities) -> Result<()> {

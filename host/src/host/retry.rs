@@ -6,7 +6,7 @@ use trackway_replay::{EffectVerdict, Phase, RunId, RunState, StepId, StepRequest
 use trackway_storage::InboxBody;
 
 use super::deployments::current;
-use super::{Host, journal, key_of};
+use super::{Host, journal};
 use crate::{Code, Error, Result};
 
 /// What a person asks for.
@@ -28,7 +28,7 @@ impl Host {
         if head.status.has_ended() {
             return Err(Error::new(Code::RunEnded, format!("run {run} has ended: it is {}", head.status.name())));
         }
-        let state = journal::fold(&*self.storage, key_of(run), |_| ()).await?;
+        let state = journal::fold(&*self.storage, self.key_of(run), |_| ()).await?;
         let steps = wanted(&state, run, request.step)?;
         if let Some(EffectVerdict::Answer(Value::Inline(answer))) = &request.verdict
             && answer.len() > Value::EFFECT_INLINE_MAX_BYTES

@@ -6,7 +6,7 @@ use trackway_replay::{Digest, MessageId, RunId, Value};
 use trackway_storage::{InboxBody, InboxItem};
 
 use super::catalog;
-use super::{Host, checked_key, key_of, message_of, views};
+use super::{Host, checked_key, message_of, views};
 use crate::Result;
 use crate::worker::checked_name;
 
@@ -25,7 +25,7 @@ impl Host {
     pub async fn signal(&self, request: SignalRequest) -> Result<MessageId> {
         let SignalRequest { run, name, payload, idempotency_key } = request;
         checked_name("a signal", &name)?;
-        let head = self.storage.head(key_of(run)).await?.ok_or_else(|| views::no_such_run(&run.to_string()))?;
+        let head = self.storage.head(self.key_of(run)).await?.ok_or_else(|| views::no_such_run(&run.to_string()))?;
         let message = match &idempotency_key {
             Some(key) => message_of("signal", run, checked_key(key)?),
             None => MessageId(self.random_number()),

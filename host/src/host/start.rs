@@ -2,10 +2,10 @@
 //! It never answers before the run is durable.
 
 use std::sync::Arc;
-use trackway_replay::{Digest, RunId, StepId, TenantId};
+use trackway_replay::{Digest, RunId, StepId};
 
 use super::deployments::{current, join};
-use super::{Host, catalog, checked_key, journal, key_of};
+use super::{Host, catalog, checked_key, journal};
 use crate::sandbox::{CANCEL_GRACE_MS_MAX, RUN_TIMEOUT_MS_MAX};
 use crate::worker::{Start, StartAnswer, StartKeyRequest, digest_of_start};
 use crate::{Code, Error, Result};
@@ -74,7 +74,7 @@ impl Host {
             timeout_ms: request.run_timeout_ms,
             cancel_grace_ms: request.cancel_grace_ms,
         };
-        self.worker.start(TenantId::DEFAULT, start).await
+        self.worker.start(self.tenant, start).await
     }
 
     /// Starts a run anew. Without a step: with the same input, on what the deployment points to now.
@@ -84,10 +84,10 @@ impl Host {
         let Some(step) = from_step else {
             let head = self.head(run).await?;
             let workflow = format!("{}/{}", head.deployment, head.workflow);
-            let input = journal::input(&*self.storage, key_of(run)).await?;
+            let input = journal::input(&*self.storage, self.key_of(run)).await?;
             // What it was given, whoever gave it.
             let journal::Given { run_timeout_ms, cancel_grace_ms } =
-                journal::given(&*self.storage, key_of(run)).await?;
+                journal::given(&*self.storage, self.key_of(run)).await?;
             let request = StartRequest { workflow, input, idempotency_key: key, run_timeout_ms, cancel_grace_ms };
             return self.start(request).await;
         };
@@ -99,11 +99,11 @@ impl Host {
             }
             None => None,
         };
-        self.worker.fork(key_of(run), step, key).await
+        self.worker.fork(self.key_of(run), step, key).await
     }
 
     async fn started_before(&self, key: &StartKeyRequest) -> Result<Option<StartAnswer>> {
-        match self.storage.start_key(TenantId::DEFAULT, &key.key).await? {
+        match self.storage.start_key(self.tenant, &key.key).await? {
             Some(known) if known.request == key.request => Ok(Some(StartAnswer { run: known.run, existing: true })),
             Some(known) => {
                 let why = format!("the idempotency key `{}` started run {} with another request", key.key, known.run);

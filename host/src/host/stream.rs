@@ -8,7 +8,7 @@ use std::time::Duration;
 use trackway_replay::{AttemptEmitted, Emitted, Entry, Epoch, Kind, Position, RunId, StepId, Timestamp, Value};
 use trackway_storage::RunKey;
 
-use super::{Host, is_settled, journal, key_of};
+use super::{Host, is_settled, journal};
 use crate::worker::{Delta, Placed, Watch};
 use crate::{Code, Error, Result};
 
@@ -90,7 +90,7 @@ impl Host {
     /// `BadRequest` if it never told that.
     pub async fn stream(self: &Arc<Self>, run: RunId, heard: Heard) -> Result<Streamer> {
         self.head(run).await?;
-        let key = key_of(run);
+        let key = self.key_of(run);
         let epoch = self.storage.epoch();
         let (at, place) = match heard {
             Heard::Nothing => (Position::FIRST, 0),

@@ -9,7 +9,7 @@ use trackway_storage::{InboxBody, InboxItem, Landmark};
 
 use super::catalog;
 use super::signal::as_value;
-use super::{Host, checked_key, journal, key_of, message_of};
+use super::{Host, checked_key, journal, message_of};
 use crate::worker::checked_name;
 use crate::{Code, Error, Result};
 
@@ -83,9 +83,9 @@ impl Host {
         let until = Instant::now() + patience;
         loop {
             // Both before the answer is looked for: what comes after wakes us, and what has ended is whole.
-            let seen = self.storage.end(key_of(run)).await?;
+            let seen = self.storage.end(self.key_of(run)).await?;
             let has_ended = self.head(run).await?.status.has_ended();
-            if let Some(place) = self.storage.landmark(key_of(run), Landmark::Reply(message)).await? {
+            if let Some(place) = self.storage.landmark(self.key_of(run), Landmark::Reply(message)).await? {
                 return self.reply_at(run, place).await.map(Some);
             }
             if has_ended {
@@ -97,12 +97,12 @@ impl Host {
             }
             let look = until.min(Instant::now() + LOOK_AGAIN);
             // A new entry, the end of patience, or time to look anyway.
-            timeout_at(look, self.storage.grown(key_of(run), seen)).await.unwrap_or_default();
+            timeout_at(look, self.storage.grown(self.key_of(run), seen)).await.unwrap_or_default();
         }
     }
 
     async fn reply_at(&self, run: RunId, place: Position) -> Result<UpdateAnswer> {
-        let entry = journal::at(&*self.storage, key_of(run), place).await?;
+        let entry = journal::at(&*self.storage, self.key_of(run), place).await?;
         let Some(Entry { kind: Kind::Replied(replied), .. }) = entry else {
             if let Some(Entry { kind: Kind::UpdateExpired(_), .. }) = entry {
                 let failure = Failure::permanent(code::EXPIRED, "the run did not take the update in time");
@@ -110,7 +110,7 @@ impl Host {
             }
             return Err(Error::new(Code::DataDamaged, format!("run {run}: entry {place} is no answer")));
         };
-        let text = async |value: &Value| journal::text(&*self.storage, key_of(run), value).await;
+        let text = async |value: &Value| journal::text(&*self.storage, self.key_of(run), value).await;
         Ok(match &replied.outcome {
             Outcome::Succeeded(output) => UpdateAnswer::Output(text(output).await?),
             Outcome::Failed(failure) => UpdateAnswer::Refused(text(failure).await?),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use trackway_replay::trace::{Payloads, Trace, payloads_wanted, trace_with};
-use trackway_replay::{ChildOf, Digest, End, Entry, Head, Kind, Position, RunId, Status, TenantId, Value};
+use trackway_replay::{ChildOf, Digest, End, Entry, Head, Kind, Position, RunId, Status, Value};
 use trackway_storage::{LogKey, LogLine, RunKey, RunQuery};
 
 use super::room::Held;
-use super::{Host, journal, key_of};
+use super::{Host, journal};
 use crate::{Code, Error, Result};
 
 /// Runs of a prefix that an error lists.
@@ -45,7 +45,7 @@ impl Host {
     pub async fn find(&self, reference: &str) -> Result<Head> {
         if reference == "@last" {
             let newest = RunQuery { limit: 1, ..RunQuery::default() };
-            let newest = self.storage.heads(TenantId::DEFAULT, newest).await?.pop();
+            let newest = self.storage.heads(self.tenant, newest).await?.pop();
             return newest.ok_or_else(|| Error::new(Code::NoSuchRun, "there are no runs yet"));
         }
         if let Ok(run) = reference.parse::<RunId>() {
@@ -55,7 +55,7 @@ impl Host {
             .map_err(|error| Error::new(Code::NoSuchRun, error.to_string()).hint("ids are listed by `runs ls`"))?;
         let before = high.0.checked_add(1).map(RunId);
         let query = RunQuery { from: Some(low), before, limit: CANDIDATES_SHOWN_MAX + 1, ..RunQuery::default() };
-        let mut found = self.storage.heads(TenantId::DEFAULT, query).await?;
+        let mut found = self.storage.heads(self.tenant, query).await?;
         if found.len() > 1 {
             let shown: Vec<_> = found.iter().take(CANDIDATES_SHOWN_MAX).map(|head| head.run.to_string()).collect();
             let more = if found.len() > shown.len() { ", and more" } else { "" };
@@ -66,24 +66,24 @@ impl Host {
     }
 
     pub async fn head(&self, run: RunId) -> Result<Head> {
-        self.storage.head(key_of(run)).await?.ok_or_else(|| no_such_run(&run.to_string()))
+        self.storage.head(self.key_of(run)).await?.ok_or_else(|| no_such_run(&run.to_string()))
     }
 
     /// The newest first.
     pub async fn list(&self, query: RunQuery) -> Result<Vec<Head>> {
-        Ok(self.storage.heads(TenantId::DEFAULT, query).await?)
+        Ok(self.storage.heads(self.tenant, query).await?)
     }
 
     /// A run with its input and, where it has ended, what came of it.
     pub async fn detail(&self, run: RunId) -> Result<RunDetail> {
         let head = self.head(run).await?;
-        let input = match journal::input(&*self.storage, key_of(run)).await {
+        let input = match journal::input(&*self.storage, self.key_of(run)).await {
             // What it is stuck on stands in the head, and that is what people ask for.
             Err(error) if may_be_unreadable(head.status) && is_unreadable(&error) => None,
             input => input?,
         };
         let end = if head.status.has_ended() { self.end(run).await? } else { None };
-        let parent = match journal::child_of(&*self.storage, key_of(run)).await {
+        let parent = match journal::child_of(&*self.storage, self.key_of(run)).await {
             Err(error) if head.status == Status::Stuck && is_unreadable(&error) => None,
             parent => parent?,
         };
@@ -91,9 +91,9 @@ impl Host {
     }
 
     async fn end(&self, run: RunId) -> Result<Option<RunEnd>> {
-        let last = journal::last(&*self.storage, key_of(run)).await?;
+        let last = journal::last(&*self.storage, self.key_of(run)).await?;
         let Some(Kind::Finished(finished)) = last.map(|entry| entry.kind) else { return Ok(None) };
-        let text = async |value: &Value| journal::text(&*self.storage, key_of(run), value).await;
+        let text = async |value: &Value| journal::text(&*self.storage, self.key_of(run), value).await;
         Ok(Some(match finished.end {
             End::Succeeded(output) => RunEnd::Succeeded(text(&output).await?),
             End::Failed(failure) => RunEnd::Failed(text(&failure).await?),
@@ -107,7 +107,7 @@ impl Host {
         let deadline = Instant::now() + patience;
         loop {
             // Before the head: what comes after it wakes us.
-            let end = self.storage.end(key_of(run)).await;
+            let end = self.storage.end(self.key_of(run)).await;
             let head = self.head(run).await?;
             if is_settled(&head) || Instant::now() >= deadline {
                 return Ok(head);
@@ -116,29 +116,29 @@ impl Host {
             let seen = end?;
             let until = deadline.min(Instant::now() + LOOK_AGAIN);
             // Both a new entry and the end of patience mean: look again.
-            timeout_at(until, self.storage.grown(key_of(run), seen)).await.unwrap_or_default();
+            timeout_at(until, self.storage.grown(self.key_of(run), seen)).await.unwrap_or_default();
         }
     }
 
     /// Entries from `from` on, about a megabyte of them; empty past the end.
     pub async fn entries(&self, run: RunId, from: Position) -> Result<Vec<Entry>> {
         self.head(run).await?;
-        journal::read(&*self.storage, key_of(run), from).await
+        journal::read(&*self.storage, self.key_of(run), from).await
     }
 
     /// A value of the run that stands beside its journal, by the digest that an entry or a trace has of it.
     pub async fn value(&self, run: RunId, digest: Digest) -> Result<Arc<str>> {
         self.head(run).await?;
-        if self.storage.payload(key_of(run), digest).await?.is_none() {
+        if self.storage.payload(self.key_of(run), digest).await?.is_none() {
             return Err(Error::new(Code::NoSuchPath, format!("run {run} has no value {digest}")));
         }
         // Its size is not asked for.
-        journal::text(&*self.storage, key_of(run), &Value::Stored { digest, size_bytes: 0 }).await
+        journal::text(&*self.storage, self.key_of(run), &Value::Stored { digest, size_bytes: 0 }).await
     }
 
     pub async fn logs(&self, run: RunId, after: Option<LogKey>, max: usize) -> Result<Vec<LogLine>> {
         self.head(run).await?;
-        Ok(self.storage.logs(key_of(run), after, max).await?)
+        Ok(self.storage.logs(self.key_of(run), after, max).await?)
     }
 
     /// The trace of what is durable by now.
@@ -149,7 +149,7 @@ impl Host {
     /// Follows the trace of a run from its first entry on.
     pub async fn follow(self: &Arc<Self>, run: RunId) -> Result<Follower> {
         self.head(run).await?;
-        Ok(Follower { host: Arc::clone(self), run: key_of(run), needs_bytes: 0 })
+        Ok(Follower { host: Arc::clone(self), run: self.key_of(run), needs_bytes: 0 })
     }
 
     #[cfg(test)]

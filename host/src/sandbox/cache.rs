@@ -97,12 +97,12 @@ impl Cache {
         Ok(())
     }
 
-    fn remove(&self, digest: Digest) {
+    pub fn remove(&self, digest: Digest) {
         for path in [self.code(digest), self.seal(digest)] {
             if let Err(error) = fs::remove_file(&path)
                 && error.kind() != ErrorKind::NotFound
             {
-                tracing::warn!(path = %path.display(), %error, "refused code cannot be removed");
+                tracing::warn!(path = %path.display(), %error, "code that is not wanted cannot be removed");
             }
         }
     }

@@ -10,6 +10,9 @@ use super::tick::{TICKS_PER_TURN, Ticker};
 use super::trap;
 use super::{End, Ended, GuestCall, GuestHost, Role};
 use crate::{Error, Result};
+use futures_util::FutureExt;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use trackway_replay::{Digest, Failure, Limits, code};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
@@ -105,6 +108,10 @@ impl Code {
         };
         let traveller = Traveller::default();
         let computing = self.compute(call, host, slot, traveller.clone());
+        // A bug in an import unwinds through the guest; it costs this call, and nothing that others use is left half
+        // done: the instance is gone, and what the host shares is locked no longer than for one step.
+        let computing = AssertUnwindSafe(computing).catch_unwind();
+        let computing = computing.map(|ended| ended.unwrap_or_else(|panic| End::of_host(broken(&*panic))));
         runtime.lane.drive(&traveller, Box::pin(computing)).await
     }
 
@@ -240,6 +247,13 @@ fn store(
         Ok(UpdateDeadline::YieldCustom(TICKS_PER_TURN, Box::pin(turn)))
     });
     Ok(store)
+}
+
+/// What a panic said, if it said anything.
+fn broken(panic: &(dyn Any + Send)) -> Error {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let why = format!("a bug in the host broke a call off: {}", said.unwrap_or("it said nothing"));
+    Error::new(crate::Code::Internal, why)
 }
 
 fn internal(error: &wasmtime::Error) -> Error {

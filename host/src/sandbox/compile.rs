@@ -2,6 +2,7 @@
 //! reads what strangers wrote, so its crash or its hunger must cost one upload and nothing else.
 
 use super::engine::{self, Purpose};
+use crate::confine::{self, Rations};
 use crate::{Code, Error, Result};
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,6 @@ const COMPLAINT_BYTES_MAX: u64 = 16 << 10;
 /// More threads would compete with running guests; each also costs address space.
 const THREADS_MAX: &str = "2";
 const ARENAS_MAX: &str = "2";
-const OPEN_FILES_MAX: u64 = 64;
 
 /// The child understood the component and refused it; its complaint says why.
 const EXIT_REFUSED: u8 = 3;
@@ -41,6 +41,11 @@ impl CompileLimits {
     /// A Python component takes 10 seconds of one processor and 1 GiB; these are several times that.
     pub const DEFAULT: CompileLimits =
         CompileLimits { cpu_seconds: 120, wall_seconds: 300, address_space_bytes: 8 << 30 };
+
+    fn rations(self) -> Rations {
+        let CompileLimits { cpu_seconds, wall_seconds, address_space_bytes } = self;
+        Rations { cpu_seconds, wall_seconds, address_space_bytes }
+    }
 
     /// As arguments of the child, in this order.
     fn arguments(self) -> [String; 3] {
@@ -211,8 +216,8 @@ fn end_of(status: ExitStatus, _limits: CompileLimits) -> String {
 pub fn compile_child_main() -> ExitCode {
     // The program and its first argument come before them.
     let limits = CompileLimits::from_arguments(std::env::args().skip(2));
-    if let Err(error) = confine(limits) {
-        eprintln!("limits cannot be set: {error}");
+    if let Err(error) = confine::child(limits.rations()) {
+        eprintln!("it cannot be confined: {error}");
         return ExitCode::from(EXIT_BROKEN);
     }
     let mut component = Vec::new();
@@ -237,51 +242,6 @@ pub fn compile_child_main() -> ExitCode {
             ExitCode::from(EXIT_BROKEN)
         }
     }
-}
-
-/// Limits that the kernel enforces on this process: memory, processor time, wall time, files.
-#[cfg(unix)]
-#[allow(unsafe_code, reason = "the standard library has no door to these calls")]
-pub(crate) fn confine(limits: CompileLimits) -> std::io::Result<()> {
-    let resources = [
-        (libc::RLIMIT_AS, limits.address_space_bytes),
-        (libc::RLIMIT_CPU, limits.cpu_seconds),
-        (libc::RLIMIT_FSIZE, 0),
-        (libc::RLIMIT_CORE, 0),
-        (libc::RLIMIT_NOFILE, OPEN_FILES_MAX),
-    ];
-    for (what, max) in resources {
-        // The hard limit of processor time is a little higher, so that the signal tells the cause.
-        let hard = if what == libc::RLIMIT_CPU { max + 5 } else { max };
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: both calls only read or write the struct they are given.
-        let set = unsafe { libc::getrlimit(what, &raw mut limit) } == 0 && {
-            let hard = limit.rlim_max.min(hard);
-            let limit = libc::rlimit { rlim_cur: hard.min(max), rlim_max: hard };
-            // SAFETY: as above.
-            unsafe { libc::setrlimit(what, &raw const limit) == 0 }
-        };
-        if !set {
-            return Err(std::io::Error::last_os_error());
-        }
-    }
-    // SAFETY: `alarm` touches no memory; its signal ends the process.
-    unsafe { libc::alarm(limits.wall_seconds) };
-    #[cfg(target_os = "linux")]
-    // SAFETY: called first thing in this process, when nothing owns a descriptor above 2 and no
-    // memory is shared; an old kernel that lacks one of the calls answers with an error.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
-        // Nobody waits for the code when the host is gone.
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn confine(_limits: CompileLimits) -> std::io::Result<()> {
-    Ok(())
 }
 
 #[cfg(all(test, unix))]

@@ -230,19 +230,8 @@ fn link_reply(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap_async("reply", |mut cx: Cx<'_>, (id, answer, at): Parameters| {
         Box::new(async move {
             command(&mut cx, |store, give| {
-                let (output, failure);
-                let answer = match &answer {
-                    Ok(text) => {
-                        output = text.to_str(&store)?;
-                        Ok(&*output)
-                    }
-                    Err(text) => {
-                        failure = text.to_str(&store)?;
-                        Err(&*failure)
-                    }
-                };
-                let at = text(at.as_ref(), &store)?;
-                give(Command::Reply { id, answer, at: at.as_deref() });
+                let (answer, at) = (result(&answer, &store)?, text(at.as_ref(), &store)?);
+                give(Command::Reply { id, answer: borrowed(&answer), at: at.as_deref() });
                 Ok(())
             })?;
             room(&mut cx).await
@@ -451,4 +440,17 @@ fn not_linked(cx: &Cx<'_>, interface: Interface, function: &'static str, at: Opt
 
 fn text<'a>(text: Option<&WasmStr>, store: &'a StoreContext<'_, Guest>) -> Result<Option<Cow<'a, str>>> {
     text.map(|text| text.to_str(store)).transpose()
+}
+
+type Outcome<'a> = std::result::Result<Cow<'a, str>, Cow<'a, str>>;
+
+fn result<'a>(of: &std::result::Result<WasmStr, WasmStr>, store: &'a StoreContext<'_, Guest>) -> Result<Outcome<'a>> {
+    Ok(match of {
+        Ok(output) => Ok(output.to_str(store)?),
+        Err(failure) => Err(failure.to_str(store)?),
+    })
+}
+
+fn borrowed<'a>(outcome: &'a Outcome<'_>) -> std::result::Result<&'a str, &'a str> {
+    outcome.as_deref().map_err(|failure| &**failure)
 }

@@ -23,6 +23,10 @@ use wasmtime::component::Component;
 /// cache's files, so it costs address space rather than memory.
 const LOADED_MAX: usize = 64;
 
+/// A component that takes the compiler long must not be all that is compiled; processes that compile give way to
+/// runs, so one more costs those little.
+const COMPILING_MIN: usize = 2;
+
 pub struct Options {
     /// Where compiled code is kept; closed to other users.
     pub cache: PathBuf,
@@ -37,6 +41,16 @@ pub struct Options {
     pub slow_threads: usize,
 }
 
+/// A component that the gates let in.
+#[derive(Debug, Clone)]
+pub struct Gated {
+    pub digest: Digest,
+    /// The component, encoded.
+    pub bytes: Arc<[u8]>,
+    /// It imports nothing but `step`.
+    pub pure: bool,
+}
+
 /// A component that may be stored and deployed.
 #[derive(Debug, Clone)]
 pub struct Admitted {
@@ -48,11 +62,17 @@ pub struct Admitted {
     pub pure: bool,
 }
 
+/// As what a component is known once it is uploaded: a core module is made one first.
+pub fn digest_of(bytes: &Arc<[u8]>) -> Result<Digest> {
+    Ok(Digest::of(&gate::pass(bytes)?.bytes))
+}
+
 pub struct Sandbox {
     runtime: Arc<Runtime>,
     name: Arc<str>,
     cache: Arc<Cache>,
     compiler: Compiler,
+    gating: Semaphore,
     compiling: Semaphore,
     loading: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
     loaded: Mutex<Loaded>,
@@ -84,7 +104,8 @@ impl Sandbox {
             name: name.into(),
             cache: Arc::new(cache),
             compiler: options.compiler,
-            compiling: Semaphore::new((options.cores / 2).max(1)),
+            gating: Semaphore::new(options.cores.max(1)),
+            compiling: Semaphore::new((options.cores / 2).max(COMPILING_MIN)),
             loading: Mutex::default(),
             loaded: Mutex::default(),
         })
@@ -106,12 +127,23 @@ impl Sandbox {
 
     /// The upload pipeline: gates, compiler, `describe`. Nothing is stored but compiled code.
     pub async fn admit(&self, bytes: Arc<[u8]>) -> Result<Admitted> {
+        let gated = self.gate(bytes).await?;
+        self.admit_gated(gated).await
+    }
+
+    /// The first part of it, which costs little: nothing is compiled and nothing of it runs.
+    pub async fn gate(&self, bytes: Arc<[u8]>) -> Result<Gated> {
+        let _place = self.gating.acquire().await;
         let gated = blocking(move || gate::pass(&bytes)).await??;
         let bytes: Arc<[u8]> = gated.bytes.into();
-        let digest = Digest::of(&bytes);
+        Ok(Gated { digest: Digest::of(&bytes), bytes, pure: !gated.world.imports_effect })
+    }
+
+    /// The rest of it.
+    pub async fn admit_gated(&self, gated: Gated) -> Result<Admitted> {
+        let Gated { digest, bytes, pure } = gated;
         let code = self.load(digest, &bytes).await?;
-        let manifest = code.manifest().clone();
-        Ok(Admitted { digest, bytes, manifest, pure: !gated.world.imports_effect })
+        Ok(Admitted { digest, bytes, manifest: code.manifest().clone(), pure })
     }
 
     /// The code of an admitted component, without a look at its bytes: from memory or the cache.
@@ -138,6 +170,15 @@ impl Sandbox {
         self.compile(digest, bytes).await?;
         let found = self.find(digest).await?;
         found.ok_or_else(|| Error::new(crate::Code::CompileFailed, "its code could not be read back from the cache"))
+    }
+
+    /// Nobody has a component of that digest any more: neither memory nor the cache keeps its code.
+    pub async fn forget(&self, digest: Digest) -> Result<()> {
+        let turn = self.turn(digest);
+        let _turn = turn.lock().await;
+        self.loaded().codes.remove(&digest);
+        let cache = Arc::clone(&self.cache);
+        blocking(move || cache.remove(digest)).await
     }
 
     async fn find(&self, digest: Digest) -> Result<Option<Arc<Code>>> {

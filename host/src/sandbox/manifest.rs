@@ -87,6 +87,10 @@ pub struct FunctionEntry {
     pub hosts: Vec<String>,
     /// Patterns of models that it wants to ask; checked likewise.
     pub models: Vec<String>,
+    /// Secrets that it uses and for which hosts, as grants of them are written. It can use no others; checked likewise.
+    pub secrets: Vec<String>,
+    /// Names of MCP servers that it asks; where they are is said by whoever deploys.
+    pub mcp: Vec<String>,
 }
 
 /// For people; nothing depends on it.
@@ -183,6 +187,8 @@ fn function(entry: &Fields<'_>) -> Read<FunctionEntry> {
         schedule_to_close_ms: entry.millis("schedule_to_close_ms", DEADLINE_MAX_MS)?,
         hosts: entry.patterns("hosts", "a host pattern")?,
         models: entry.patterns("models", "a pattern of models")?,
+        secrets: entry.patterns("secrets", "a secret and its host")?,
+        mcp: entry.patterns("mcp", "the name of an MCP server")?,
     })
 }
 

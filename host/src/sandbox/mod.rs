@@ -26,10 +26,9 @@ mod trap;
 mod world;
 
 pub use code::Code;
-pub(crate) use compile::confine;
 pub use compile::{COMPILE_ARGUMENT, CompileLimits, Compiler, compile_child_main};
 pub use gate::{UPLOAD_BYTES_MAX, check_size};
-pub use load::{Admitted, Options, Sandbox};
+pub use load::{Admitted, Gated, Options, Sandbox, digest_of};
 pub use manifest::{
     CANCEL_GRACE_MS_MAX, FunctionEntry, Manifest, RUN_TIMEOUT_MS_MAX, Sdk, SignalEntry, TIMEOUT_MS_MAX, UpdateEntry,
     WorkflowEntry,

@@ -27,6 +27,8 @@ mod effects;
 /// What is on record of an attempt that a crash or an eviction interrupted, or that goes on with what
 /// failed ones had done.
 pub(super) struct OnRecord {
+    /// The code that it was begun with.
+    with: With,
     /// The attempt whose clock and randomness it goes on with.
     origin: u32,
     started: Timestamp,
@@ -35,7 +37,14 @@ pub(super) struct OnRecord {
 
 impl OnRecord {
     pub fn of(attempt: &AttemptState) -> OnRecord {
-        OnRecord { origin: attempt.origin, started: attempt.started, effects: attempt.effects.clone() }
+        let AttemptState { with, origin, started, effects, .. } = attempt;
+        OnRecord { with: with.clone(), origin: *origin, started: *started, effects: effects.clone() }
+    }
+
+    /// Its code, if that is not the run's own.
+    fn with_other_than(&self, run: &Run) -> Option<With> {
+        let is_own = self.with.component == run.code.digest() && self.with.deployment == *run.lock().state.deployment();
+        (!is_own).then(|| self.with.clone())
     }
 }
 
@@ -102,7 +111,10 @@ struct Making {
 impl Making {
     async fn begin(run: &Arc<Run>, step: StepId, number: u32, begin: Begin) -> Result<Making, Trouble> {
         let limits = run.started.limits.clone();
-        let with = run.lock().state.step(step).and_then(|state| state.with.clone());
+        let with = match &begin {
+            Begin::Anew => run.lock().state.step(step).and_then(|state| state.with.clone()),
+            Begin::After(on_record) => on_record.with_other_than(run),
+        };
         let loaded = code_for(run, with.as_ref()).await;
         let digest = with.map_or(run.code.digest(), |with| with.component);
         let (function, input, options, machine, origin, given, on_record) = {
@@ -164,6 +176,7 @@ impl Making {
             let message = format!("component {digest:.12} has no function `{function}`");
             return Err(Trouble::Failed(Failure::permanent(code::UNKNOWN_FUNCTION, message)));
         };
+        let grants = if grants.has_secrets() { Arc::new(grants.for_function(&entry.secrets)) } else { grants };
         let unreadable = |error: crate::Error| Trouble::Failed(Failure::new(code::NOT_RESUMABLE, error.to_string()));
         let input = run.text(&input).await.map_err(unreadable)?;
         let timeout = options.timeout(entry);
@@ -317,7 +330,7 @@ enum Broken {
     ByItself,
 }
 
-/// The code of a step's attempts and what it may reach: the run's, or what a person chose.
+/// The code of an attempt and what it may reach: the run's, what a person chose, or what it was begun with.
 async fn code_for(run: &Run, with: Option<&With>) -> crate::Result<(Arc<Code>, Arc<Grants>)> {
     match with {
         None => Ok((run.code.clone(), run.grants.clone())),

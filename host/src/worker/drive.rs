@@ -132,9 +132,15 @@ impl Drop for Active {
         }
         // It holds the run.
         let launched = inner.launched.take();
+        let resting = std::mem::take(&mut inner.resting);
+        let is_at_rest = inner.state.end().is_none() && !inner.sequencer.has_pending();
+        let last_frame = inner.previous.filter(|_| is_at_rest && !resting.is_empty());
         drop(inner);
         drop(launched);
         let run = &self.run;
+        if let Some(last_frame) = last_frame {
+            run.core.rested.note(run.key, last_frame, resting);
+        }
         run.core.deltas.cut(run.key, run.durable_position());
         run.set_durable(Durable::Never);
     }

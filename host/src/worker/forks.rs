@@ -52,7 +52,14 @@ impl Forks {
     }
 
     /// Those that an earlier process began and did not live to take up. Each is queued as long as it has not begun.
-    async fn learn(&self, storage: &dyn Storage, tenant: TenantId) -> Result<()> {
+    async fn learn(&self, storage: &dyn Storage) -> Result<()> {
+        for tenant in storage.tenants().await? {
+            self.learn_of(storage, tenant).await?;
+        }
+        Ok(())
+    }
+
+    async fn learn_of(&self, storage: &dyn Storage, tenant: TenantId) -> Result<()> {
         let mut before = None;
         loop {
             let query = RunQuery { status: vec![Status::Queued], before, limit: PAGE_RUNS, ..RunQuery::default() };
@@ -114,7 +121,7 @@ impl Worker {
         let storage = &self.core.storage;
         let forks = &self.core.forks;
         let _removing = forks.removing.lock().await;
-        forks.learned.get_or_try_init(|| forks.learn(&**storage, run.tenant)).await?;
+        forks.learned.get_or_try_init(|| forks.learn(&**storage)).await?;
         let of_it: Vec<RunId> =
             forks.lock().iter().filter(|(_, source)| **source == run.run).map(|(fork, _)| *fork).collect();
         for fork in of_it {

@@ -344,6 +344,7 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
         durable,
     };
     let run = Run::new(Given { key, core: core.clone(), code, grants }, loaded);
+    run.lock().lay(core.rested.take(key, last_frame));
     if let Some(messages) = refused {
         let mut inner = run.lock();
         let end = inner.end();

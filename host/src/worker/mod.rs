@@ -34,6 +34,7 @@ mod places;
 mod progress;
 mod reach;
 mod registry;
+mod rested;
 mod run;
 mod settle;
 mod start;
@@ -138,6 +139,7 @@ pub(crate) struct Core {
     forks: forks::Forks,
     deltas: Arc<deltas::Deltas>,
     places: Arc<places::Places>,
+    rested: rested::Rested,
     /// How many wait for room among the runs in hand.
     room_wanted: AtomicUsize,
     /// Once set, the worker drains until then.
@@ -187,6 +189,7 @@ impl Worker {
         let core = Arc::new(Core {
             runs: Arc::new(Semaphore::new(options.runs_max)),
             places: places::Places::new(options.attempts_max),
+            rested: rested::Rested::default(),
             answers: answers::Answers::default(),
             forks: forks::Forks::default(),
             deltas: Arc::default(),

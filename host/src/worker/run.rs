@@ -20,6 +20,7 @@ use super::asking::GoesOn;
 use super::durable::{Durable, Gone, Progress};
 use super::log::{LogRoom, log_line};
 use super::reach::in_reach;
+use super::rested::Resting;
 use crate::effects::Grants;
 use crate::sandbox::Code as GuestCode;
 
@@ -81,7 +82,7 @@ pub(super) struct Inner {
     pub attempts: BTreeMap<StepId, LiveAttempt>,
     /// Attempts that wait and have no instance meanwhile. The time at which one is resumed, if it is by itself, stands
     /// among the timers too.
-    pub resting: BTreeMap<StepId, Option<Timestamp>>,
+    pub resting: Resting,
     /// Steps whose run is being started, or whose entity is being read, by a task of this worker.
     pub starting: BTreeSet<StepId>,
     /// The run is about to end: its workflow does nothing more.
@@ -180,7 +181,7 @@ impl Run {
             refused: BTreeMap::new(),
             retried: Vec::new(),
             attempts: BTreeMap::new(),
-            resting: BTreeMap::new(),
+            resting: Resting::new(),
             taken_up: false,
             aborts: Vec::new(),
             held: BTreeMap::new(),

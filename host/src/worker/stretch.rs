@@ -1,7 +1,6 @@
 //! Reads of a journal what a worker needs to go on: all of it, or what stands since its workflow began
 //! anew. Read from the back, so that what came before costs nothing. It never writes.
 
-use std::collections::VecDeque;
 use trackway_replay::{BadJournal, Entry, Frame, FrameId, Kind, Position, RunState};
 use trackway_storage::{RunKey, Storage, StoredFrame};
 
@@ -50,32 +49,37 @@ pub(super) async fn read_stretch(storage: &dyn Storage, key: RunKey) -> Result<(
 
 /// The entries from the last `Continued` on, or all, and the id of the last frame.
 async fn read_back(storage: &dyn Storage, key: RunKey) -> Result<(Vec<Entry>, FrameId)> {
-    let mut entries: VecDeque<Entry> = VecDeque::new();
+    // From the last one back. An entry is large, so each is moved once, when it is known how many there are.
+    let mut pieces: Vec<Vec<Entry>> = Vec::new();
     let mut last_frame = None;
     let mut before = None;
     let mut to = storage.end(key).await?;
-    while to > Position::FIRST {
+    'back: while to > Position::FIRST {
         let frames = read_piece(storage, key, Position(to.0.saturating_sub(PIECE_ENTRIES)), to).await?;
         for stored in frames.into_iter().rev() {
-            let frame = decode(key, &stored)?;
-            let end = stored.position.plus(frame.entries.len() as u64);
-            if frame.position() != stored.position || end != to || before.is_some_and(|before| before != stored.id) {
+            let mut entries = decode(key, &stored)?.entries;
+            let end = stored.position.plus(entries.len() as u64);
+            let begins_there = entries.first().is_some_and(|first| first.position == stored.position);
+            if !begins_there || end != to || before.is_some_and(|before| before != stored.id) {
                 return Err(unreadable(key, &format!("the frame at {} does not end before {to}", stored.position)));
             }
             (to, before) = (stored.position, stored.previous);
             last_frame.get_or_insert(stored.id);
-            for entry in frame.entries.into_iter().rev() {
-                let is_beginning = matches!(entry.kind, Kind::Continued(_));
-                entries.push_front(entry);
-                if let (true, Some(last_frame)) = (is_beginning, last_frame) {
-                    return Ok((entries.into(), last_frame));
-                }
+            let beginning = entries.iter().rposition(|entry| matches!(entry.kind, Kind::Continued(_)));
+            pieces.push(match beginning {
+                Some(place) => entries.split_off(place),
+                None => entries,
+            });
+            if beginning.is_some() {
+                break 'back;
             }
         }
     }
     let last_frame =
         last_frame.ok_or_else(|| Error::new(Code::NoSuchRun, format!("run {} has no journal", key.run)))?;
-    Ok((entries.into(), last_frame))
+    let mut entries = Vec::with_capacity(pieces.iter().map(Vec::len).sum());
+    pieces.into_iter().rev().for_each(|piece| entries.extend(piece));
+    Ok((entries, last_frame))
 }
 
 /// The frames from that which holds `from` on, up to `to`; at least one.

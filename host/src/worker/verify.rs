@@ -53,15 +53,19 @@ impl Worker {
     pub async fn replay(&self, key: RunKey, with: Option<(Digest, Arc<GuestCode>)>) -> Result<ReplayReport> {
         let Journal { entries, .. } = read_journal(&*self.core.storage, key).await?;
         let unreadable = |why: trackway_replay::BadJournal| Error::new(Code::JournalUnreadable, why.to_string());
-        let Some((first, rest)) = entries.split_first().filter(|_| with.is_none()) else {
-            let state = RunState::of(&entries).map_err(unreadable)?;
-            return replay(&self.core, key, &entries, &state, with).await;
-        };
         // One stretch after the other, each on the code that it came to its end with.
+        let goes_on = |entry: &Entry| matches!(entry.kind, Kind::Continued(_));
+        let (first, rest) = match entries.split_first() {
+            Some((first, rest)) if with.is_none() && rest.iter().any(goes_on) => (first, rest),
+            _ => {
+                let state = RunState::of(&entries).map_err(unreadable)?;
+                return replay(&self.core, key, &entries, &state, with).await;
+            }
+        };
         let mut state = RunState::new(first).map_err(unreadable)?;
         let mut compared = Compared::default();
         for (at, entry) in rest.iter().enumerate() {
-            if matches!(entry.kind, Kind::Continued(_)) {
+            if goes_on(entry) {
                 let stretch = stretch_of(&state, &entries, at + 2);
                 let report = replay(&self.core, key, &stretch, &state, None).await?;
                 compared.add(report.compared);

@@ -7,9 +7,9 @@
 //! record  kind (1) | size of fields (4) | size of data (4) | fields (postcard) | data | crc32c of all before (4)
 //! ```
 //!
-//! Numbers are little endian. The last record has the sha256 of everything before it. First come the
-//! components and deployments, then the entities, then each run (its payloads, its log, its frames, what is
-//! unread, what became of writes that have no answer), then the start keys.
+//! Numbers are little endian. The last record has the sha256 of everything before it. Of each tenant, the default one
+//! first, come the operator's records, then the components and deployments, then the entities, then each run (its
+//! payloads, its log, its frames, what is unread, what became of writes that have no answer), then the start keys.
 
 mod read;
 mod write;
@@ -19,13 +19,13 @@ pub use write::{encode, write};
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trackway_replay::{Digest, Epoch, FrameId, Position, RunId, StepId, Timestamp};
+use trackway_replay::{Digest, Epoch, FrameId, Position, RunId, StepId, TenantId, Timestamp};
 
 use crate::{ComponentRecord, Deployment, Entity, EntityWritten, InboxItem, LogLine, StartKey};
 
 const MAGIC: &[u8; 16] = b"TRACKWAY BACKUP\n";
 /// Of all below. A higher one was written by a newer program.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const HEADER_BYTES: usize = 1 + 4 + 4;
 const CHECKSUM_BYTES: usize = 4;
 /// Fields are small but for a component's manifest and a deployment's versions.
@@ -89,6 +89,15 @@ pub enum Record {
     Removed {
         run: RunId,
     },
+    /// What follows is of that tenant; what stands before the first of these is of the default one.
+    Tenant(TenantId),
+    /// A record of the operator. Its data are the body.
+    Shelved {
+        /// As [`crate::Shelf::number`] has it.
+        shelf: u8,
+        name: Arc<str>,
+        revision: u64,
+    },
 }
 
 impl Record {
@@ -110,6 +119,8 @@ impl Record {
             Record::Entity(_) => 13,
             Record::Receipt { .. } => 14,
             Record::Removed { .. } => 15,
+            Record::Tenant(_) => 16,
+            Record::Shelved { .. } => 17,
         }
     }
 }

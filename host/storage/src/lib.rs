@@ -9,6 +9,8 @@ pub mod dump;
 mod entity;
 mod error;
 mod memory;
+mod pieces;
+mod record;
 mod rows;
 mod sled;
 mod watch;
@@ -20,6 +22,7 @@ pub use entity::{
 };
 pub use error::{StorageError, StorageErrorKind};
 pub use memory::{Faults, MemoryStorage, Snapshot};
+pub use record::{RECORD_MAX_BYTES, RECORD_NAME_MAX_BYTES, Record, Shelf};
 pub use rows::{
     ComponentRecord, Deployment, InboxBody, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, StartKey, Version,
 };
@@ -35,7 +38,7 @@ use trackway_replay::{
 
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
 
-/// A larger payload is written as a file; it must be put before the frame that names it.
+/// A larger payload must be put before the frame that names it.
 pub const PAYLOAD_ROW_MAX_BYTES: usize = 32 << 10;
 /// No frame is larger: sled never syncs values above 64 KiB.
 pub const FRAME_MAX_BYTES: usize = 60 << 10;
@@ -377,6 +380,26 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes `deployment` if the stored one has revision `deployment.revision - 1` (0: there is
     /// none); false if not.
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool>;
+
+    /// A record of the operator.
+    fn record(&self, tenant: TenantId, shelf: Shelf, name: &str) -> Answer<'_, Option<Record>>;
+
+    /// Those of a shelf in the order of their names, after `after`.
+    fn records(&self, tenant: TenantId, shelf: Shelf, after: Option<&str>, max: usize) -> Answer<'_, Vec<Record>>;
+
+    /// Writes `record` if the stored one has revision `record.revision - 1` (0: there is none); false if not.
+    fn put_record(&self, tenant: TenantId, shelf: Shelf, record: Record) -> Answer<'_, bool>;
+
+    /// Removes the record if it has that revision; false if not.
+    fn remove_record(&self, tenant: TenantId, shelf: Shelf, name: &str, revision: u64) -> Answer<'_, bool>;
+
+    /// Every tenant of which anything is stored.
+    fn tenants(&self) -> Answer<'_, Vec<TenantId>>;
+
+    /// Removes all that is stored of a tenant, of open runs too: whoever drives one is fenced. Not all at once: who is
+    /// cut off in between does it again. What others write of the tenant meanwhile may be left, and is named by
+    /// [`Storage::tenants`].
+    fn erase(&self, tenant: TenantId) -> Answer<'_, ()>;
 
     /// Changes an entity for somebody who is no run.
     fn write_entity(&self, tenant: TenantId, write: EntityWrite) -> Answer<'_, EntityWritten>;

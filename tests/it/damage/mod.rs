@@ -36,12 +36,12 @@ async fn doctor(folder: &Path, data: &Path) -> (i32, model::StoreReport) {
     (left.exit, report)
 }
 
-/// Runs that have ended, one of them with values beside its journal, in the row and as files.
+/// Runs that have ended, some of them with values beside their journals: as pieces and as a file.
 async fn some_ended_runs(server: &Server) -> Vec<RunId> {
     let mut runs = Vec::new();
     for (workflow, input) in [
         ("parallel/chain", json!({ "n": 12 })),
-        ("values/large_output", json!({ "bytes": 90_000 })),
+        ("values/large_output", json!({ "bytes": 1_200_000 })),
         ("values/several", json!([30_000, 30_001, 30_002])),
         ("effects/fails_for_good", json!(null)),
     ] {

@@ -161,6 +161,38 @@ fn an_attempt_that_waits_holds_nothing_while_its_run_is_busy() {
 }
 
 #[test]
+fn attempts_that_wait_for_people_are_not_recalled_for_what_else_happens() {
+    const PEOPLE: u32 = 20;
+    in_virtual_time(async {
+        let call = json!(["call", "script", { "ops": [ask("Pay?"), ["next"]] }, ""]);
+        // Long enough that nothing of the run is in memory when it wakes.
+        let naps = json!(["repeat", 60, [["sleep", 60_000, ""], ["next"]]]);
+        let answers = json!(["repeat", PEOPLE, [["next"]]]);
+        let ops: Vec<Json> = (0..PEOPLE).map(|_| call.clone()).chain([naps, answers]).collect();
+        let (rig, run) = started(&json!({ "ops": ops }).to_string()).await;
+        let count = |kinds: Vec<String>, of: &str| kinds.iter().filter(|kind| kind.starts_with(of)).count();
+        tokio::time::sleep(Duration::from_secs(1_700)).await;
+        assert!(count(rig.kinds(run).await, "Claimed") > 20, "it was in nobody's hand");
+        assert_eq!(count(rig.kinds(run).await, "AttemptResumed"), 0);
+        // What nobody remembers is recalled once.
+        let rig = rig.crash().await;
+        tokio::time::sleep(Duration::from_secs(1_700)).await;
+        assert_eq!(count(rig.kinds(run).await, "AttemptResumed"), PEOPLE as usize);
+        for step in 1..=PEOPLE {
+            let (effect, request) = (EffectId(1), MessageId(step.into()));
+            let answer = Value::inline(json!({ "approve": true }).to_string());
+            let step = StepId(step);
+            let body = InboxBody::AnswerInAttempt { step, attempt: 1, effect, request, answer, by: None };
+            assert_eq!(rig.send_as(run, step.0.into(), body).await, Sent::Delivered);
+            tokio::time::sleep(Duration::from_secs(45)).await;
+        }
+        assert_eq!(rig.ended(run).await.status, Status::Succeeded);
+        assert_eq!(count(rig.kinds(run).await, "AttemptResumed"), 2 * PEOPLE as usize, "each for its answer");
+        rig.replays(run).await;
+    });
+}
+
+#[test]
 fn the_time_of_a_person_is_not_that_of_the_function() {
     in_virtual_time(async {
         for wait in [3, 4, 30, 86_400] {

@@ -143,6 +143,12 @@ fn the_example_research() {
 }
 
 #[test]
+fn the_example_agent() {
+    let input = r#"{"shop": "http://world.test", "customer": "Ada", "message": "My lantern broke: 4711"}"#;
+    survives_a_crash_after_every_entry("agent", "desk", input);
+}
+
+#[test]
 fn sequential_steps() {
     survives_a_crash_after_every_entry("parallel", "sequential", "3");
 }

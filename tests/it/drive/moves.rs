@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 use trackway::Code;
-use trackway_replay::{Digest, Epoch, Kind, Status, StepId};
+use trackway_replay::{Digest, Epoch, Kind, MessageId, RunState, Status, StepId, Value};
 use trackway_storage::{InboxBody, RunKey, Sent, Storage};
 
 use crate::rig::{Rig, TENANT, in_virtual_time};
@@ -165,5 +165,53 @@ fn what_is_restarted_from_a_step_of_a_moved_run_has_its_code() {
         assert_eq!(rig.output(fork).await, "[30,3000,4]");
         assert_eq!(rig.head(fork).await.component, next);
         rig.replays(fork).await;
+    });
+}
+
+/// Answers the question of that attempt of the first step, once it is asked; gives its form.
+async fn answer(rig: &Rig, run: RunKey, attempt: u32, approve: bool) -> String {
+    loop {
+        let entries = rig.entries(run).await;
+        let state = RunState::of(&entries).expect("a journal");
+        let asked = state.questions().find(|(question, _)| question.attempt == attempt);
+        if let Some((question, _)) = asked {
+            let (effect, request) = (question.name.effect.expect("a function asks"), MessageId(attempt.into()));
+            let form = entries.iter().rev().find_map(|entry| match &entry.kind {
+                Kind::EffectAsked(asked) if asked.effect == effect => Some(format!("{:?}", asked.request)),
+                _ => None,
+            });
+            let answer = Value::inline(format!("{{\"approve\":{approve}}}"));
+            let body = InboxBody::AnswerInAttempt { step: StepId(1), attempt, effect, request, answer, by: None };
+            rig.send_as(run, attempt.into(), body).await;
+            return form.expect("it was asked");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[test]
+fn an_attempt_that_is_under_way_goes_on_with_the_code_that_it_was_begun_with() {
+    in_virtual_time(async {
+        for crashes in [false, true] {
+            for approve in [true, false] {
+                let (mut rig, run, next) = started("approved").await;
+                ask_to_move(&rig, run, next).await;
+                rig.until(run, |head| head.component == next).await;
+                if crashes {
+                    rig = rig.crash().await;
+                }
+                let asked = answer(&rig, run, 1, approve).await;
+                assert!(asked.contains("Approve the order?"), "{asked}");
+                if approve {
+                    assert_eq!(rig.output(run).await, "\"3 as before\"", "nobody was asked twice");
+                } else {
+                    // The next attempt is made by the new code.
+                    let asked = answer(&rig, run, 2, true).await;
+                    assert!(asked.contains("Really approve the order?"), "{asked}");
+                    assert_eq!(rig.output(run).await, "\"3 as now\"");
+                }
+                rig.replays(run).await;
+            }
+        }
     });
 }

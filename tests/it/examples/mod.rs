@@ -1,6 +1,7 @@
 //! The examples run as their READMEs say, and each guest imports what its code uses and no more.
 
 use serde_json::Value as Json;
+use trackway_replay::Status;
 
 use crate::rig::{Rig, guests, in_virtual_time, sandbox};
 
@@ -70,6 +71,29 @@ fn research_reads_a_page_that_its_agent_wants_and_says_what_it_took() {
         let asked: Vec<_> = rig.world.asked().into_iter().map(|contact| contact.url).collect();
         assert_eq!([&asked[0], &asked[2]], ["http://world.test/tides", "http://world.test/moon"]);
         rig.replays(run).await;
+    });
+}
+
+#[test]
+fn agent_pays_back_what_a_person_has_approved_and_remembers_what_was_said() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("agent").await;
+        let desk = async |message: &str| {
+            let input = format!(r#"{{"shop": "http://world.test", "customer": "Ada", "message": "{message}"}}"#);
+            let run = rig.start("agent", "desk", &input).await;
+            assert_eq!(rig.ended_with_help(run).await.status, Status::Succeeded);
+            rig.replays(run).await;
+            serde_json::from_str::<Json>(&rig.output(run).await).expect("a reply is JSON")
+        };
+        let reply = desk("My lantern broke: 4711").await;
+        assert_eq!(reply["agent"], "refunds");
+        let shop = || rig.world.asked().into_iter().filter(|contact| contact.method != "MODEL");
+        let asked: Vec<_> = shop().map(|contact| format!("{} {}", contact.method, contact.url)).collect();
+        assert_eq!(asked, ["GET http://world.test/orders/4711", "POST http://world.test/orders/4711/refunds"]);
+        // All that was said before is told to the model again: it has nothing to look up.
+        assert_eq!(desk("And now?").await["agent"], "desk");
+        assert_eq!(shop().count(), 2);
     });
 }
 

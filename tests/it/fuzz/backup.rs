@@ -63,7 +63,7 @@ async fn dumped(dice: &mut Dice) -> Vec<u8> {
         }
         bytes
     };
-    let (written, bytes) = tokio::join!(dump::write(&storage, tenant, Timestamp(9), "test", sink), collect);
+    let (written, bytes) = tokio::join!(dump::write(&storage, Timestamp(9), "test", sink), collect);
     written.expect("a sound store");
     // The entries were drawn with epochs of their own.
     let mut all = records(&bytes);

@@ -7,6 +7,7 @@ mod backup;
 mod child;
 mod component;
 mod config;
+mod imports;
 mod journal;
 mod manifest;
 mod mutate;

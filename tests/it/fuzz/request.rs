@@ -87,6 +87,10 @@ impl Target for Requests {
             }
         };
         let url = request.url();
+        if url.scheme() == "mcp" {
+            let grants = Grants::parse(&[format!("mcp:{}=http://a/", url.host_str().expect("a name"))]);
+            return format!("taken by name, which can be granted: {}", grants.is_ok());
+        }
         assert!(matches!(url.scheme(), "http" | "https") && url.has_host(), "{url}");
         request.label();
         let grant = Grant::of_url(url);

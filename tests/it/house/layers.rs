@@ -8,23 +8,31 @@ use super::{is_test, none, read, rust_files};
 const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["host/src/sandbox/", "host/src/sandbox.rs"]),
     ("wasmparser", &["host/src/sandbox/", "host/src/sandbox.rs"]),
-    ("wit_component", &["host/src/sandbox/", "host/src/sandbox.rs", "xtask/src/bench/peers.rs"]),
+    (
+        "wit_component",
+        &["host/src/sandbox/", "host/src/sandbox.rs", "xtask/src/bench/peers.rs", "tests/it/hostile/text.rs"],
+    ),
     ("sled", &["host/storage/"]),
     ("reqwest", &["host/src/effects/", "host/src/cli/client.rs", "host/src/cli/client/", "tests/"]),
-    ("rustls", &["host/src/effects/", "host/src/cli/client.rs", "tests/"]),
+    ("rustls", &["host/src/api/tls.rs", "host/src/effects/", "host/src/cli/client.rs", "tests/"]),
+    ("ring", &["host/src/api/jwt.rs", "host/src/api/jwt/", "host/src/host/signature.rs", "host/src/host/secrets/"]),
+    ("tokio_rustls", &["host/src/api/tls.rs"]),
     ("axum", &["host/src/api/", "tests/"]),
     ("clap", &["host/src/cli/", "host/src/main.rs"]),
+    ("landlock", &["host/src/confine/"]),
+    ("seccompiler", &["host/src/confine/"]),
     ("postcard", &["host/replay/", "host/storage/"]),
 ];
 
 /// A module of the host, and the modules beside it that it may name. `error` is free to all.
 const BELOW: &[(&str, &[&str])] = &[
-    ("cli", &["api", "host", "worker", "sandbox", "effects"]),
+    ("cli", &["api", "host", "worker", "sandbox", "effects", "confine"]),
     ("api", &["host", "worker", "sandbox", "effects"]),
-    ("host", &["worker", "sandbox", "effects"]),
+    ("host", &["worker", "sandbox", "effects", "confine"]),
     ("worker", &["sandbox", "effects"]),
-    ("sandbox", &[]),
+    ("sandbox", &["confine"]),
     ("effects", &[]),
+    ("confine", &[]),
 ];
 
 #[test]

@@ -30,25 +30,25 @@ async fn asking(provider: &Provider, site: &World, guest: &str) -> Asking {
 }
 
 /// A page at each address.
-async fn site() -> World {
+pub(super) async fn site() -> World {
     World::start(|asked| Reply::ok(format!("<head><title>{0}</title></head>This is page {0}.", asked.path))).await
 }
 
 /// How many answers of tools a request holds.
-fn tools_answered(asked: &Asked) -> usize {
+pub(super) fn tools_answered(asked: &Asked) -> usize {
     let messages = asked.body["messages"].as_array().expect("messages");
     messages.iter().filter(|message| message["role"] == "tool").count()
 }
 
-fn last(asked: &Asked) -> &Value {
+pub(super) fn last(asked: &Asked) -> &Value {
     asked.body["messages"].as_array().and_then(|messages| messages.last()).expect("messages")
 }
 
-fn calls(asked: &Asked, name: &str, arguments: &Value) -> Vec<Act> {
+pub(super) fn calls(asked: &Asked, name: &str, arguments: &Value) -> Vec<Act> {
     stream(asked.protocol(), &Says { calls: &[("c1", name, &arguments.to_string())], ..Says::default() })
 }
 
-fn says(asked: &Asked, text: &str) -> Vec<Act> {
+pub(super) fn says(asked: &Asked, text: &str) -> Vec<Act> {
     stream(asked.protocol(), &Says { pieces: &[text], ..Says::default() })
 }
 
@@ -66,14 +66,14 @@ fn request(site: &World) -> Value {
     json!({ "url": format!("{}/tides", site.origin()), "question": "Why twice a day?" })
 }
 
-async fn output(asking: &Asking, run: RunId) -> Value {
+pub(super) async fn output(asking: &Asking, run: RunId) -> Value {
     let run = asking.server.wait(run).await;
     let output = run.output.as_ref().unwrap_or_else(|| panic!("{run:?}\n{}", asking.server.log()));
     serde_json::from_str(output.get()).expect("JSON")
 }
 
 /// What each key stands for was answered once, whatever was killed.
-fn distinct_keys(log: &[Asked]) -> usize {
+pub(super) fn distinct_keys(log: &[Asked]) -> usize {
     log.iter().map(Asked::key).collect::<BTreeSet<_>>().len()
 }
 

@@ -18,7 +18,7 @@ use crate::rig::guests;
 const PAGES: usize = 3;
 
 /// A server with the guest, which may ask the model, and reach what is at `granted`.
-async fn borrowing(provider: &Provider, granted: &[String]) -> Asking {
+pub(super) async fn borrowing(provider: &Provider, granted: &[String]) -> Asking {
     let asking = Asking::new(provider, "models").await;
     let component = asking.server.upload("models").await.digest;
     let deploy = json!({ "component": component, "allow_models": ["scripted/*"], "allow_hosts": granted });
@@ -26,7 +26,7 @@ async fn borrowing(provider: &Provider, granted: &[String]) -> Asking {
     asking
 }
 
-async fn output(asking: &Asking, run: RunId) -> Value {
+pub(super) async fn output(asking: &Asking, run: RunId) -> Value {
     let run = asking.server.wait(run).await;
     let output = run.output.as_ref().unwrap_or_else(|| panic!("{run:?}\n{}", asking.server.log()));
     serde_json::from_str(output.get()).expect("JSON")
@@ -131,6 +131,39 @@ async fn a_tool_that_has_answered_is_not_called_again_whatever_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_breaks_off_is_sent_again_only_where_its_server_says_that_it_may_come_twice() {
+    for (annotations, sent) in [
+        (json!(null), PAGES),
+        (json!({ "readOnlyHint": false, "idempotentHint": "yes" }), PAGES),
+        (json!({ "idempotentHint": true }), PAGES + 1),
+        (json!({ "readOnlyHint": true }), PAGES + 1),
+    ] {
+        let told_of_it = annotations.clone();
+        let server = Provider::start(move |asked| match asked.body["method"].as_str() {
+            Some("tools/list") => {
+                let input = json!({ "type": "object", "properties": { "page": { "type": "integer" } } });
+                let tool = json!({ "name": "read", "inputSchema": input, "annotations": annotations });
+                let answer = json!({ "jsonrpc": "2.0", "id": asked.body["id"], "result": { "tools": [tool] } });
+                super::provider::plain(200, json_head(), answer.to_string())
+            }
+            // The first call.
+            Some("tools/call") if asked.number == 4 => vec![Act::Cut],
+            _ => serves(asked),
+        })
+        .await;
+        let provider = Provider::start(reads).await;
+        let asking = borrowing(&provider, &[origin(&server)]).await;
+        let run = asking.server.run("models/borrows", &format!("{}/mcp", origin(&server))).await;
+        let said = output(&asking, run).await;
+        let said = said.as_str().expect("text");
+        assert_eq!(said.starts_with("HTTP_BROKEN"), sent == PAGES, "{told_of_it}: {said}");
+        assert!(said.ends_with("page 2 page 3"), "{told_of_it}: {said}");
+        let called = keys(&server.log(), "tools/call");
+        assert_eq!((called.len(), called.iter().collect::<BTreeSet<_>>().len()), (sent, PAGES), "{told_of_it}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_the_server_forgot_meanwhile_is_begun_anew() {
     // It holds the call of page 1 until the host is dead, and knows only sessions that began later.
     let server = Provider::start(|asked| match asked.number {
@@ -161,6 +194,85 @@ async fn a_server_outside_of_the_grant_is_never_reached() {
     let run = asking.server.wait(run).await;
     assert!(run.failure.as_ref().is_some_and(|failure| failure.get().contains("EGRESS_DENIED")), "{run:?}");
     assert!(server.log().is_empty() && provider.log().is_empty());
+}
+
+/// The server of ours.
+pub(super) async fn scripted() -> Provider {
+    Provider::start(serves).await
+}
+
+/// The deployment of the guest, as an operator points it to something.
+pub(super) async fn deploy(asking: &Asking, mcp: &[String]) -> model::Deployment {
+    let component = asking.server.upload("models").await.digest;
+    let models = ["scripted/*", "scripted-r/*", "scripted-a/*"];
+    let deploy = json!({ "component": component, "allow_models": models, "allow_mcp": mcp });
+    asking.server.send(Method::PUT, "deployments/models", &deploy).await
+}
+
+fn current(deployment: &model::Deployment) -> &[String] {
+    let mut versions = deployment.versions.iter();
+    &versions.find(|version| version.version == deployment.current).expect("it is there").allow_mcp
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_asked_by_its_name_where_the_deployment_says_it_is() {
+    let (server, moved) = (Provider::start(serves).await, Provider::start(serves).await);
+    let provider = Provider::start(reads).await;
+    let asking = Asking::new(&provider, "models").await;
+    let [here, there] = [&server, &moved].map(|server| format!("lib={}/mcp", origin(server)));
+    // No host is granted: what the name leads to is enough, and opens nothing else.
+    deploy(&asking, std::slice::from_ref(&here)).await;
+    let ask = async || output(&asking, asking.server.run("models/borrows_by_name", &()).await).await;
+    assert_eq!(ask().await, "page 1 page 2 page 3");
+    let asked = server.log();
+    assert!(asked.iter().all(|asked| asked.path == "/mcp"), "{asked:?}");
+    let run = asking.server.run("models/borrows", &format!("{}/mcp", origin(&server))).await;
+    let run = asking.server.wait(run).await;
+    assert!(run.failure.as_ref().is_some_and(|failure| failure.get().contains("EGRESS_DENIED")), "{run:?}");
+    assert_eq!(server.log().len(), asked.len(), "by its URL it is a host as any");
+
+    // A server that moves is another version of the deployment, which a promotion keeps and a rollback takes back.
+    trackway(&asking.server, &format!("deploy models.wasm --allow-model scripted/* --mcp {there}")).expect(0);
+    assert_eq!(ask().await, "page 1 page 2 page 3");
+    assert_eq!((server.log().len(), moved.log().len()), (asked.len(), asked.len()));
+    let promoted = trackway(&asking.server, "deployments promote models --from models -o json").expect(0);
+    let promoted: model::Deployment = serde_json::from_str(&promoted.stdout).expect("JSON");
+    assert_eq!(current(&promoted), std::slice::from_ref(&there));
+    let listed = trackway(&asking.server, "deployments ls -o text").expect(0).stdout;
+    assert!(listed.contains(&there), "{listed}");
+    let back = trackway(&asking.server, "deployments rollback models -o json").expect(0);
+    assert_eq!(current(&serde_json::from_str(&back.stdout).expect("JSON")), [here]);
+    let run = asking.server.run("models/borrows_by_name", &()).await;
+    assert_eq!(output(&asking, run).await, "page 1 page 2 page 3");
+    assert_eq!(server.log().len(), 2 * asked.len());
+    // Journal and trace have the name, wherever it leads to.
+    assert!(asking.server.replay(run).await.identical);
+    let shown = trackway(&asking.server, &format!("trace {run} --step 1 -o text")).expect(0).stdout;
+    assert!(shown.contains("mcp://lib") && !shown.contains(&origin(&server)), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_the_deployment_does_not_have_or_that_leads_on_reaches_nobody() {
+    let elsewhere = Provider::start(serves).await;
+    let to = format!("{}/mcp", origin(&elsewhere));
+    let server = Provider::start(move |_| super::provider::plain(307, vec![("location", to.clone())], "")).await;
+    let provider = Provider::start(reads).await;
+    let asking = Asking::new(&provider, "models").await;
+    for (mcp, hint) in [
+        (vec![], "--mcp lib=URL".to_owned()),
+        (vec![format!("other={}/mcp", origin(&elsewhere))], "--mcp lib=URL".to_owned()),
+        (vec![format!("lib={}/mcp", origin(&server))], format!("--allow-host {}", origin(&elsewhere))),
+    ] {
+        deploy(&asking, &mcp).await;
+        let run = asking.server.wait(asking.server.run("models/borrows_by_name", &()).await).await;
+        let failure = run.failure.as_ref().expect("it failed").get().to_owned();
+        assert!(failure.contains("EGRESS_DENIED") && failure.contains(&hint), "{mcp:?}: {failure}");
+    }
+    assert!(elsewhere.log().is_empty() && provider.log().is_empty());
+    let told = trackway(&asking.server, "deploy models.wasm --allow-model scripted/*").expect(0).stderr;
+    assert!(told.contains("--mcp 'lib=URL'"), "{told}");
+    let told = trackway(&asking.server, "deploy models.wasm --mcp lib=https://u:p@example.com").expect(2).stderr;
+    assert!(told.contains("TW0313") && told.contains("user name or password"), "{told}");
 }
 
 /// A process with a server that others wrote.

@@ -2,11 +2,14 @@
 
 mod agents;
 mod answers;
+mod foreign;
+mod hostile;
 mod kill;
 mod mcp;
 mod misbehaving;
 mod provider;
 mod streaming;
+mod works;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,8 +33,12 @@ struct Asking {
 impl Asking {
     /// With `guest` deployed, which may ask all models of the provider.
     async fn new(provider: &Provider, guest: &str) -> Asking {
+        Asking::with(&provider.settings(), guest).await
+    }
+
+    async fn with(settings: &str, guest: &str) -> Asking {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("trackway.toml"), provider.settings()).expect("writable");
+        std::fs::write(folder.path().join("trackway.toml"), settings).expect("writable");
         let server = Server::start(folder.path(), WITH_KEY).await;
         let component = server.upload(guest).await.digest;
         let deploy = json!({ "component": component, "allow_models": ["scripted/*", "scripted-r/*", "scripted-a/*"] });

@@ -68,6 +68,19 @@ pub enum Act {
     Cut,
 }
 
+/// As an operator sets a server up, once for each protocol.
+pub fn settings(address: SocketAddr) -> String {
+    let table = |name: &str, protocol: &str| {
+        format!(
+            "[providers.{name}]\nprotocol = \"{protocol}\"\nurl = \"http://{address}/v1\"\nkey_env = \"SCRIPTED_KEY\"\n\
+             [providers.{name}.prices]\n\"m\" = {{ input = 1, output = 10, cached = 0.5 }}\n"
+        )
+    };
+    [("scripted", "openai-chat"), ("scripted-r", "openai-responses"), ("scripted-a", "anthropic")]
+        .map(|(name, protocol)| table(name, protocol))
+        .concat()
+}
+
 type Script = dyn Fn(&Asked) -> Vec<Act> + Send + Sync;
 
 pub struct Provider {
@@ -97,18 +110,8 @@ impl Provider {
         Provider { address, log }
     }
 
-    /// As an operator sets it up, once for each protocol.
     pub fn settings(&self) -> String {
-        let table = |name: &str, protocol: &str| {
-            format!(
-                "[providers.{name}]\nprotocol = \"{protocol}\"\nurl = \"http://{}/v1\"\nkey_env = \"SCRIPTED_KEY\"\n\
-                 [providers.{name}.prices]\n\"m\" = {{ input = 1, output = 10, cached = 0.5 }}\n",
-                self.address
-            )
-        };
-        [("scripted", "openai-chat"), ("scripted-r", "openai-responses"), ("scripted-a", "anthropic")]
-            .map(|(name, protocol)| table(name, protocol))
-            .concat()
+        settings(self.address)
     }
 
     pub fn log(&self) -> Vec<Asked> {
@@ -263,8 +266,17 @@ fn responses(says: &Says<'_>) -> Vec<String> {
     }
     for (place, (id, name, arguments)) in says.calls.iter().enumerate() {
         let place = place + 1;
-        let item = json!({ "type": "function_call", "call_id": id, "name": name, "arguments": arguments });
-        events.push(named(json!({ "type": "response.output_item.done", "output_index": place, "item": item })));
+        let item_id = format!("fc-{place}");
+        let item = |arguments: &str| json!({ "type": "function_call", "id": item_id, "call_id": id, "name": name, "arguments": arguments });
+        let at = |event: &str, field: &str, value: Value| {
+            let mut event = json!({ "type": event, "output_index": place, "item_id": item_id });
+            event[field] = value;
+            named(event)
+        };
+        events.push(at("response.output_item.added", "item", item("")));
+        events.push(at("response.function_call_arguments.delta", "delta", json!(arguments)));
+        events.push(at("response.function_call_arguments.done", "arguments", json!(arguments)));
+        events.push(at("response.output_item.done", "item", item(arguments)));
     }
     let usage = json!({ "input_tokens": says.input_tokens, "output_tokens": says.output_tokens,
                         "input_tokens_details": { "cached_tokens": says.cached_tokens } });

@@ -13,7 +13,7 @@ const LATE: Duration = Duration::from_millis(50);
 const PIECES: [&str; 4] = ["one ", "two ", "three ", "four"];
 
 /// Somebody who follows a run over HTTP.
-struct Reader {
+pub(super) struct Reader {
     response: reqwest::Response,
     text: String,
     /// Of the last event that had one.
@@ -21,7 +21,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn of(server: &Server, run: RunId) -> Reader {
+    pub(super) async fn of(server: &Server, run: RunId) -> Reader {
         Reader::after(server, run, None).await
     }
 
@@ -37,7 +37,7 @@ impl Reader {
     }
 
     /// The next event's name and data.
-    async fn next(&mut self) -> Option<(String, Value)> {
+    pub(super) async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

@@ -13,16 +13,18 @@ use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest
 use trackway_replay::{
     Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, EffectVerdict, End,
     EntityAct, Entry, Epoch, Failure, Finish, Finished, Forgotten, Frame, FrameId, Head, Kind, Limits, MessageId,
-    ModelUsed, Outcome, Phase, Position, RULES, RunId, RunState, Started, Status, StepRequest, TenantId, Timestamp,
-    Usage, Value, Waiting,
+    ModelUsed, Outcome, Phase, Position, QuestionId, RULES, RunId, RunState, Started, Status, StepRequest, TenantId,
+    Timestamp, Usage, Value, Waiting,
 };
 use trackway_storage::{
     Append, Appended, Deployment, EntityWrite, Faults, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sent,
     Storage, Version,
 };
 
+pub mod agents;
 mod clock;
 
+use agents::{ORDER, Said, says};
 use clock::Wall;
 
 /// The provider whose models are asked by agents in these tests; others only answer.
@@ -145,20 +147,27 @@ impl Effects for Scripted {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(delay).await;
-            let body = number_of(url.path()).to_string();
+            let body = match url.path() {
+                ORDER => serde_json::json!({ "id": "4711", "item": "lantern", "cents": 4_200 }).to_string(),
+                path => number_of(path).to_string(),
+            };
             let answer = serde_json::json!({ "status": status, "headers": [], "body": body, "tries": [] });
             Ok(answer.to_string())
         })
     }
 
-    /// The same words get the same number, which costs as much. An agent reads a page first.
+    /// The same words get the same number, which costs as much. Agents use tools first.
     fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
         let world = self.0.clone();
         let name = call.request.model().clone();
         let words = call.request.messages().last().and_then(|message| message.content.clone()).unwrap_or_default();
         let url = format!("model:{words}");
         let is_agent = &*name.provider == AGENTS;
-        let reads = is_agent && call.request.messages().iter().all(|message| message.tool_call_id.is_none());
+        let number = number_of(&url);
+        let Said { content, calls } = match is_agent {
+            true => says(call.request.messages(), number),
+            false => Said { content: Some(number.to_string()), calls: Vec::new() },
+        };
         let contact = Contact { method: "MODEL".to_owned(), url: url.clone(), key: Some(call.key.to_string()) };
         Box::pin(async move {
             let (delay, silent) = {
@@ -170,7 +179,6 @@ impl Effects for Scripted {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(delay).await;
-            let number = number_of(&url);
             if let Some(told) = &call.told {
                 told(&number.to_string());
             }
@@ -178,19 +186,9 @@ impl Effects for Scripted {
             let used = ModelUse {
                 provider: name.provider.clone(),
                 model: name.model.clone(),
-                finish: if reads { Finish::ToolCalls } else { Finish::Stop },
+                finish: if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls },
                 usage,
                 cost_nanousd: Some(number),
-            };
-            let summary =
-                || serde_json::json!({ "answer": number.to_string(), "points": [], "sources": [] }).to_string();
-            let (content, calls) = match (is_agent, reads) {
-                (true, true) => {
-                    let page = serde_json::json!({ "url": "http://world.test/moon" }).to_string();
-                    (None, vec![serde_json::json!({ "id": "c1", "name": "read_page", "arguments": page })])
-                }
-                (true, false) => (Some(summary()), Vec::new()),
-                (false, _) => (Some(number.to_string()), Vec::new()),
             };
             let body = serde_json::json!({
                 "provider": &*name.provider, "model": &*name.model, "id": "scripted", "content": content,
@@ -599,19 +597,37 @@ impl Rig {
         self.until(run, |head| head.status.has_ended() || head.status == Status::Stuck).await
     }
 
-    /// The same, where a person asks for another attempt of whatever waits for one.
+    /// The same, where a person asks for another attempt of whatever waits for one, and says yes to what functions ask.
     pub async fn ended_with_help(&self, run: RunKey) -> Head {
         loop {
             let ended = |head: &Head| head.status.has_ended() || head.status == Status::Stuck;
-            let head = self.until(run, |head| ended(head) || is_parked(head)).await;
+            let waits = |head: &Head| is_parked(head) || head.waiting == Some(Waiting::Person);
+            let head = self.until(run, |head| ended(head) || waits(head)).await;
             if ended(&head) {
                 return head;
             }
-            let helped = self.help(run, None).await;
+            let helped = if is_parked(&head) { self.help(run, None).await } else { self.approve(run).await };
             if !helped {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
+    }
+
+    /// A person says yes to what functions ask. Whether they asked.
+    async fn approve(&self, run: RunKey) -> bool {
+        let state = RunState::of(&self.entries(run).await).expect("a journal");
+        let mut asked = false;
+        for (QuestionId { name, attempt }, _) in state.questions() {
+            let Some(effect) = name.effect else { continue };
+            let message = u128::from(attempt) << 32 | u128::from(effect.0);
+            let (answer, by) = (Value::inline(r#"{"approve":true}"#), Some("ann".into()));
+            let request = MessageId(message);
+            let body = InboxBody::AnswerInAttempt { step: name.step, attempt, effect, request, answer, by };
+            self.send_as(run, message, body).await;
+            self.until(run, |head| head.waiting != Some(Waiting::Person)).await;
+            asked = true;
+        }
+        asked
     }
 
     /// A person asks for another attempt of each step that waits for one. Whether there were any.

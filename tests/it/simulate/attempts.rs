@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
-    AttemptFailed, AttemptFailedKeeping, AttemptParked, EffectAsked, EffectRequest, EffectVerdict, Kind, Outcome, Park,
-    RetryReceived, StepId, StepRequest, Timestamp, Value, code,
+    AttemptFailed, AttemptFailedKeeping, AttemptParked, EffectAnswered, EffectAsked, EffectRequest, EffectSettled,
+    EffectVerdict, Kind, Outcome, Park, RetryReceived, StepId, StepRequest, Timestamp, Value, code,
 };
 use trackway_storage::RunKey;
 
@@ -185,8 +185,10 @@ fn kept(stage: &Stage, journal: &Journal) {
                     broken(format!("at {place} step {step} asks again under another key than {before:?}: {asked:?}"));
                 }
             }
-            Kind::EffectAnswered(answered) if contacts.has_answer(answered.effect) => {
-                broken(format!("at {place} effect {} of step {step} is answered again", answered.effect));
+            Kind::EffectAnswered(EffectAnswered { effect, .. }) | Kind::EffectSettled(EffectSettled { effect, .. })
+                if contacts.has_answer(*effect) =>
+            {
+                broken(format!("at {place} effect {effect} of step {step} is answered again"));
             }
             _ => {}
         }
@@ -196,7 +198,8 @@ fn kept(stage: &Stage, journal: &Journal) {
 
 fn request_of(asked: &EffectAsked) -> String {
     match &asked.request {
-        EffectRequest::Http { request: Value::Inline(request), .. } => request.to_string(),
+        EffectRequest::Http { request: Value::Inline(request), .. }
+        | EffectRequest::Model { request: Value::Inline(request), .. } => request.to_string(),
         EffectRequest::Http { .. }
         | EffectRequest::Sleep { .. }
         | EffectRequest::Model { .. }
@@ -229,6 +232,9 @@ fn at_most_once(stage: &Stage, journal: &Journal) {
                     && let Some(url) = request["url"].as_str()
                 {
                     urls.insert((asked.step, url.to_owned()));
+                }
+                if let (EffectRequest::Model { .. }, Some(key)) = (&asked.request, &asked.key) {
+                    urls.insert((asked.step, key.to_string()));
                 }
             }
             _ => {}

@@ -1,12 +1,14 @@
 //! What the attempts of one step have asked the world for and were answered, as its journal tells it.
 
 use std::collections::BTreeSet;
-use trackway_replay::{AttemptParked, EffectId, Entry, Kept, Kind, Park, StepId};
+use trackway_replay::{AttemptParked, EffectId, EffectRequest, Entry, Kept, Kind, Park, StepId};
 
 /// Of the attempt that is made now, and those that it goes on with.
 #[derive(Default)]
 pub struct Contacts {
     asked: BTreeSet<EffectId>,
+    /// Of people.
+    questions: BTreeSet<EffectId>,
     /// In their order.
     answered: Vec<EffectId>,
 }
@@ -20,7 +22,15 @@ impl Contacts {
 
     pub fn apply(&mut self, kind: &Kind) {
         match kind {
-            Kind::EffectAsked(asked) => _ = self.asked.insert(asked.effect),
+            Kind::EffectAsked(asked) => {
+                self.asked.insert(asked.effect);
+                if matches!(asked.request, EffectRequest::AskPerson { .. }) {
+                    self.questions.insert(asked.effect);
+                }
+            }
+            Kind::EffectSettled(settled) => self.answered.push(settled.effect),
+            // Of a question that its function has given up: nothing is delivered.
+            Kind::EffectAnswered(answered) if self.questions.contains(&answered.effect) => {}
             Kind::EffectAnswered(answered) => self.answered.push(answered.effect),
             Kind::FailedKeeping(failed) => self.keep(failed.kept),
             Kind::Parked(AttemptParked { park: Park::ExhaustedKeeping(kept), .. }) => self.keep(*kept),

@@ -9,8 +9,8 @@ use trackway_replay::{
 };
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Removed, RunKey, RunQuery,
-    RunRows, Sent, StartKey, Storage, StorageError, StoredFrame,
+    EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Record, Removed, RunKey,
+    RunQuery, RunRows, Sent, Shelf, StartKey, Storage, StorageError, StoredFrame,
 };
 
 use super::journal;
@@ -190,6 +190,30 @@ impl Storage for Door {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         self.store.put_deployment(tenant, deployment)
+    }
+
+    fn record(&self, tenant: TenantId, shelf: Shelf, name: &str) -> Answer<'_, Option<Record>> {
+        self.store.record(tenant, shelf, name)
+    }
+
+    fn records(&self, tenant: TenantId, shelf: Shelf, after: Option<&str>, max: usize) -> Answer<'_, Vec<Record>> {
+        self.store.records(tenant, shelf, after, max)
+    }
+
+    fn put_record(&self, tenant: TenantId, shelf: Shelf, record: Record) -> Answer<'_, bool> {
+        self.store.put_record(tenant, shelf, record)
+    }
+
+    fn remove_record(&self, tenant: TenantId, shelf: Shelf, name: &str, revision: u64) -> Answer<'_, bool> {
+        self.store.remove_record(tenant, shelf, name, revision)
+    }
+
+    fn tenants(&self) -> Answer<'_, Vec<TenantId>> {
+        self.store.tenants()
+    }
+
+    fn erase(&self, tenant: TenantId) -> Answer<'_, ()> {
+        self.store.erase(tenant)
     }
 
     fn write_entity(&self, tenant: TenantId, write: EntityWrite) -> Answer<'_, EntityWritten> {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use trackway::Code;
 use trackway::host::{AnswerRequest, RetryRequest, SettleRequest, Settlement};
 use trackway_replay::{
-    EffectVerdict, Failure, Kind, Park, Position, PromiseToken, QuestionName, Status, StepId, StepRequest, Value,
+    EffectId, EffectRequest, EffectVerdict, Failure, Kind, Park, Position, PromiseToken, QuestionName, Status, StepId,
+    StepRequest, Value,
 };
 use trackway_storage::{RunKey, Storage};
 
+use super::asking::Questions;
 use super::client::{PATIENCE, Serving};
 use super::dice::Dice;
 use super::ledger::{Ledger, Promise};
@@ -29,6 +31,10 @@ pub struct Follow<'a> {
     run: RunKey,
     /// Asked, and not answered by this client.
     questions: BTreeSet<StepId>,
+    /// The same of functions.
+    of_functions: Questions,
+    /// What was asked of models.
+    models: BTreeSet<(StepId, EffectId)>,
     /// Waits for a person since that entry, and what this client will say to it.
     parked: BTreeMap<StepId, (Position, RetryRequest)>,
     /// Made, and not settled by this client; with what it settles them.
@@ -39,8 +45,18 @@ pub struct Follow<'a> {
 
 impl<'a> Follow<'a> {
     pub fn new(serving: &'a Serving, ledger: &'a Ledger, dice: Dice, run: RunKey) -> Follow<'a> {
-        let (questions, parked, promises) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Follow { serving, ledger, dice, run, questions, parked, promises, seed: [0; 32] }
+        Follow {
+            serving,
+            ledger,
+            dice,
+            run,
+            questions: BTreeSet::new(),
+            of_functions: Questions::default(),
+            models: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            seed: [0; 32],
+        }
     }
 
     pub async fn until_it_ends(mut self) {
@@ -60,6 +76,7 @@ impl<'a> Follow<'a> {
                 Some(Err(_)) | None => {}
             }
             self.answer(&process).await;
+            self.of_functions.answer(&process, self.ledger, &mut self.dice, self.run).await;
             self.settle(&process).await;
             self.retry(&process).await;
             if self.dice.chance(LOOKED_AT_PERCENT) {
@@ -134,14 +151,17 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// What a person found out about a request.
-    fn verdict(&mut self) -> EffectVerdict {
+    /// What a person found out about a request, or a call of a model.
+    fn verdict(&mut self, is_model: bool) -> EffectVerdict {
         match self.dice.within(0..=2) {
             0 => EffectVerdict::Repeat,
             1 => EffectVerdict::Fail,
             _ => {
                 let body = format!("~e{:x}~", self.dice.next());
-                let answer = serde_json::json!({ "status": 200, "headers": [], "body": body, "tries": [] });
+                let answer = match is_model {
+                    true => serde_json::json!({ "content": body, "tool_calls": [], "finish_reason": "stop" }),
+                    false => serde_json::json!({ "status": 200, "headers": [], "body": body, "tries": [] }),
+                };
                 EffectVerdict::Answer(Value::inline(answer.to_string()))
             }
         }
@@ -189,6 +209,7 @@ impl<'a> Follow<'a> {
     }
 
     fn saw(&mut self, entry: trackway_replay::Entry) {
+        self.of_functions.saw(&entry.kind, &mut self.dice);
         match &entry.kind {
             Kind::Started(started) => self.seed = started.seed,
             Kind::Asked(asked) => match &asked.request {
@@ -201,8 +222,14 @@ impl<'a> Follow<'a> {
                 }
                 _ => {}
             },
+            Kind::EffectAsked(asked) if matches!(asked.request, EffectRequest::Model { .. }) => {
+                self.models.insert((asked.step, asked.effect));
+            }
             Kind::Parked(parked) => {
-                let verdict = matches!(parked.park, Park::Unclear(_)).then(|| self.verdict());
+                let verdict = match parked.park {
+                    Park::Unclear(effect) => Some(self.verdict(self.models.contains(&(parked.step, effect)))),
+                    Park::Exhausted | Park::ExhaustedKeeping(_) => None,
+                };
                 // By what is deployed now, or as before.
                 let with = self.dice.chance(40).then(|| "chaos".to_owned());
                 let request = RetryRequest { step: Some(parked.step), with, verdict };

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trackway_replay::{
-    Answered, Asked, AttemptEmitted, EffectAnswered, EffectRequest, Emitted, End, Entry, Failure, Kind, MessageId,
-    Outcome, Position, RunState, StepId, StepRequest, Timestamp, Value, code,
+    Answered, Asked, AttemptEmitted, EffectAnswered, EffectRequest, EffectSettled, Emitted, End, Entry, Failure, Kind,
+    MessageId, Outcome, Position, RunState, StepId, StepRequest, Timestamp, Value, code,
 };
 use trackway_storage::{LogLine, RunKey, Storage, StoredFrame};
 
@@ -240,7 +240,8 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
 pub fn failure_of(kind: &Kind) -> Option<Failure> {
     let failure = match kind {
         Kind::Answered(Answered { outcome: Outcome::Failed(failure), .. })
-        | Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Failed(failure), .. }) => failure,
+        | Kind::EffectAnswered(EffectAnswered { outcome: Outcome::Failed(failure), .. })
+        | Kind::EffectSettled(EffectSettled { outcome: Outcome::Failed(failure), .. }) => failure,
         Kind::Failed(failed) => &failed.failure,
         Kind::FailedKeeping(failed) => &failed.failure,
         Kind::Parked(parked) => &parked.failure,
@@ -354,6 +355,9 @@ enum Once {
     Failed(StepId, u32),
     Answered(StepId),
     Settled(StepId),
+    ModelUsed(StepId, u32, u32),
+    SpanBegun(StepId, u32, u32),
+    SpanEnded(StepId, u32, u32),
     Message(MessageId),
     Replied(MessageId),
 }
@@ -365,6 +369,11 @@ fn twice(journal: &Journal, broken: &mut impl FnMut(Promise, String)) {
             Kind::AttemptStarted(begun) => Once::Attempt(begun.step, begun.attempt),
             Kind::EffectAsked(asked) => Once::EffectAsked(asked.step, asked.attempt, asked.effect.0),
             Kind::EffectAnswered(answered) => Once::EffectAnswered(answered.step, answered.attempt, answered.effect.0),
+            // Both are its answer.
+            Kind::EffectSettled(settled) => Once::EffectAnswered(settled.step, settled.attempt, settled.effect.0),
+            Kind::ModelUsed(used) => Once::ModelUsed(used.step, used.attempt, used.effect.0),
+            Kind::SpanBegun(begun) => Once::SpanBegun(begun.step, begun.attempt, begun.span.0),
+            Kind::SpanEnded(ended) => Once::SpanEnded(ended.step, ended.attempt, ended.span.0),
             Kind::Failed(failed) => Once::Failed(failed.step, failed.attempt),
             Kind::FailedKeeping(failed) => Once::Failed(failed.step, failed.attempt),
             Kind::Answered(answered) => Once::Answered(answered.step),

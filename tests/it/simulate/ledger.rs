@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use trackway_replay::{Digest, Entry, Epoch, FrameId, MessageId, Position, RunId, Status, StepId, Timestamp};
+use trackway_replay::{
+    Digest, Entry, Epoch, FrameId, MessageId, Position, QuestionName, RunId, Status, StepId, Timestamp,
+};
 use trackway_storage::{LogKey, LogLine, RunKey, StoredFrame};
 
 use super::listener::Heard;
@@ -45,6 +47,12 @@ pub enum Promise {
     Held,
     /// Attempts are told what those before them said last.
     Progress,
+    /// What calls of models took is on record once each, as their answers say, and sums of it are right.
+    Spent,
+    /// What an attempt does stands in its trace within what it was at then.
+    Nested,
+    /// A question of a function has one answer, the one that somebody was told counts.
+    Answered,
     /// Heads, payloads and inbox fit the journal.
     RowsFit,
 }
@@ -112,6 +120,8 @@ pub struct Records {
     pub signals: Vec<(RunKey, MessageId)>,
     /// Updates of which somebody got the answer.
     pub replied: Vec<(RunKey, MessageId)>,
+    /// Questions of functions, and who was told that their answer counts.
+    pub answers: Vec<(RunKey, QuestionName, String)>,
     /// Promises of which somebody was told that they are settled.
     pub settled: Vec<(RunKey, StepId)>,
     /// Steps that waited for a person since that entry, of which somebody was told that they are tried again.

@@ -2,6 +2,7 @@
 //! and all that goes wrong, and whatever it is, every promise has to hold. Bugs that are planted show
 //! that it can fail.
 
+mod asking;
 mod attempts;
 mod client;
 mod clock;
@@ -21,9 +22,12 @@ mod removed;
 mod restarts;
 mod script;
 mod setup;
+mod spans;
+mod spending;
 mod times;
 mod token;
 mod verdict;
+mod work;
 mod world;
 
 use std::collections::BTreeSet;
@@ -43,7 +47,7 @@ const HISTORY_SHOWN_MAX: usize = 120;
 
 /// What has to be met among the seeds of the short form, by words in their histories: a simulation
 /// that meets nothing proves nothing.
-const MET: [&str; 48] = [
+const MET: [&str; 56] = [
     "Unknown",
     "Fenced",
     "Refused",
@@ -92,6 +96,14 @@ const MET: [&str; 48] = [
     " None",
     "Park { due: Some",
     "knocks [0",
+    "ModelUsed",
+    "cost_nanousd: None",
+    "SpanBegun",
+    "SpanEnded",
+    "EffectSettled",
+    "came back for an answer",
+    "EXPIRED",
+    "QuestionSettled",
 ];
 
 /// Seeds that are taken one by one by several threads.

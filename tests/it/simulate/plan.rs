@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::dice::Dice;
-use super::token::MARK;
+use super::work::Work;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
@@ -56,47 +56,6 @@ struct Drawing<'a> {
     named: u32,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct Work {
-    effects: Vec<Effect>,
-    fails: u32,
-    stumbles: u32,
-    gives_up: bool,
-    pad: usize,
-    beats: bool,
-    tells: bool,
-    policy: Policy,
-}
-
-/// How a step is made, where not as its function says.
-#[derive(Debug, Clone, Default, Serialize)]
-struct Policy {
-    heartbeat_ms: Option<u64>,
-    attempts: Option<u32>,
-    parks: bool,
-    resumes: bool,
-    unclear: Option<Unclear>,
-    start_ms: Option<u64>,
-    close_ms: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Unclear {
-    Fail,
-    Compensate,
-    Ask,
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Effect {
-    Get,
-    Post,
-    Posts(u32),
-    NapMs(u64),
-}
-
 impl Plan {
     pub fn draw(dice: &mut Dice, tag: String) -> Plan {
         Plan::draw_with(&mut Drawing { dice, tag: &tag, named: 0 })
@@ -127,7 +86,12 @@ impl Plan {
         self.all_acts().any(Act::is_racing)
     }
 
-    /// The output of a run without races, with each token replaced by [`MARK`].
+    /// Whether it writes an entity.
+    pub fn keeps(&self) -> bool {
+        serde_json::to_string(self).is_ok_and(|text| text.contains("{\"keep\":"))
+    }
+
+    /// The output of a run without races, with each token replaced by [`MARK`](super::token::MARK).
     pub fn output(&self) -> Json {
         match &self.then {
             Some(next) => next.output(),
@@ -254,88 +218,8 @@ pub fn person() -> Json {
     json!({ "approve": true })
 }
 
-impl Work {
-    fn draw(dice: &mut Dice) -> Work {
-        let count = dice.within(0..=3);
-        let effects = (0..count).map(|_| Effect::draw(dice)).collect();
-        let beats = dice.chance(20);
-        let policy = Policy {
-            // Longer than an undisturbed world takes.
-            attempts: None,
-            parks: false,
-            unclear: None,
-            resumes: dice.chance(12),
-            heartbeat_ms: (beats && dice.chance(60)).then(|| dice.within(1_000..=6_000)),
-            start_ms: dice.chance(4).then(|| draw_wait_ms(dice).max(1)),
-            close_ms: dice.chance(8).then(|| draw_wait_ms(dice).max(1)),
-        };
-        Work {
-            effects,
-            stumbles: 0,
-            tells: dice.chance(25),
-            beats,
-            policy,
-            fails: if dice.chance(20) { dice.within(1..=3) as u32 } else { 0 },
-            gives_up: dice.chance(5),
-            // Beside the journal, and as a file.
-            pad: if dice.chance(6) { dice.within(33_000..=70_000) as usize } else { 0 },
-        }
-    }
-
-    /// The same, of a run that somebody follows, who looks after what waits for a person.
-    fn draw_watched(dice: &mut Dice) -> Work {
-        let mut work = Work::draw(dice);
-        // One that goes on with what was done asks again under the same address, which then cannot be told.
-        if dice.chance(20) && !work.policy.resumes {
-            work.policy.unclear = Some(*dice.one_of(&[Unclear::Fail, Unclear::Compensate, Unclear::Ask]));
-        }
-        if !dice.chance(12) {
-            return work;
-        }
-        let policy = Policy { attempts: Some(dice.within(1..=3) as u32), parks: true, ..work.policy };
-        let (fails, stumbles) = (dice.within(0..=5) as u32, dice.within(0..=2) as u32);
-        Work { fails, stumbles, gives_up: false, policy, ..work }
-    }
-
-    /// Against its own time.
-    fn is_racing(&self) -> bool {
-        self.policy.start_ms.is_some() || self.policy.close_ms.is_some()
-    }
-
-    fn output(&self) -> Json {
-        if self.gives_up {
-            return json!("failed NO_WAY");
-        }
-        let answers: u32 = self.effects.iter().map(Effect::answers).sum();
-        let mut tokens = vec![MARK.to_owned(); 1 + answers as usize];
-        if self.pad > 0 {
-            tokens.push("x".repeat(self.pad));
-        }
-        json!(tokens)
-    }
-}
-
-impl Effect {
-    fn draw(dice: &mut Dice) -> Effect {
-        match dice.within(0..=6) {
-            0 | 1 => Effect::Get,
-            2..=4 => Effect::Post,
-            5 => Effect::Posts(dice.within(2..=3) as u32),
-            _ => Effect::NapMs(draw_wait_ms(dice)),
-        }
-    }
-
-    fn answers(&self) -> u32 {
-        match self {
-            Effect::Get | Effect::Post => 1,
-            Effect::Posts(count) => *count,
-            Effect::NapMs(_) => 0,
-        }
-    }
-}
-
 /// Mostly as short as a flush, so that things meet.
-fn draw_wait_ms(dice: &mut Dice) -> u64 {
+pub fn draw_wait_ms(dice: &mut Dice) -> u64 {
     match dice.within(0..=9) {
         0 => 0,
         1..=6 => dice.within(1..=60),

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use trackway_replay::{Frame, FrameId, Kind, MessageId, Paused, Position, Resumed, StepId, Timestamp, Value};
+use trackway_replay::{
+    EffectAsked, EffectRequest, EffectSettled, Frame, FrameId, Kind, MessageId, Outcome, Paused, Position, Resumed,
+    StepId, Timestamp, Value,
+};
 use trackway_storage::{
     Append, Appended, InboxItem, MemoryStorage, Owner, RunKey, Snapshot, Storage, StorageError, StorageErrorKind,
     StoredFrame,
@@ -52,6 +55,16 @@ pub enum Bug {
     AnotherDeadline,
     /// What a function said of itself is written down as something else.
     AnotherProgress,
+    /// A call of a model that answered is charged again.
+    ChargedTwice,
+    /// An answer of a model is that of an earlier call.
+    StaleAnswer,
+    /// A person's answer to a question of a function is taken out of the inbox, and what the run gets is something else.
+    LostAnswer,
+    /// A question of a function has the answer of another one.
+    AnotherAnswer,
+    /// What an effect belongs to is not written down.
+    LostSpan,
 }
 
 /// How late an item is seen by [`Bug::TimerBeforeInbox`], and how much later a step fails by [`Bug::AnotherDeadline`].
@@ -70,6 +83,8 @@ struct State {
     sent: BTreeMap<MessageId, Instant>,
     lied: BTreeSet<FrameId>,
     before_the_lie: Option<Snapshot>,
+    /// What was answered before.
+    answer: Option<Outcome>,
 }
 
 impl Plant {
@@ -81,6 +96,7 @@ impl Plant {
             sent: BTreeMap::new(),
             lied: BTreeSet::new(),
             before_the_lie: None,
+            answer: None,
         };
         Arc::new(Plant { bug, state: Mutex::new(state) })
     }
@@ -204,6 +220,39 @@ impl Plant {
                 });
                 store.append(append).await
             }
+            Bug::ChargedTwice => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::ModelUsed(used) = kind {
+                        used.cost_nanousd = used.cost_nanousd.map(|cost| cost * 2);
+                        used.usage.output_tokens *= 2;
+                    }
+                });
+                store.append(append).await
+            }
+            Bug::StaleAnswer | Bug::AnotherAnswer => {
+                self.repeat_answer(&mut append);
+                store.append(append).await
+            }
+            Bug::LostAnswer => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::EffectSettled(EffectSettled { request: Some(message), .. }) = kind {
+                        *kind = Kind::Resumed(Resumed { message: *message });
+                    }
+                });
+                store.append(append).await
+            }
+            Bug::LostSpan => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::EffectAsked(EffectAsked {
+                        request: EffectRequest::Http { options, .. } | EffectRequest::Model { options, .. },
+                        ..
+                    }) = kind
+                    {
+                        *options = "".into();
+                    }
+                });
+                store.append(append).await
+            }
             Bug::AnotherGrace => {
                 rewrite(&mut append, |kind| {
                     if let Kind::GraceSet(set) = kind {
@@ -219,6 +268,25 @@ impl Plant {
                 store.append(append).await
             }
         }
+    }
+
+    /// An answer of a model, or of a person, is the one that stood before it.
+    fn repeat_answer(&self, append: &mut Append) {
+        let is_model = self.bug == Bug::StaleAnswer;
+        let mut state = self.lock();
+        rewrite(append, |kind| {
+            let outcome = match kind {
+                Kind::EffectAnswered(answered) if is_model => &mut answered.outcome,
+                Kind::EffectSettled(settled) if !is_model => &mut settled.outcome,
+                _ => return,
+            };
+            if let Outcome::Succeeded(Value::Inline(text)) = &*outcome
+                && (!is_model || text.contains("\"finish_reason\""))
+            {
+                let before = state.answer.replace(outcome.clone());
+                *outcome = before.unwrap_or_else(|| outcome.clone());
+            }
+        });
     }
 
     /// Says that it is durable, and brings it to the store some time later, in order.

@@ -112,6 +112,31 @@ fn another_progress_than_was_said_is_found() {
 }
 
 #[test]
+fn a_call_of_a_model_that_is_charged_twice_is_found() {
+    is_found(Bug::ChargedTwice, &[Promise::Spent]);
+}
+
+#[test]
+fn an_answer_of_a_model_that_was_given_before_is_found() {
+    is_found(Bug::StaleAnswer, &[Promise::NotTwice]);
+}
+
+#[test]
+fn an_answer_of_a_person_that_is_lost_is_found() {
+    is_found(Bug::LostAnswer, &[Promise::Ends, Promise::Answered]);
+}
+
+#[test]
+fn an_answer_of_a_person_to_another_question_is_found() {
+    is_found(Bug::AnotherAnswer, &[Promise::NotTwice]);
+}
+
+#[test]
+fn an_effect_that_is_shown_outside_of_what_it_belongs_to_is_found() {
+    is_found(Bug::LostSpan, &[Promise::Nested]);
+}
+
+#[test]
 fn a_swallowed_sync_error_is_found() {
     is_found(Bug::SyncErrorSwallowed, &[Promise::Acknowledged, Promise::NothingLeaks]);
 }

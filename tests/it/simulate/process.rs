@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use trackway::effects::{Clock, Randomness};
-use trackway::host::{Host, HostParts};
+use trackway::host::{Host, HostParts, Safe};
 use trackway::sandbox::{self, Admitted, Compiler, Sandbox};
 use trackway::worker::{Options, Spawner};
 use trackway_replay::{Digest, Epoch};
@@ -109,6 +109,7 @@ impl Process {
         let tasks = Arc::new(Tasks { gate: gate.clone(), tasks: Mutex::default() });
         let door = Arc::new(Door { store: store.clone(), ledger, plant });
         let host = Host::from_parts(HostParts {
+            safe: Safe::without_key(door.clone()),
             storage: door.clone(),
             sandbox: sandbox().sandbox.clone(),
             effects: Arc::new(Reach { world, store }),

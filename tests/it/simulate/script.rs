@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use trackway::effects::Clock;
-use trackway::host::{Allow, record_of};
+use trackway::host::{Allow, Wish, record_of};
 use trackway::worker::Options;
 use trackway_replay::{Digest, MessageId, Status, TenantId, Timestamp};
 use trackway_storage::{Deployment, Faults, InboxBody, InboxItem, MemoryStorage, Storage, Version};
@@ -25,6 +25,8 @@ use super::world::{Manners, World};
 const WORLD: &str = "http://world.test";
 /// Far longer than all that runs wait for, clock jumps included.
 const ENDS_WITHIN: Duration = Duration::from_secs(7 * 86_400);
+/// No seed needs a tenth of it: clients, or a run, ask again and again without getting anywhere.
+const HISTORY_LINES_MAX: usize = 50_000;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A process that was to die after some polls dies after this at the latest.
 const DIES_WITHIN: Duration = Duration::from_millis(500);
@@ -132,9 +134,15 @@ impl Stage {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
+        let endless = async {
+            while self.ledger.lock().history.len() < HISTORY_LINES_MAX {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
         let ended = tokio::select! {
             biased;
             () = process.gate.death() => false,
+            () = endless => false,
             ended = tokio::time::timeout(ENDS_WITHIN, all) => ended.is_ok(),
         };
         if process.gate.spins() {
@@ -244,9 +252,10 @@ async fn deploy_next(serving: Arc<Serving>, ledger: Arc<Ledger>, after: Duration
     loop {
         let process = serving.get();
         let hosts = [WORLD.to_owned()];
-        let allow = Allow { hosts: hosts.as_slice(), models: [].as_slice() };
-        let deploying = process.host.deploy("chaos", sandbox().next.digest, allow, None);
-        let told = process.ask(PATIENCE, deploying).await.map(|told| told.map(|deployment| deployment.current));
+        let allow = Allow { hosts: hosts.as_slice(), ..Allow::default() };
+        let wish = Wish { component: sandbox().next.digest, allow, if_revision: None, signature: None };
+        let deploying = process.host.deploy("chaos", &wish);
+        let told = process.ask(PATIENCE, deploying).await.map(|told| told.map(|outcome| outcome.deployment().current));
         ledger.note(format!("newer code: {told:?}"));
         match told {
             Some(Ok(_)) => return,

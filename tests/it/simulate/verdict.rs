@@ -8,6 +8,7 @@ use trackway::worker::EndCheck;
 use trackway_replay::{End, Entry, Frame, Head, Kind, Position, RunId, RunState, Status};
 use trackway_storage::{InboxBody, InboxItem, LogKey, RunKey, Storage};
 
+use super::asking;
 use super::attempts;
 use super::journal::{self, Journal};
 use super::ledger::{Archive, Promise, Told};
@@ -15,6 +16,8 @@ use super::process::Process;
 use super::removed;
 use super::restarts;
 use super::script::Stage;
+use super::spans;
+use super::spending;
 use super::times;
 use super::token::{tokens, without};
 
@@ -83,6 +86,9 @@ pub async fn give(stage: &Stage, process: &Process) {
     nothing_leaks(stage, process, &journals).await;
     times::hold(stage, &journals);
     attempts::hold(stage, process, &journals).await;
+    spending::hold(stage, process, &journals).await;
+    asking::hold(stage, &journals);
+    spans::hold(stage, process, &journals).await;
     heard(stage, &journals);
     restarts::hold(stage, &journals);
     same_end(stage, process, &journals).await;
@@ -294,7 +300,7 @@ async fn nothing_leaks(stage: &Stage, process: &Process, journals: &BTreeMap<Run
             let text = journal.text(process, value).await.unwrap_or_default();
             let place = || format!("run {} at {}", journal.run.run, entry.position);
             match &entry.kind {
-                Kind::EffectAnswered(_) => {
+                Kind::EffectAnswered(_) | Kind::EffectSettled(_) => {
                     let mut found = tokens(&text).map(str::to_owned);
                     // What a restarted run keeps was given to the other one.
                     if let Some(own) = found.next() {
@@ -369,6 +375,8 @@ fn heard(stage: &Stage, journals: &BTreeMap<RunKey, Journal>) {
 
 /// What a run without races and cancels gave is what an undisturbed one gives.
 async fn same_end(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, Journal>) {
+    // One that is started anew from a step draws the same key, and writes anew what had no answer before that step.
+    let begun_anew: BTreeSet<RunKey> = stage.ledger.lock().restarted.iter().map(|restarted| restarted.from).collect();
     for wanted in &stage.setup.wanted {
         let is_its = |journal: &&Journal| {
             journal.tag().is_some_and(|tag| tag == wanted.name || tag.starts_with(&format!("{}.", wanted.name)))
@@ -378,7 +386,8 @@ async fn same_end(stage: &Stage, process: &Process, journals: &BTreeMap<RunKey, 
         }
         let is_as_planned =
             |journal: &&Journal| !(journal.was_cancelled() || journal.has_used_up_attempts() || journal.was_unclear());
-        for journal in journals.values().filter(is_its).filter(is_as_planned) {
+        let shares = |journal: &&Journal| wanted.plan.keeps() && begun_anew.contains(&journal.run);
+        for journal in journals.values().filter(is_its).filter(is_as_planned).filter(|journal| !shares(journal)) {
             let Some(Kind::Finished(finished)) = journal.entries.last().map(|entry| &entry.kind) else { continue };
             let given = match &finished.end {
                 End::Succeeded(value) => journal.text(process, value).await.unwrap_or_default(),

@@ -1,14 +1,14 @@
-//! The world outside, as scripted remote servers: slow, silent, failing, and each answer with a token
+//! The world outside, as scripted remote servers and models: slow, silent, failing, and each answer with a token
 //! of its own. It judges what reaches it: nothing may whose cause is not durable by then.
 
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall};
+use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall, ModelRequest, ModelUse};
 use trackway_replay::{
-    Answered, EffectAsked, EffectId, EffectRequest, Entry, Failure, Frame, Kind, Outcome, RunId, StepId, TenantId,
-    Value,
+    Answered, EffectAsked, EffectId, EffectRequest, Entry, Failure, Finish, Frame, Kind, Outcome, RunId, StepId,
+    TenantId, Usage, Value,
 };
 use trackway_storage::{MemoryStorage, RunKey};
 
@@ -39,15 +39,24 @@ struct State {
     /// Everything that it was told.
     told: Vec<(RunId, String)>,
     requests: u64,
-    /// How often it was reached under each address.
+    /// How often it was reached under each address, and models under each key.
     reached: BTreeMap<String, u32>,
+    /// What each answer of a model took, by its token.
+    used: BTreeMap<String, Used>,
+}
+
+/// What an answer of a model took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    pub usage: Usage,
+    pub cost_nanousd: Option<u64>,
 }
 
 impl World {
     pub fn new(seed: u64, manners: Manners, ledger: Arc<Ledger>) -> World {
         let dice = Dice::of(seed, "world");
-        let state =
-            State { dice, manners, answers: 0, heard: None, told: Vec::new(), requests: 0, reached: BTreeMap::new() };
+        let (told, reached, used) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let state = State { dice, manners, answers: 0, heard: None, told, requests: 0, reached, used };
         World { ledger, state: Mutex::new(state) }
     }
 
@@ -67,6 +76,10 @@ impl World {
         self.lock().reached.clone()
     }
 
+    pub fn used(&self) -> BTreeMap<String, Used> {
+        self.lock().used.clone()
+    }
+
     pub fn requests(&self) -> u64 {
         self.lock().requests
     }
@@ -83,26 +96,49 @@ struct Asking {
     step: StepId,
     /// 0: of whichever attempt goes on with what others did.
     attempt: u32,
-    url: String,
+    what: Asked,
+}
+
+enum Asked {
+    Http { url: String },
+    Model { key: Arc<str> },
 }
 
 impl Asking {
-    fn of(call: &HttpCall) -> Option<Asking> {
+    fn of_http(call: &HttpCall) -> Option<Asking> {
         let url = call.request.url();
-        let parts: Vec<&str> = url.path().split('/').skip(1).collect();
+        Asking::at(url.path().trim_start_matches('/'), Asked::Http { url: url.to_string() })
+    }
+
+    fn of_model(call: &ModelCall) -> Option<(Asking, String)> {
+        let address = call.request.messages().iter().find_map(|message| message.content.clone())?;
+        let asking = Asking::at(address.split('?').next()?, Asked::Model { key: call.key.clone() })?;
+        Some((asking, address))
+    }
+
+    fn at(place: &str, what: Asked) -> Option<Asking> {
+        let parts: Vec<&str> = place.split('/').collect();
         let [run, step, attempt, _number] = parts[..] else { return None };
-        Some(Asking {
-            run: run.parse().ok()?,
-            step: StepId(step.parse().ok()?),
-            attempt: attempt.parse().ok()?,
-            url: url.to_string(),
-        })
+        Some(Asking { run: run.parse().ok()?, step: StepId(step.parse().ok()?), attempt: attempt.parse().ok()?, what })
     }
 
     fn is_in(&self, asked: &EffectAsked) -> bool {
-        let EffectRequest::Http { request: Value::Inline(request), .. } = &asked.request else { return false };
-        let is_its = self.attempt == 0 || asked.attempt == self.attempt;
-        asked.step == self.step && is_its && request.contains(&format!("\"{}\"", self.url))
+        let is_it = match (&asked.request, &self.what) {
+            (EffectRequest::Http { request: Value::Inline(request), .. }, Asked::Http { url }) => {
+                request.contains(&format!("\"{url}\""))
+            }
+            (EffectRequest::Model { .. }, Asked::Model { key }) => asked.key.as_ref() == Some(key),
+            _ => false,
+        };
+        asked.step == self.step && is_it && (self.attempt == 0 || asked.attempt == self.attempt)
+    }
+
+    /// As it is counted.
+    fn address(&self) -> &str {
+        match &self.what {
+            Asked::Http { url } => url,
+            Asked::Model { key } => key,
+        }
     }
 }
 
@@ -119,7 +155,7 @@ impl Reach {
             Kind::EffectAsked(asked) if asking.is_in(asked) => Some((asked.attempt, asked.effect)),
             _ => None,
         });
-        let place = format!("{}/{}.{} {}", asking.run, asking.step, asking.attempt, asking.url);
+        let place = format!("{}/{}.{} {}", asking.run, asking.step, asking.attempt, asking.address());
         let Some(effect) = cause else {
             ledger.broken(Promise::CauseFirst, format!("{place} reached the world; its cause is not durable"));
             return;
@@ -154,35 +190,95 @@ fn answers(kind: &Kind, (of, attempt, effect): (StepId, u32, EffectId)) -> bool 
 
 impl Effects for Reach {
     fn http(&self, call: HttpCall) -> BoxFuture<'static, Result<String, Failure>> {
-        let Some(asking) = Asking::of(&call) else {
+        let Some(asking) = Asking::of_http(&call) else {
             return Box::pin(async { Err(Failure::permanent("BAD_URL", "nobody lives there")) });
         };
         self.judge(&asking);
-        let (status, delay, body, pad) = self.world.lock().answer(&asking);
+        let Answer { status, delay, body, pad } = self.world.lock().answer(&asking, asking.address());
         let line = format!("world {} {}.{} -> {status} {body} {delay:?}", asking.run, asking.step, asking.attempt);
         self.world.ledger.note(line);
         Box::pin(async move {
-            match delay {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => std::future::pending().await,
-            }
+            pass(delay).await;
             let headers = [["x-pad", &"x".repeat(pad)]];
             Ok(serde_json::json!({ "status": status, "headers": headers, "body": body, "tries": [] }).to_string())
         })
     }
 
-    fn model(&self, _: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
-        Box::pin(async { Err(Failure::permanent("MODEL_UNKNOWN", "there are no models here")) })
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelAnswer, Failure>> {
+        let Some((asking, address)) = Asking::of_model(&call) else {
+            return Box::pin(async { Err(Failure::permanent("BAD_ADDRESS", "nobody lives there")) });
+        };
+        self.judge(&asking);
+        let mut state = self.world.lock();
+        let Answer { status, delay, body, pad } = state.answer(&asking, &address);
+        let used = state.use_up(&body);
+        let heard = call.request.messages().iter().filter_map(|message| message.content.as_deref()).flat_map(tokens);
+        let heard: Vec<(RunId, String)> = heard.map(|token| (asking.run, token.to_owned())).collect();
+        state.told.extend(heard);
+        drop(state);
+        let line =
+            format!("model {}/{}.{} -> {status} {body} {used:?} {delay:?}", asking.run, asking.step, asking.attempt);
+        self.world.ledger.note(line);
+        Box::pin(async move {
+            pass(delay).await;
+            if status != 200 {
+                return Err(Failure::new("MODEL_OVERLOADED", "not now"));
+            }
+            Ok(said(&call.request, &address, &body, used, pad))
+        })
     }
 }
 
+async fn pass(delay: Option<Duration>) {
+    match delay {
+        Some(delay) => tokio::time::sleep(delay).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a model says to an agent: it wants its tool as often as the address says, one call after the other or all at
+/// once. It has nothing else to say but its token.
+fn said(request: &ModelRequest, address: &str, body: &str, used: Used, pad: usize) -> ModelAnswer {
+    let field = |name: &str| address.split('&').find_map(|part| part.strip_prefix(name)).unwrap_or_default();
+    let count: usize = field("calls=").parse().unwrap_or(0);
+    let begun = request.messages().iter().filter(|message| !message.tool_calls.is_empty()).count();
+    let wanted = match (field("at_once="), begun) {
+        ("true", 0) => 0..count,
+        ("true", _) => count..count,
+        (_, nth) => nth..count.min(nth + 1),
+    };
+    let calls = wanted.map(|nth| {
+        let arguments = serde_json::json!({ "nth": nth }).to_string();
+        serde_json::json!({ "id": format!("c{nth}"), "name": "act", "arguments": arguments })
+    });
+    let calls: Vec<serde_json::Value> = calls.collect();
+    let finish = if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
+    let Used { usage, cost_nanousd } = used;
+    let body = serde_json::json!({
+        "provider": "scripted", "model": "m-1", "id": "x".repeat(pad), "content": body, "tool_calls": calls,
+        "finish_reason": finish.name(), "usage": usage, "cost_nanousd": cost_nanousd, "price": null, "tries": [],
+    });
+    let used = ModelUse { provider: "scripted".into(), model: "m-1".into(), finish, usage, cost_nanousd };
+    ModelAnswer { body: body.to_string(), used }
+}
+
+struct Answer {
+    status: u16,
+    /// None: never.
+    delay: Option<Duration>,
+    body: String,
+    /// So much longer.
+    pad: usize,
+}
+
 impl State {
-    fn answer(&mut self, asking: &Asking) -> (u16, Option<Duration>, String, usize) {
+    /// `asked`: what it is told.
+    fn answer(&mut self, asking: &Asking, asked: &str) -> Answer {
         self.requests += 1;
-        *self.reached.entry(asking.url.clone()).or_default() += 1;
+        *self.reached.entry(asking.address().to_owned()).or_default() += 1;
         self.answers += 1;
         let mut body = format!("~e{:x}~", self.answers);
-        let told: Vec<String> = tokens(&asking.url).map(str::to_owned).collect();
+        let told: Vec<String> = tokens(asked).map(str::to_owned).collect();
         if let Some((run, heard)) = &self.heard
             && *run != asking.run
         {
@@ -202,6 +298,21 @@ impl State {
         let status = if self.dice.chance(self.manners.failing) { 500 } else { 200 };
         // Larger ones stand beside the journal.
         let pad = if self.dice.chance(15) { self.dice.within(400..=8_000) as usize } else { 0 };
-        (status, (!is_silent).then(|| Duration::from_millis(delay_ms)), body, pad)
+        Answer { status, delay: (!is_silent).then(|| Duration::from_millis(delay_ms)), body, pad }
+    }
+
+    /// What the answer takes whose token stands first in `body`.
+    fn use_up(&mut self, body: &str) -> Used {
+        let cached_tokens = self.dice.within(0..=50);
+        let usage = Usage {
+            input_tokens: cached_tokens + self.dice.within(1..=500),
+            output_tokens: self.dice.within(1..=200),
+            cached_tokens,
+            cache_write_tokens: 0,
+        };
+        let cost_nanousd = (!self.dice.chance(10)).then(|| self.dice.within(1..=100_000));
+        let used = Used { usage, cost_nanousd };
+        self.used.extend(tokens(body).next().map(|token| (token.to_owned(), used)));
+        used
     }
 }

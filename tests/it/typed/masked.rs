@@ -118,6 +118,7 @@ fn a_field_that_is_redacted_is_seen_on_no_path_and_by_no_command() {
         match template {
             "/v1/components/{digest}" => vec![template.replace("{digest}", &component)],
             "/v1/deployments/{name}" => vec![template.replace("{name}", "raw")],
+            "/v1/tenants/{name}" => vec![template.replace("{name}", "default")],
             "/v1/entities/{name}/{key}" => vec!["/v1/entities/people/ann".to_owned()],
             "/v1/promises/{token}" => vec![template.replace("{token}", &token)],
             "/v1/questions/{id}/{question}" => vec![of_run(&id)],

@@ -13,6 +13,7 @@ mod disk;
 mod entities;
 mod fair;
 mod follow;
+mod grants;
 mod guide;
 mod masked;
 mod newcomer;
@@ -21,10 +22,13 @@ mod progress;
 mod questions;
 mod removed;
 mod retries;
+mod secrets;
 mod shutdown;
 mod signals;
 mod states;
 mod streaming;
+mod tenants;
+mod tokens;
 mod updates;
 mod wire;
 mod witness;
@@ -64,6 +68,7 @@ impl Place {
         let mut command = Command::new(binary());
         command.args(words.split(' ').filter(|word| !word.is_empty())).current_dir(self.path());
         command.env_remove("TRACKWAY_SERVER").env_remove("TRACKWAY_KEY").env_remove("TRACKWAY_DATA");
+        command.env_remove("TRACKWAY_TENANT");
         command.env("XDG_CONFIG_HOME", self.path().join("config")).env("XDG_DATA_HOME", self.path().join("share"));
         // Shared with other builds of guests, so that std and the SDK are not built again.
         command.env("XDG_CACHE_HOME", guests().with_file_name("cache"));
@@ -92,7 +97,12 @@ impl Server {
     }
 
     fn start_at(place: Place, address: &str, flags: &str) -> Server {
+        Server::start_with(place, address, flags, &[])
+    }
+
+    fn start_with(place: Place, address: &str, flags: &str, environment: &[(&str, &str)]) -> Server {
         let mut command = place.command(&format!("server --listen {address} --data data -o id {flags}"));
+        command.envs(environment.iter().copied());
         let log = std::fs::File::options().create(true).append(true).open(place.path().join("log")).expect("a log");
         let mut child =
             command.env("TRACKWAY_KEY", KEY).stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
@@ -100,7 +110,7 @@ impl Server {
         let mut url = String::new();
         stdout.read_line(&mut url).expect("its first line");
         let server = Server { place, url: url.trim().to_owned(), child, _stdout: stdout };
-        assert!(server.url.starts_with("http://"), "the server did not come up:\n{}", server.log());
+        assert!(server.url.starts_with("http"), "the server did not come up:\n{}", server.log());
         server
     }
 

@@ -13,7 +13,7 @@ pub(super) fn succeeded(server: &Server, id: &str) {
 }
 
 fn ended(server: &Server, key: &str) -> String {
-    let words = format!("run fan -i {{\"bytes\":100000,\"steps\":2}} --detach --idempotency-key {key} -o id");
+    let words = format!("run fan -i {{\"bytes\":2000000,\"steps\":2}} --detach --idempotency-key {key} -o id");
     let id = run(&mut server.trackway(&words)).expect(0).line().to_owned();
     succeeded(server, &id);
     id

@@ -12,6 +12,8 @@ const DURATION_MAX_MS: u64 = 86_400_000;
 const NAME_MAX_BYTES: usize = 128;
 /// Providers of models take no longer ones.
 const TOOL_NAME_MAX_BYTES: usize = 64;
+/// Of an MCP server: models take 64 bytes for it and the name of a tool.
+const MCP_NAME_MAX_BYTES: usize = 32;
 /// Models take their time, and many calls are made one after the other.
 const AGENT_TIMEOUT_MS: u64 = 3_600_000;
 
@@ -37,6 +39,8 @@ pub struct Arguments {
     pub schedule_to_close_ms: Option<u64>,
     pub hosts: Vec<LitStr>,
     pub models: Vec<LitStr>,
+    pub secrets: Vec<LitStr>,
+    pub mcp: Vec<LitStr>,
     /// Of a tool.
     pub needs_approval: bool,
     /// What a workflow says that it takes.
@@ -152,6 +156,8 @@ impl Arguments {
             "schedule_to_close",
             "hosts",
             "models",
+            "secrets",
+            "mcp",
             "name",
         ];
         read(tokens, attribute, &keys)
@@ -172,7 +178,8 @@ impl Arguments {
         let attempts = option(self.retries.map(|retries| retries + 1));
         let (backoff_ms, backoff_max_ms) = (option(self.backoff_ms), option(self.backoff_max_ms));
         let (factor, jitter, timeout_ms) = (option(self.factor), option(self.jitter), option(self.timeout_ms));
-        let (hosts, models, except) = (&self.hosts, &self.models, &self.except);
+        let (hosts, models, secrets, mcp) = (&self.hosts, &self.models, &self.secrets, &self.mcp);
+        let except = &self.except;
         let (growth, exhausted) = (option(self.growth.as_ref()), option(self.exhausted.as_ref()));
         let heartbeat_timeout_ms = option(self.heartbeat_timeout_ms);
         let (start_ms, close_ms) = (option(self.schedule_to_start_ms), option(self.schedule_to_close_ms));
@@ -199,6 +206,8 @@ impl Arguments {
                 schedule_to_close_ms: #close_ms,
                 hosts: &[#(#hosts),*],
                 models: &[#(#models),*],
+                secrets: &[#(#secrets),*],
+                mcp: &[#(#mcp),*],
             }
         }
     }
@@ -260,6 +269,8 @@ fn read(tokens: TokenStream, attribute: &str, keys: &[&str]) -> Result<Arguments
             }
             "needs_approval" => arguments.needs_approval = truth(&value, "needs_approval")?,
             "models" => arguments.models = models(&value)?,
+            "secrets" => arguments.secrets = secrets(&value)?,
+            "mcp" => arguments.mcp = mcp(&value)?,
             _ => arguments.hosts = hosts(&value)?,
         }
         seen.push(name);
@@ -388,6 +399,18 @@ fn hosts(value: &Expr) -> Result<Vec<LitStr>> {
     }
 }
 
+fn mcp(value: &Expr) -> Result<Vec<LitStr>> {
+    let hint =
+        "`mcp` is a list of names of MCP servers, each 1 to 32 of `A-Z a-z 0-9 _ -`, as in `mcp = [\"library\"]`";
+    let Expr::Array(ExprArray { elems, .. }) = value else { return Err(Error::new_spanned(value, hint)) };
+    let name = |value: &Expr| {
+        let name = text(value, hint)?;
+        let fits = name.value().len() <= MCP_NAME_MAX_BYTES && is_tool_name(&name.value());
+        if fits { Ok(name) } else { Err(Error::new_spanned(value, hint)) }
+    };
+    elems.iter().map(name).collect()
+}
+
 fn models(value: &Expr) -> Result<Vec<LitStr>> {
     let hint = "models are a list of texts, as in `models = [\"openai/gpt-4o-mini\", \"anthropic/*\"]`";
     let Expr::Array(ExprArray { elems, .. }) = value else { return Err(Error::new_spanned(value, hint)) };
@@ -398,4 +421,22 @@ fn models(value: &Expr) -> Result<Vec<LitStr>> {
         if fits { Ok(model) } else { Err(Error::new_spanned(value, hint)) }
     };
     elems.iter().map(model).collect()
+}
+
+/// `NAME=HOST` or `NAME:PLACE,..=HOST`; the host is read by who grants it.
+fn secrets(value: &Expr) -> Result<Vec<LitStr>> {
+    let hint = "secrets are a list of names with hosts, as in `secrets = [\"STRIPE_KEY=api.stripe.com\", \
+                \"KEY:query,body=example.com\"]`";
+    let Expr::Array(ExprArray { elems, .. }) = value else { return Err(Error::new_spanned(value, hint)) };
+    let secret = |value: &Expr| {
+        let secret = text(value, hint)?;
+        let given = secret.value();
+        let fits = given.split_once('=').is_some_and(|(left, host)| {
+            let (name, places) = left.split_once(':').unwrap_or((left, "header"));
+            let known = places.split(',').all(|place| matches!(place, "header" | "query" | "body"));
+            is_tool_name(name) && known && !host.is_empty()
+        });
+        if fits { Ok(secret) } else { Err(Error::new_spanned(value, hint)) }
+    };
+    elems.iter().map(secret).collect()
 }

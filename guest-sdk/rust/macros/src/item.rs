@@ -90,57 +90,82 @@ pub fn agent(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
 }
 
 fn function_of(arguments: &Arguments, item: TokenStream, attribute: &str) -> Result<TokenStream> {
-    let mut function = parse(item, attribute, FUNCTION_SHAPE)?;
-    let name = function.sig.ident.clone();
-    let parameters = parameters(&function, "FnCtx", FUNCTION_SHAPE)?;
-    let export_name = arguments.name.clone().unwrap_or_else(|| LitStr::new(&name.to_string(), name.span()));
-    let (input, call_input) = input_of(&parameters);
-    let output = output_of(&function, &parameters);
-    let call_context = parameters.context.as_ref().map(|_| quote!(ctx,));
-    let waits = function.sig.asyncness.map(|_| quote!(.await));
-    let outcome = outcome_of(&function, quote!(#name(#call_context #call_input) #waits));
-    let about = about(&function, &parameters);
+    let function = parse(item, attribute, FUNCTION_SHAPE)?;
     let policy = arguments.to_policy();
-    let visibility = function.vis.clone();
-    let docs: Vec<_> = function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect();
-    let check = parameters.context.as_ref().map(|context| check_context(context, quote!(::trackway_sdk::FnCtx)));
-    // Inside the block the body keeps its own name, so that it can call itself.
-    function.vis = syn::Visibility::Inherited;
-    Ok(quote! {
-        #(#docs)*
-        #visibility fn #name(input: #input) -> ::trackway_sdk::Call<#name> {
-            ::trackway_sdk::Call::new(input)
-        }
+    let name = function.sig.ident.clone();
+    let callable = Callable {
+        handle: quote!(::trackway_sdk::Call),
+        interface: quote!(::trackway_sdk::Function),
+        of_its_kind: quote!(const POLICY: ::trackway_sdk::__private::Policy = #policy;),
+        item: quote!(::trackway_sdk::__private::Item::function::<#name>()),
+    };
+    callable.declare(function, arguments, FUNCTION_SHAPE)
+}
 
-        #[doc(hidden)]
-        #[allow(non_camel_case_types)]
-        #visibility enum #name {}
+/// What runs in an instance of a function. What differs by kind: what a call of it is, the trait that carries it, what else
+/// that trait wants, and its place in the manifest.
+pub struct Callable {
+    pub handle: TokenStream,
+    pub interface: TokenStream,
+    pub of_its_kind: TokenStream,
+    pub item: TokenStream,
+}
 
-        const _: () = {
-            #check
+impl Callable {
+    /// A type of its name, and a function of its name that makes a call of it.
+    pub fn declare(self, mut function: ItemFn, arguments: &Arguments, shape: &str) -> Result<TokenStream> {
+        let Callable { handle, interface, of_its_kind, item } = self;
+        let name = function.sig.ident.clone();
+        let parameters = parameters(&function, "FnCtx", shape)?;
+        let export_name = arguments.name.clone().unwrap_or_else(|| LitStr::new(&name.to_string(), name.span()));
+        let (input, call_input) = input_of(&parameters);
+        let output = output_of(&function, &parameters);
+        let call_context = parameters.context.as_ref().map(|_| quote!(ctx,));
+        let waits = function.sig.asyncness.map(|_| quote!(.await));
+        let outcome = outcome_of(&function, quote!(#name(#call_context #call_input) #waits));
+        let about = about(&function, &parameters);
+        let visibility = function.vis.clone();
+        let docs: Vec<_> =
+            function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect();
+        let check = parameters.context.as_ref().map(|context| check_context(context, quote!(::trackway_sdk::FnCtx)));
+        // Inside the block the body keeps its own name, so that it can call itself.
+        function.vis = syn::Visibility::Inherited;
+        Ok(quote! {
+            #(#docs)*
+            #visibility fn #name(input: #input) -> #handle<#name> {
+                #handle::new(input)
+            }
 
-            #function
+            #[doc(hidden)]
+            #[allow(non_camel_case_types)]
+            #visibility enum #name {}
 
-            impl ::trackway_sdk::Function for #name {
-                type Input = #input;
-                type Output = #output;
-                const NAME: &'static str = #export_name;
-                const ABOUT: ::trackway_sdk::__private::About = #about;
-                const POLICY: ::trackway_sdk::__private::Policy = #policy;
-                async fn run(
-                    ctx: ::trackway_sdk::FnCtx,
-                    input: Self::Input,
-                ) -> ::core::result::Result<Self::Output, ::trackway_sdk::Failure> {
-                    let _ = (&ctx, &input);
-                    #outcome
+            const _: () = {
+                #check
+
+                #function
+
+                impl #interface for #name {
+                    type Input = #input;
+                    type Output = #output;
+                    const NAME: &'static str = #export_name;
+                    const ABOUT: ::trackway_sdk::__private::About = #about;
+                    #of_its_kind
+                    async fn run(
+                        ctx: ::trackway_sdk::FnCtx,
+                        input: Self::Input,
+                    ) -> ::core::result::Result<Self::Output, ::trackway_sdk::Failure> {
+                        let _ = (&ctx, &input);
+                        #outcome
+                    }
                 }
-            }
 
-            impl ::trackway_sdk::__private::Export for #name {
-                const ITEM: ::trackway_sdk::__private::Item = ::trackway_sdk::__private::Item::function::<#name>();
-            }
-        };
-    })
+                impl ::trackway_sdk::__private::Export for #name {
+                    const ITEM: ::trackway_sdk::__private::Item = #item;
+                }
+            };
+        })
+    }
 }
 
 /// Nothing, where none is declared.

@@ -36,6 +36,8 @@ pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `timeout = "30s"` | 5 min | how long one attempt may take, at most 24 h |
 /// | `hosts = ["example.com"]` | none | what it wants to reach by HTTP |
 /// | `models = ["openai/*"]` | none | the models that it wants to ask |
+/// | `secrets = ["KEY=example.com"]` | none | the secrets that it uses, and towards which hosts: see `FnCtx::secret` |
+/// | `mcp = ["library"]` | none | the MCP servers that it asks by their names |
 /// | `name = "other-name"` | that of the function | its name in the manifest |
 #[proc_macro_attribute]
 pub fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {

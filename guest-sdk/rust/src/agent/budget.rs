@@ -20,10 +20,19 @@ const OUTPUT_MIN_TOKENS: u64 = 16;
 /// the author names no limit of an answer, none is named until less than this is left.
 const OUTPUT_SURE_TOKENS: u64 = 4_096;
 
+/// About what one is worth in English; the provider's own count takes over after the first call.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// The contract's, for one call.
+const CALL_DEFAULT_MS: u64 = 300_000;
+
+/// More agents that work for each other are one that has lost its way, and each of them is paid.
+const NESTED_MAX: usize = 16;
+
 /// Prices are per million tokens.
 const PRICED_TOKENS: u128 = 1_000_000;
 
-/// What an agent may use up in all, with the agents that are its tools or take over from it. It ends with
+/// What an agent may use up in all, with those that take over from it and all that its tools ask models. It ends with
 /// `BUDGET_EXCEEDED` before the call of a model that would go over: by what the conversation has grown to, at a token for four
 /// bytes, and by what the model has cost so far. What is left limits the answer of a call that has a
 /// [`max_tokens`](crate::Agent::max_tokens), and of any once it is less than 4,096 tokens; other answers are as long as the model lets
@@ -82,6 +91,8 @@ struct Used {
     cost: Usd,
     /// A model that was asked and whose price is not known.
     unpriced: Option<String>,
+    /// Of answers whose provider does not tell, by their length.
+    untold_tokens: u64,
     /// What calls that are not answered yet are given.
     asked_tokens: u64,
     prices: BTreeMap<String, Price>,
@@ -93,7 +104,7 @@ pub(crate) struct Permit {
     meter: Rc<Meter>,
     asked_tokens: u64,
     /// How long it may take.
-    pub time_ms: Option<u64>,
+    time_ms: Option<u64>,
     /// The failure if the answer is cut off where it is lowered to.
     pub lowered: Option<Failure>,
 }
@@ -107,11 +118,49 @@ impl Drop for Permit {
     }
 }
 
+impl Permit {
+    /// The shorter of the two.
+    pub fn timeout_ms(&self, told: Option<u64>) -> Option<u64> {
+        match (told, self.time_ms) {
+            (told, None) => told,
+            // What the host takes by itself is not told, so that most requests look alike.
+            (None, Some(left_ms)) => Some(left_ms).filter(|left_ms| *left_ms < CALL_DEFAULT_MS),
+            (Some(told), Some(left_ms)) => Some(told.min(left_ms)),
+        }
+    }
+
+    /// Takes down what the call used.
+    pub fn took(&self, model: &str, answer: &ModelAnswer) {
+        let untold_tokens = match answer.usage.total_tokens() {
+            0 => self.asked_tokens.saturating_add(tokens_of(answer.message().size_bytes())),
+            _ => 0,
+        };
+        for meter in self.meter.chain() {
+            let mut used = meter.used.borrow_mut();
+            used.usage += answer.usage;
+            used.untold_tokens = used.untold_tokens.saturating_add(untold_tokens);
+            let Some(cost) = answer.cost else {
+                used.unpriced = Some(model.to_owned());
+                continue;
+            };
+            used.cost = used.cost + cost;
+            if let Some(price) = answer.price.or_else(|| average(cost, answer.usage)) {
+                used.prices.insert(model.to_owned(), price);
+            }
+        }
+    }
+}
+
 impl Meter {
-    pub fn begin(agent: &str, budget: Budget, around: Option<Rc<Meter>>) -> Rc<Meter> {
+    /// Fails where too many work for each other already.
+    pub fn begin(agent: &str, budget: Budget, around: Option<Rc<Meter>>) -> Result<Rc<Meter>, Failure> {
+        if around.as_ref().is_some_and(|around| around.chain().count() >= NESTED_MAX) {
+            let message = format!("agent `{agent}` is not run: {NESTED_MAX} agents work for each other already");
+            return Err(Failure { at: None, ..Failure::permanent(code::TOO_MANY, message) });
+        }
         let runtime = Runtime::current();
         let (begun_ms, waited_ms) = (runtime.port().now(), runtime.waited_for_people_ms());
-        Rc::new(Meter { agent: agent.to_owned(), budget, begun_ms, waited_ms, around, used: RefCell::default() })
+        Ok(Rc::new(Meter { agent: agent.to_owned(), budget, begun_ms, waited_ms, around, used: RefCell::default() }))
     }
 
     fn chain(&self) -> impl Iterator<Item = &Meter> {
@@ -148,20 +197,10 @@ impl Meter {
         Ok(Permit { meter: self.clone(), asked_tokens: input_tokens, time_ms, lowered })
     }
 
-    /// Takes down what a call used.
-    pub fn took(&self, model: &str, answer: &ModelAnswer) {
-        for meter in self.chain() {
-            let mut used = meter.used.borrow_mut();
-            used.usage += answer.usage;
-            let Some(cost) = answer.cost else {
-                used.unpriced = Some(model.to_owned());
-                continue;
-            };
-            used.cost = used.cost + cost;
-            if let Some(price) = answer.price.or_else(|| average(cost, answer.usage)) {
-                used.prices.insert(model.to_owned(), price);
-            }
-        }
+    /// The same for a call that nothing is known of but itself.
+    pub fn permit_alone(self: &Rc<Meter>, request: &mut ModelRequest) -> Result<Permit, Failure> {
+        let input_tokens = tokens_of(request.size_bytes());
+        self.permit(request, input_tokens)
     }
 
     /// The failure, once the time of any of them is over.
@@ -186,7 +225,7 @@ impl Meter {
         let Some(limit) = self.budget.tokens else { return Ok(None) };
         let (used, asked) = {
             let used = self.used.borrow();
-            (used.usage.total_tokens(), used.asked_tokens)
+            (used.usage.total_tokens().saturating_add(used.untold_tokens), used.asked_tokens)
         };
         let failure = self.exceeded(
             "tokens",
@@ -244,6 +283,11 @@ impl Meter {
         let details = json!({ "agent": self.agent, "budget": budget, "limit": limit, "used": used });
         Failure { at: None, ..Failure::permanent(code::BUDGET_EXCEEDED, message) }.with_details(details)
     }
+}
+
+/// How many tokens so many bytes are, about.
+pub(super) fn tokens_of(bytes: u64) -> u64 {
+    bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
 /// Of one call, given and said alike: what is known where the host tells no price.

@@ -9,7 +9,8 @@ use super::run::Run;
 use crate::Form;
 use crate::failure::{Failure, code};
 use crate::join::try_join_all_limit;
-use crate::message::{Message, ToolCall};
+use crate::message::{FinishReason, Message, ToolCall};
+use crate::model::ModelAnswer;
 use crate::span::Span;
 use crate::tool::{Act, AgentTool, Asks, Prepare};
 
@@ -22,6 +23,9 @@ const AT_ONCE_MAX: usize = 16;
 /// A form has room for more, but nobody reads so much before a decision.
 const SHOWN_MAX_BYTES: usize = 16 * 1024;
 
+/// What is wrong with arguments may have all of them in it, and is read by the model again with each further call.
+const MISFIT_MAX_BYTES: usize = 2 * 1024;
+
 /// A call that a model asked for.
 enum Wanted<'a> {
     Make { tool: &'a AgentTool, prepare: &'a Prepare, call: &'a ToolCall },
@@ -31,10 +35,20 @@ enum Wanted<'a> {
 impl Run {
     /// Makes all calls of one answer, at once, and tells the model what came of them; gives whom the conversation is handed
     /// to.
-    pub(super) async fn call_tools(&mut self, active: &Spec, calls: &[ToolCall]) -> Result<Option<Rc<Spec>>, Failure> {
-        let mut next = None;
-        let wanted: Vec<Wanted<'_>> =
-            calls.iter().enumerate().map(|(place, call)| active.wanted(place, call, &mut next)).collect();
+    pub(super) async fn call_tools(
+        &mut self,
+        active: &Spec,
+        answer: &ModelAnswer,
+    ) -> Result<Option<Rc<Spec>>, Failure> {
+        let (mut next, was_cut) = (None, answer.finish_reason == FinishReason::Length);
+        let calls = answer.tool_calls.iter().enumerate();
+        let wanted: Vec<Wanted<'_>> = calls
+            .map(|(place, call)| match was_cut && call.arguments.trim().is_empty() {
+                // A tool that needs none would be called without what it was to get.
+                true => Wanted::Told(told(call, &misfit("the answer was cut off before them".to_owned()))),
+                false => active.wanted(place, call, &mut next),
+            })
+            .collect();
         let run = &*self;
         let made = wanted.into_iter().map(async |wanted| match wanted {
             Wanted::Told(message) => Ok(message),
@@ -125,7 +139,8 @@ impl Run {
     }
 }
 
-fn misfit(why: String) -> Failure {
+fn misfit(mut why: String) -> Failure {
+    why.truncate(why.floor_char_boundary(MISFIT_MAX_BYTES));
     Failure { at: None, ..Failure::permanent(code::BAD_INPUT, why) }
 }
 

@@ -2,21 +2,17 @@
 //! ends by itself: after so many iterations, or when the budget is used up.
 
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::panic::Location;
 use std::rc::Rc;
 
+use super::budget::tokens_of;
 use super::{Meter, Spec};
 use crate::FnCtx;
 use crate::failure::{Failure, code};
 use crate::message::{Conversation, FinishReason, Message, Role, Usage, Usd, note};
 use crate::model::{ModelAnswer, ModelCall, ModelRequest, clean_name, is_name, refused};
 use crate::span::Span;
-
-/// The contract's, for one call.
-const CALL_DEFAULT_MS: u64 = 300_000;
-
-/// About what one is worth in English; the provider's own count takes over after the first call.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// Providers make shorter ones.
 const CALL_ID_MAX_BYTES: usize = 256;
@@ -62,7 +58,7 @@ pub(super) async fn run(
     fits: Fits<'_>,
     at: &'static Location<'static>,
 ) -> Result<Ended, Failure> {
-    let meter = Meter::begin(&root.name, root.budget, ctx.meter());
+    let meter = Meter::begin(&root.name, root.budget, ctx.meter())?;
     let ctx = ctx.metered(meter.clone());
     let mut input = said.messages.last().map_or(Json::Null, |message| json!(message.content));
     let mut run = Run { ctx, root: root.clone(), said, meter, iterations: 0, was_mended: false, known: None, at };
@@ -125,7 +121,7 @@ impl Run {
                 return Err(refused(answer.text()));
             }
             if !answer.tool_calls.is_empty() {
-                if let Some(next) = self.call_tools(active, &answer.tool_calls).await? {
+                if let Some(next) = self.call_tools(active, &answer).await? {
                     return Ok(Leg::HandedOff(next));
                 }
                 continue;
@@ -159,13 +155,9 @@ impl Run {
             hook(&mut request)?;
         }
         let size_bytes = request.size_bytes();
-        let permit = self.meter.permit(&mut request, self.estimate(size_bytes))?;
-        let timeout_ms = match (active.timeout_ms, permit.time_ms) {
-            (told, None) => told,
-            // What the host takes by itself is not told, so that most requests look alike.
-            (None, Some(left_ms)) => Some(left_ms).filter(|left_ms| *left_ms < CALL_DEFAULT_MS),
-            (Some(told), Some(left_ms)) => Some(told.min(left_ms)),
-        };
+        let input_tokens = self.estimate(size_bytes);
+        let permit = self.meter.permit(&mut request, input_tokens)?;
+        let timeout_ms = permit.timeout_ms(active.timeout_ms);
         let mut prompts = self.said.prompts.clone();
         note(&mut prompts, active.instructions.as_ref().and_then(crate::Prompt::file));
         let model = request.model.clone();
@@ -176,8 +168,10 @@ impl Run {
         }
         let mut answer = outcome?;
         self.tell_apart(&mut answer);
-        self.meter.took(&model, &answer);
-        self.known = Some((answer.usage.input_tokens, size_bytes));
+        permit.took(&model, &answer);
+        // Not every provider tells.
+        let given_tokens = if answer.usage.input_tokens == 0 { input_tokens } else { answer.usage.input_tokens };
+        self.known = Some((given_tokens, size_bytes));
         if answer.finish_reason == FinishReason::Length
             && let Some(failure) = &permit.lowered
         {
@@ -191,20 +185,22 @@ impl Run {
 
     /// Gives calls that the model did not tell apart ids of their own: providers want them to be.
     fn tell_apart(&self, answer: &mut ModelAnswer) {
-        for place in 0..answer.tool_calls.len() {
-            let (before, rest) = answer.tool_calls.split_at_mut(place);
-            let Some(call) = rest.first_mut() else { continue };
-            if call.id.is_empty() || call.id.len() > CALL_ID_MAX_BYTES || before.iter().any(|other| other.id == call.id)
-            {
-                call.id = format!("call_{}_{place}", self.iterations);
+        let said = self.said.messages.iter().flat_map(|message| &message.tool_calls);
+        let mut known: BTreeSet<String> = said.map(|call| call.id.clone()).collect();
+        for (place, call) in answer.tool_calls.iter_mut().enumerate() {
+            let mut tried = 0;
+            while call.id.is_empty() || call.id.len() > CALL_ID_MAX_BYTES || known.contains(&call.id) {
+                call.id = format!("call_{}_{place}_{tried}", self.iterations);
+                tried += 1;
             }
+            known.insert(call.id.clone());
         }
     }
 
     /// How many tokens a request has: as many as the last one, and what has come to it since.
     fn estimate(&self, size_bytes: u64) -> u64 {
         let (known_tokens, known_bytes) = self.known.unwrap_or_default();
-        known_tokens.saturating_add(size_bytes.saturating_sub(known_bytes).div_ceil(BYTES_PER_TOKEN))
+        known_tokens.saturating_add(tokens_of(size_bytes.saturating_sub(known_bytes)))
     }
 
     pub(super) fn meter(&self) -> &Meter {

@@ -7,6 +7,7 @@ use crate::testing::{AskedModel, Host, HttpResponse, ModelResponse};
 use crate::{Role, code};
 
 mod hostile;
+mod odd;
 
 /// Says what a page says.
 #[tool]

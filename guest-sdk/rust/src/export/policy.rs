@@ -22,6 +22,10 @@ pub struct Policy {
     pub hosts: &'static [&'static str],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub models: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub secrets: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub mcp: &'static [&'static str],
 }
 
 #[doc(hidden)]
@@ -80,5 +84,7 @@ impl Policy {
         schedule_to_close_ms: None,
         hosts: &[],
         models: &[],
+        secrets: &[],
+        mcp: &[],
     };
 }

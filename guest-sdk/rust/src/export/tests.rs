@@ -24,7 +24,8 @@ struct Page {
     backoff_max = "1m",
     jitter = 0.5,
     timeout = "30s",
-    hosts = ["example.com", "http://127.0.0.1:8080"]
+    hosts = ["example.com", "http://127.0.0.1:8080"],
+    secrets = ["KEY=example.com", "OTHER_KEY:query,body=http://127.0.0.1:8080"]
 )]
 async fn count(_ctx: FnCtx, page: Page) -> Result<usize, Failure> {
     Ok(page.url.len() + usize::from(page.depth.unwrap_or_default()))
@@ -50,7 +51,7 @@ async fn think(_ctx: FnCtx) -> Result<String, Failure> {
     Ok(String::new())
 }
 
-#[agent(resume = false, timeout = "30s")]
+#[agent(resume = false, timeout = "30s", mcp = ["library"])]
 async fn forgetful() {}
 
 /// Looks it up.
@@ -96,6 +97,7 @@ fn names_docs_and_policies_reach_the_manifest() {
     );
     assert_eq!(function["timeout_ms"], 30_000);
     assert_eq!(function["hosts"], json!(["example.com", "http://127.0.0.1:8080"]));
+    assert_eq!(function["secrets"], json!(["KEY=example.com", "OTHER_KEY:query,body=http://127.0.0.1:8080"]));
     assert_eq!(manifest["workflows"][0]["name"], "look-around");
 }
 
@@ -106,6 +108,7 @@ fn agents_go_on_with_what_a_failed_attempt_had_done() {
     assert_eq!(functions[2]["timeout_ms"], 3_600_000);
     assert_eq!(functions[2]["models"], json!(["openai/gpt-4o-mini", "anthropic/*"]));
     assert_eq!((&functions[3]["retry"], &functions[3]["timeout_ms"]), (&json!({ "resume": false }), &json!(30_000)));
+    assert_eq!(functions[3]["mcp"], json!(["library"]));
 }
 
 #[test]

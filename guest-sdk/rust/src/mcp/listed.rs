@@ -33,6 +33,9 @@ pub(super) struct Listed {
     pub input_schema: Json,
     #[serde(default)]
     pub output_schema: Option<Json>,
+    /// What the server says that a call does.
+    #[serde(default)]
+    annotations: Json,
 }
 
 impl Page {
@@ -58,6 +61,11 @@ impl Listed {
         let described = self.description.get_or_insert_default();
         described.truncate(described.floor_char_boundary(DESCRIPTION_MAX_BYTES));
         Ok(self.name.len() + described.len() + schema_bytes)
+    }
+
+    /// Whether a call that comes twice does what one does. The harm of a lie would be the server's own.
+    pub fn may_come_twice(&self) -> bool {
+        ["readOnlyHint", "idempotentHint"].iter().any(|hint| self.annotations[*hint] == true)
     }
 
     /// Models know fewer characters than servers.

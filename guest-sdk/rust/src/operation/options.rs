@@ -27,6 +27,8 @@ pub(crate) struct RunOptions {
 #[derive(Default)]
 pub(crate) struct EffectOptions {
     pub timeout_ms: Option<u64>,
+    /// Of a request, by the host.
+    pub tries: Option<u32>,
     pub idempotency_key: Option<String>,
     /// The event under which the pieces of a model's answer are told.
     pub deltas: Option<String>,
@@ -59,6 +61,8 @@ pub(crate) struct Options<'a> {
     pub deltas: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub prompts: &'a [PromptFile],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tries: Option<u32>,
 }
 
 /// How long something may take; only of a step. Fields of the contract.

@@ -26,6 +26,12 @@ fn negative() {}
 #[function(hosts = "example.com")]
 fn one_host() {}
 
+#[function(secrets = ["KEY"])]
+fn secret_for_nobody() {}
+
+#[function(secrets = ["KEY:path=example.com"])]
+fn secret_in_a_path() {}
+
 #[function(name = "two words")]
 fn bad_name() {}
 

@@ -32,6 +32,11 @@ impl Machine {
         Held::Same
     }
 
+    pub(super) fn is_recorded_next(&mut self, command: &Command) -> bool {
+        self.pass_over_patches(None);
+        self.recorded.front().is_some_and(|recorded| recorded.command.act == command.act)
+    }
+
     pub(super) fn too_many_deliveries(&self) -> Option<Box<Divergence>> {
         let allowed = match (self.recorded.front(), &self.end) {
             (Some(recorded), _) => recorded.proof.deliveries,

@@ -182,6 +182,22 @@ fn a_cancelled_step_still_completes_once() {
 }
 
 #[test]
+fn a_step_is_cancelled_once_unless_more_is_on_record() {
+    let mut live = asked(1);
+    assert!(matches!(live.about(1, cancel_of(1), FUEL), Decision::Perform { id: 1, .. }));
+    assert_eq!(live.about(1, cancel_of(1), FUEL), Decision::Ignore);
+    assert_eq!(live.commands(), 2);
+    let mut machine = machine();
+    expect(&mut machine, named("f"), 0);
+    expect(&mut machine, cancel_of(1), 0);
+    expect(&mut machine, cancel_of(1), 0);
+    machine.ask(named("f"), FUEL);
+    for expected in [Decision::Resume { id: 1 }, Decision::Resume { id: 1 }, Decision::Ignore] {
+        assert_eq!(machine.about(1, cancel_of(1), FUEL), expected);
+    }
+}
+
+#[test]
 fn a_recalled_cancel_is_taken_up_again_unless_its_step_is_settled() {
     let recalled = |answered: bool, forgotten: bool| {
         let mut machine = machine();

@@ -7,7 +7,7 @@ use super::tally::timeout_of_question;
 
 use crate::{
     AttemptEmitted, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectSettled, EffectVerdict, Kept, Position,
-    SpanBegun, SpanEnded, Timestamp, Value,
+    SpanBegun, SpanEnded, Timestamp, Value, With,
 };
 
 /// What the next attempt recalls of those before it.
@@ -25,6 +25,8 @@ pub struct Carried {
 #[derive(Debug)]
 pub struct AttemptState {
     pub attempt: u32,
+    /// The code that it was begun with, whatever the run was moved to since: only that does again what is on record.
+    pub with: With,
     /// The attempt whose randomness it draws: itself, or the first of those that it goes on with.
     pub origin: u32,
     /// Of the origin.
@@ -62,10 +64,11 @@ pub enum EffectKind {
 }
 
 impl AttemptState {
-    pub(super) fn new(attempt: u32, carried: Carried) -> AttemptState {
+    pub(super) fn new(attempt: u32, with: With, carried: Carried) -> AttemptState {
         let Carried { origin, started, given, effects } = carried;
         let mut state = AttemptState {
             attempt,
+            with,
             origin,
             started,
             effects: Vec::new(),
@@ -119,8 +122,8 @@ impl AttemptState {
         !self.asking.is_empty() && self.open_effects().all(waits)
     }
 
-    pub(super) fn decided(self, verdict: EffectVerdict) -> AttemptState {
-        AttemptState { verdict: Some(verdict), ..self }
+    pub(super) fn decided(self, verdict: EffectVerdict, with: Option<With>) -> AttemptState {
+        AttemptState { verdict: Some(verdict), with: with.unwrap_or(self.with), ..self }
     }
 
     pub(super) fn carried(self, kept: Kept) -> Carried {

@@ -157,7 +157,8 @@ impl RunState {
             Phase::Parked(parked) => match *parked {
                 ParkedState::Exhausted { attempt, carried } => Phase::Retrying { attempt, next_at: time, carried },
                 ParkedState::Unclear(state) => {
-                    Phase::Attempting(Box::new(state.decided(verdict.unwrap_or(EffectVerdict::Repeat))))
+                    let verdict = verdict.unwrap_or(EffectVerdict::Repeat);
+                    Phase::Attempting(Box::new(state.decided(verdict, retry.with.clone())))
                 }
             },
             other @ (Phase::Sleeping { .. }
@@ -241,6 +242,8 @@ impl RunState {
             return None;
         }
         let given = state.progress.clone();
+        let of_run = || With { deployment: self.deployment.clone(), component: self.component };
+        let with = state.with.clone().unwrap_or_else(of_run);
         self.set_phase(begun.step, |before| {
             let fresh = || Carried { origin: number, started: time, given, effects: Vec::new() };
             let carried = match before {
@@ -257,7 +260,7 @@ impl RunState {
                 | Phase::Entity
                 | Phase::Accepting => fresh(),
             };
-            Phase::Attempting(Box::new(AttemptState::new(number, carried)))
+            Phase::Attempting(Box::new(AttemptState::new(number, with, carried)))
         });
         Some(())
     }

@@ -190,6 +190,11 @@ impl<'a> Fold<'a> {
             Kind::Forgotten(forgotten) => {
                 self.mail.gave_up(forgotten.step);
                 let row = &mut self.steps.get_mut(&forgotten.step)?.row;
+                if !row.is_open() && row.status != RowStatus::Forgotten {
+                    // Its answer stood by then, and the workflow had not taken it yet.
+                    row.positions.push(place.position);
+                    return Some(());
+                }
                 row.end(place, RowStatus::Forgotten)?;
                 self.step_ended(forgotten.step, place, RowStatus::Aborted)
             }

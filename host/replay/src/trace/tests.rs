@@ -379,6 +379,16 @@ fn text_that_is_not_json_does_not_break_the_traces_json() {
 }
 
 #[test]
+fn an_answer_that_was_forgotten_before_it_was_taken_is_still_the_answer() {
+    let trace = traced([started(), claimed("w"), call(1, "f"), attempt(1, 1), answered(1, "1"), testing::forgotten(1)]);
+    let row = row(&trace, "1");
+    assert_eq!((row.status, row.closed), (RowStatus::Succeeded, Some(Position(4))));
+    assert_eq!(row.positions, [2, 4, 5].map(Position));
+    let again = [started(), claimed("w"), call(1, "f"), testing::forgotten(1), testing::forgotten(1)];
+    assert_eq!(super::trace(&journal(again)).unplaced, [Position(4)]);
+}
+
+#[test]
 fn entries_that_make_no_sense_are_listed_and_harm_nothing() {
     let nonsense = [
         answered(9, "1"),

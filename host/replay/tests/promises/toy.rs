@@ -114,6 +114,8 @@ struct Host<'a> {
     known: BTreeSet<String>,
     answered: BTreeSet<u32>,
     forgotten: BTreeSet<u32>,
+    /// What the guest has cancelled so far.
+    cancelled: BTreeSet<u32>,
     journal: Vec<Entry>,
     saw: Vec<Saw>,
     recalled: u64,
@@ -177,6 +179,7 @@ impl<'a> Host<'a> {
             known,
             answered,
             forgotten,
+            cancelled: BTreeSet::new(),
             journal,
             saw,
             recalled,
@@ -415,17 +418,20 @@ impl<'a> Host<'a> {
     fn about(&mut self, id: u32, is_forget: bool) -> Result<(), Stop> {
         let is_open = self.machine.is_open(id);
         assert_eq!(is_open, self.world.open.contains(&id), "what is open is what the guest knows to be open");
+        let is_again = is_open && !is_forget && self.cancelled.contains(&id);
         // One that is ignored costs the same whatever the guest is.
-        let is_other = if is_open { self.before_command()? } else { self.burn(10).map(|()| false)? };
-        let is_forget = is_forget != is_other;
+        let is_other = if is_open && !is_again { self.before_command()? } else { self.burn(10).map(|()| false)? };
+        // To cancel once more would be no other command, but none.
+        let other_id = id + u32::from(is_other && is_forget && self.cancelled.contains(&id));
+        let is_forget = is_forget != is_other || other_id != id;
         let (act, digest) = match is_forget {
-            true => (Act::Forget { id }, digest_of_forget(id)),
+            true => (Act::Forget { id: other_id }, digest_of_forget(other_id)),
             false => (Act::Cancel { id }, digest_of_cancel(id)),
         };
         let step = StepId(id);
         match self.machine.about(id, Command { act, digest, at: None }, self.fuel) {
             Decision::Ignore => {
-                assert!(!is_open);
+                assert!(!is_open || is_again);
                 self.saw.push(Saw::Ignored);
                 return self.after_command(Vec::new());
             }
@@ -440,7 +446,11 @@ impl<'a> Host<'a> {
             }
             Decision::Diverged(divergence) => return Err(Stop::Diverged(divergence)),
         }
+        assert!(!is_again, "it is cancelled once");
         self.saw.push(Saw::Id(id));
+        if !is_forget {
+            self.cancelled.insert(id);
+        }
         let told = if is_forget {
             self.world.forgotten(id);
             Vec::new()

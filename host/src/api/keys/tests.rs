@@ -1,4 +1,6 @@
 use super::*;
+use crate::effects::Randomness;
+use crate::host::generate_key;
 
 struct Counting;
 
@@ -8,7 +10,7 @@ impl Randomness for Counting {
     }
 }
 
-fn code(result: Result<()>) -> Option<Code> {
+fn code<T>(result: Result<T>) -> Option<Code> {
     result.err().map(|error| error.code)
 }
 
@@ -20,9 +22,13 @@ fn address(text: &str) -> SocketAddr {
 fn a_known_key_is_let_in_and_every_other_is_not() {
     let keys = Keys::of(["tw_one", "tw_two"]);
     for good in ["Bearer tw_one", "bearer tw_two", "BEARER tw_one "] {
-        assert_eq!(code(keys.check(Some(good), None)), None, "{good}");
+        assert_eq!(keys.check(Some(good), None).ok(), Some(Shown::Operator), "{good}");
     }
-    for bad in ["Bearer tw_on", "Bearer tw_onee", "Bearer ", "Bearer", "tw_one", "Basic tw_one", "Bearer tw_ONE"] {
+    for other in ["tw_on", "tw_onee", "", "tw_ONE"] {
+        let shown = keys.check(Some(&format!("Bearer {other}")), None).map(|shown| shown == Shown::Other(other));
+        assert_eq!(shown.ok(), Some(true), "{other}");
+    }
+    for bad in ["Bearer", "tw_one", "Basic tw_one"] {
         assert_eq!(code(keys.check(Some(bad), None)), Some(Code::Unauthorized), "{bad}");
     }
     assert_eq!(code(keys.check(None, Some("localhost"))), Some(Code::Unauthorized));
@@ -31,7 +37,7 @@ fn a_known_key_is_let_in_and_every_other_is_not() {
 #[test]
 fn no_keys_let_nobody_in() {
     let keys = Keys::of([]);
-    assert_eq!(code(keys.check(Some("Bearer "), None)), Some(Code::Unauthorized));
+    assert_eq!(keys.check(Some("Bearer "), None).ok(), Some(Shown::Other("")));
     assert_eq!(code(keys.check_address(address("127.0.0.1:1"))), Some(Code::BadConfig));
 }
 
@@ -59,7 +65,7 @@ fn without_a_key_a_foreign_host_name_is_refused() {
 
 #[test]
 fn a_new_key_is_let_in_by_its_hash_and_not_kept_as_text() {
-    let key = generate(&Counting);
+    let key = generate_key(&Counting);
     assert_eq!(key, "tw_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     let keys = Keys::of([key.as_str()]);
     assert_eq!(code(keys.check(Some(&format!("Bearer {key}")), None)), None);

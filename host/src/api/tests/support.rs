@@ -31,7 +31,9 @@ pub struct Server {
 pub fn options_of(folder: &tempfile::TempDir) -> HostOptions {
     let data = folder.path().join("data");
     let (worker, store) = (Options::default(), SledOptions::default());
-    HostOptions { data, compiler: Compiler::InProcess, worker, store, providers: crate::effects::Providers::default() }
+    let providers = crate::effects::Providers::default();
+    let secret_keys = crate::host::KeySource::Text("5e".repeat(32).into());
+    HostOptions { data, compiler: Compiler::InProcess, worker, store, providers, secret_keys }
 }
 
 /// What came back.

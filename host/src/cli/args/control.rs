@@ -8,39 +8,46 @@ use crate::cli::render::money::parse_usd;
 use std::time::Duration;
 
 /// The words of `--status`.
-pub const STATUSES: [&str; 9] =
+const STATUSES: [&str; 9] =
     ["queued", "running", "sleeping", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled"];
+
+/// Which of all runs.
+#[derive(Debug, Args)]
+pub struct Filter {
+    /// Only runs of this workflow
+    #[arg(long)]
+    pub workflow: Option<String>,
+    /// Only runs of this deployment
+    #[arg(long)]
+    pub deployment: Option<String>,
+    /// Only runs in this state; several with commas
+    #[arg(long, value_delimiter = ',', value_parser = STATUSES)]
+    pub status: Vec<String>,
+    /// Only runs that failed with this code, or are stuck on it
+    #[arg(long)]
+    pub code: Option<String>,
+    /// Only runs that were started since: 2h for two hours ago, or 2026-11-21T02:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub since: Option<Moment>,
+    /// Only runs that were started before
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub until: Option<Moment>,
+    /// Only runs whose calls of models cost at least this by now, as 0.05
+    #[arg(long, value_name = "USD", value_parser = parse_usd)]
+    pub min_cost: Option<u64>,
+}
 
 /// One run, or all that fit.
 #[derive(Debug, Args)]
 pub struct Which {
     /// Id of a run, a prefix of it that fits no other, or @last
-    #[arg(value_name = "RUN", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "RUN", required_unless_present = "all", conflicts_with_all = ["all", "Filter"])]
     pub run: Option<String>,
-    /// Every run that fits the filters, also where there are many
+    /// Every run that fits the filters below, also where there are many
     #[arg(long)]
     pub all: bool,
-    /// With --all: only runs of this workflow
-    #[arg(long, requires = "all")]
-    pub workflow: Option<String>,
-    /// With --all: only runs of this deployment
-    #[arg(long, requires = "all")]
-    pub deployment: Option<String>,
-    /// With --all: only runs in this state; several with commas
-    #[arg(long, requires = "all", value_delimiter = ',', value_parser = STATUSES)]
-    pub status: Vec<String>,
-    /// With --all: only runs that failed with this code, or are stuck on it
-    #[arg(long, requires = "all")]
-    pub code: Option<String>,
-    /// With --all: only runs that were started since: 2h for two hours ago, or 2026-11-21T02:00:00Z
-    #[arg(long, requires = "all", value_name = "TIME", value_parser = parse_moment)]
-    pub since: Option<Moment>,
-    /// With --all: only runs that were started before
-    #[arg(long, requires = "all", value_name = "TIME", value_parser = parse_moment)]
-    pub until: Option<Moment>,
-    /// With --all: only runs whose calls of models cost at least this by now, as 0.05
-    #[arg(long, requires = "all", value_name = "USD", value_parser = parse_usd)]
-    pub min_cost: Option<u64>,
+    #[command(flatten)]
+    pub filter: Filter,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -95,3 +102,6 @@ pub struct RunsMove {
     #[arg(long, value_name = "DEPLOYMENT")]
     pub to: String,
 }
+
+#[cfg(test)]
+mod tests;

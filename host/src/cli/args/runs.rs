@@ -4,10 +4,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::time::Duration;
 
 use super::Connect;
-use super::control::{self, RunsCancel, RunsMove, RunsPause, RunsRestart, RunsTerminate, Which};
+use super::control::{Filter, RunsCancel, RunsMove, RunsPause, RunsRestart, RunsTerminate, Which};
 use crate::api::model;
-use crate::cli::duration::{Moment, parse_duration, parse_moment};
-use crate::cli::render::money::parse_usd;
+use crate::cli::duration::parse_duration;
 
 #[derive(Debug, Subcommand)]
 pub enum Runs {
@@ -99,27 +98,8 @@ pub struct RunsStream {
 
 #[derive(Debug, Args)]
 pub struct RunsLs {
-    /// Only runs of this workflow
-    #[arg(long)]
-    pub workflow: Option<String>,
-    /// Only runs of this deployment
-    #[arg(long)]
-    pub deployment: Option<String>,
-    /// Only runs in this state; several with commas
-    #[arg(long, value_delimiter = ',', value_parser = control::STATUSES)]
-    pub status: Vec<String>,
-    /// Only runs that failed with this code, or are stuck on it
-    #[arg(long)]
-    pub code: Option<String>,
-    /// Only runs that were started since: 2h for two hours ago, or 2026-11-21T02:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    pub since: Option<Moment>,
-    /// Only runs that were started before
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    pub until: Option<Moment>,
-    /// Only runs whose calls of models cost at least this by now, as 0.05
-    #[arg(long, value_name = "USD", value_parser = parse_usd)]
-    pub min_cost: Option<u64>,
+    #[command(flatten)]
+    pub filter: Filter,
     /// How many at most
     #[arg(long, short = 'n', default_value_t = 20)]
     pub limit: usize,

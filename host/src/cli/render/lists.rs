@@ -43,7 +43,7 @@ pub fn deployments(deployments: &[Deployment], now: Timestamp, width: Option<usi
         let current = deployment.versions.iter().find(|version| version.version == deployment.current);
         vec![
             deployment.name.clone(),
-            deployment.current.to_string(),
+            version_of(deployment),
             current.map(|version| format!("{:.*}", DIGEST_SHOWN_CHARS, version.component)).unwrap_or_default(),
             current.map(|version| show_ago(now.millis(), version.deployed_at.0.millis())).unwrap_or_default(),
             current.map(|version| version.workflows.join(", ")).unwrap_or_default(),
@@ -51,6 +51,13 @@ pub fn deployments(deployments: &[Deployment], now: Timestamp, width: Option<usi
         ]
     });
     table(&header, rows, width)
+}
+
+/// The current one, and those that wait for an approval.
+fn version_of(deployment: &Deployment) -> String {
+    let current = if deployment.current == 0 { "none".to_owned() } else { deployment.current.to_string() };
+    let proposed: Vec<String> = deployment.proposed.iter().map(|proposed| proposed.version.to_string()).collect();
+    if proposed.is_empty() { current } else { format!("{current} (proposed: {})", proposed.join(", ")) }
 }
 
 /// `children`: what its steps started.
@@ -212,9 +219,11 @@ fn took(run: &Run, end: Time) -> String {
     show_us(end.0.0.saturating_sub(run.started_at.0.0))
 }
 
-/// Hosts, then models.
+/// Hosts, then models, then secrets, then MCP servers.
 pub fn reach(version: &Version) -> String {
-    let patterns: Vec<&str> = version.allow_hosts.iter().chain(&version.allow_models).map(String::as_str).collect();
+    let patterns = version.allow_hosts.iter().chain(&version.allow_models).chain(&version.allow_secrets);
+    let patterns = patterns.chain(&version.allow_mcp);
+    let patterns: Vec<&str> = patterns.map(String::as_str).collect();
     if patterns.is_empty() { "nothing".to_owned() } else { patterns.join(", ") }
 }
 

@@ -1,4 +1,7 @@
+mod attacks;
 mod scripted;
+mod secrets;
+mod stopped;
 mod tls;
 
 use serde_json::{Value, json};
@@ -19,9 +22,19 @@ fn call(grants: &[String], request: &Value, options: &str) -> HttpCall {
     HttpCall { tenant: TenantId::DEFAULT, allow, key: request.author_key().or(key), request }
 }
 
+/// For those who name none.
+fn no_secrets() -> Arc<dyn Vault> {
+    Arc::new(secrets::Table::default())
+}
+
+fn with_lookup(lookup: Lookup) -> Egress {
+    let clock = Arc::new(JumpingClock::default());
+    Egress::with(clock, (lookup, &[]), Providers::default(), no_secrets()).expect("a client")
+}
+
 async fn send(call: HttpCall) -> (Result<Value, Failure>, Vec<Duration>) {
     let clock = Arc::new(JumpingClock::default());
-    let egress = Egress::new(clock.clone(), Providers::default()).expect("a client");
+    let egress = Egress::new(clock.clone(), Providers::default(), no_secrets()).expect("a client");
     let result = egress.http(call).await.map(|json| serde_json::from_str(&json).expect("JSON"));
     (result, clock.waits())
 }
@@ -95,7 +108,7 @@ async fn compressed_bytes_are_handed_on_as_they_came() {
 #[tokio::test]
 async fn one_connection_serves_many_requests() {
     let server = Server::start((0..3).map(|_| Reply::Send(answer(200, "", "ok"))).collect()).await;
-    let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default()).expect("a client");
+    let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default(), no_secrets()).expect("a client");
     for _ in 0..3 {
         egress.http(call(&[server.grant()], &json!({"url": server.url("/")}), "")).await.expect("an answer");
     }
@@ -147,7 +160,7 @@ async fn a_granted_name_that_resolves_to_a_private_address_is_refused() {
     let server = Server::start(vec![]).await;
     let loopback: IpAddr = server.address.ip();
     let lookup: Lookup = Arc::new(move |_| std::future::ready(Ok(vec![loopback])).boxed());
-    let egress = Egress::with(Arc::new(JumpingClock::default()), lookup, &[], Providers::default()).expect("a client");
+    let egress = with_lookup(lookup);
     let url = format!("http://rebind.test:{}", server.address.port());
     let result = egress.http(call(std::slice::from_ref(&url), &json!({"url": url}), PATIENT)).await;
     let failure = check_failure(result.map(Value::from), code::EGRESS_DENIED, false, &["rebind.test", "loopback"]);
@@ -312,6 +325,23 @@ async fn a_post_without_a_key_is_sent_once() {
 }
 
 #[tokio::test]
+async fn a_request_is_sent_as_often_as_its_function_allows() {
+    for (tries, sent) in [(1, 1), (2, 2), (3, 3)] {
+        let options = json!({ "timeout_ms": 600_000, "tries": tries }).to_string();
+        let replies = [503, 503, 200].map(|status| Reply::Send(answer(status, "", "")));
+        let server = Server::start(replies.into_iter().take(sent).collect()).await;
+        let request = json!({"method": "POST", "url": server.url("/")});
+        let answer = send(call(&[server.grant()], &request, &options)).await.0.expect("an answer");
+        assert_eq!(answer["status"], json!(if sent == 3 { 200 } else { 503 }), "{tries}");
+        assert_eq!((answer["tries"].as_array().map(Vec::len), server.seen().len()), (Some(sent - 1), sent), "{tries}");
+    }
+    let server = Server::start(vec![Reply::SendThenReset(String::new())]).await;
+    let (result, waits) = send(call(&[server.grant()], &json!({"url": server.url("/")}), r#"{"tries": 1}"#)).await;
+    check_failure(result, code::HTTP_BROKEN, true, &[]);
+    assert!(waits.is_empty() && server.seen().len() == 1);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
     // Bound and dropped, so that nobody listens.
     let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
@@ -380,7 +410,7 @@ async fn the_time_of_the_whole_exchange_is_limited() {
         Reply::SendThenHold("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nslow".into()),
     ] {
         let server = Server::start(vec![reply]).await;
-        let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default()).expect("a client");
+        let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default(), no_secrets()).expect("a client");
         let call = call(&[server.grant()], &json!({"url": server.url("/")}), r#"{"timeout_ms": 100}"#);
         let result = egress.http(call).await.map(Value::from);
         check_failure(result, code::HTTP_TIMEOUT, true, &["100 ms"]);
@@ -391,7 +421,7 @@ async fn the_time_of_the_whole_exchange_is_limited() {
 async fn a_tenant_has_a_limit_of_requests_at_a_time_and_takes_nothing_from_others() {
     let hold = (0..REQUESTS_PER_TENANT_MAX).map(|_| Reply::SendThenHold(String::new()));
     let server = Server::start(hold.chain([Reply::Send(answer(200, "", "other"))]).collect()).await;
-    let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default()).expect("a client");
+    let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default(), no_secrets()).expect("a client");
     let call = call(&[server.grant()], &json!({"url": server.url("/")}), PATIENT);
     let mut all = tokio::task::JoinSet::new();
     (0..=REQUESTS_PER_TENANT_MAX).for_each(|_| drop(all.spawn(egress.http(call.clone()))));
@@ -406,7 +436,7 @@ async fn a_tenant_has_a_limit_of_requests_at_a_time_and_takes_nothing_from_other
 async fn a_dropped_exchange_closes_its_connection() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let grant = format!("http://{}", listener.local_addr().expect("an address"));
-    let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default()).expect("a client");
+    let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default(), no_secrets()).expect("a client");
     let exchange = tokio::spawn(egress.http(call(std::slice::from_ref(&grant), &json!({"url": grant}), PATIENT)));
     let (mut socket, _) = listener.accept().await.expect("a connection");
     exchange.abort();

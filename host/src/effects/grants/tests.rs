@@ -156,3 +156,22 @@ fn the_narrowest_grant_of_a_url_allows_it() {
     assert_eq!(Grant::of_url(&url("http://0.0.0.0/")), None);
     assert_eq!(Grant::of_url(&url("ftp://example.com/")), None);
 }
+
+#[test]
+fn what_opens_more_is_told_and_what_opens_no_more_is_not() {
+    let beyond = |before: &[&str], after: &[&str]| grants(before).lacks_of(&grants(after));
+    let nothing: [&str; 0] = [];
+    assert_eq!(beyond(&["*.example.com"], &["a.example.com", "*.b.example.com", "*.example.com"]), nothing);
+    assert_eq!(beyond(&["a.example.com"], &["*.example.com"]), ["*.example.com"]);
+    assert_eq!(beyond(&["*.example.com"], &["example.com", "http://a.example.com", "a.example.com:8443"]).len(), 3);
+    assert_eq!(beyond(&["*.example.com"], &["aexample.com"]), ["aexample.com"]);
+    assert_eq!(beyond(&["127.0.0.1"], &["127.0.0.1", "127.0.0.2"]), ["127.0.0.2"]);
+    assert_eq!(beyond(&["model:openai/*"], &["model:openai/gpt-4o", "model:anthropic/*"]), ["model:anthropic/*"]);
+    assert_eq!(beyond(&[], &["example.com", "model:openai/gpt-4o"]), ["example.com", "model:openai/gpt-4o"]);
+    assert_eq!(beyond(&["example.com"], &[]), nothing);
+    let (here, there) = ("mcp:lib=https://mcp.example.com/mcp", "mcp:lib=https://other.example.org/mcp");
+    assert_eq!(beyond(&[here], &[here]), nothing);
+    assert_eq!(beyond(&["*.example.com"], &[here]), nothing, "it is where a host is granted anyway");
+    assert_eq!(beyond(&["*.example.com"], &[there]), [there]);
+    assert_eq!(beyond(&[here], &[there, "mcp.example.com"]).len(), 2, "a name opens its address only");
+}

@@ -136,7 +136,8 @@ impl Draft {
             if call.id.is_empty() {
                 call.id = format!("call_{nth}");
             }
-            if call.arguments.is_empty() {
+            // One that was cut off there may have been about to get some.
+            if call.arguments.is_empty() && finish != Finish::Length {
                 call.arguments = "{}".to_owned();
             }
             tool_calls.push(call);

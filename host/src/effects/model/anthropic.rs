@@ -7,6 +7,7 @@ use trackway_replay::{Finish, Usage};
 
 use super::answer::{Draft, Said, count, object, text, told};
 use super::errors::Wrong;
+use super::image::Source;
 use super::request::{Message, ModelRequest, Role, ToolChoice};
 
 pub(super) const PATH: &str = "messages";
@@ -49,6 +50,9 @@ struct Turn<'a> {
 enum Block<'a> {
     Text {
         text: &'a str,
+    },
+    Image {
+        source: Source<'a>,
     },
     ToolUse {
         id: &'a str,
@@ -136,7 +140,7 @@ fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
     for message in messages {
         let (role, blocks) = match message.role {
             Role::System => continue,
-            Role::User => ("user", vec![Block::Text { text: message.content.as_deref().unwrap_or_default() }]),
+            Role::User => ("user", said_by_user(message)),
             Role::Tool => ("user", vec![result(message)]),
             Role::Assistant => {
                 // An empty text is refused.
@@ -150,6 +154,14 @@ fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
         }
     }
     turns
+}
+
+fn said_by_user(message: &Message) -> Vec<Block<'_>> {
+    let images = message.images.iter().map(|image| Block::Image { source: image.source() });
+    let text = message.content.as_deref().unwrap_or_default();
+    // An empty text is refused, but beside a picture it need not be there.
+    let text = (!text.is_empty() || message.images.is_empty()).then_some(Block::Text { text });
+    images.chain(text).collect()
 }
 
 fn result(message: &Message) -> Block<'_> {

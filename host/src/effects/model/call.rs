@@ -41,7 +41,8 @@ impl Models {
         let mut permit = Some(self.permit(call.tenant).await);
         let started = self.clock.now();
         let deadline = started + call.request.timeout;
-        let mut timeout = self.clock.sleep_until(deadline);
+        // Of the time for which it is held: nobody sets that back.
+        let mut timeout = self.clock.wait(call.request.timeout);
         let mut tries = Vec::new();
         loop {
             // What was passed on cannot be taken back, so it is not said a second time.
@@ -61,9 +62,10 @@ impl Models {
                 Ok(said) => return self.answer(provider, call, &said, &tries),
                 Err(broken) => broken,
             };
+            let now = self.clock.now();
             let standing = Standing {
                 started,
-                now: self.clock.now(),
+                now,
                 deadline,
                 tries: tries.len() + 1,
                 repeatable: broken.failure.retryable && !has_told.load(Ordering::Relaxed),
@@ -76,7 +78,7 @@ impl Models {
                         None => Try::Error(broken.failure.to_string()),
                     });
                     // It ends before the deadline.
-                    self.clock.sleep_until(at).await;
+                    self.clock.wait(at.since(now)).await;
                 }
             }
         }
@@ -91,6 +93,11 @@ impl Models {
             );
             return Err(Trouble::Unknown.failure(why));
         }
+        call.request
+            .messages
+            .iter()
+            .flat_map(|message| &message.images)
+            .try_for_each(|image| image.gate(&call.allow))?;
         let Some(provider) = self.providers.get(&name.provider) else {
             let known: Vec<&str> = self.providers.names().collect();
             let why = format!(

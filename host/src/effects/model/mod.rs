@@ -6,6 +6,7 @@ mod answer;
 mod anthropic;
 mod call;
 mod errors;
+mod image;
 mod name;
 mod openai_chat;
 mod openai_responses;

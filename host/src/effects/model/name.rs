@@ -44,6 +44,12 @@ impl ModelGrant {
         self.provider == name.provider
             && if self.is_prefix { name.model.starts_with(&*self.model) } else { self.model == name.model }
     }
+
+    /// Whether it opens all that the other one opens.
+    pub fn covers(&self, other: &ModelGrant) -> bool {
+        self.provider == other.provider
+            && if self.is_prefix { other.model.starts_with(&*self.model) } else { self == other }
+    }
 }
 
 pub(super) fn is_provider(name: &str) -> bool {
@@ -117,6 +123,24 @@ mod tests {
         check("openai/gpt-4o*", &["openai/gpt-4o", "openai/gpt-4o-mini"], &["openai/gpt-4", "openai-2/gpt-4o"]);
         check("anthropic/*", &["anthropic/sonnet"], &["anthropic-eu/sonnet"]);
         check("openrouter/meta/*", &["openrouter/meta/llama:free"], &["openrouter/metal/x"]);
+    }
+
+    #[test]
+    fn a_pattern_covers_what_opens_no_more() {
+        let covers = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|pattern| pattern.parse::<ModelGrant>().expect("a pattern"));
+            one.covers(&other)
+        };
+        for (one, other) in
+            [("openai/gpt*", "openai/gpt-4o*"), ("openai/*", "openai/gpt"), ("a/b", "a/b"), ("a/b*", "a/b*")]
+        {
+            assert!(covers(one, other), "{one} {other}");
+        }
+        for (one, other) in
+            [("openai/gpt-4o*", "openai/gpt*"), ("openai/gpt", "openai/gpt*"), ("a/*", "b/*"), ("a/b", "a/bc")]
+        {
+            assert!(!covers(one, other), "{one} {other}");
+        }
     }
 
     #[test]

@@ -51,11 +51,31 @@ struct StreamOptions {
 #[derive(Serialize)]
 struct Sent<'a> {
     role: &'static str,
-    content: Option<&'a str>,
+    content: Option<Content<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
+}
+
+/// Servers that know no pictures know no list either.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    Parts(Vec<Part<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: Address },
+}
+
+#[derive(Serialize)]
+struct Address {
+    url: String,
 }
 
 #[derive(Serialize)]
@@ -156,7 +176,7 @@ pub(super) fn body(request: &ModelRequest, dialect: Dialect) -> String {
 }
 
 fn message(message: &Message) -> Sent<'_> {
-    let Message { role, content, tool_calls, tool_call_id, is_error: _ } = message;
+    let Message { role, content, images, tool_calls, tool_call_id, is_error: _ } = message;
     let role = match role {
         Role::System => "system",
         Role::User => "user",
@@ -167,12 +187,15 @@ fn message(message: &Message) -> Sent<'_> {
     fn call(call: &super::ToolCall) -> Call<'_> {
         Call { id: &call.id, kind: "function", function: Called { name: &call.name, arguments: &call.arguments } }
     }
-    Sent {
-        role,
-        content: content.as_deref(),
-        tool_calls: tool_calls.iter().map(call).collect(),
-        tool_call_id: tool_call_id.as_deref(),
-    }
+    let text = content.as_deref();
+    let content = if images.is_empty() {
+        text.map(Content::Text)
+    } else {
+        let images = images.iter().map(|image| Part::ImageUrl { image_url: Address { url: image.address() } });
+        let text = text.filter(|text| !text.is_empty()).map(|text| Part::Text { text });
+        Some(Content::Parts(images.chain(text).collect()))
+    };
+    Sent { role, content, tool_calls: tool_calls.iter().map(call).collect(), tool_call_id: tool_call_id.as_deref() }
 }
 
 /// Whether every object in it has its fields named, all of them required and no others allowed: only those are taken
@@ -259,7 +282,8 @@ impl Reader {
                 self.call(call)?;
             }
         }
-        if let Some(reason) = text(choice, "/finish_reason") {
+        // Some servers write none as an empty text.
+        if let Some(reason) = text(choice, "/finish_reason").filter(|reason| !reason.is_empty()) {
             self.draft.finish = Some(finish(reason)?);
         }
         Ok(piece)

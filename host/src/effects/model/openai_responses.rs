@@ -36,9 +36,23 @@ struct Body<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Item<'a> {
-    Message { role: &'static str, content: &'a str },
+    Message { role: &'static str, content: Content<'a> },
     FunctionCall { call_id: &'a str, name: &'a str, arguments: &'a str },
     FunctionCallOutput { call_id: &'a str, output: &'a str },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    Parts(Vec<Part<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    InputText { text: &'a str },
+    InputImage { image_url: String },
 }
 
 #[derive(Serialize)]
@@ -113,17 +127,24 @@ fn tool(tool: &super::Tool) -> Tool<'_> {
 }
 
 fn items(message: &Message) -> Vec<Item<'_>> {
-    let Message { role, content, tool_calls, tool_call_id, is_error: _ } = message;
+    let Message { role, content, images, tool_calls, tool_call_id, is_error: _ } = message;
     let content = content.as_deref();
     match role {
-        Role::System => vec![Item::Message { role: "system", content: content.unwrap_or_default() }],
-        Role::User => vec![Item::Message { role: "user", content: content.unwrap_or_default() }],
+        Role::System => vec![Item::Message { role: "system", content: Content::Text(content.unwrap_or_default()) }],
+        Role::User if images.is_empty() => {
+            vec![Item::Message { role: "user", content: Content::Text(content.unwrap_or_default()) }]
+        }
+        Role::User => {
+            let images = images.iter().map(|image| Part::InputImage { image_url: image.address() });
+            let text = content.filter(|text| !text.is_empty()).map(|text| Part::InputText { text });
+            vec![Item::Message { role: "user", content: Content::Parts(images.chain(text).collect()) }]
+        }
         Role::Tool => {
             let (call_id, output) = (tool_call_id.as_deref().unwrap_or_default(), content.unwrap_or_default());
             vec![Item::FunctionCallOutput { call_id, output }]
         }
         Role::Assistant => {
-            let said = content.map(|content| Item::Message { role: "assistant", content });
+            let said = content.map(|text| Item::Message { role: "assistant", content: Content::Text(text) });
             said.into_iter().chain(tool_calls.iter().map(called)).collect()
         }
     }

@@ -42,6 +42,9 @@ struct Listed {
     /// The page that says so.
     #[serde(rename = "source")]
     _source: String,
+    /// The month in which it was last looked at, against that page or a copy of it.
+    #[serde(rename = "as_of")]
+    _as_of: String,
     models: Prices,
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{Failure, code};
 
+use super::image::{IMAGES_MAX, Image, Written};
 use super::name::ModelName;
 use crate::effects::fields::{Fields, key, label, span, string, timeout};
 
@@ -58,12 +59,12 @@ pub enum Role {
     Tool,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Message {
     pub role: Role,
     pub content: Option<String>,
-    #[serde(default)]
+    /// Shown before it.
+    pub(super) images: Vec<Image>,
     pub tool_calls: Vec<ToolCall>,
     pub tool_call_id: Option<String>,
     pub is_error: Option<bool>,
@@ -173,6 +174,19 @@ impl ModelRequest {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMessage {
+    role: Role,
+    content: Option<String>,
+    #[serde(default)]
+    images: Vec<Written>,
+    #[serde(default)]
+    tool_calls: Vec<ToolCall>,
+    tool_call_id: Option<String>,
+    is_error: Option<bool>,
+}
+
 /// What is passed on as it was written: the order of the fields in a schema is the one in which a model answers.
 #[derive(Deserialize)]
 struct Raw {
@@ -208,12 +222,25 @@ fn messages(value: Value) -> Result<Vec<Message>, String> {
         return Err(format!("has {} messages; it must have 1 to {MESSAGES_MAX}", list.len()));
     }
     let message = |(place, value): (usize, Value)| message(value).map_err(|why| format!("at {place} {why}"));
-    list.into_iter().enumerate().map(message).collect()
+    let messages: Vec<Message> = list.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
+    match messages.iter().map(|message| message.images.len()).sum::<usize>() > IMAGES_MAX {
+        true => Err(format!("has more than {IMAGES_MAX} images")),
+        false => Ok(messages),
+    }
 }
 
 fn message(value: Value) -> Result<Message, String> {
-    let message: Message = object(&value.to_string())?;
-    let Message { role, content, tool_calls, tool_call_id, is_error } = &message;
+    let written: WrittenMessage = object(&value.to_string())?;
+    let WrittenMessage { role, content, images, tool_calls, tool_call_id, is_error } = written;
+    if role != Role::User && !images.is_empty() {
+        return Err("has `images`, which only the user has".to_owned());
+    }
+    let image = |(place, image): (usize, Written)| {
+        Image::try_from(image).map_err(|why| format!("has an image at {place} that {why}"))
+    };
+    let images = images.into_iter().enumerate().map(image).collect::<Result<_, _>>()?;
+    let message = Message { role, content, images, tool_calls, tool_call_id, is_error };
+    let Message { role, content, tool_calls, tool_call_id, is_error, images: _ } = &message;
     if *role != Role::Assistant && !tool_calls.is_empty() {
         return Err("has `tool_calls`, which only the assistant has".to_owned());
     }

@@ -117,7 +117,7 @@ pub(super) async fn ask(
         // Some say nothing of what they send.
         "text/event-stream" | "" => asking.stream(response, clock, tell).await,
         kind if kind == "application/json" || kind.ends_with("+json") => asking.whole(response, tell).await,
-        kind => Err(Wrong::Garbage(format!("it answered with {} instead of events", shown(kind, None))).into()),
+        kind => Err(Wrong::Garbage(format!("it answered with {} instead of events", shown(kind, asking.key()))).into()),
     };
     said.map_err(|halted| match halted {
         Halted::Wrong(wrong) => asking.wrong(wrong),
@@ -211,7 +211,7 @@ impl Asking<'_> {
             if reader.is_done() {
                 tokio::select! {
                     _ = response.chunk() => {}
-                    () = clock.sleep_until(clock.now() + LAST_BYTES) => {}
+                    () = clock.wait(LAST_BYTES) => {}
                 }
                 break;
             }
@@ -259,15 +259,18 @@ impl Asking<'_> {
     /// What providers say of a key may have a piece of it.
     fn told(&self, trouble: Trouble, what: &str, told: &Told) -> Failure {
         let name = &self.provider.name;
-        let key = match &self.provider.key {
-            KeyState::There(key) => Some(key.expose()),
-            KeyState::NotNeeded | KeyState::Missing { .. } => None,
-        };
-        let words = shown(&told.message, key);
+        let words = shown(&told.message, self.key());
         match trouble {
             Trouble::Auth => trouble.failure(format!("`{name}` {what}: it does not take the host's key for this")),
             _ if words.is_empty() => trouble.failure(format!("`{name}` {what}")),
             _ => trouble.failure(format!("`{name}` {what}: {words}")),
+        }
+    }
+
+    fn key(&self) -> Option<&str> {
+        match &self.provider.key {
+            KeyState::There(key) => Some(key.expose()),
+            KeyState::NotNeeded | KeyState::Missing { .. } => None,
         }
     }
 

@@ -26,7 +26,7 @@ fn a_url_alone_is_a_get() {
     let request = good(json!({"url": "https://Example.com/a b?c#d"}), "");
     assert_eq!(request.method, Method::GET);
     assert_eq!(request.url.as_str(), "https://example.com/a%20b?c", "the fragment stays at home");
-    assert_eq!(request.timeout, Duration::from_secs(30));
+    assert_eq!((request.timeout, request.tries_max), (Duration::from_secs(30), 3));
     assert!(request.body.is_none() && request.headers.is_empty());
     assert!(!request.wants_key() && request.author_key().is_none());
 }
@@ -35,13 +35,13 @@ fn a_url_alone_is_a_get() {
 fn every_field_is_read() {
     let request = good(
         json!({"method": "POST", "url": "http://127.0.0.1:8080/", "headers": [["X-A", "1"], ["x-a", " ü "]], "body": "hä"}),
-        r#"{"label": "pay", "timeout_ms": 600000, "idempotency_key": "order 17"}"#,
+        r#"{"label": "pay", "timeout_ms": 600000, "idempotency_key": "order 17", "tries": 1}"#,
     );
     assert_eq!(request.method, Method::POST);
     let values: Vec<_> = request.headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
     assert_eq!(values, [b"1".as_slice(), "ü".as_bytes()]);
     assert_eq!(request.body.as_deref(), Some("hä".as_bytes()));
-    assert_eq!(request.timeout, Duration::from_secs(600));
+    assert_eq!((request.timeout, request.tries_max), (Duration::from_secs(600), 1));
     assert_eq!(request.author_key().as_deref(), Some("order 17"));
     assert_eq!(request.label(), Some("pay"));
 }
@@ -151,6 +151,9 @@ fn bad_options_are_refused_by_the_name_of_the_field() {
         (r#"{"timeout_ms": 600001}"#, ["`timeout_ms`", "from 1 to 600000"]),
         (r#"{"timeout_ms": 1.5}"#, ["`timeout_ms`", "whole number"]),
         (r#"{"timeout_ms": "1"}"#, ["`timeout_ms`", "whole number"]),
+        (r#"{"tries": 0}"#, ["`tries`", "from 1 to 3"]),
+        (r#"{"tries": 4}"#, ["`tries`", "from 1 to 3"]),
+        (r#"{"tries": "1"}"#, ["`tries`", "whole number"]),
         (r#"{"timeout_ms": -1}"#, ["`timeout_ms`", "whole number"]),
         (r#"{"label": 1}"#, ["`label`", "string"]),
         (label.as_str(), ["`label`", "256"]),

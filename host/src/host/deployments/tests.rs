@@ -29,17 +29,34 @@ fn names_are_those_of_the_contract() {
 #[test]
 fn a_long_list_of_hosts_is_refused() {
     let hosts = vec!["example.com".to_owned(); HOSTS_MAX];
-    check_lists(&hosts, &[]).expect("it is as long as it may be");
-    let error = check_lists(&hosts, &["openai/*".to_owned()]).expect_err("one more is too many");
-    assert_eq!(error.code, Code::BadGrant);
+    let allow = Allow { hosts: hosts.as_slice(), ..Allow::default() };
+    check_lists(allow).expect("it is as long as it may be");
+    for more in [
+        Allow { models: ["openai/*".to_owned()].as_slice(), ..allow },
+        Allow { secrets: ["KEY=a.example".to_owned()].as_slice(), ..allow },
+        Allow { mcp: ["library=https://mcp.example.com".to_owned()].as_slice(), ..allow },
+    ] {
+        assert_eq!(check_lists(more).expect_err("one more is too many").code, Code::BadGrant);
+    }
 }
 
 #[test]
-fn hosts_and_models_come_out_of_one_list_as_they_went_in() {
+fn hosts_models_secrets_and_servers_come_out_of_one_list_as_they_went_in() {
     let (hosts, models) = (vec!["a.example".to_owned()], vec!["openai/*".to_owned(), "ollama/m:7b".to_owned()]);
-    check_lists(&hosts, &models).expect("both are patterns");
-    let patterns = written(&hosts, &models);
-    Grants::parse(&patterns).expect("they can be read");
-    assert_eq!(Allowed::of(&patterns), Allowed { hosts, models });
-    check_lists(&["model:openai/*".to_owned()], &[]).expect_err("no model comes in as a host");
+    let secrets = vec!["KEY=a.example".to_owned(), "KEY:query,body=http://127.0.0.1:8080".to_owned()];
+    let mcp = vec!["library=https://mcp.example.com/mcp".to_owned()];
+    let allow = Allow { hosts: hosts.as_slice(), models: &models, secrets: &secrets, mcp: &mcp };
+    check_lists(allow).expect("all can be read");
+    let patterns = written(allow);
+    assert_eq!(&*patterns[3], "secret:KEY@a.example");
+    let grants = Grants::parse(&patterns).expect("they can be read");
+    assert_eq!(grants.mcp_server("library").map(url::Url::as_str), Some("https://mcp.example.com/mcp"));
+    assert_eq!(Allowed::of(&patterns), Allowed { hosts, models, secrets, mcp });
+    for stranger in ["model:openai/*", "secret:KEY@a.example", "mcp:library=https://mcp.example.com/mcp"] {
+        let hosts = [stranger.to_owned()];
+        check_lists(Allow { hosts: hosts.as_slice(), ..Allow::default() }).expect_err("it does not come in as a host");
+    }
+    let mcp = ["a=https://one.example".to_owned(), "a=https://two.example".to_owned()];
+    let error = check_lists(Allow { mcp: mcp.as_slice(), ..Allow::default() }).expect_err("which of them?");
+    assert!(error.to_string().contains("two MCP servers are called `a`"), "{error}");
 }

@@ -1,5 +1,7 @@
 use std::time::Instant;
-use trackway_replay::{Claimed, Digest, Epoch, Frame, FrameId, Limits, Proof, RULES, RunState, Started, StepId};
+use trackway_replay::{
+    Claimed, Digest, Epoch, Frame, FrameId, Limits, Proof, RULES, RunState, Started, StepId, TenantId,
+};
 use trackway_storage::{Append, Appended, MemoryStorage, Rows, RunKey};
 
 use super::*;
@@ -72,7 +74,7 @@ async fn one_look_among_many_questions_takes_one_pass_over_the_journal() {
     let begun = Instant::now();
     let found = async |step| {
         let name = QuestionId::of_step(StepId(step)).name;
-        match look(&storage, &head, name).await.expect("it can be read") {
+        match look(&storage, RUN, &head, name).await.expect("it can be read") {
             Looked::Found(question) => Some(question),
             Looked::EndedBefore | Looked::Nothing => None,
         }

@@ -12,8 +12,8 @@ use crate::host::backup::ENTITY_VERSION_MAX;
 
 type Place = (Arc<str>, Arc<str>);
 
-#[derive(Default)]
 pub(super) struct Entities {
+    tenant: TenantId,
     /// Writes up to this version are in what was read, or were undone by a later one.
     known: u64,
     /// By a later version than the known ones.
@@ -21,6 +21,10 @@ pub(super) struct Entities {
 }
 
 impl Entities {
+    pub fn of(tenant: TenantId) -> Entities {
+        Entities { tenant, known: 0, deleted: BTreeMap::new() }
+    }
+
     pub fn known(&mut self, version: u64) {
         self.known = version;
     }
@@ -56,7 +60,7 @@ impl Entities {
         if version <= self.known || version > ENTITY_VERSION_MAX {
             return Ok(());
         }
-        let (tenant, place) = (TenantId::DEFAULT, (name.clone(), key.clone()));
+        let (tenant, place) = (self.tenant, (name.clone(), key.clone()));
         match act {
             EntityAct::Set { value: Value::Inline(value) }
                 if self.deleted.get(&place).is_none_or(|deleted| *deleted < version) =>

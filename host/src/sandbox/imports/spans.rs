@@ -1,6 +1,6 @@
 //! The imports by which a function says what its effects belong to. They decide nothing.
 
-use super::{Cx, Instance, Interface, command, not_linked, room, text};
+use super::{Cx, Instance, Interface, borrowed, command, not_linked, result, room, text};
 use crate::sandbox::Command;
 use wasmtime::Result;
 use wasmtime::component::WasmStr;
@@ -26,19 +26,8 @@ pub fn link(interface: &mut Instance<'_>) -> Result<()> {
     interface.func_wrap_async("end", |mut cx: Cx<'_>, (id, outcome, at): End| {
         Box::new(async move {
             command(&mut cx, |store, give| {
-                let (output, failure);
-                let outcome = match &outcome {
-                    Ok(text) => {
-                        output = text.to_str(&store)?;
-                        Ok(&*output)
-                    }
-                    Err(text) => {
-                        failure = text.to_str(&store)?;
-                        Err(&*failure)
-                    }
-                };
-                let at = text(at.as_ref(), &store)?;
-                give(Command::End { id, outcome, at: at.as_deref() });
+                let (outcome, at) = (result(&outcome, &store)?, text(at.as_ref(), &store)?);
+                give(Command::End { id, outcome: borrowed(&outcome), at: at.as_deref() });
                 Ok(())
             })?;
             room(&mut cx).await

@@ -4,8 +4,11 @@
 
 mod cache;
 mod calls;
+mod clocks;
 mod fuel;
 mod gates;
+mod left;
+mod panics;
 pub(crate) mod support;
 mod traps;
 mod turns;

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use trackway_replay::{AttemptState, EffectId, Outcome, Phase, Position, StepId, Timestamp};
 
 use super::Inner;
+use crate::worker::rested::Resting;
 
 pub(in crate::worker) struct LiveAttempt {
     pub attempt: u32,
@@ -101,6 +102,12 @@ impl Inner {
     /// The answers of its questions that the attempt of a step has not got yet.
     pub fn take_settled(&mut self, step: StepId) -> Vec<SettledEffect> {
         self.attempts.get_mut(&step).map(|live| std::mem::take(&mut live.settled)).unwrap_or_default()
+    }
+
+    /// Attempts that rested when the run was put aside go on to rest.
+    pub fn lay(&mut self, resting: Resting) {
+        self.timers.extend(resting.iter().filter_map(|(step, until)| Some(((*until)?, *step))));
+        self.resting = resting;
     }
 
     /// An attempt that rests is to be taken up again.

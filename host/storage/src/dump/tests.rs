@@ -44,7 +44,7 @@ async fn dump_of(store: &MemoryStorage) -> Vec<u8> {
         }
         bytes
     };
-    let (written, bytes) = tokio::join!(write(store, TENANT, Timestamp(3), "test", sink), collect);
+    let (written, bytes) = tokio::join!(write(store, Timestamp(3), "test", sink), collect);
     written.expect("a store in memory can be read");
     bytes
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use trackway_replay::{Digest, Frame, Kind, Position, RunId, TenantId, Timestamp};
 
 use super::{MAGIC, Record, VERSION};
-use crate::{EntityQuery, RunKey, RunQuery, Storage, StorageError, StorageErrorKind};
+use crate::{EntityQuery, RunKey, RunQuery, Shelf, Storage, StorageError, StorageErrorKind};
 
 /// Read from the store at once.
 const FRAMES_BYTES: usize = 1 << 20;
@@ -17,28 +17,32 @@ const LOGS: usize = 1_000;
 const RUNS: usize = 1_000;
 const KEYS: usize = 1_000;
 const ENTITIES: usize = 256;
+const RECORDS: usize = 256;
 
-/// Puts the whole dump into `sink`, piece by piece, as fast as it is taken. Only what was put after the
+/// Puts the whole dump, of all tenants, into `sink`, piece by piece, as fast as it is taken. Only what was put after the
 /// last piece without an error is a dump; who stops taking stops it.
 ///
 /// # Errors
 /// Those of the store, but for a damaged run: that becomes a [`Record::Unreadable`].
 pub async fn write(
     storage: &dyn Storage,
-    tenant: TenantId,
     taken: Timestamp,
     program: &str,
     sink: mpsc::Sender<Bytes>,
 ) -> Result<(), StorageError> {
+    let tenant = TenantId::DEFAULT;
     let mut dump = Dump { storage, tenant, taken, sink, sha: Sha256::new(), runs: 0, unreadable: 0, records: 0 };
     let mut head = MAGIC.to_vec();
     head.extend_from_slice(&VERSION.to_le_bytes());
     dump.put(head).await?;
     dump.record(&Record::Begin { taken, epoch: storage.epoch(), program: program.into() }, &[]).await?;
-    dump.components().await?;
-    dump.entities().await?;
-    dump.runs().await?;
-    dump.start_keys().await?;
+    dump.tenant().await?;
+    // Those that are there now; one that is made meanwhile has nothing yet that was there when this began.
+    for tenant in storage.tenants().await?.into_iter().filter(|tenant| *tenant != TenantId::DEFAULT) {
+        dump.tenant = tenant;
+        dump.record(&Record::Tenant(tenant), &[]).await?;
+        dump.tenant().await?;
+    }
     dump.end().await
 }
 
@@ -65,14 +69,38 @@ impl Dump<'_> {
         self.put(encode(record, data)?).await
     }
 
+    async fn tenant(&mut self) -> Result<(), StorageError> {
+        self.shelves().await?;
+        self.components().await?;
+        self.entities().await?;
+        self.runs().await?;
+        self.start_keys().await
+    }
+
+    async fn shelves(&mut self) -> Result<(), StorageError> {
+        for shelf in Shelf::ALL {
+            let mut after: Option<Arc<str>> = None;
+            loop {
+                let records = self.storage.records(self.tenant, shelf, after.as_deref(), RECORDS).await?;
+                let Some(last) = records.last() else { break };
+                after = Some(last.name.clone());
+                for crate::Record { name, revision, body } in records {
+                    self.record(&Record::Shelved { shelf: shelf.number(), name, revision }, &body).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn components(&mut self) -> Result<(), StorageError> {
         // Deployments first: every component that one of them names was there before it.
         let deployments = self.storage.deployments(self.tenant).await?;
         for record in self.storage.components(self.tenant).await? {
             let bytes = self.storage.component_bytes(self.tenant, record.digest).await?;
-            let bytes = bytes.ok_or_else(|| {
-                StorageError::new(StorageErrorKind::Damaged, format!("component {} is missing", record.digest))
-            })?;
+            let Some(bytes) = bytes else {
+                // Of a tenant that is being erased.
+                continue;
+            };
             self.record(&Record::Component(record), &bytes).await?;
         }
         for deployment in deployments {

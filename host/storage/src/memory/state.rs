@@ -14,8 +14,8 @@ use crate::entity::{EntityChange, EntityTally};
 use crate::rows::Sender;
 use crate::{
     Append, Appended, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite, EntityWritten,
-    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Removed, RunKey, RunQuery, RunRows, Sent,
-    StartKey, StorageError, StoredFrame,
+    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Record, Removed, RunKey, RunQuery, RunRows, Sent,
+    Shelf, StartKey, StorageError, StoredFrame,
 };
 
 #[derive(Default, Clone)]
@@ -30,6 +30,7 @@ pub(super) struct State {
     pub components: BTreeMap<(TenantId, Digest), (ComponentRecord, Bytes)>,
     pub deployments: BTreeMap<(TenantId, Arc<str>), Deployment>,
     pub entities: BTreeMap<TenantId, Entities>,
+    pub records: BTreeMap<(TenantId, Shelf, Arc<str>), Record>,
 }
 
 #[derive(Default, Clone)]
@@ -395,6 +396,43 @@ impl State {
                 }
             }
         }
+    }
+
+    pub fn put_record(&mut self, tenant: TenantId, shelf: Shelf, record: Record) -> bool {
+        let place = (tenant, shelf, record.name.clone());
+        let stored = self.records.get(&place).map_or(0, |stored| stored.revision);
+        if stored.checked_add(1) != Some(record.revision) {
+            return false;
+        }
+        self.records.insert(place, record);
+        true
+    }
+
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: BTreeSet<TenantId> = self.runs.keys().map(|run| run.tenant).collect();
+        tenants.extend(self.payloads.keys().map(|(run, _)| run.tenant));
+        tenants.extend(self.start_keys.keys().map(|(tenant, _)| *tenant));
+        tenants.extend(self.components.keys().map(|(tenant, _)| *tenant));
+        tenants.extend(self.deployments.keys().map(|(tenant, _)| *tenant));
+        tenants.extend(self.entities.keys());
+        tenants.extend(self.records.keys().map(|(tenant, _, _)| *tenant));
+        tenants.into_iter().collect()
+    }
+
+    pub fn erase(&mut self, tenant: TenantId, doors: &Doors) {
+        let runs: Vec<RunKey> = self.runs.keys().filter(|run| run.tenant == tenant).copied().collect();
+        for run in runs {
+            self.runs.remove(&run);
+            self.removed.insert(run);
+            doors.end(run);
+        }
+        self.timers.retain(|(_, run)| run.tenant != tenant);
+        self.payloads.retain(|(run, _), _| run.tenant != tenant);
+        self.start_keys.retain(|(owner, _), _| *owner != tenant);
+        self.components.retain(|(owner, _), _| *owner != tenant);
+        self.deployments.retain(|(owner, _), _| *owner != tenant);
+        self.entities.remove(&tenant);
+        self.records.retain(|(owner, _, _), _| *owner != tenant);
     }
 
     pub fn put_deployment(&mut self, tenant: TenantId, deployment: Deployment) -> bool {

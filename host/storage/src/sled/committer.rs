@@ -16,7 +16,7 @@ use super::shared::{Shared, closed};
 use super::{Hardening, SledOptions, sync};
 use crate::{
     Append, Appended, ComponentRecord, Deployment, EntityRestore, EntityWrite, EntityWritten, InboxItem, LogLine,
-    Removed, RunKey, Sent, StorageError,
+    Record, Removed, RunKey, Sent, Shelf, StorageError,
 };
 
 /// In one batch: more would make the first of them wait for the last.
@@ -77,6 +77,24 @@ pub(super) enum Verb {
         deployment: Box<Deployment>,
         answer: Answerer<bool>,
     },
+    PutRecord {
+        tenant: TenantId,
+        shelf: Shelf,
+        record: Record,
+        answer: Answerer<bool>,
+    },
+    RemoveRecord {
+        tenant: TenantId,
+        shelf: Shelf,
+        name: Arc<str>,
+        revision: u64,
+        answer: Answerer<bool>,
+    },
+    /// A piece of all that there is of the tenant.
+    Erase {
+        tenant: TenantId,
+        answer: Answerer<bool>,
+    },
     Entity {
         tenant: TenantId,
         write: Box<EntityWrite>,
@@ -112,8 +130,7 @@ pub(super) enum Reply {
     Done(Answerer<()>, Result<(), StorageError>),
     Recalls(Answerer<u32>, Result<u32, StorageError>),
     Sent(Answerer<Sent>, Result<Sent, StorageError>),
-    Deployed(Answerer<bool>, Result<bool, StorageError>),
-    Logged(Answerer<bool>, Result<bool, StorageError>),
+    Said(Answerer<bool>, Result<bool, StorageError>),
     Entity(Answerer<EntityWritten>, Result<EntityWritten, StorageError>),
     Receipts(Answerer<Receipts>, Result<Receipts, StorageError>),
     Removed(Answerer<Removed>, Result<Removed, StorageError>),
@@ -231,8 +248,7 @@ impl Reply {
             Reply::Done(answer, done) => drop(answer.send(done)),
             Reply::Recalls(answer, recalls) => drop(answer.send(recalls)),
             Reply::Sent(answer, sent) => drop(answer.send(sent)),
-            Reply::Deployed(answer, deployed) => drop(answer.send(deployed)),
-            Reply::Logged(answer, logged) => drop(answer.send(logged)),
+            Reply::Said(answer, said) => drop(answer.send(said)),
             Reply::Entity(answer, written) => drop(answer.send(written)),
             Reply::Receipts(answer, receipts) => drop(answer.send(receipts)),
             Reply::Removed(answer, removed) => drop(answer.send(removed)),
@@ -257,7 +273,11 @@ impl Verb {
             Verb::Receipts { answer, .. } => drop(answer.send(Err(error))),
             Verb::Remove { answer, .. } => drop(answer.send(Err(error))),
             Verb::Forget { answer, .. } => drop(answer.send(Err(error))),
-            Verb::Deployment { answer, .. } | Verb::Log { answer, .. } => drop(answer.send(Err(error))),
+            Verb::Deployment { answer, .. }
+            | Verb::PutRecord { answer, .. }
+            | Verb::RemoveRecord { answer, .. }
+            | Verb::Erase { answer, .. }
+            | Verb::Log { answer, .. } => drop(answer.send(Err(error))),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::entity::Changed;
 use super::inbox::Unread;
 use super::key::{self, Kind};
 use super::recent::Grown;
+use super::record::Revisions;
 use super::row::{OpenRow, Tail, Writer, damaged};
 use super::shared::Shared;
 use crate::{Appended, InboxItem, RunKey, StartKey, StorageError};
@@ -35,8 +36,10 @@ pub(super) struct Draft {
     /// With what tells one message from another.
     pub sent: HashMap<(RunKey, MessageId), Vec<u8>>,
     pub revisions: HashMap<(TenantId, Arc<str>), u64>,
+    pub records: Revisions,
     pub entities: Changed,
     pub receipts: HashSet<(RunKey, StepId)>,
+    has_erased: bool,
     news: Vec<News>,
     grown: Vec<Grown>,
     replies: Vec<Reply>,
@@ -112,6 +115,8 @@ impl Draft {
             start_keys: HashMap::new(),
             sent: HashMap::new(),
             revisions: HashMap::new(),
+            records: Revisions::default(),
+            has_erased: false,
             entities: Changed::default(),
             receipts: HashSet::new(),
             news: Vec::new(),
@@ -144,7 +149,7 @@ impl Draft {
             }
             Verb::Log { run, last, lines, answer } => {
                 let logged = self.log(run, last, &lines);
-                Reply::Logged(answer, self.settle(logged))
+                Reply::Said(answer, self.settle(logged))
             }
             Verb::Send { run, item, answer } => {
                 let sent = self.send(run, &item);
@@ -156,7 +161,19 @@ impl Draft {
             }
             Verb::Deployment { tenant, deployment, answer } => {
                 let deployed = self.put_deployment(tenant, &deployment);
-                Reply::Deployed(answer, self.settle(deployed))
+                Reply::Said(answer, self.settle(deployed))
+            }
+            Verb::PutRecord { tenant, shelf, record, answer } => {
+                let put = self.put_record(tenant, shelf, &record);
+                Reply::Said(answer, self.settle(put))
+            }
+            Verb::RemoveRecord { tenant, shelf, name, revision, answer } => {
+                let removed = self.remove_record(tenant, shelf, &name, revision);
+                Reply::Said(answer, self.settle(removed))
+            }
+            Verb::Erase { tenant, answer } => {
+                let erased = self.erase(tenant);
+                Reply::Said(answer, self.settle(erased))
             }
             Verb::Entity { tenant, write, answer } => {
                 let written = self.put_entity(tenant, &write);
@@ -224,6 +241,19 @@ impl Draft {
         self.news.push(news);
     }
 
+    /// After this batch nothing of the run stands.
+    pub fn lose(&mut self, run: RunKey) {
+        self.runs.insert(run, RunState::nowhere());
+        self.touched.push(run);
+        self.tell(News::End(run));
+        self.tell(News::Remove(run));
+    }
+
+    /// What is in memory of deployments may not stand any more.
+    pub fn forget_deployments(&mut self) {
+        self.has_erased = true;
+    }
+
     pub fn grew(&mut self, grown: Grown) {
         self.grown.push(grown);
     }
@@ -258,7 +288,7 @@ impl Draft {
     /// is answered or woken finds it in every read.
     pub fn publish(&mut self, commit: Option<u64>) {
         let shared = self.shared.clone();
-        if !self.revisions.is_empty() {
+        if !self.revisions.is_empty() || std::mem::take(&mut self.has_erased) {
             shared.deployed.forget();
         }
         let grown: Vec<RunKey> = self.grown.iter().map(|grown| grown.run).collect();
@@ -294,6 +324,7 @@ impl Draft {
         self.start_keys.clear();
         self.sent.clear();
         self.revisions.clear();
+        self.records.clear();
         self.entities.clear();
         self.receipts.clear();
     }

@@ -1,9 +1,10 @@
 //! Keys in the one tree: a byte for the kind of row, the tenant, and what names the row, all big
 //! endian, so that rows stand in the order in which they are read.
 
+use std::sync::Arc;
 use trackway_replay::{Digest, EffectId, MessageId, Position, QuestionId, RunId, StepId, TenantId, Timestamp};
 
-use crate::{Landmark, LogKey, RunKey};
+use crate::{Landmark, LogKey, RunKey, Shelf};
 
 /// Kinds of rows. On disk: a letter keeps its meaning for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +24,14 @@ pub(super) enum Kind {
     Head = b'H',
     /// An unread item, by its order of arrival.
     Inbox = b'I',
+    /// A payload that is kept as pieces: the digests of them, in order.
+    Pieces = b'J',
     StartKey = b'K',
     Log = b'L',
     /// A message that was sent to an open run, read or not.
     Message = b'M',
+    /// A record of the operator.
+    Record = b'O',
     /// The place of an entry, by its name.
     Landmark = b'S',
     /// An open run that nobody owns and that has nothing to do yet.
@@ -42,6 +47,8 @@ pub(super) enum Kind {
     /// What became of a write whose answer no journal holds yet, by its step.
     Receipt = b'W',
     Payload = b'Y',
+    /// A piece of a payload, by its own digest.
+    Piece = b'Z',
 }
 
 pub(super) const META_COMMIT: [u8; 2] = [Kind::Meta as u8, b'c'];
@@ -151,6 +158,14 @@ pub(super) fn payload(run: RunKey, digest: Digest) -> [u8; RUN_BYTES + 32] {
     under_run(Kind::Payload, run, digest.0)
 }
 
+pub(super) fn pieces(run: RunKey, payload: Digest) -> [u8; RUN_BYTES + 32] {
+    under_run(Kind::Pieces, run, payload.0)
+}
+
+pub(super) fn piece(run: RunKey, digest: Digest) -> [u8; RUN_BYTES + 32] {
+    under_run(Kind::Piece, run, digest.0)
+}
+
 pub(super) fn log(run: RunKey, key: LogKey) -> [u8; RUN_BYTES + 16] {
     let mut rest = [0; 16];
     for (place, number) in [key.step, key.attempt, key.effect, key.line].into_iter().enumerate() {
@@ -206,6 +221,24 @@ pub(super) fn entity(tenant: TenantId, name: &str, entity_key: &str) -> Vec<u8> 
 
 pub(super) fn receipt(run: RunKey, step: StepId) -> [u8; RUN_BYTES + 4] {
     under_run(Kind::Receipt, run, step.0.to_be_bytes())
+}
+
+pub(super) fn record(tenant: TenantId, shelf: Shelf, name: &str) -> Vec<u8> {
+    let mut key = of_tenant(Kind::Record, tenant).to_vec();
+    key.push(shelf.number());
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// `None`: no such key.
+pub(super) fn record_of(key: &[u8]) -> Option<(Shelf, Arc<str>)> {
+    let (shelf, name) = key.get(TENANT_BYTES..)?.split_first()?;
+    Some((Shelf::of_number(*shelf)?, std::str::from_utf8(name).ok()?.into()))
+}
+
+/// In a key that has one behind its letter.
+pub(super) fn tenant_of(key: &[u8]) -> Option<TenantId> {
+    Some(TenantId(u32::from_be_bytes(*key.get(1..)?.first_chunk()?)))
 }
 
 /// The step after the run, in the key of a question or a receipt.

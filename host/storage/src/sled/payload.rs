@@ -1,13 +1,18 @@
-//! Payloads of a run: small ones are rows, larger ones are files. Never shared between runs.
+//! Payloads of a run: small ones are rows, those up to a megabyte are rows for their pieces, each of which stands once,
+//! and larger ones are files. Never shared between runs.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::path::PathBuf;
 use trackway_replay::Digest;
 
 use super::draft::Draft;
 use super::key;
+use super::row::{Row, damaged};
 use super::shared::Shared;
+use crate::pieces::{is_cut, pieces};
 use crate::{RunKey, StorageError, StorageErrorKind};
+
+const DIGEST_BYTES: usize = 32;
 
 impl Shared {
     pub fn payloads(&self, run: RunKey) -> PathBuf {
@@ -23,8 +28,30 @@ impl Shared {
         if let Some(row) = self.get(&key::payload(run, digest))? {
             return Ok(Some(Bytes::copy_from_slice(row.body())));
         }
+        if let Some(list) = self.get(&key::pieces(run, digest))? {
+            return self.joined(run, digest, &list).map(Some);
+        }
         let path = self.payloads(run).join(digest.to_string());
         self.digested(&path, digest)
+    }
+
+    /// The payload that `list` has the pieces of.
+    pub fn joined(&self, run: RunKey, digest: Digest, list: &Row) -> Result<Bytes, StorageError> {
+        let key = key::pieces(run, digest);
+        let (digests, rest) = list.body().as_chunks::<DIGEST_BYTES>();
+        if !rest.is_empty() {
+            return Err(damaged(&key, "it is no list of digests"));
+        }
+        let mut bytes = BytesMut::new();
+        for piece in digests {
+            let row = self.get(&key::piece(run, Digest(*piece)))?;
+            let row = row.ok_or_else(|| damaged(&key, &format!("its piece {:.12} is missing", Digest(*piece))))?;
+            bytes.extend_from_slice(row.body());
+        }
+        match Digest::of(&bytes) == digest {
+            true => Ok(bytes.freeze()),
+            false => Err(damaged(&key, "its pieces together have another digest than its key")),
+        }
     }
 
     /// A file whose name is the digest of what it holds.
@@ -47,8 +74,31 @@ impl Draft {
     }
 
     pub fn stage_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) {
-        let key = key::payload(run, digest);
-        let value = self.writer.bytes(&key, self.commit, bytes);
+        let (key, body) = match is_cut(bytes.len()) {
+            true => (key::pieces(run, digest), self.stage_pieces(run, bytes)),
+            false => (key::payload(run, digest), bytes.to_vec()),
+        };
+        let value = self.writer.bytes(&key, self.commit, &body);
         self.insert(&key, value);
     }
+
+    /// Those that do not stand yet; gives the list of all.
+    fn stage_pieces(&mut self, run: RunKey, bytes: &[u8]) -> Vec<u8> {
+        let mut list = Vec::new();
+        for piece in pieces(bytes) {
+            let digest = Digest::of(piece);
+            list.extend_from_slice(&digest.0);
+            let key = key::piece(run, digest);
+            // What an earlier batch wrote is durable. One that cannot be read is written anew.
+            if !matches!(self.shared.written(&key), Ok(Some(_))) {
+                let value = self.writer.bytes(&key, self.commit, piece);
+                self.insert(&key, value);
+            }
+        }
+        list
+    }
 }
+
+#[cfg(test)]
+#[path = "payload/tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::{Removed, RunKey, StorageError};
 
 /// All that may stand under a run that has ended.
-const ROWS: [Kind; 10] = [
+const ROWS: [Kind; 12] = [
     Kind::StartedBy,
     Kind::Frame,
     Kind::Head,
@@ -26,6 +26,8 @@ const ROWS: [Kind; 10] = [
     Kind::Question,
     Kind::Receipt,
     Kind::Payload,
+    Kind::Pieces,
+    Kind::Piece,
 ];
 
 impl Draft {
@@ -74,7 +76,7 @@ pub(super) fn finish(db: &Db, folder: &Folder) -> Result<(), StorageError> {
     Ok(())
 }
 
-fn remove_folder(path: &Path) -> Result<(), StorageError> {
+pub(super) fn remove_folder(path: &Path) -> Result<(), StorageError> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(path, "cannot remove", &error)),
         Ok(()) | Err(_) => Ok(()),

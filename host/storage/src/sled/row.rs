@@ -170,7 +170,7 @@ fn checksum(key: &[u8], commit: &[u8], body: &[u8]) -> u32 {
 /// Names the row for people: which run, where the key has one.
 pub(super) fn damaged(key: &[u8], why: &str) -> StorageError {
     let kind = key.first().map_or('?', |kind| char::from(*kind));
-    let of_run = matches!(kind, 'F' | 'H' | 'I' | 'L' | 'M' | 'P' | 'Q' | 'R' | 'S' | 'W' | 'Y');
+    let of_run = matches!(kind, 'F' | 'H' | 'I' | 'J' | 'L' | 'M' | 'P' | 'Q' | 'R' | 'S' | 'W' | 'Y' | 'Z');
     let whose = match (of_run, key::run_of(key)) {
         (true, Some(run)) => format!(" of run {}", run.run),
         _ => String::new(),

@@ -10,13 +10,14 @@ use trackway_replay::{Digest, Head, Position, RunId, TenantId};
 
 use super::folder::io_error;
 use super::key::{self, Kind};
+use super::record::record_in;
 use super::row::{OpenRow, Row, damaged};
 use super::shared::Shared;
 use crate::entity::{EntityMark, EntityTally};
 use crate::{Entity, EntityWritten, InboxItem, LogLine, Mark, RunKey, RunRows, StartKey, StorageError};
 
 /// Rows that stand under a run.
-const OF_RUNS: [Kind; 12] = [
+pub(super) const OF_RUNS: [Kind; 14] = [
     Kind::StartedBy,
     Kind::Frame,
     Kind::Head,
@@ -29,8 +30,13 @@ const OF_RUNS: [Kind; 12] = [
     Kind::Ready,
     Kind::Receipt,
     Kind::Payload,
+    Kind::Pieces,
+    Kind::Piece,
 ];
-const OF_OTHERS: [Kind; 9] = [
+/// Rows that stand before the first frame that names them. Of a start that was cut off in between they are all there is:
+/// no run, and nothing that anybody was told of.
+const BEFORE_FRAMES: [Kind; 3] = [Kind::Payload, Kind::Pieces, Kind::Piece];
+pub(super) const OF_OTHERS: [Kind; 10] = [
     Kind::Gone,
     Kind::Meta,
     Kind::Component,
@@ -38,6 +44,7 @@ const OF_OTHERS: [Kind; 9] = [
     Kind::Version,
     Kind::StartKey,
     Kind::EntityTally,
+    Kind::Record,
     Kind::Timer,
     Kind::Entity,
 ];
@@ -59,6 +66,18 @@ impl Flaws {
 impl Shared {
     /// By their first row of any kind: a run may have lost its head, or its frames.
     pub fn runs(&self, tenant: TenantId, after: Option<RunId>, max: usize) -> Result<Vec<RunId>, StorageError> {
+        let kinds = OF_RUNS.into_iter().filter(|kind| !BEFORE_FRAMES.contains(kind));
+        self.runs_with(kinds, tenant, after, max)
+    }
+
+    /// Runs that have rows of any of these kinds.
+    pub fn runs_with(
+        &self,
+        kinds: impl Iterator<Item = Kind> + Clone,
+        tenant: TenantId,
+        after: Option<RunId>,
+        max: usize,
+    ) -> Result<Vec<RunId>, StorageError> {
         let mut runs = Vec::new();
         let mut low = match after {
             Some(RunId(u128::MAX)) => return Ok(runs),
@@ -66,7 +85,7 @@ impl Shared {
             None => RunId(0),
         };
         while runs.len() < max {
-            let Some(run) = self.first_run(RunKey { tenant, run: low })? else { break };
+            let Some(run) = self.first_run(kinds.clone(), RunKey { tenant, run: low })? else { break };
             runs.push(run);
             match run.0.checked_add(1) {
                 Some(next) => low = RunId(next),
@@ -77,10 +96,10 @@ impl Shared {
     }
 
     /// The first run from `low` on that has a row.
-    fn first_run(&self, low: RunKey) -> Result<Option<RunId>, StorageError> {
+    fn first_run(&self, kinds: impl Iterator<Item = Kind>, low: RunKey) -> Result<Option<RunId>, StorageError> {
         let high = RunKey { run: RunId(u128::MAX), ..low };
         let mut first: Option<RunId> = None;
-        for kind in OF_RUNS {
+        for kind in kinds {
             // Keys under the last run are longer than its prefix.
             let mut end = key::of_run(kind, high).to_vec();
             end.extend_from_slice(&[u8::MAX; 33]);
@@ -93,11 +112,13 @@ impl Shared {
     }
 
     pub fn payload_digests(&self, run: RunKey) -> Result<Vec<Digest>, StorageError> {
-        let prefix = key::of_run(Kind::Payload, run);
         let mut digests = BTreeSet::new();
-        for key in self.db.scan_prefix(prefix).keys() {
-            let key = key.map_err(|error| self.failed(&error))?;
-            digests.insert(digest_in(&key, prefix.len()).ok_or_else(|| damaged(&key, "its key has no digest"))?);
+        for kind in [Kind::Payload, Kind::Pieces] {
+            let prefix = key::of_run(kind, run);
+            for key in self.db.scan_prefix(prefix).keys() {
+                let key = key.map_err(|error| self.failed(&error))?;
+                digests.insert(digest_in(&key, prefix.len()).ok_or_else(|| damaged(&key, "its key has no digest"))?);
+            }
         }
         digests.extend(self.payload_files(run)?.into_iter().filter_map(|name| name.parse::<Digest>().ok()));
         Ok(digests.into_iter().collect())
@@ -214,9 +235,17 @@ impl Shared {
 
     fn check_payloads(&self, run: RunKey, flaws: &mut Flaws) -> Result<(), StorageError> {
         let prefix = key::of_run(Kind::Payload, run).len();
-        for (key, row) in self.raw(Kind::Payload, run, flaws)? {
-            if digest_in(&key, prefix) != Some(Digest::of(row.body())) {
-                flaws.row(&key, "its content has another digest than its key");
+        for kind in [Kind::Payload, Kind::Piece] {
+            for (key, row) in self.raw(kind, run, flaws)? {
+                if digest_in(&key, prefix) != Some(Digest::of(row.body())) {
+                    flaws.row(&key, "its content has another digest than its key");
+                }
+            }
+        }
+        for (key, row) in self.raw(Kind::Pieces, run, flaws)? {
+            match digest_in(&key, prefix) {
+                Some(digest) => drop(flaws.take(self.joined(run, digest, &row))),
+                None => flaws.row(&key, "its key has no digest"),
             }
         }
         for name in self.payload_files(run)? {
@@ -250,12 +279,19 @@ impl Shared {
 
     pub fn check_rest(&self, tenant: TenantId) -> Result<Vec<String>, StorageError> {
         let mut flaws = Flaws::default();
+        // What is of no tenant is said once.
+        let is_first = tenant == TenantId::DEFAULT;
         for pair in self.db.scan_prefix([Kind::Timer as u8]) {
             let Some((key, _)) = flaws.take(self.shown(pair)) else { continue };
             let Some((due, run)) = key::timer_of(&key) else {
-                flaws.row(&key, "its key is too short");
+                if is_first {
+                    flaws.row(&key, "its key is too short");
+                }
                 continue;
             };
+            if run.tenant != tenant {
+                continue;
+            }
             let place = key::of_run(Kind::Parked, run);
             let parked = flaws.take(self.get(&place)).flatten();
             let row = parked.and_then(|row| flaws.take(row.decode::<OpenRow>(&place)));
@@ -280,7 +316,13 @@ impl Shared {
             }
         }
         self.check_entities(tenant, &mut flaws)?;
-        self.check_kinds(&mut flaws)?;
+        for pair in self.db.scan_prefix(key::of_tenant(Kind::Record, tenant)) {
+            let Some((key, row)) = flaws.take(self.shown(pair)) else { continue };
+            flaws.take(record_in(&key, &row));
+        }
+        if is_first {
+            self.check_kinds(&mut flaws)?;
+        }
         Ok(flaws.0)
     }
 

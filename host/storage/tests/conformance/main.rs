@@ -8,6 +8,7 @@ mod faults;
 mod journal;
 mod listing;
 mod ownership;
+mod records;
 mod removal;
 mod rows;
 mod sled_only;
@@ -94,6 +95,12 @@ promises! {
         a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill,
         a_run_that_is_open_cannot_be_removed,
     }
+    records {
+        a_record_is_changed_only_from_the_revision_it_has,
+        records_are_listed_page_by_page_in_the_order_of_their_names,
+        a_record_over_its_limits_is_refused,
+        an_erased_tenant_leaves_nothing_and_others_are_as_they_were,
+    }
     entities {
         a_write_stands_with_its_frame_and_says_what_became_of_it,
         what_a_fenced_owner_writes_is_not_done,
@@ -104,6 +111,7 @@ promises! {
     }
     survey {
         runs_start_keys_and_payloads_are_listed_page_by_page,
+        values_of_a_start_that_was_cut_off_are_no_run,
         a_sound_run_has_no_flaws_and_says_where_it_is,
     }
     listing {

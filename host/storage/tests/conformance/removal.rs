@@ -26,7 +26,9 @@ async fn full(store: &dyn Storage, key: RunKey) -> FrameId {
         fields: "".into(),
     }];
     journal.append(store, start).await;
-    store.put_payload(key, Digest::of(&large()), Bytes::from(large())).await.unwrap();
+    for large in large() {
+        store.put_payload(key, Digest::of(&large), Bytes::from(large)).await.unwrap();
+    }
     store.send(key, item(2)).await.unwrap();
     let mut end = journal.next(Owner::End);
     end.rows.unread = vec![item(2).message];
@@ -35,8 +37,9 @@ async fn full(store: &dyn Storage, key: RunKey) -> FrameId {
     id
 }
 
-fn large() -> Vec<u8> {
-    vec![7; 100_000]
+/// One that is kept as pieces, and one that is a file.
+fn large() -> [Vec<u8>; 2] {
+    [vec![7; 100_000], vec![7; 2 << 20]]
 }
 
 fn start_key(key: RunKey) -> StartKey {
@@ -49,7 +52,9 @@ async fn expect_nothing_left(store: &dyn Storage, key: RunKey) {
     assert!(store.frames(key, Position::FIRST, 1_000).await.unwrap().is_empty());
     assert!(store.logs(key, None, 9).await.unwrap().is_empty());
     assert!(store.payloads(key).await.unwrap().is_empty());
-    assert_eq!(store.payload(key, Digest::of(&large())).await.unwrap(), None);
+    for large in large() {
+        assert_eq!(store.payload(key, Digest::of(&large)).await.unwrap(), None);
+    }
     assert_eq!(store.landmark(key, Landmark::State("progress".into())).await.unwrap(), None);
     assert!(store.questions(TENANT, None, 9).await.unwrap().is_empty());
     assert_eq!(store.start_key(TENANT, "daily").await.unwrap(), None);
@@ -98,7 +103,9 @@ pub async fn a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill
         let store = subject.store();
         if store.head(key).await.unwrap().is_some() {
             assert_eq!(store.end(key).await.unwrap(), Position(2), "whole");
-            assert!(store.payload(key, Digest::of(&large())).await.unwrap().is_some());
+            for large in large() {
+                assert!(store.payload(key, Digest::of(&large)).await.unwrap().is_some());
+            }
             assert!(store.check_run(key).await.unwrap().flaws.is_empty());
             assert_eq!(store.remove(key).await.unwrap(), Removed::Gone);
         }

@@ -143,7 +143,7 @@ pub async fn nobody_sends_to_a_run_that_is_not_there_or_has_ended(subject: Subje
 }
 
 pub async fn payloads_come_back_as_they_were(subject: Subject) {
-    let sizes = [0, 1, PAYLOAD_ROW_MAX_BYTES, PAYLOAD_ROW_MAX_BYTES + 1, 1 << 20];
+    let sizes = [0, 1, 4_095, 4_096, PAYLOAD_ROW_MAX_BYTES, PAYLOAD_ROW_MAX_BYTES + 1, 1 << 20, (1 << 20) + 1];
     let payloads = sizes.map(|size_bytes| Bytes::from(vec![size_bytes as u8 ^ 0x5a; size_bytes]));
     let mut journal = started(&*subject.store(), 1).await;
     for bytes in &payloads {
@@ -151,14 +151,14 @@ pub async fn payloads_come_back_as_they_were(subject: Subject) {
             subject.store().put_payload(run(1), Digest::of(bytes), bytes.clone()).await.unwrap();
         }
     }
-    let with_frame = Bytes::from_static(b"in the same batch as its frame");
+    let with_frame = [Bytes::from_static(b"in the same batch as its frame"), Bytes::from(vec![b'x'; 20_000])];
     let mut append = journal.next(Owner::Keep);
-    append.rows.payloads = vec![(Digest::of(&with_frame), with_frame.clone())];
+    append.rows.payloads = with_frame.iter().map(|bytes| (Digest::of(bytes), bytes.clone())).collect();
     journal.append(&*subject.store(), append).await;
 
     let subject = subject.kill();
     let store = subject.store();
-    for bytes in payloads.iter().chain([&with_frame]) {
+    for bytes in payloads.iter().chain(&with_frame) {
         let digest = Digest::of(bytes);
         assert_eq!(store.payload(run(1), digest).await.unwrap().as_ref(), Some(bytes));
         assert_eq!(store.payload(run(2), digest).await.unwrap(), None);

@@ -115,7 +115,7 @@ async fn a_run_whose_last_frame_is_damaged_can_be_parked_but_not_appended_to() {
 async fn a_damaged_payload_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let bytes = bytes::Bytes::from(vec![1; 100_000]);
+    let bytes = bytes::Bytes::from(vec![1; 2 << 20]);
     let digest = trackway_replay::Digest::of(&bytes);
     store.put_payload(run(1), digest, bytes).await.unwrap();
     let files = contents(&folder.path().join("payloads"));
@@ -214,9 +214,11 @@ async fn a_full_disk_refuses_writes_and_goes_on_reading() {
         other => panic!("{other:?}"),
     }
     assert_eq!(store.send(run(1), item(1)).await.unwrap_err().kind, StorageErrorKind::Full);
-    let large = bytes::Bytes::from(vec![1; 100_000]);
-    let put = store.put_payload(run(1), trackway_replay::Digest::of(&large), large).await;
-    assert_eq!(put.unwrap_err().kind, StorageErrorKind::Full);
+    for size_bytes in [1, 100_000, 2 << 20] {
+        let large = bytes::Bytes::from(vec![1; size_bytes]);
+        let put = store.put_payload(run(1), trackway_replay::Digest::of(&large), large).await;
+        assert_eq!(put.unwrap_err().kind, StorageErrorKind::Full);
+    }
     assert_eq!(length(&store, 1).await, 1);
     assert!(store.head(run(1)).await.unwrap().is_some());
     assert_eq!(claim(&store, at(1)).await.runs, [run(1)]);

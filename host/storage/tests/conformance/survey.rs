@@ -37,6 +37,23 @@ pub async fn runs_start_keys_and_payloads_are_listed_page_by_page(subject: Subje
     assert_eq!((store.end(run(1)).await.unwrap(), store.end(run(9)).await.unwrap()), (Position(1), Position(0)));
 }
 
+pub async fn values_of_a_start_that_was_cut_off_are_no_run(subject: Subject) {
+    let mut journal = Journal::new(run(1));
+    journal.go(&*subject.store(), Owner::Keep).await;
+    for size_bytes in [10, 100_000, 2_000_000] {
+        let bytes = Bytes::from(vec![7; size_bytes]);
+        subject.store().put_payload(run(2), Digest::of(&bytes), bytes).await.unwrap();
+    }
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(store.runs(TENANT, None, 9).await.unwrap(), [RunId(1)]);
+    assert!(store.check_rest(TENANT).await.unwrap().is_empty());
+    // They go with their tenant.
+    store.erase(TENANT).await.unwrap();
+    assert!(store.tenants().await.unwrap().is_empty());
+    assert!(store.payloads(run(2)).await.unwrap().is_empty());
+}
+
 pub async fn a_sound_run_has_no_flaws_and_says_where_it_is(subject: Subject) {
     let sound = |mark| RunRows { mark, questions: Vec::new(), landmarks: Vec::new(), flaws: Vec::new() };
     let (ready, ended) = (run(1), run(2));

@@ -3,14 +3,19 @@
 //! The package `chaos-next` is the same file: its newer code, to which runs can be moved.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::SystemTime;
 use trackway_sdk::prelude::*;
 use trackway_sdk::serde_json::{Value as Json, json};
+use trackway_sdk::{AgentTool, Role, Usd};
 
 /// How many tokens a workflow tells the next function, and so the world.
 const TOLD_MAX: usize = 3;
+const MODEL: &str = "scripted/m";
 
 #[value]
 pub struct Plan {
@@ -137,6 +142,27 @@ pub enum Effect {
     /// So many posts at once.
     Posts(u32),
     NapMs(u64),
+    Model,
+    /// So many calls of a model at once.
+    Models(u32),
+    /// A question to a person under that title.
+    Ask(String),
+    /// One that is given up after so many milliseconds.
+    AskWithin(String, u64),
+    Agent(Chat),
+    /// An agent that begins and is left as it is.
+    Leave,
+}
+
+/// What an agent does: a call of its tool for each list.
+#[value]
+#[derive(Clone)]
+pub struct Chat {
+    pub calls: Vec<Vec<Effect>>,
+    /// The model asks for all calls in one answer.
+    pub at_once: bool,
+    /// A person is asked before each call.
+    pub needs_approval: bool,
 }
 
 /// Whether this is the newer code.
@@ -346,9 +372,9 @@ pub async fn chaos(ctx: Ctx, plan: Json) -> Result<Json, Failure> {
 }
 
 /// One attempt of a function.
-struct Errand<'a> {
-    ctx: &'a FnCtx,
-    work: &'a Work,
+struct Errand {
+    ctx: FnCtx,
+    work: Work,
     /// Its own token, without what ends it.
     token: String,
     contacts: Cell<u32>,
@@ -356,17 +382,35 @@ struct Errand<'a> {
     pieces: Cell<u32>,
 }
 
-impl Errand<'_> {
-    /// Where the world is next.
-    fn url(&self) -> String {
+/// An agent that was made, and what it is to be asked.
+struct Begun {
+    agent: Agent,
+    question: String,
+    /// What its calls gave, by their number.
+    gave: Rc<RefCell<BTreeMap<usize, Vec<String>>>>,
+}
+
+type Trying<'a> = Pin<Box<dyn Future<Output = Result<Vec<String>, Failure>> + 'a>>;
+
+impl Errand {
+    fn number(&self) -> u32 {
         let number = self.contacts.get() + 1;
         self.contacts.set(number);
+        number
+    }
+
+    /// Where the world is next, for what is done within `place`.
+    fn address(&self, number: u32, place: &str) -> String {
         // One that goes on with what another one did has to do the same.
         let attempt = if self.work.policy.resumes { 0 } else { self.ctx.attempt() };
         let (run, step) = (self.ctx.run_id(), self.ctx.step());
         let told = self.work.told.join(",");
         let beat = self.beats.get();
-        format!("http://world.test/{run}/{step}/{attempt}/{number}?told={told}&beat={beat}")
+        format!("{run}/{step}/{attempt}/{number}?told={told}&beat={beat}&in={place}")
+    }
+
+    fn url(&self, place: &str) -> String {
+        format!("http://world.test/{}", self.address(self.number(), place))
     }
 
     fn beat(&self) {
@@ -384,20 +428,121 @@ impl Errand<'_> {
         }
     }
 
-    async fn given(&self, request: http::RequestBuilder) -> Result<String, Failure> {
-        self.say("asks");
-        let text = request.send().await?.error_for_status()?.text()?;
-        self.say(&text);
+    fn heard(&self, text: &str) {
+        self.say(text);
         if self.work.tells {
             self.ctx.emit("heard", &json!({ "by": format!("~{}~", self.token), "said": text }));
         }
         self.ctx.log().info(format_args!("got {text}"));
+    }
+
+    async fn given(&self, request: http::RequestBuilder) -> Result<String, Failure> {
+        self.say("asks");
+        let text = request.send().await?.error_for_status()?.text()?;
+        self.heard(&text);
         Ok(text)
+    }
+
+    async fn told(&self, question: String) -> Result<String, Failure> {
+        self.say("asks");
+        let answer = self.ctx.model(MODEL).user(question).await?;
+        self.heard(answer.text());
+        Ok(answer.text().to_owned())
+    }
+
+    async fn asked(&self, title: &str, most_ms: Option<u64>, place: &str) -> Result<Vec<String>, Failure> {
+        let form = Form::new(format!("{title}&in={place}")).approval("approve").text("why").optional();
+        let form = match most_ms {
+            Some(most_ms) => form.timeout(Duration::from_millis(most_ms)),
+            None => form,
+        };
+        match self.ctx.ask::<Json>(form).await {
+            Ok(_) => Ok(vec!["answered".to_owned()]),
+            Err(failure) if failure.code == "EXPIRED" => Ok(vec!["expired".to_owned()]),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn begin(self: &Rc<Errand>, chat: &Chat, place: &str) -> Begun {
+        let number = self.number();
+        let name = format!("agent-{number}");
+        let around = if place.is_empty() { String::new() } else { format!("{place}.") };
+        let (own, within) = (format!("{around}{name}"), format!("{around}{name}.act"));
+        let address = self.address(number, &own);
+        let question = format!("{address}&calls={}&at_once={}", chat.calls.len(), chat.at_once);
+        let gave: Rc<RefCell<BTreeMap<usize, Vec<String>>>> = Rc::default();
+        let (errand, calls, taken) = (self.clone(), Rc::new(chat.calls.clone()), gave.clone());
+        let input = json!({ "type": "object", "properties": { "nth": { "type": "integer" } }, "required": ["nth"] });
+        let tool = AgentTool::new("act", "Does something.", input, move |_, input| {
+            let (errand, calls, taken, within) = (errand.clone(), calls.clone(), taken.clone(), within.clone());
+            async move {
+                let nth = usize::try_from(input["nth"].as_u64().unwrap_or(u64::MAX))?;
+                let mut tokens = Vec::new();
+                for effect in calls.get(nth).into_iter().flatten() {
+                    tokens.extend(errand.act(effect, &within).await?);
+                }
+                taken.borrow_mut().insert(nth, tokens.clone());
+                Ok(json!(tokens))
+            }
+        });
+        let tool = if chat.needs_approval { tool.needs_approval() } else { tool };
+        Begun { agent: Agent::new(name).model(MODEL).tool(tool.fatal()), question, gave }
+    }
+
+    async fn chat(self: &Rc<Errand>, chat: &Chat, place: &str) -> Result<Vec<String>, Failure> {
+        let Begun { agent, question, gave } = self.begin(chat, place);
+        let answer = agent.run(&self.ctx, question).await?;
+        let said = answer.messages.iter().filter(|message| message.role == Role::Assistant);
+        let said = said.filter_map(|message| message.content.as_deref()?.split(' ').next());
+        let spent = (answer.usage.input_tokens, answer.usage.output_tokens, answer.cost.map(Usd::as_nanos));
+        let said = said.collect::<Vec<_>>().join(" ");
+        self.ctx.log().info(format_args!("spent {} {} {:?} over {said}", spent.0, spent.1, spent.2));
+        let gave = gave.take().into_values().flatten();
+        Ok([answer.output].into_iter().chain(gave).collect())
+    }
+
+    /// Whoever drops an agent ends it.
+    async fn leave(self: &Rc<Errand>, place: &str) {
+        let chat = Chat { calls: Vec::new(), at_once: false, needs_approval: false };
+        let Begun { agent, question, .. } = self.begin(&chat, place);
+        let mut left = Box::pin(agent.run(&self.ctx, question));
+        poll_fn(|context| Poll::Ready(left.as_mut().poll(context).is_ready())).await;
+        std::mem::forget(left);
+    }
+
+    fn act<'a>(self: &'a Rc<Errand>, effect: &'a Effect, place: &'a str) -> Trying<'a> {
+        Box::pin(async move {
+            self.beat();
+            match effect {
+                Effect::Get => Ok(vec![self.given(http::get(self.url(place))).await?]),
+                Effect::Post => Ok(vec![self.given(http::post(self.url(place))).await?]),
+                Effect::Posts(count) => {
+                    let urls: Vec<String> = (0..*count).map(|_| self.url(place)).collect();
+                    try_join_all(urls.into_iter().map(|url| self.given(http::post(url)))).await
+                }
+                Effect::NapMs(nap_ms) => {
+                    self.ctx.sleep(Duration::from_millis(*nap_ms)).await?;
+                    Ok(Vec::new())
+                }
+                Effect::Model => Ok(vec![self.told(self.address(self.number(), place)).await?]),
+                Effect::Models(count) => {
+                    let questions: Vec<String> = (0..*count).map(|_| self.address(self.number(), place)).collect();
+                    try_join_all(questions.into_iter().map(|question| self.told(question))).await
+                }
+                Effect::Ask(title) => self.asked(title, None, place).await,
+                Effect::AskWithin(title, most_ms) => self.asked(title, Some(*most_ms), place).await,
+                Effect::Agent(chat) => self.chat(chat, place).await,
+                Effect::Leave => {
+                    self.leave(place).await;
+                    Ok(Vec::new())
+                }
+            }
+        })
     }
 }
 
 /// The tokens of this execution and of the world's answers.
-#[function(retries = 19, backoff = "20ms", factor = 1.5, backoff_max = "2s", timeout = "20s")]
+#[function(retries = 19, backoff = "20ms", factor = 1.5, backoff_max = "2s", timeout = "20s", models = ["scripted/*"])]
 async fn work_on(ctx: FnCtx, work: Work) -> Result<Vec<String>, Failure> {
     if let Some(told) = ctx.last_progress::<String>() {
         ctx.log().info(format_args!("was told {told}"));
@@ -406,20 +551,10 @@ async fn work_on(ctx: FnCtx, work: Work) -> Result<Vec<String>, Failure> {
     let token = format!("p{:x}.{begun}", ctx.random());
     let mut tokens = vec![format!("~{token}~")];
     let (contacts, beats, pieces) = (Cell::new(0), Cell::new(0), Cell::new(0));
-    let errand = Errand { ctx: &ctx, work: &work, token, contacts, beats, pieces };
+    let errand = Rc::new(Errand { ctx: ctx.clone(), work: work.clone(), token, contacts, beats, pieces });
     errand.say("begins");
     for effect in &work.effects {
-        errand.beat();
-        match effect {
-            Effect::Get => tokens.push(errand.given(http::get(errand.url())).await?),
-            Effect::Post => tokens.push(errand.given(http::post(errand.url())).await?),
-            Effect::Posts(count) => {
-                let urls: Vec<String> = (0..*count).map(|_| errand.url()).collect();
-                let posts = urls.into_iter().map(|url| errand.given(http::post(url)));
-                tokens.extend(try_join_all(posts).await?);
-            }
-            Effect::NapMs(nap_ms) => ctx.sleep(Duration::from_millis(*nap_ms)).await?,
-        }
+        tokens.extend(errand.act(effect, "").await?);
     }
     if ctx.attempt() <= work.stumbles {
         return Err(Failure::permanent("STUMBLED", tokens.join(" ")));

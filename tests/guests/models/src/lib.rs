@@ -1,5 +1,8 @@
 //! Functions that talk with models: one call after the other, each with all that was said before.
 
+mod jobs;
+
+use jobs::{consult, pay, read, stumble, work, works, works_twice};
 use trackway_sdk::Usd;
 use trackway_sdk::prelude::*;
 
@@ -41,7 +44,7 @@ pub async fn goes_on(ctx: Ctx, talk: Talk) -> Result<u32, Failure> {
 /// Fails once after its last call, and then goes on with what it had done.
 #[workflow]
 pub async fn tries_again(ctx: Ctx, talk: Talk) -> Result<Said, Failure> {
-    ctx.step(stumble, talk).await
+    ctx.step(stumbles, talk).await
 }
 
 #[function(retries = 0, timeout = "10m", models = ["scripted/*"])]
@@ -50,7 +53,7 @@ async fn converse(ctx: FnCtx, talk: Talk) -> Result<Said, Failure> {
 }
 
 #[function(retries = 2, backoff = "10ms", resume = true, models = ["scripted/*"])]
-async fn stumble(ctx: FnCtx, talk: Talk) -> Result<Said, Failure> {
+async fn stumbles(ctx: FnCtx, talk: Talk) -> Result<Said, Failure> {
     let said = conversation(&ctx, &talk).await?;
     if ctx.attempt() == 1 {
         return Err(Failure::new("STUMBLED", "once"));
@@ -83,13 +86,51 @@ pub async fn borrows(ctx: Ctx, url: String) -> Result<String, Failure> {
     ctx.step(borrow, url).await
 }
 
+/// The same with the server that the deployment calls `lib`.
+#[workflow]
+pub async fn borrows_by_name(ctx: Ctx) -> Result<String, Failure> {
+    ctx.step(borrow_by_name, "scripted/m".into()).await
+}
+
+/// The same with a model.
+#[workflow]
+pub async fn borrows_by_name_of(ctx: Ctx, model: String) -> Result<String, Failure> {
+    ctx.step(borrow_by_name, model).await
+}
+
 #[agent(retries = 0, models = ["scripted/*"])]
 async fn borrow(ctx: FnCtx, url: String) -> Result<String, Failure> {
-    let server = McpServer::new("lib", url);
-    let agent = Agent::new("borrower").model("scripted/m").tools(server.tools(&ctx).await?);
-    let answer = agent.run(&ctx, "Read.").await?.output;
+    borrow_of(&ctx, "scripted/m", McpServer::new("lib", url)).await
+}
+
+#[agent(retries = 0, models = ["scripted/*"], mcp = ["lib"])]
+async fn borrow_by_name(ctx: FnCtx, model: String) -> Result<String, Failure> {
+    borrow_of(&ctx, &model, McpServer::named("lib")).await
+}
+
+async fn borrow_of(ctx: &FnCtx, model: &str, server: McpServer) -> Result<String, Failure> {
+    let agent = Agent::new("borrower").model(model).tools(server.tools(ctx).await?);
+    let answer = agent.run(ctx, "Read.").await?.output;
     server.close().await;
     Ok(answer)
 }
 
-export!(talks, goes_on, tries_again, converse, stumble, borrows, borrow);
+export!(
+    talks,
+    goes_on,
+    tries_again,
+    converse,
+    stumbles,
+    borrows,
+    borrows_by_name,
+    borrows_by_name_of,
+    borrow,
+    borrow_by_name,
+    works,
+    works_twice,
+    work,
+    read,
+    pay,
+    stumble,
+    consult
+);

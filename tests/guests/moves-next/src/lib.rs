@@ -53,4 +53,27 @@ pub async fn same(ctx: Ctx, order: u32) -> Result<u32, Failure> {
     ctx.step(ship, order).await
 }
 
-export!(order, patient, same, charge, ship, check, insure);
+/// What a person says.
+#[value]
+struct Decision {
+    approve: bool,
+}
+
+/// Asks a person, and fails the first time if they say no.
+#[function(retries = 1, backoff = "10ms")]
+async fn approve(ctx: FnCtx, order: u32) -> Result<String, Failure> {
+    ctx.sleep(Duration::from_millis(10)).await?;
+    let decision: Decision = ctx.ask(Form::new("Really approve the order?").approval("approve")).await?;
+    match decision.approve {
+        true => Ok(format!("{order} as now")),
+        false => Err(Failure::new("NOT_YET", "ask again")),
+    }
+}
+
+/// Has an order approved by a person.
+#[workflow]
+pub async fn approved(ctx: Ctx, order: u32) -> Result<String, Failure> {
+    ctx.step(approve, order).await
+}
+
+export!(order, patient, same, approved, approve, charge, ship, check, insure);

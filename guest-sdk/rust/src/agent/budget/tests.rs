@@ -15,6 +15,12 @@ async fn wait(ctx: FnCtx, seconds: u64) -> Result<u64, Failure> {
     Ok(seconds)
 }
 
+/// Translates a text.
+#[tool]
+async fn translate(ctx: FnCtx, text: String) -> Result<String, Failure> {
+    Ok(ctx.model("test/translator").system("Translate.").user(text).await?.text().to_owned())
+}
+
 thread_local! {
     static BUDGET: RefCell<Budget> = RefCell::new(Budget::new());
 }
@@ -22,7 +28,7 @@ thread_local! {
 #[function]
 async fn work(ctx: FnCtx) -> Result<AgentAnswer, Failure> {
     let inner = Agent::new("inner").model("test/model").tool(wait);
-    let agent = Agent::new("worker").model("test/model").tool(wait).tool(inner.as_tool("Works."));
+    let agent = Agent::new("worker").model("test/model").tool(wait).tool(translate).tool(inner.as_tool("Works."));
     agent.budget(BUDGET.take()).run(&ctx, "Go.").await
 }
 
@@ -68,7 +74,7 @@ fn tokens_end_it_before_the_call_that_would_go_over() {
 fn an_answer_may_not_be_longer_than_what_is_left() {
     let (asked, outcome) = drive(Budget::new().tokens(1_000), |asked| match asked.number {
         1 => {
-            assert!(asked.max_tokens.is_some_and(|tokens| (900..1_000).contains(&tokens)));
+            assert!(asked.max_tokens.is_some_and(|tokens| (850..1_000).contains(&tokens)));
             goes_on().usage(100, 700)
         }
         _ => {
@@ -162,4 +168,64 @@ fn a_budget_of_nothing_asks_nobody() {
         let (asked, outcome) = drive(budget, |_| goes_on());
         assert_eq!((asked, outcome.expect_err("it cannot begin").code.as_str()), (0, "BUDGET_EXCEEDED"));
     }
+}
+
+#[test]
+fn a_model_that_a_tool_asks_counts_for_the_agent_that_uses_it() {
+    let says = |tokens: u64| {
+        move |asked: &AskedModel| match asked.model.as_str() {
+            "test/translator" => ModelResponse::text("adieu").usage(tokens, 10).cost(Some(cents(2))),
+            _ if asked.number == 1 => {
+                ModelResponse::tool_call("translate", &json!({ "input": "bye" })).usage(100, 10).cost(Some(cents(1)))
+            }
+            _ => ModelResponse::text(asked.last_content()).usage(150, 10).cost(Some(cents(1))),
+        }
+    };
+    let (asked, outcome) = drive(Budget::new().tokens(1_000), says(100));
+    let answer = outcome.expect("it is within");
+    assert_eq!((asked, answer.output.as_str(), answer.usage.total_tokens()), (3, "adieu", 380));
+    assert_eq!((answer.cost, answer.iterations), (Some(cents(4)), 2));
+    let (asked, outcome) = drive(Budget::new().tokens(1_000), says(900));
+    let failure = outcome.expect_err("the tool used it up");
+    assert_eq!((asked, failure.code.as_str()), (2, "BUDGET_EXCEEDED"));
+    assert_eq!(failure.details.expect("what was used")["used"], 1_020);
+    let (_, outcome) = drive(Budget::new().cost(cents(3)), says(100));
+    assert_eq!(outcome.expect_err("it is spent").code, "BUDGET_EXCEEDED");
+}
+
+#[test]
+fn a_tool_asks_no_model_beyond_the_budget_of_its_agent() {
+    let long = "word ".repeat(1_000);
+    let (asked, outcome) = drive(Budget::new().tokens(1_000), move |asked| match asked.number {
+        1 => ModelResponse::tool_call("translate", &json!({ "input": long })).usage(100, 10),
+        _ => panic!("{} was asked", asked.model),
+    });
+    // The tool's failure is told, and then nothing is left for the agent to read it with.
+    assert_eq!((asked, outcome.expect_err("nothing is left").code.as_str()), (1, "BUDGET_EXCEEDED"));
+}
+
+#[test]
+fn time_limits_the_calls_of_tools_as_well() {
+    let (asked, outcome) = drive(Budget::new().time(Duration::from_secs(10)), |asked| match asked.number {
+        1 => ModelResponse::tool_call("translate", &json!({ "input": "bye" })).after(Duration::from_secs(4)),
+        2 => {
+            assert_eq!(asked.options["timeout_ms"], 6_000);
+            ModelResponse::text("adieu").after(Duration::from_secs(60))
+        }
+        _ => panic!("no time was left"),
+    });
+    assert_eq!((asked, outcome.expect_err("it takes too long").code.as_str()), (2, "BUDGET_EXCEEDED"));
+}
+
+#[test]
+fn a_provider_that_tells_no_tokens_is_held_to_the_budget_by_the_length_of_what_is_said() {
+    let said = "x".repeat(400);
+    let (asked, outcome) = drive(Budget::new().tokens(2_000), move |_| {
+        ModelResponse::text(said.clone()).and_tool_call("wait", &json!({ "input": 1 })).usage(0, 0)
+    });
+    // Each answer is a hundred tokens and some, and all of them are given again with the next call.
+    let failure = outcome.expect_err("it goes over");
+    assert_eq!(failure.code, "BUDGET_EXCEEDED");
+    assert!((3..10).contains(&asked), "{asked}");
+    assert!(failure.details.expect("what was used")["used"].as_u64() > Some(500));
 }

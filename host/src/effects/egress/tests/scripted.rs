@@ -13,6 +13,8 @@ use trackway_replay::Timestamp;
 use crate::effects::Clock;
 
 const DEADLINE_MIN: Duration = Duration::from_secs(30);
+/// Between two bytes of a server that takes its time.
+const DRIP: Duration = Duration::from_millis(5);
 
 pub(super) enum Reply {
     /// And the connection stays open for the next request.
@@ -23,6 +25,12 @@ pub(super) enum Reply {
     SendThenHold(String),
     /// Filler until the other side has enough.
     SendThenFlood(String),
+    /// This over and over, until the other side has enough.
+    SendThenRepeat(String, String),
+    /// A byte, and then another one, for ever.
+    Drip(String),
+    /// Bytes that are no text.
+    SendBytes(Vec<u8>),
 }
 
 /// A request as it came in.
@@ -96,6 +104,20 @@ async fn serve(mut socket: TcpStream, connection: usize, script: Script, noted: 
         let reply = script.lock().expect("no test thread panicked").next();
         match reply.expect("a reply for every request") {
             Reply::Send(text) => drop(socket.write_all(text.as_bytes()).await),
+            Reply::SendBytes(bytes) => drop(socket.write_all(&bytes).await),
+            Reply::SendThenRepeat(text, more) => {
+                drop(socket.write_all(text.as_bytes()).await);
+                while socket.write_all(more.as_bytes()).await.is_ok() {}
+                return;
+            }
+            Reply::Drip(text) => {
+                for byte in text.bytes().chain(std::iter::repeat(b'x')) {
+                    if socket.write_all(&[byte]).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(DRIP).await;
+                }
+            }
             Reply::SendThenClose(text) => return drop(socket.write_all(text.as_bytes()).await),
             Reply::SendThenReset(text) => {
                 drop(socket.write_all(text.as_bytes()).await);

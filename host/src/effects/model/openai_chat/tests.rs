@@ -157,9 +157,22 @@ fn an_answer_in_one_piece_is_read_too() {
 }
 
 #[test]
+fn a_call_that_was_cut_off_before_its_arguments_has_none() {
+    let chunk =
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":""}}]}}]}"#;
+    for (reason, arguments) in [("length", ""), ("tool_calls", "{}")] {
+        let end = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
+        assert_eq!(read(&[chunk, &end]).1.expect("an answer").tool_calls, [call("a", "f", arguments)], "{reason}");
+    }
+}
+
+#[test]
 fn half_an_answer_and_errors_in_the_middle_are_no_answer() {
     let half = [r#"{"choices":[{"delta":{"content":"Hel"}}]}"#];
     assert!(matches!(read(&half), (text, Err(Wrong::Garbage(_))) if text == "Hel"));
+    // A server that writes no reason as an empty text has not come to its end.
+    let empty = r#"{"choices":[{"delta":{"content":"Hel"},"finish_reason":""}]}"#;
+    assert!(matches!(read(&[empty, "[DONE]"]).1, Err(Wrong::Garbage(_))));
     let error = read(&[half[0], r#"{"error":{"message":"busy","type":"server_error","code":503}}"#]).1;
     assert!(matches!(&error, Err(Wrong::Told(told)) if told.code == "503" && told.message == "busy"), "{error:?}");
     for garbage in ["{", "null", "\"text\"", "{\"choices\":[{\"finish_reason\":\"error\"}]}"] {

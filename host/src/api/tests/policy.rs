@@ -1,0 +1,153 @@
+use serde_json::{Value, json};
+
+use super::support::*;
+use crate::host::SigningKey;
+
+async fn ask(server: &Server, method: &str, path: &str, body: &Value) -> Reply {
+    server.ask(method, path, &[], body.to_string().as_bytes()).await
+}
+
+/// Uploads one and gives its digest.
+async fn uploaded(server: &Server, component: Vec<u8>) -> String {
+    let reply = server.ask("POST", "/v1/components", &[], &component).await;
+    reply.json::<Value>()["digest"].as_str().expect("a digest").to_owned()
+}
+
+async fn set_policy(server: &Server, policy: Value) {
+    let reply = ask(server, "PUT", "/v1/policy", &policy).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_plan_tells_the_difference_and_changes_nothing() {
+    let server = Server::start().await;
+    let (old, new) = (uploaded(&server, echo()).await, uploaded(&server, nap(1, "1")).await);
+    let body = |component: &str, hosts: Value| json!({ "component": component, "allow_hosts": hosts });
+    let path = "/v1/deployments/news/plan";
+
+    let plan: Value = ask(&server, "POST", path, &body(&old, json!(["a.test"]))).await.json();
+    assert_eq!((&plan["verdict"], &plan["replaces"]), (&json!("deploys"), &Value::Null), "{plan}");
+    assert_eq!(plan["widens"], json!(["a.test"]));
+    assert_eq!(server.get("/v1/deployments/news").await.status, 404, "nothing was deployed");
+
+    ask(&server, "PUT", "/v1/deployments/news", &body(&old, json!(["*.a.test"]))).await;
+    let plan: Value = ask(&server, "POST", path, &body(&new, json!(["x.a.test"]))).await.json();
+    assert_eq!((&plan["replaces"], &plan["widens"]), (&json!(1), &json!([])), "{plan}");
+    let change = |what: &str, name: &str, change: &str| json!({ "what": what, "name": name, "change": change });
+    assert_eq!(
+        plan["changes"],
+        json!([
+            change("workflow", "nap", "added"),
+            change("workflow", "echo", "removed"),
+            change("host", "x.a.test", "added"),
+            change("host", "*.a.test", "removed"),
+        ])
+    );
+    let same: Value = ask(&server, "POST", path, &body(&old, json!(["*.a.test"]))).await.json();
+    assert_eq!((&same["verdict"], &same["changes"]), (&json!("unchanged"), &json!([])));
+    let unknown = ask(&server, "POST", path, &body(&"ab".repeat(32), json!([]))).await;
+    assert_eq!(unknown.problem(), (404, "TW0209".to_owned()));
+}
+
+#[tokio::test]
+async fn what_reaches_more_waits_until_somebody_approves_and_what_does_not_goes_ahead() {
+    let server = Server::start().await;
+    let (one, two) = (uploaded(&server, echo()).await, uploaded(&server, nap(1, "1")).await);
+    set_policy(&server, json!({ "widening": "needs-approval" })).await;
+    let deploy = |component: String, hosts: Value| json!({ "component": component, "allow_hosts": hosts });
+    let put = async |body: Value| ask(&server, "PUT", "/v1/deployments/news", &body).await;
+
+    let harmless = put(deploy(one.clone(), json!([]))).await;
+    assert_eq!((harmless.status, &harmless.json::<Value>()["current"]), (200, &json!(1)));
+
+    let wider = put(deploy(two.clone(), json!(["a.test"]))).await;
+    let now: Value = wider.json();
+    assert_eq!((wider.status, &now["current"]), (202, &json!(1)), "{now}");
+    assert_eq!((&now["proposed"][0]["version"], &now["proposed"][0]["widens"]), (&json!(2), &json!(["a.test"])));
+    // The same again is the same, and nothing gets to it by another way.
+    assert_eq!(
+        put(deploy(two.clone(), json!(["a.test"]))).await.json::<Value>()["proposed"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let back = server.post("/v1/deployments/news/rollback", r#"{"version":2}"#).await;
+    assert_eq!(back.problem(), (404, "TW0301".to_owned()));
+    let promoted = json!({ "component": two, "allow_hosts": ["a.test"] });
+    assert_eq!(ask(&server, "POST", "/v1/deployments/news/promote", &promoted).await.status, 202);
+    assert_eq!(server.get("/v1/deployments/news").await.json::<Value>()["current"], 1);
+
+    let approved = ask(&server, "POST", "/v1/deployments/news/approve", &json!({ "version": 2 })).await;
+    let now: Value = approved.json();
+    assert_eq!((&now["current"], &now["versions"][1]["allow_hosts"]), (&json!(2), &json!(["a.test"])), "{now}");
+    assert_eq!(now["proposed"], Value::Null);
+    let again = ask(&server, "POST", "/v1/deployments/news/approve", &json!({ "version": 2 })).await;
+    assert_eq!(again.problem(), (404, "TW0301".to_owned()));
+    // Less is no more: it needs nobody.
+    assert_eq!(put(deploy(two.clone(), json!([]))).await.status, 200);
+    // And back to what was approved once.
+    let back = server.post("/v1/deployments/news/rollback", r#"{"version":2}"#).await;
+    assert_eq!(back.json::<Value>()["current"], 2, "{}", back.text());
+}
+
+#[tokio::test]
+async fn a_proposal_of_a_name_without_versions_is_listed_and_can_be_thrown_away() {
+    let server = Server::start().await;
+    let one = uploaded(&server, echo()).await;
+    set_policy(&server, json!({ "widening": "needs-approval" })).await;
+    let body = json!({ "component": one, "allow_models": ["openai/*"] });
+    assert_eq!(ask(&server, "PUT", "/v1/deployments/new.name", &body).await.status, 202);
+    let listed: Value = server.get("/v1/deployments").await.json();
+    assert_eq!(listed["deployments"][0]["proposed"][0]["widens"], json!(["model:openai/*"]), "{listed}");
+    let rejected = ask(&server, "POST", "/v1/deployments/new.name/reject", &json!({ "version": 1 })).await;
+    assert_eq!(rejected.status, 204);
+    assert_eq!(server.get("/v1/deployments").await.json::<Value>()["deployments"], json!([]));
+}
+
+#[tokio::test]
+async fn grants_beyond_the_policy_are_refused_on_every_way() {
+    let server = Server::start().await;
+    let one = uploaded(&server, echo()).await;
+    let deploy = |hosts: Value| json!({ "component": one, "allow_hosts": hosts });
+    assert_eq!(ask(&server, "PUT", "/v1/deployments/news", &deploy(json!(["b.test"]))).await.status, 200);
+    assert_eq!(ask(&server, "PUT", "/v1/deployments/news", &deploy(json!([]))).await.status, 200);
+    set_policy(&server, json!({ "hosts": ["*.a.test"] })).await;
+    assert_eq!(server.get("/v1/policy").await.json::<Value>()["hosts"], json!(["*.a.test"]));
+
+    let beyond = (403, "TW0319".to_owned());
+    assert_eq!(ask(&server, "PUT", "/v1/deployments/news", &deploy(json!(["b.test"]))).await.problem(), beyond);
+    let promote = json!({ "component": one, "allow_hosts": ["b.test"] });
+    assert_eq!(ask(&server, "POST", "/v1/deployments/news/promote", &promote).await.problem(), beyond);
+    assert_eq!(server.post("/v1/deployments/news/rollback", r#"{"version":1}"#).await.problem(), beyond);
+    let plan: Value = ask(&server, "POST", "/v1/deployments/news/plan", &deploy(json!(["b.test"]))).await.json();
+    assert_eq!(plan["verdict"], "refused", "{plan}");
+    assert!(plan["why"].as_str().is_some_and(|why| why.contains("b.test")), "{plan}");
+    assert_eq!(ask(&server, "PUT", "/v1/deployments/news", &deploy(json!(["x.a.test"]))).await.status, 200);
+    let bad = ask(&server, "PUT", "/v1/policy", &json!({ "hosts": ["??"] })).await;
+    assert_eq!(bad.problem(), (422, "TW0313".to_owned()));
+}
+
+#[tokio::test]
+async fn a_component_without_a_signature_that_counts_is_not_deployed() {
+    let server = Server::start().await;
+    let component = uploaded(&server, echo()).await;
+    let key = SigningKey::read(&SigningKey::generate().expect("random bytes")).expect("a key");
+    let digest: trackway_replay::Digest = component.parse().expect("a digest");
+    set_policy(&server, json!({ "trusted_keys": [{ "name": "release", "key": key.public() }] })).await;
+    let deploy = |signature: Value| json!({ "component": component, "signature": signature });
+    let put = async |name: &str, body: Value| ask(&server, "PUT", &format!("/v1/deployments/{name}"), &body).await;
+
+    let refused = (422, "TW0210".to_owned());
+    assert_eq!(put("news", json!({ "component": component })).await.problem(), refused);
+    let other = key.sign(trackway_replay::Digest::of(b"another")).to_string();
+    assert_eq!(put("news", deploy(json!(other))).await.problem(), refused);
+    assert_eq!(put("news", deploy(json!("no signature"))).await.problem(), refused);
+    assert_eq!(put("news", deploy(json!(key.sign(digest).to_string()))).await.status, 200);
+    // It is known now, also under another name.
+    assert_eq!(put("other", json!({ "component": component })).await.status, 200);
+    // Unless the key does not count any more.
+    set_policy(
+        &server,
+        json!({ "trusted_keys": [{ "name": "next", "key": "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=" }] }),
+    )
+    .await;
+    assert_eq!(put("third", json!({ "component": component })).await.problem(), refused);
+}

@@ -1,0 +1,39 @@
+//! What a client asks before and after a deploy: plans, approvals, policies. It decides nothing.
+
+use reqwest::Method;
+use trackway_replay::Digest;
+
+use super::{Client, json};
+use crate::Result;
+use crate::api::model;
+
+impl Client {
+    pub async fn deployment(&self, name: &str) -> Result<model::Deployment> {
+        self.get(&["deployments", name]).await
+    }
+
+    pub async fn component(&self, digest: Digest) -> Result<model::Component> {
+        self.get(&["components", &digest.to_string()]).await
+    }
+
+    pub async fn plan(&self, name: &str, deploy: &model::Deploy) -> Result<model::Plan> {
+        self.post(&["deployments", name, "plan"], deploy).await
+    }
+
+    pub async fn approve(&self, name: &str, version: u32) -> Result<model::Deployment> {
+        self.post(&["deployments", name, "approve"], &model::Judge { version }).await
+    }
+
+    pub async fn reject(&self, name: &str, version: u32) -> Result<()> {
+        let request = self.request(Method::POST, &["deployments", name, "reject"])?;
+        self.send(json(request, &model::Judge { version })?).await.map(drop)
+    }
+
+    pub async fn policy(&self) -> Result<model::Policy> {
+        self.get(&["policy"]).await
+    }
+
+    pub async fn set_policy(&self, policy: &model::Policy) -> Result<model::Policy> {
+        self.read(json(self.request(Method::PUT, &["policy"])?, policy)?).await
+    }
+}
