@@ -23,6 +23,7 @@ mod promises;
 mod proposals;
 mod published;
 mod questions;
+mod quotas;
 mod remove;
 mod restore;
 mod retry;
@@ -54,6 +55,7 @@ pub use promises::{Promise, SettleRequest, Settlement, Standing};
 pub use proposals::{Plan, PlanVerdict, Proposal};
 pub use published::{State, StatePage};
 pub use questions::{AnswerRequest, Question, QuestionEnd, QuestionPage};
+pub use quotas::{QuotaChange, QuotaLimit};
 pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;
@@ -259,7 +261,13 @@ impl Host {
     }
 
     async fn directory(&self) -> Result<&Directory> {
-        self.directory.get_or_try_init(|| Directory::load(&*self.storage)).await
+        let load = || async {
+            let directory = Directory::load(&*self.storage).await?;
+            let tenants: Vec<_> = directory.tenants().iter().map(|tenant| tenant.id).collect();
+            quotas::load(&*self.storage, self.worker.quotas(), &[&[TenantId::DEFAULT], &*tenants].concat()).await?;
+            Ok(directory)
+        };
+        self.directory.get_or_try_init(load).await
     }
 
     fn key_of(&self, run: RunId) -> RunKey {

@@ -9,6 +9,7 @@ pub mod confine;
 pub mod effects;
 pub mod error;
 pub mod host;
+pub mod quota;
 pub mod sandbox;
 pub mod worker;
 

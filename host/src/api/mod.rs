@@ -26,6 +26,7 @@ mod journal;
 mod policy;
 mod promises;
 mod questions;
+mod quotas;
 mod replay;
 mod runs;
 mod secrets;

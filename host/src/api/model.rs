@@ -8,6 +8,7 @@ mod entities;
 mod identity;
 mod journal;
 mod plan;
+mod quotas;
 mod replay;
 mod secrets;
 mod spending;
@@ -23,6 +24,7 @@ pub use journal::{Entry, JournalPage, Stored, StoredValue};
 pub use plan::{
     Capabilities, Change, ChangeKind, ChangeOf, Function, Judge, Plan, PlanVerdict, Policy, Proposed, Reach, TrustedKey,
 };
+pub use quotas::{NumberOrText, QuotaList, QuotaOf, QuotaUnit, SetQuotas};
 pub use replay::{Divergence, Replay, ReplayReport};
 pub use secrets::{RotatedSecrets, Secret, SecretList, SetSecret};
 pub use spending::Spending;

@@ -17,7 +17,7 @@ use super::intake::Intake;
 use super::problem::{Answer, Refusal};
 use super::{
     Door, children, components, control, deployments, entities, events, health, identity, journal, policy, promises,
-    questions, replay, runs, secrets, signals, states, store, stream, tenants, updates,
+    questions, quotas, replay, runs, secrets, signals, states, store, stream, tenants, updates,
 };
 use crate::Code;
 use crate::host::Host;
@@ -147,6 +147,7 @@ fn paths() -> OpenApiRouter<Common> {
         .routes(routes!(tenants::get, tenants::delete))
         .routes(routes!(tenants::disable))
         .routes(routes!(tenants::enable))
+        .routes(routes!(quotas::get, quotas::set))
         .routes(routes!(identity::list, identity::create))
         .routes(routes!(identity::remove))
         .routes(routes!(identity::rotate))

@@ -113,6 +113,8 @@ pub const ROUTES: &[Route] = &[
     operates("DELETE", "/v1/tenants/{name}", Some(Weight::Heavy)),
     operates("POST", "/v1/tenants/{name}/disable", Some(Weight::Heavy)),
     operates("POST", "/v1/tenants/{name}/enable", Some(Weight::Heavy)),
+    operates("GET", "/v1/tenants/{name}/quotas", None),
+    operates("PATCH", "/v1/tenants/{name}/quotas", Some(Weight::Heavy)),
     sees("GET", "/v1/keys", Scope::Admin),
     administers("POST", "/v1/keys"),
     administers("DELETE", "/v1/keys/{id}"),

@@ -16,6 +16,7 @@ mod keep;
 mod plan;
 mod promises;
 mod questions;
+mod quotas;
 mod runs;
 mod secrets;
 mod server;
@@ -29,6 +30,7 @@ pub use keep::Keep;
 pub use plan::{Judge, Look, Policy, Sign};
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
+pub use quotas::{QuotaIs, TenantQuota};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream, RunsUpdate};
 pub use secrets::Secrets;
 pub use server::Server;
@@ -186,7 +188,7 @@ pub enum Command {
                             two servers would do the same work twice.")]
     Restore(Restore),
 
-    /// Tenants of a server: make, disable and delete them
+    /// Tenants of a server: make, disable and delete them, and say what each may use
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Tenants {
         #[command(subcommand)]

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::api::model::NumberOrText;
 use crate::api::{JwtSetting, Mask, Tokens};
 use crate::effects::{ProviderSetting, Providers};
+use crate::quota::Quotas;
 use crate::{Code, Error, Result};
+
+use super::args::QuotaIs;
 
 /// Where a server listens, and where it is looked for. Loopback: the network is a decision.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8750";
@@ -46,6 +50,9 @@ pub struct ProjectFile {
     /// What nobody gets to see of a server that is started here.
     #[serde(default)]
     pub redact: Redact,
+    /// What each tenant of a server that is started here may use, by the names of quotas.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, NumberOrText>,
 }
 
 /// The user's own file, `trackway/config.toml` under the folder for configuration.
@@ -336,6 +343,23 @@ impl Config {
             fields.extend(read_toml::<RedactFile>(path)?.ok_or_else(missing)?.redact.fields);
         }
         Mask::new(fields.iter().map(String::as_str))
+    }
+
+    /// What a tenant may use of which nothing else is said: as the flags say, over the project.
+    pub fn quotas(&self, flags: &[QuotaIs]) -> Result<Quotas> {
+        let mut quotas = Quotas::default();
+        if let Some(project) = &self.project {
+            for (name, limit) in &project.file.quotas {
+                quotas.set_text(name, &limit.to_string()).map_err(|error| {
+                    let place = format!("{}: [quotas]: {}", project.path().display(), error.message);
+                    Error { code: Code::BadConfig, message: place, ..error }
+                })?;
+            }
+        }
+        for QuotaIs { name, limit } in flags {
+            quotas.set_text(name, limit).map_err(|error| Error { code: Code::Usage, ..error })?;
+        }
+        Ok(quotas)
     }
 
     /// The project here, or an error that says how to make one.

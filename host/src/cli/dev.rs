@@ -40,7 +40,8 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let providers = context.config.providers(args.providers.as_deref(), |name| std::env::var(name).ok())?;
     let keys = state.join("secrets.key");
     make_secret_keys(&keys, output)?;
-    let host = open(data, worker::Options::default(), providers, KeySource::open(&keys)?).await?;
+    let options = worker::Options { quotas: context.config.quotas(&[])?, ..worker::Options::default() };
+    let host = open(data, options, providers, KeySource::open(&keys)?).await?;
     let server = address_of(&listener)?;
     let key = key(&state.join("key"))?;
     let dev_file = state.join("dev.json");

@@ -28,6 +28,7 @@ pub async fn tenants(command: args::Tenants, context: &Context) -> Done {
         args::Tenants::Enable(tenant) => {
             one(&context.client(tenant.connect)?.switch_tenant(&tenant.name, "enable").await?)?;
         }
+        args::Tenants::Quota(quota) => return super::quotas::quota(quota, context).await,
         args::Tenants::Rm { one, yes: false } => {
             let why = format!("everything that tenant `{}` has would be deleted, for ever", one.name);
             return Err(Error::new(Code::Usage, why).hint(format!("trackway tenants rm {} --yes", one.name)).into());

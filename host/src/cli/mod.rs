@@ -28,6 +28,7 @@ mod plan;
 mod progress;
 mod promises;
 mod questions;
+mod quotas;
 #[cfg(test)]
 mod reference;
 mod render;

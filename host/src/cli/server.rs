@@ -64,6 +64,7 @@ fn prepare(args: args::Server, context: &Context) -> Result<Prepared> {
     };
     let mut worker = worker::Options::default();
     worker.runs_max = args.runs_max.map_or(worker.runs_max, NonZeroUsize::get);
+    worker.quotas = context.config.quotas(&args.quota)?;
     let mask = context.config.mask(args.redact.as_deref())?;
     let tokens = config::tokens(args.auth.as_deref())?;
     let tls = match (&args.tls_cert, &args.tls_key) {

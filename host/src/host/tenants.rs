@@ -174,6 +174,7 @@ impl Host {
                 let digests = components.iter().map(|component| component.digest);
                 self.forget_code(digests).await?;
                 directory.remove_tenant(&*self.storage, tenant).await?;
+                self.worker.quotas().forget(tenant.id);
                 tracing::info!(tenant = %tenant.name, "deleted");
                 return Ok(());
             }

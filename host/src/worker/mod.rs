@@ -57,6 +57,7 @@ use trackway_replay::{RunId, Timestamp};
 use trackway_storage::{RunKey, Storage, StorageError};
 
 use crate::effects::{Clock, Effects, Randomness};
+use crate::quota::{Book, Quotas};
 use crate::sandbox::Sandbox;
 use crate::{Code, Error, Result};
 
@@ -116,11 +117,19 @@ pub struct Options {
     pub runs_max: usize,
     /// Attempts that hold an instance at once; a single run gets half of them.
     pub attempts_max: usize,
+    /// Of tenants of which nothing else is said.
+    pub quotas: Quotas,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { name: "worker".into(), warm_for: Duration::from_secs(3), runs_max: 256, attempts_max: 512 }
+        Options {
+            name: "worker".into(),
+            warm_for: Duration::from_secs(3),
+            runs_max: 256,
+            attempts_max: 512,
+            quotas: Quotas::default(),
+        }
     }
 }
 
@@ -140,6 +149,7 @@ pub(crate) struct Core {
     deltas: Arc<deltas::Deltas>,
     places: Arc<places::Places>,
     rested: rested::Rested,
+    quotas: Arc<Book>,
     /// How many wait for room among the runs in hand.
     room_wanted: AtomicUsize,
     /// Once set, the worker drains until then.
@@ -190,6 +200,7 @@ impl Worker {
             runs: Arc::new(Semaphore::new(options.runs_max)),
             places: places::Places::new(options.attempts_max),
             rested: rested::Rested::default(),
+            quotas: Arc::new(Book::new(options.quotas.clone())),
             answers: answers::Answers::default(),
             forks: forks::Forks::default(),
             deltas: Arc::default(),
@@ -209,6 +220,11 @@ impl Worker {
         });
         core.spawner.spawn(Box::pin(claim::claim_loop(core.clone())));
         Arc::new(Worker { core })
+    }
+
+    /// What each tenant may use.
+    pub fn quotas(&self) -> &Arc<Book> {
+        &self.core.quotas
     }
 
     /// An answer to a question or a promise of the run is on its way until this is dropped. To be taken before

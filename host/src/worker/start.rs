@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use trackway_replay::{
-    DeadlineSet, Digest, GraceSet, Kind, Limits, Machine, Position, RULES, RunId, Sequencer, Started, TenantId,
-    Timestamp, Value,
+    DeadlineSet, Digest, GraceSet, Kind, Machine, Position, RULES, RunId, Sequencer, Started, TenantId, Timestamp,
+    Value,
 };
 use trackway_storage::{RunKey, StartKey};
 
@@ -140,7 +140,7 @@ fn first_frame(core: &Arc<Core>, given: Given, start: Start, now: Timestamp) -> 
         input,
         seed: core.random(),
         key_seed: core.random(),
-        limits: Limits::default(),
+        limits: core.quotas.of(key.tenant).of_run(),
         rules: RULES,
     };
     let timeout_ms = start.timeout_ms.or_else(|| given.code.manifest().workflow(&started.workflow)?.run_timeout_ms);

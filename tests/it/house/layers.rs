@@ -26,13 +26,14 @@ const OWNERS: &[(&str, &[&str])] = &[
 
 /// A module of the host, and the modules beside it that it may name. `error` is free to all.
 const BELOW: &[(&str, &[&str])] = &[
-    ("cli", &["api", "host", "worker", "sandbox", "effects", "confine"]),
-    ("api", &["host", "worker", "sandbox", "effects"]),
-    ("host", &["worker", "sandbox", "effects", "confine"]),
-    ("worker", &["sandbox", "effects"]),
+    ("cli", &["api", "host", "worker", "sandbox", "effects", "confine", "quota"]),
+    ("api", &["host", "worker", "sandbox", "effects", "quota"]),
+    ("host", &["worker", "sandbox", "effects", "confine", "quota"]),
+    ("worker", &["sandbox", "effects", "quota"]),
     ("sandbox", &["confine"]),
     ("effects", &[]),
     ("confine", &[]),
+    ("quota", &[]),
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use std::time::Duration;
 
-use super::Connect;
+use super::{Connect, TenantQuota};
 use crate::cli::duration::{Moment, parse_duration, parse_moment};
 use crate::host::Scope;
 
@@ -25,6 +25,13 @@ pub enum Tenants {
     /// Let the keys of a tenant in again
     #[command(after_help = "Examples:\n  trackway tenants enable acme")]
     Enable(OneTenant),
+    /// Show or set what a tenant may use
+    #[command(after_help = "Examples:\n  trackway tenants quota acme\n  \
+                            trackway tenants quota acme --set runs=1000 --set memory=4GiB --set fuel_per_day=2T\n  \
+                            trackway tenants quota acme --unset runs --set model_cost_per_day=25usd\n\n\
+                            Limits are numbers with k, M, G, T or KiB, MiB, GiB, TiB, or `unlimited`. docs/guide/quotas.md says\n\
+                            what each counts and what happens when it is crossed.")]
+    Quota(TenantQuota),
     /// Delete a tenant and everything that it has: runs, values, components, keys, its audit log
     #[command(after_help = "Examples:\n  trackway tenants rm acme --yes\n\n\
                             It cannot be undone. When it says `deleted`, nothing of the tenant is stored any more.")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::confine::Confine;
 use super::keep::{Keep, parse_keep};
+use super::quotas::{QuotaIs, parse_quota};
 use crate::cli::duration::parse_duration;
 
 #[derive(Debug, Args)]
@@ -66,6 +67,10 @@ pub struct Server {
     /// How many runs may be active at once
     #[arg(long, value_name = "N")]
     pub runs_max: Option<NonZeroUsize>,
+
+    /// What a tenant may use of which nothing else is said; repeatable, counts before [quotas] of the project file
+    #[arg(long, value_name = "QUOTA=LIMIT", value_parser = parse_quota)]
+    pub quota: Vec<QuotaIs>,
 
     #[command(flatten)]
     pub confine: Confine,

@@ -25,6 +25,16 @@ impl Client {
         self.send(self.request(Method::DELETE, &["tenants", name])?).await.map(drop)
     }
 
+    pub async fn quotas(&self, tenant: &str) -> Result<Vec<model::QuotaOf>> {
+        let list: model::QuotaList = self.get(&["tenants", tenant, "quotas"]).await?;
+        Ok(list.quotas)
+    }
+
+    pub async fn set_quotas(&self, tenant: &str, quotas: &model::SetQuotas) -> Result<Vec<model::QuotaOf>> {
+        let request = json(self.request(Method::PATCH, &["tenants", tenant, "quotas"])?, quotas)?;
+        Ok(self.read::<model::QuotaList>(request).await?.quotas)
+    }
+
     pub async fn keys(&self) -> Result<Vec<model::Key>> {
         let list: model::KeyList = self.get(&["keys"]).await?;
         Ok(list.keys)

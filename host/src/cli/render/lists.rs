@@ -184,7 +184,11 @@ pub fn logs(lines: &[LogLine], origin: Timestamp, paint: Paint) -> String {
     text
 }
 
-fn table<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = Vec<String>>, width: Option<usize>) -> String {
+pub fn table<const N: usize>(
+    header: &[&str; N],
+    rows: impl Iterator<Item = Vec<String>>,
+    width: Option<usize>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied());
     for row in rows {

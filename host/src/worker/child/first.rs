@@ -4,8 +4,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{
-    ChildOf, DeadlineSet, Digest, Frame, FrameId, GraceSet, Kind, Limits, Position, RULES, Sequencer, Started,
-    Timestamp, Value,
+    ChildOf, DeadlineSet, Digest, Frame, FrameId, GraceSet, Kind, Position, RULES, Sequencer, Started, Timestamp, Value,
 };
 use trackway_storage::{Append, Rows, RunKey, StartKey};
 
@@ -42,7 +41,7 @@ pub(super) fn first_frame(
         input: if is_large { stored } else { Value::Inline(input.clone()) },
         seed: core.random(),
         key_seed: core.random(),
-        limits: Limits::default(),
+        limits: core.quotas.of(child.tenant).of_run(),
         rules: RULES,
     };
     let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);

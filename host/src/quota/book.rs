@@ -1,0 +1,117 @@
+//! The limits of all tenants in memory, to be read at once by whoever is about to give something away. It never reads
+//! the store: whoever changes what stands there says so here.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use trackway_replay::{Limits, TenantId};
+
+use super::{Quota, Quotas};
+
+/// What a tenant may use now. Held on to by those who ask often: a change shows in it at once.
+#[derive(Debug)]
+pub struct TenantLimits {
+    tenant: TenantId,
+    limits: Vec<AtomicU64>,
+}
+
+impl TenantLimits {
+    fn new(tenant: TenantId, defaults: &Quotas, over: &Quotas) -> TenantLimits {
+        let limits = Quota::ALL.iter().map(|quota| AtomicU64::new(limit_of(*quota, defaults, over))).collect();
+        TenantLimits { tenant, limits }
+    }
+
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    pub fn get(&self, quota: Quota) -> u64 {
+        // Each stands for itself: nobody reads two and needs them to fit.
+        self.limits[quota as usize].load(Ordering::Relaxed)
+    }
+
+    /// Its share while several want the same, 1 to 10,000.
+    pub fn weight(&self) -> u64 {
+        self.get(Quota::Weight)
+    }
+
+    /// Runs in hand at once; more wait.
+    pub fn instances(&self) -> usize {
+        usize::try_from(self.get(Quota::Instances)).unwrap_or(usize::MAX)
+    }
+
+    /// Attempts in hand at once; more wait.
+    pub fn attempts(&self) -> usize {
+        usize::try_from(self.get(Quota::Attempts)).unwrap_or(usize::MAX)
+    }
+
+    /// What a run pins that starts now.
+    pub fn of_run(&self) -> Limits {
+        let number = |quota| u32::try_from(self.get(quota)).unwrap_or(u32::MAX);
+        Limits {
+            fuel: self.get(Quota::FuelPerDelivery),
+            memory_bytes: self.get(Quota::MemoryPerInstance),
+            steps: number(Quota::StepsPerRun),
+            effects: number(Quota::EffectsPerAttempt),
+            ..Limits::default()
+        }
+    }
+
+    fn change(&self, defaults: &Quotas, over: &Quotas) {
+        for quota in Quota::ALL {
+            self.limits[*quota as usize].store(limit_of(*quota, defaults, over), Ordering::Relaxed);
+        }
+    }
+}
+
+fn limit_of(quota: Quota, defaults: &Quotas, over: &Quotas) -> u64 {
+    over.get(quota).or_else(|| defaults.get(quota)).unwrap_or_else(|| quota.default_limit())
+}
+
+/// Of every tenant: the server's defaults, and what was said over them.
+#[derive(Debug, Default)]
+pub struct Book {
+    defaults: Quotas,
+    tenants: RwLock<BTreeMap<TenantId, Arc<TenantLimits>>>,
+}
+
+impl Book {
+    pub fn new(defaults: Quotas) -> Book {
+        Book { defaults, tenants: RwLock::default() }
+    }
+
+    /// As the server has it for a tenant of which nothing is said.
+    pub fn default_of(&self, quota: Quota) -> u64 {
+        limit_of(quota, &self.defaults, &Quotas::default())
+    }
+
+    /// Of one of which nothing was said, the defaults.
+    pub fn of(&self, tenant: TenantId) -> Arc<TenantLimits> {
+        if let Some(limits) = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(&tenant) {
+            return Arc::clone(limits);
+        }
+        self.change(tenant, None)
+    }
+
+    /// From here on that counts.
+    pub fn set(&self, tenant: TenantId, over: &Quotas) {
+        drop(self.change(tenant, Some(over)));
+    }
+
+    /// The tenant is gone. Its number is never given again.
+    pub fn forget(&self, tenant: TenantId) {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+    }
+
+    fn change(&self, tenant: TenantId, over: Option<&Quotas>) -> Arc<TenantLimits> {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let nothing = Quotas::default();
+        let limits = tenants
+            .entry(tenant)
+            .or_insert_with(|| Arc::new(TenantLimits::new(tenant, &self.defaults, over.unwrap_or(&nothing))));
+        if let Some(over) = over {
+            limits.change(&self.defaults, over);
+        }
+        Arc::clone(limits)
+    }
+}
