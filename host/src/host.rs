@@ -24,6 +24,7 @@ mod proposals;
 mod published;
 mod questions;
 mod quotas;
+mod redaction;
 mod remove;
 mod restore;
 mod retry;
@@ -56,6 +57,7 @@ pub use proposals::{Plan, PlanVerdict, Proposal};
 pub use published::{State, StatePage};
 pub use questions::{AnswerRequest, Question, QuestionEnd, QuestionPage};
 pub use quotas::{QuotaChange, QuotaLimit};
+pub use redaction::{Fields, Redacted};
 pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;
@@ -147,6 +149,7 @@ pub struct Shared {
     views: room::Room,
     compiling: CompileShares,
     directory: OnceCell<Directory>,
+    redactions: redaction::Redactions,
     audit: audit::Audit,
     changes: tenants::Changes,
     stopping: AtomicBool,
@@ -233,6 +236,7 @@ impl Host {
             views: room::Room::default(),
             compiling: CompileShares::default(),
             directory: OnceCell::default(),
+            redactions: redaction::Redactions::default(),
             audit: audit::Audit::default(),
             changes: tenants::Changes::default(),
             stopping: AtomicBool::default(),

@@ -12,10 +12,11 @@ use std::time::Instant;
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::door::{Caller, Door, Peer, Who};
+use super::mask::Rules;
 use super::problem::Refusal;
 use super::routes::Common;
 use super::scopes::{Needs, Route, route_of};
-use crate::host::{AuditLine, Host, Weight};
+use crate::host::{AuditLine, Host, Redacted, Weight};
 use crate::{Code, Error};
 
 /// Paths of tenants themselves.
@@ -32,16 +33,23 @@ pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Nex
     let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let matched = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let route = matched.and_then(|matched| route_of(&method, &matched));
-    let mut line = None;
+    let (mut line, mut of_tenant) = (None, None);
     if route.is_none_or(|route| route.needs != Needs::Nothing) {
         let from = request.extensions().get::<Peer>().map(|peer| peer.0);
         let caller = match gate.door.caller(&gate.common.host, request.headers(), from).await {
             Ok(caller) => caller,
             Err(error) => return Refusal::from(error).into_response(),
         };
+        let host = gate.common.host.of(caller.tenant.id);
+        if Rules::of(route) == Rules::Tenant {
+            // Before anything is read: a tenant that is deleted meanwhile is still masked as it wanted.
+            of_tenant = match host.redacted().await {
+                Ok(redacted) => Some(redacted),
+                Err(error) => return Refusal::from(error).into_response(),
+            };
+        }
         // What no route names gets nothing to work with: its answer is that there is no such thing.
         if let Some(route) = route {
-            let host = gate.common.host.of(caller.tenant.id);
             line = match Line::of(&gate.common.host, &host, route, &caller, &method, &path).await {
                 Ok(line) => line,
                 Err(error) => return Refusal::from(error).into_response(),
@@ -52,7 +60,7 @@ pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Nex
             request.extensions_mut().insert(gate.common.api(host));
         }
     }
-    let answer = answer(Arc::clone(&gate), path.clone(), next, request);
+    let answer = answer(Arc::clone(&gate), route, of_tenant, next, request);
     let response = if line.as_ref().is_some_and(|line| line.weight == Weight::Heavy) {
         // It is carried out and written down also where its client goes away.
         let answering = tokio::spawn(async move { end(line, answer.await).await }).await;
@@ -65,9 +73,15 @@ pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Nex
 }
 
 /// Answers also for a handler that panicked.
-async fn answer(gate: Arc<Gate>, path: String, next: Next, request: Request) -> Response {
-    let answered =
-        AssertUnwindSafe(async { gate.door.mask.apply(&path, next.run(request).await).await }).catch_unwind().await;
+async fn answer(
+    gate: Arc<Gate>,
+    route: Option<&'static Route>,
+    of_tenant: Option<Arc<Redacted>>,
+    next: Next,
+    request: Request,
+) -> Response {
+    let masked = async { gate.door.mask.apply(route, of_tenant, next.run(request).await).await };
+    let answered = AssertUnwindSafe(masked).catch_unwind().await;
     answered.unwrap_or_else(|_| bug())
 }
 

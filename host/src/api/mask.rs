@@ -1,6 +1,8 @@
-//! What the operator wants nobody to see: fields are masked in every answer of the API by their names. It works on
-//! what goes over the wire, behind all handlers, so that no view can forget it; it never changes what is stored,
-//! or what a guest gets.
+//! What the operator, or a tenant of what is its own, wants nobody to see: fields are masked in every answer of the API
+//! by their names. It works on what goes over the wire, behind all handlers, so that no view can forget it; it never
+//! changes what is stored, or what a guest gets.
+
+mod names;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, header};
@@ -16,22 +18,25 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::problem::Refusal;
-use crate::{Code, Error, Result};
+use super::scopes::Route;
+use crate::host::{Fields, Redacted};
+use crate::{Code, Result};
+
+pub use names::{check_count, names_of_fields};
 
 /// What is seen instead.
 pub const MASKED: &str = "[redacted]";
 /// The same as JSON.
 const MASKED_JSON: &str = "\"[redacted]\"";
-/// A list that a person can still review.
-const FIELDS_MAX: usize = 100;
-/// Names of fields are short; each text is searched for each of them.
-const FIELD_MAX_BYTES: usize = 100;
 /// What is nested deeper is masked as a whole: each level is read again, on the stack.
 const DEPTH_MAX: usize = 64;
 /// Of one event of a stream: an entry's largest value is far below.
 const EVENT_MAX_BYTES: usize = 256 << 20;
-/// What holds no value of a run: schemas, versions and health.
-const WITHOUT_VALUES: [&str; 2] = ["/v1/health", "/v1/openapi.json"];
+/// What holds no value of a run: schemas, versions, health, and the rules themselves.
+const WITHOUT_VALUES: [&str; 5] =
+    ["/v1/health", "/v1/openapi.json", "/v1/redaction", "/v1/redaction/add", "/v1/redaction/remove"];
+/// The beginnings of paths that are about no tenant more than about others.
+const OF_ALL_TENANTS: [&str; 2] = ["/v1/tenants", "/v1/store/"];
 /// The store as it is, for another server. It is no view.
 const BACKUP: &str = "/v1/store/backup";
 /// Events whose data is a piece of a text: where one ends within a field, nobody can tell.
@@ -41,45 +46,78 @@ const NAMED_BY: [&str; 4] = ["name", "key", "field", "header"];
 const VALUED_BY: [&str; 2] = ["value", "values"];
 
 /// The names of fields that nobody is to see. Without any, answers stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Mask {
-    /// In lower case.
-    fields: Arc<BTreeSet<String>>,
+    /// Of whoever runs the server, for all tenants; in lower case, as all names here.
+    of_server: Fields,
+    /// Beside those, of the tenant whose answer it is.
+    of_tenant: Fields,
+}
+
+/// Whose rules hold for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// It holds no value of a run, or is no view.
+    None,
+    /// It is about all tenants, and tells of none what it keeps in fields.
+    Server,
+    /// The tenant's, beside the server's.
+    Tenant,
+}
+
+impl Rules {
+    /// `None`: what no route names is still an answer to somebody.
+    pub fn of(route: Option<&Route>) -> Rules {
+        match route {
+            Some(route) if WITHOUT_VALUES.contains(&route.path) => Rules::None,
+            Some(route) if OF_ALL_TENANTS.iter().any(|path| route.path.starts_with(path)) => Rules::Server,
+            Some(_) | None => Rules::Tenant,
+        }
+    }
 }
 
 impl Mask {
-    /// Refuses what cannot be the name of a field, and words of the API itself: without them its clients could
-    /// not read its answers.
+    /// Refuses what cannot be redacted.
     pub fn new<'a>(fields: impl IntoIterator<Item = &'a str>) -> Result<Mask> {
-        let fields: BTreeSet<String> = fields.into_iter().map(str::to_lowercase).collect();
-        if fields.len() > FIELDS_MAX {
-            return Err(Error::new(Code::BadConfig, format!("there are more than {FIELDS_MAX} fields to redact")));
-        }
-        let words = if fields.is_empty() { BTreeSet::new() } else { words_of_the_api() };
-        for field in &fields {
-            let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
-            let is_field = !field.trim().is_empty() && field.len() <= FIELD_MAX_BYTES && field.chars().all(is_name);
-            if !is_field {
-                return Err(Error::new(Code::BadConfig, format!("`{field}` is no name of a field to redact")));
-            }
-            if words.contains(field) {
-                let why = format!("`{field}` cannot be redacted: the API itself has a field of that name");
-                return Err(Error::new(Code::BadConfig, why).hint("give the field a name of its own, as `user_name`"));
-            }
-        }
-        Ok(Mask { fields: Arc::new(fields) })
+        let of_server = Arc::new(names_of_fields(fields, Code::BadConfig)?);
+        Ok(Mask { of_server, of_tenant: Fields::default() })
     }
 
-    /// The answer to a request of that path, with what it shows masked. What cannot be masked is not shown.
-    pub async fn apply(&self, path: &str, response: Response) -> Response {
-        if self.fields.is_empty() || WITHOUT_VALUES.contains(&path) {
+    /// Of whoever runs the server.
+    pub fn fields(&self) -> &BTreeSet<String> {
+        &self.of_server
+    }
+
+    /// What is masked now, if a tenant wants that.
+    fn with(&self, of_tenant: Option<&Redacted>) -> Mask {
+        let of_tenant = of_tenant.map(Redacted::fields).unwrap_or_default();
+        Mask { of_server: Arc::clone(&self.of_server), of_tenant }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.of_server.is_empty() && self.of_tenant.is_empty()
+    }
+
+    /// The answer to a request, with what it shows masked. What cannot be masked is not shown. Rules of a tenant that
+    /// change while it is given hold for the rest of it.
+    pub(super) async fn apply(
+        &self,
+        route: Option<&Route>,
+        of_tenant: Option<Arc<Redacted>>,
+        response: Response,
+    ) -> Response {
+        let kind = kind_of(response.headers());
+        let mask = self.with(of_tenant.as_deref());
+        // A stream may go on until there are rules.
+        let is_open = matches!(kind, Kind::Events) && of_tenant.is_some();
+        if Rules::of(route) == Rules::None || (mask.is_empty() && !is_open) {
             return response;
         }
-        match kind_of(response.headers()) {
+        match kind {
             Kind::Nothing if response.body().size_hint().exact() == Some(0) => response,
-            Kind::Json => self.whole(response).await,
-            Kind::Events => self.events(response),
-            Kind::Other if path == BACKUP => response,
+            Kind::Json => mask.whole(response).await,
+            Kind::Events => mask.events(response, of_tenant),
+            Kind::Other if route.is_some_and(|route| route.path == BACKUP) => response,
             Kind::Nothing | Kind::Other => unmasked(),
         }
     }
@@ -99,11 +137,16 @@ impl Mask {
         Response::from_parts(head, body)
     }
 
-    fn events(&self, response: Response) -> Response {
+    fn events(self, response: Response, of_tenant: Option<Arc<Redacted>>) -> Response {
         let (head, body) = response.into_parts();
-        let (mask, mut held) = (self.clone(), Vec::new());
+        let mut held = Vec::new();
         let masked = body.into_data_stream().map(move |piece| {
-            held.extend_from_slice(&piece?);
+            let piece = piece?;
+            let mask = self.with(of_tenant.as_deref());
+            if mask.is_empty() && held.is_empty() && piece.ends_with(b"\n\n") {
+                return Ok(piece);
+            }
+            held.extend_from_slice(&piece);
             let mut ready = String::new();
             while let Some(end) = held.windows(2).position(|two| two == b"\n\n") {
                 let rest = held.split_off(end + 2);
@@ -126,7 +169,7 @@ impl Mask {
             lines.map(|line| &line[field.len() + 1..]).map(|line| line.strip_prefix(' ').unwrap_or(line)).collect()
         };
         let data = of("data");
-        if data.is_empty() {
+        if data.is_empty() || self.is_empty() {
             return event.to_owned();
         }
         let data = data.join("\n");
@@ -215,7 +258,8 @@ impl Mask {
     }
 
     fn is_field(&self, name: &str) -> bool {
-        self.fields.contains(&name.to_lowercase())
+        let name = name.to_lowercase();
+        self.of_server.contains(&name) || self.of_tenant.contains(&name)
     }
 
     fn is_name(&self, value: &RawValue) -> bool {
@@ -231,7 +275,7 @@ impl Mask {
     fn has_word(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         let in_word = |c: char| c.is_alphanumeric() || c == '_';
-        self.fields.iter().any(|field| {
+        self.of_server.iter().chain(self.of_tenant.iter()).any(|field| {
             text != *field
                 && text.match_indices(field.as_str()).any(|(at, _)| {
                     let before = text[..at].chars().next_back().is_some_and(in_word);
@@ -294,50 +338,6 @@ fn without_escapes(text: &str) -> String {
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string can always be written as JSON")
 }
-
-/// Names of fields that answers have of themselves, whatever runs there are.
-fn words_of_the_api() -> BTreeSet<String> {
-    let document: serde_json::Value = serde_json::from_str(&super::openapi()).unwrap_or_default();
-    let mut words: BTreeSet<String> = WORDS_OF_TRACES.iter().map(|word| (*word).to_owned()).collect();
-    let mut left = vec![&document["components"]["schemas"]];
-    while let Some(part) = left.pop() {
-        if let Some(properties) = part["properties"].as_object() {
-            words.extend(properties.keys().map(|name| name.to_lowercase()));
-        }
-        match part {
-            serde_json::Value::Object(members) => left.extend(members.values()),
-            serde_json::Value::Array(items) => left.extend(items),
-            serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-            serde_json::Value::String(_) => {}
-        }
-    }
-    words
-}
-
-/// The document says of traces only that they are objects.
-const WORDS_OF_TRACES: [&str; 21] = [
-    "rows",
-    "activations",
-    "totals",
-    "unplaced",
-    "parent",
-    "what",
-    "label",
-    "positions",
-    "closed",
-    "json",
-    "number",
-    "resumed",
-    "retryable",
-    "details",
-    "tries",
-    "usage",
-    "finish",
-    "prompts",
-    "interrupted",
-    "verb",
-    "entity",
-];
 
 /// Of an object, in its order, each value as it is written.
 struct Members<'a>(Vec<(String, &'a RawValue)>);

@@ -27,6 +27,7 @@ mod policy;
 mod promises;
 mod questions;
 mod quotas;
+mod redaction;
 mod replay;
 mod runs;
 mod secrets;

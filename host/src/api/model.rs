@@ -9,6 +9,7 @@ mod identity;
 mod journal;
 mod plan;
 mod quotas;
+mod redaction;
 mod replay;
 mod secrets;
 mod spending;
@@ -25,6 +26,7 @@ pub use plan::{
     Capabilities, Change, ChangeKind, ChangeOf, Function, Judge, Plan, PlanVerdict, Policy, Proposed, Reach, TrustedKey,
 };
 pub use quotas::{NumberOrText, QuotaList, QuotaOf, QuotaUnit, SetQuotas};
+pub use redaction::{RedactedFields, Redaction};
 pub use replay::{Divergence, Replay, ReplayReport};
 pub use secrets::{RotatedSecrets, Secret, SecretList, SetSecret};
 pub use spending::Spending;

@@ -16,8 +16,8 @@ use super::gate::{self, Gate};
 use super::intake::Intake;
 use super::problem::{Answer, Refusal};
 use super::{
-    Door, children, components, control, deployments, entities, events, health, identity, journal, policy, promises,
-    questions, quotas, replay, runs, secrets, signals, states, store, stream, tenants, updates,
+    Door, Mask, children, components, control, deployments, entities, events, health, identity, journal, policy,
+    promises, questions, quotas, redaction, replay, runs, secrets, signals, states, store, stream, tenants, updates,
 };
 use crate::Code;
 use crate::host::Host;
@@ -34,6 +34,7 @@ pub struct Api {
     pub intake: Intake,
     pub replays: Arc<Semaphore>,
     pub whole_store: Arc<Semaphore>,
+    pub mask: Mask,
     /// True when streams and waits are to end.
     pub stopping: watch::Receiver<bool>,
 }
@@ -46,14 +47,15 @@ pub struct Common {
     intake: Intake,
     replays: Arc<Semaphore>,
     whole_store: Arc<Semaphore>,
+    mask: Mask,
     stopping: watch::Receiver<bool>,
 }
 
 impl Common {
     /// For one request of a caller who may ask.
     pub fn api(&self, host: Arc<Host>) -> Api {
-        let Common { intake, replays, whole_store, stopping, .. } = self.clone();
-        Api { host, intake, replays, whole_store, stopping }
+        let Common { intake, replays, whole_store, mask, stopping, .. } = self.clone();
+        Api { host, intake, replays, whole_store, mask, stopping }
     }
 }
 
@@ -108,6 +110,9 @@ fn paths() -> OpenApiRouter<Common> {
         .routes(routes!(policy::approve))
         .routes(routes!(policy::reject))
         .routes(routes!(policy::get, policy::set))
+        .routes(routes!(redaction::get, redaction::set))
+        .routes(routes!(redaction::add))
+        .routes(routes!(redaction::remove))
         .routes(routes!(runs::start, runs::list))
         .routes(routes!(runs::get, control::remove))
         .routes(routes!(runs::wait))
@@ -168,6 +173,7 @@ pub fn router(host: Arc<Host>, door: Arc<Door>, stopping: watch::Receiver<bool>)
         intake: Intake::default(),
         replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
         whole_store: Arc::new(Semaphore::new(WHOLE_STORE_AT_ONCE)),
+        mask: door.mask.clone(),
         stopping,
     };
     let (router, _) = paths().split_for_parts();

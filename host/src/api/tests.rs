@@ -9,6 +9,7 @@ mod isolation;
 mod memory;
 mod policy;
 mod promises;
+mod redaction;
 mod refusals;
 mod refused;
 mod removal;

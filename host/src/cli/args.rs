@@ -17,6 +17,7 @@ mod plan;
 mod promises;
 mod questions;
 mod quotas;
+mod redact;
 mod runs;
 mod secrets;
 mod server;
@@ -31,6 +32,7 @@ pub use plan::{Judge, Look, Policy, Sign};
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
 pub use quotas::{QuotaIs, TenantQuota};
+pub use redact::{Redact, SomeFields};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream, RunsUpdate};
 pub use secrets::Secrets;
 pub use server::Server;
@@ -199,6 +201,12 @@ pub enum Command {
     Keys {
         #[command(subcommand)]
         command: Keys,
+    },
+    /// Fields that nobody gets to see: show, set, add and remove them
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Redact {
+        #[command(subcommand)]
+        command: Redact,
     },
     /// Print what was changed by request: who, what, when, from where, and what came of it
     #[command(

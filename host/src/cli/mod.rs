@@ -29,6 +29,7 @@ mod progress;
 mod promises;
 mod questions;
 mod quotas;
+mod redact;
 #[cfg(test)]
 mod reference;
 mod render;
@@ -145,6 +146,7 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         Command::Entities { command } => entities::entities(command, context).await,
         Command::Tenants { command } => identity::tenants(command, context).await,
         Command::Keys { command } => identity::keys(command, context).await,
+        Command::Redact { command } => redact::redact(command, context).await,
         Command::Audit(args) => identity::audit(args, context).await,
         Command::Secrets { command } => secrets::secrets(command, context).await,
         Command::Questions { command } => questions::questions(command, context).await,

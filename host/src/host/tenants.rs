@@ -175,6 +175,7 @@ impl Host {
                 self.forget_code(digests).await?;
                 directory.remove_tenant(&*self.storage, tenant).await?;
                 self.worker.quotas().forget(tenant.id);
+                self.redactions.forget(tenant.id);
                 tracing::info!(tenant = %tenant.name, "deleted");
                 return Ok(());
             }

@@ -20,6 +20,7 @@ mod newcomer;
 mod outputs;
 mod progress;
 mod questions;
+mod redacted;
 mod removed;
 mod retries;
 mod secrets;

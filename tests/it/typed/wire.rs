@@ -9,16 +9,21 @@ use super::{KEY, PATIENCE, Server};
 
 pub struct Wire {
     stream: BufReader<TcpStream>,
+    key: String,
     /// Of the last answer, a line for each header, in small letters.
     pub head: Vec<String>,
 }
 
 impl Wire {
     pub fn to(server: &Server) -> Wire {
+        Wire::with(server, KEY)
+    }
+
+    pub fn with(server: &Server, key: &str) -> Wire {
         let address = server.url.trim_start_matches("http://");
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE))).expect("a socket");
-        Wire { stream: BufReader::new(stream), head: Vec::new() }
+        Wire { stream: BufReader::new(stream), key: key.to_owned(), head: Vec::new() }
     }
 
     pub fn get(&mut self, path: &str) -> Value {
@@ -55,8 +60,9 @@ impl Wire {
     /// A request that says it is of `length` bytes, and what of it is sent.
     pub fn send(&mut self, method: &str, path: &str, content_type: &str, length: usize, body: &[u8]) {
         let head = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\
-             Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+            "{method} /v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n",
+            key = self.key
         );
         // One write: two would wait for each other in the network's buffers.
         self.stream.get_mut().write_all(&[head.as_bytes(), body].concat()).expect("the server reads");

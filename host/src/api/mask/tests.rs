@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::{Needs, ROUTES};
 
 fn mask() -> Mask {
     Mask::new(["password", "Authorization"]).expect("names of fields")
@@ -63,15 +64,59 @@ fn events_are_masked_and_pieces_of_texts_are_not_shown() {
 }
 
 #[test]
-fn words_of_the_api_and_what_is_no_name_are_refused() {
-    for bad in ["status", "KEY", "rows", "", " ", "a\"b", "a\nb"] {
-        assert!(Mask::new([bad]).is_err(), "{bad}");
+fn rules_of_a_tenant_are_added_to_those_of_the_server() {
+    let both = Mask { of_tenant: Arc::new(BTreeSet::from(["ssn".to_owned()])), ..mask() };
+    let shown = r#"{"password":1,"ssn":2,"url":"/?ssn=2","open":3}"#;
+    let masked = r#"{"password":"[redacted]","ssn":"[redacted]","url":"[redacted]","open":3}"#;
+    assert_eq!(both.json(shown, 0).as_deref(), Some(masked));
+    let alone = Mask { of_tenant: both.of_tenant, ..Mask::default() };
+    assert_eq!(alone.json(r#"{"password":1}"#, 0), None);
+    assert!(!alone.is_empty() && Mask::default().is_empty());
+}
+
+#[test]
+fn rules_of_a_tenant_hold_for_every_path_but_those_about_all_tenants_and_about_none() {
+    for route in ROUTES {
+        let of_all = route.path.starts_with("/v1/tenants") || route.path.starts_with("/v1/store/");
+        let of_none = WITHOUT_VALUES.contains(&route.path);
+        let expected = match (of_all, of_none) {
+            (true, _) => Rules::Server,
+            (_, true) => Rules::None,
+            _ => Rules::Tenant,
+        };
+        assert_eq!(Rules::of(Some(route)), expected, "{route:?}");
+        assert!(!of_all || route.needs == Needs::Operator, "{route:?}");
     }
-    let long = "x".repeat(FIELD_MAX_BYTES + 1);
-    assert!(Mask::new([long.as_str()]).is_err());
-    let many: Vec<String> = (0..=FIELDS_MAX).map(|number| format!("f{number}")).collect();
-    assert!(Mask::new(many.iter().map(String::as_str)).is_err());
-    for good in ["password", "ssn", "authorization", "token", "x-api-key", "größe"] {
-        assert!(Mask::new([good]).is_ok(), "{good}");
+    assert_eq!(Rules::of(None), Rules::Tenant);
+}
+
+/// What is given of a stream of these pieces, whose tenant makes a rule after so many of them.
+async fn streamed(pieces: &[&'static str], rule_after: usize) -> String {
+    let of_tenant = Arc::new(Redacted::default());
+    let (send, receive) = tokio::sync::mpsc::channel::<std::result::Result<Bytes, std::io::Error>>(1);
+    let stream = futures_util::stream::unfold(receive, async |mut receive| Some((receive.recv().await?, receive)));
+    let head = [(header::CONTENT_TYPE, "text/event-stream")];
+    let response = (head, Body::from_stream(Box::pin(stream))).into_response();
+    let shown = Mask::default().apply(None, Some(Arc::clone(&of_tenant)), response).await;
+    let mut shown = shown.into_body().into_data_stream();
+    let mut text = String::new();
+    for (number, piece) in pieces.iter().enumerate() {
+        if number == rule_after {
+            of_tenant.set(Arc::new(BTreeSet::from(["password".to_owned()])));
+        }
+        send.send(Ok(Bytes::from(*piece))).await.expect("it is read");
+        let given = shown.next().await.expect("a piece").expect("nothing goes wrong");
+        text.push_str(&String::from_utf8_lossy(&given));
     }
+    text
+}
+
+#[tokio::test]
+async fn a_rule_holds_at_once_for_a_stream_that_is_open() {
+    let event = "data: {\"password\":\"x\"}\n\n";
+    let masked = "data: {\"password\":\"[redacted]\"}\n\n";
+    assert_eq!(streamed(&[event, event], 1).await, format!("{event}{masked}"));
+    // One that has come in part is held back until it is whole.
+    assert_eq!(streamed(&["data: {\"password", "\":\"x\"}\n\n", event], 1).await, format!("{masked}{masked}"));
+    assert_eq!(streamed(&["data: {\"password", "\":\"x\"}\n\n", event], 2).await, format!("{event}{masked}"));
 }

@@ -1,4 +1,4 @@
-//! What a client asks before and after a deploy: plans, approvals, policies. It decides nothing.
+//! What a client asks before and after a deploy: plans, approvals, policies, redaction. It decides nothing.
 
 use reqwest::Method;
 use trackway_replay::Digest;
@@ -35,5 +35,18 @@ impl Client {
 
     pub async fn set_policy(&self, policy: &model::Policy) -> Result<model::Policy> {
         self.read(json(self.request(Method::PUT, &["policy"])?, policy)?).await
+    }
+
+    pub async fn redaction(&self) -> Result<model::Redaction> {
+        self.get(&["redaction"]).await
+    }
+
+    pub async fn set_redaction(&self, fields: &model::RedactedFields) -> Result<model::Redaction> {
+        self.read(json(self.request(Method::PUT, &["redaction"])?, fields)?).await
+    }
+
+    /// `change`: `add` or `remove`.
+    pub async fn change_redaction(&self, change: &str, fields: &model::RedactedFields) -> Result<model::Redaction> {
+        self.post(&["redaction", change], fields).await
     }
 }
