@@ -21,5 +21,6 @@ mod rig;
 mod sandbox;
 mod server;
 mod simulate;
+mod soak;
 mod typed;
 mod world;

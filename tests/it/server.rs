@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use trackway::api::model;
@@ -14,6 +15,9 @@ use trackway_replay::RunId;
 use crate::rig::guests;
 
 pub const KEY: &str = "tw_for-tests-only";
+
+/// For whatever a server does at once: longer means that it hangs.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Looks at everything in a data folder that no server uses, as `trackway doctor --deep` does; an error
 /// is what it found.
@@ -89,14 +93,17 @@ impl Server {
             .expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut url = String::new();
-        stdout.read_line(&mut url).await.expect("its first line");
         let log = || std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+        match tokio::time::timeout(PATIENCE, stdout.read_line(&mut url)).await {
+            Ok(read) => drop(read.expect("its first line")),
+            Err(_) => return Err(format!("it says nothing for {PATIENCE:?}\n{}", log())),
+        }
         if !url.starts_with("http://") {
             return Err(log());
         }
         // Fails where it is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().build().expect("a client");
+        let client = Client::builder().no_proxy().read_timeout(PATIENCE).build().expect("a client");
         let url = url.trim().to_owned();
         let mut server = Server { url, epoch: 0, folder: folder.to_owned(), child, client, _stdout: stdout };
         server.epoch = server.get::<model::Health>("health").await.epoch;

@@ -1,16 +1,13 @@
 //! The whole check: sets up what is missing, builds everything, runs every check and test, and ends
 //! with what did not run and one line of counts. A check that cannot run is never silent.
 
-use anyhow::{Context, Result, bail};
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use anyhow::{Result, bail};
+use std::process::Command;
 use std::time::Instant;
 
 use crate::process::{self, flush, run, say, seconds};
+use crate::suite::{self, NOT_RUN};
 use crate::{foreign, guests, setup, tree};
-
-/// By this beginning of a line a test says that it could not do what it promises on this machine.
-const NOT_RUN: &str = "NOT RUN";
 
 /// Tests that compare how long things take: beside others they would measure those.
 const ALONE: &str = "typed::fair::";
@@ -115,71 +112,6 @@ fn guests_look_good(tally: &mut Tally) {
     }
 }
 
-/// Runs tests. Their output passes through, but for what passing tests print: of that only what they
-/// say they could not do is kept.
-fn tests(mut command: Command, which: &[&str]) -> Result<Report> {
-    command.args(["--", "--show-output"]).args(which);
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let stdout = child.stdout.take().expect("piped just above");
-    let mut report = Report::default();
-    for line in BufReader::new(stdout).lines() {
-        // A program under test may print anything.
-        let Ok(line) = line else { continue };
-        if report.take(&line) {
-            println!("{line}");
-        }
-    }
-    flush();
-    let status = child.wait()?;
-    if !status.success() && report.failed == 0 {
-        bail!("`cargo test` ended with {status} and names no failed test: did everything compile?");
-    }
-    Ok(report)
-}
-
-/// What the lines of `cargo test` say.
-#[derive(Default)]
-struct Report {
-    passed: u64,
-    failed: u64,
-    failures: Vec<String>,
-    not_run: Vec<String>,
-    /// Within the output of tests that passed.
-    in_passing: bool,
-}
-
-impl Report {
-    /// Whether the line is for people.
-    fn take(&mut self, line: &str) -> bool {
-        let words = line.trim();
-        if let Some(at) = words.find(NOT_RUN).filter(|at| *at == 0) {
-            let reason = words[at + NOT_RUN.len()..].trim_start_matches([':', ' ']).to_owned();
-            if !self.not_run.contains(&reason) {
-                self.not_run.push(reason);
-            }
-        }
-        if let Some(result) = words.strip_prefix("test result: ") {
-            self.in_passing = false;
-            self.passed += count(result, "passed");
-            self.failed += count(result, "failed");
-        } else if words == "successes:" {
-            self.in_passing = true;
-        } else if words == "failures:" {
-            self.in_passing = false;
-        } else if let Some(name) = words.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
-            self.failures.push(name.to_owned());
-        }
-        !self.in_passing
-    }
-}
-
-/// The number before `word` in `ok. 3 passed; 0 failed; ...`.
-fn count(result: &str, word: &str) -> u64 {
-    let words: Vec<&str> = result.split([' ', ';']).collect();
-    let place = words.iter().position(|found| *found == word);
-    place.and_then(|place| words.get(place.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
-}
-
 impl Tally {
     fn needed(&mut self, what: &str, parts: Vec<(&'static str, Result<()>)>) {
         for (part, result) in parts {
@@ -189,7 +121,7 @@ impl Tally {
 
     fn tests(&mut self, what: &str, command: Command, which: &[&str]) {
         say(what);
-        match tests(command, which) {
+        match suite::run(command, which) {
             Ok(report) => {
                 self.passed += report.passed;
                 self.failed += report.failed;
@@ -228,33 +160,5 @@ impl Tally {
             );
         }
         process::flush();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_failures_and_what_was_not_run_are_read_from_the_output_of_tests() {
-        let mut report = Report::default();
-        let lines = [
-            ("running 3 tests", true),
-            ("test a ... ok", true),
-            ("test b::c ... FAILED", true),
-            ("successes:", false),
-            ("---- a stdout ----", false),
-            ("NOT RUN: power cut: no loop device", false),
-            ("failures:", true),
-            ("assertion failed", true),
-            ("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out", true),
-            ("test result: ok. 40 passed; 0 failed; 0 ignored", true),
-        ];
-        for (line, shown) in lines {
-            assert_eq!(report.take(line), shown, "{line}");
-        }
-        assert_eq!((report.passed, report.failed), (42, 1));
-        assert_eq!(report.failures, ["b::c"]);
-        assert_eq!(report.not_run, ["power cut: no loop device"]);
     }
 }

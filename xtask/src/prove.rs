@@ -31,7 +31,7 @@ enum Suite {
     Program(&'static str),
 }
 
-const PROOFS: [Proof; 6] = [
+const PROOFS: [Proof; 7] = [
     Proof {
         name: "power",
         what: "cuts the power under the store and under a busy host; needs root and loop devices",
@@ -70,6 +70,13 @@ const PROOFS: [Proof; 6] = [
     Proof {
         name: "limits",
         what: "goes to the limits that the guide states, and measures",
+        rounds: 1,
+        suites: &[Suite::Module],
+        set_up: nothing,
+    },
+    Proof {
+        name: "soak",
+        what: "serves twenty tenants, some of them hostile, for as long as --minutes says",
         rounds: 1,
         suites: &[Suite::Module],
         set_up: nothing,

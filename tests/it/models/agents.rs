@@ -4,7 +4,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use trackway::api::model;
 use trackway_replay::RunId;
 
@@ -215,11 +215,13 @@ async fn shop() -> World {
 
 /// What a person is asked, once they are.
 async fn question(asking: &Asking) -> Value {
+    let begun = Instant::now();
     loop {
         let found: Value = asking.server.get("questions").await;
         if let Some(question) = found["questions"].get(0) {
             return question.clone();
         }
+        assert!(begun.elapsed() < Duration::from_secs(120), "nobody is asked\n{}", asking.server.log());
     }
 }
 

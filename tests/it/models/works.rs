@@ -4,6 +4,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 use trackway_replay::{RunId, Status};
 
 use super::agents::{calls, distinct_keys, last, output, says, tools_answered};
@@ -11,6 +12,9 @@ use super::mcp::borrowing;
 use super::provider::{Act, Asked, Provider, Says, stream};
 use super::{Asking, trackway};
 use crate::world::{Reply, World};
+
+/// On a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What one call of a model costs here: 80 tokens given, 20 that were known, 10 said.
 const COST: u64 = 80 * 1_000 + 20 * 500 + 10 * 10_000;
@@ -43,6 +47,7 @@ async fn failure(asking: &Asking, run: RunId) -> Value {
 
 /// So many open questions, the oldest first.
 async fn questions(asking: &Asking, count: usize) -> Vec<Value> {
+    let begun = Instant::now();
     loop {
         let found: Value = asking.server.get("questions").await;
         let mut found = found["questions"].as_array().expect("a list").clone();
@@ -50,6 +55,7 @@ async fn questions(asking: &Asking, count: usize) -> Vec<Value> {
             found.reverse();
             return found;
         }
+        assert!(begun.elapsed() < PATIENCE, "not {count}: {found:?}\n{}", asking.server.log());
     }
 }
 
@@ -73,12 +79,17 @@ async fn sums(asking: &Asking, run: RunId) -> ((u64, u64), (u64, u64)) {
 
 /// Waits until so many requests of tools are answered, and that is on record.
 async fn answered(asking: &Asking, run: RunId, count: usize) {
+    let begun = Instant::now();
     loop {
         let trace: Value = asking.server.get(&format!("runs/{run}/trace")).await;
         let rows = trace["trace"]["rows"].as_array().expect("rows");
         let done = |row: &&Value| row["what"].get("http").is_some() && row["status"] == "succeeded";
         if rows.iter().filter(done).count() == count {
             return;
+        }
+        if begun.elapsed() > PATIENCE {
+            let journal = asking.server.journal(run).await;
+            panic!("not {count} answers: {trace}\n{journal:#?}\n{}", asking.server.log());
         }
     }
 }
@@ -287,7 +298,7 @@ async fn the_trace_of_an_agent_that_was_killed_at_random_is_whole_and_adds_up() 
             CALLS => says(asked, "done"),
             _ => reads_on(asked),
         };
-        acts.insert(0, Act::Wait(std::time::Duration::from_millis(20)));
+        acts.insert(0, Act::Wait(Duration::from_millis(20)));
         acts
     })
     .await;
@@ -295,7 +306,7 @@ async fn the_trace_of_an_agent_that_was_killed_at_random_is_whole_and_adds_up() 
     let run = asking.server.run("models/works", &job(&site)).await;
     let mut kills = 0;
     while kills < 8 && asking.server.find(run).await.is_some_and(|run| run.finished_at.is_none()) {
-        tokio::time::sleep(std::time::Duration::from_millis(kills * 53 % 110)).await;
+        tokio::time::sleep(Duration::from_millis(kills * 53 % 110)).await;
         asking = asking.killed().await;
         kills += 1;
     }
