@@ -79,6 +79,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
+use trackway_fair::{Fair, Shares};
 use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Timestamp, Topic, Value};
 use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
 
@@ -125,6 +126,8 @@ pub struct HostParts {
     pub clock: Arc<dyn Clock>,
     pub randomness: Arc<dyn Randomness>,
     pub spawner: Arc<dyn Spawner>,
+    /// Every queue's.
+    pub shares: Shares,
     pub worker: Options,
     /// Of the same storage.
     pub safe: Arc<Safe>,
@@ -145,6 +148,7 @@ pub struct Shared {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     safe: Arc<Safe>,
+    shares: Shares,
     catalogs: Catalogs,
     views: room::Room,
     compiling: CompileShares,
@@ -179,6 +183,7 @@ impl Host {
     /// Opens the data folder, making it where it is missing, and begins to drive its runs.
     pub async fn open(options: HostOptions) -> Result<Arc<Host>> {
         let HostOptions { data, compiler, worker, store, providers, secret_keys } = options;
+        let (weights, threads) = (store.weights.clone(), tokio::runtime::Handle::current().metrics().num_workers());
         let randomness = Arc::new(SystemRandomness::new()?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let opening = {
@@ -192,10 +197,11 @@ impl Host {
         let host = Host::from_parts(HostParts {
             storage,
             sandbox: Arc::new(sandbox),
-            effects: Arc::new(Egress::new(Arc::clone(&clock), providers, safe.clone())?),
+            effects: Arc::new(Egress::new(Arc::clone(&clock), providers, safe.clone())?.sharing(weights.clone())),
             clock,
             randomness,
             spawner: Arc::new(TokioSpawner::current()),
+            shares: Shares::new(threads, weights),
             worker,
             safe,
         });
@@ -215,7 +221,7 @@ impl Host {
 
     /// Puts the parts together and begins to drive the runs in the storage.
     pub fn from_parts(parts: HostParts) -> Arc<Host> {
-        let HostParts { storage, sandbox, effects, clock, randomness, spawner, worker, safe } = parts;
+        let HostParts { storage, sandbox, effects, clock, randomness, spawner, shares, worker, safe } = parts;
         let worker = Worker::spawn(Parts {
             storage: Arc::clone(&storage),
             sandbox: Arc::clone(&sandbox),
@@ -223,6 +229,7 @@ impl Host {
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             spawner,
+            shares: shares.clone(),
             options: worker,
         });
         let shared = Arc::new(Shared {
@@ -232,6 +239,7 @@ impl Host {
             clock,
             randomness,
             safe,
+            shares,
             catalogs: Catalogs::default(),
             views: room::Room::default(),
             compiling: CompileShares::default(),
@@ -242,6 +250,11 @@ impl Host {
             stopping: AtomicBool::default(),
         });
         Arc::new(Host { tenant: TenantId::DEFAULT, shared })
+    }
+
+    /// `task`, computing in turns with all that is done for other tenants.
+    pub fn share<F: Future + Unpin>(&self, task: F) -> Fair<F> {
+        self.shares.processors.share(self.tenant, task)
     }
 
     /// The view of another tenant.

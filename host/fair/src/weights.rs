@@ -32,20 +32,33 @@ impl Default for Weight {
 
 /// The weights of all tenants. Every queue holds the same ones, so that a change counts from the next decision on.
 #[derive(Debug, Clone, Default)]
-pub struct Weights(Arc<RwLock<BTreeMap<TenantId, Weight>>>);
+pub struct Weights(Arc<RwLock<All>>);
+
+#[derive(Debug, Default)]
+struct All {
+    /// Of whoever was given none.
+    default: Weight,
+    of: BTreeMap<TenantId, Weight>,
+}
 
 impl Weights {
     /// The default for whoever was given none.
     pub fn of(&self, tenant: TenantId) -> Weight {
         // One insert at a time: a panic cannot leave half of one.
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&tenant).copied().unwrap_or_default()
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.of.get(&tenant).copied().unwrap_or(all.default)
     }
 
     pub fn set(&self, tenant: TenantId, weight: Weight) {
-        let mut weights = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match weight == Weight::default() {
-            true => drop(weights.remove(&tenant)),
-            false => drop(weights.insert(tenant, weight)),
-        }
+        self.0.write().unwrap_or_else(PoisonError::into_inner).of.insert(tenant, weight);
+    }
+
+    pub fn set_default(&self, weight: Weight) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).default = weight;
+    }
+
+    /// The tenant has the default from here on.
+    pub fn forget(&self, tenant: TenantId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).of.remove(&tenant);
     }
 }

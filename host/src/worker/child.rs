@@ -100,7 +100,7 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, request: S
     }
     let cause = inner.end();
     run.force(inner, cause);
-    run.core.spawner.spawn(Box::pin(start(run.clone(), step, request, cause)));
+    run.core.spawn(run.key.tenant, Box::pin(start(run.clone(), step, request, cause)));
 }
 
 /// What came of a start.

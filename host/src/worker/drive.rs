@@ -7,10 +7,10 @@ mod wake;
 
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
+use trackway_fair::Permit;
 use trackway_replay::{Claimed, Kind, LINGER, Timestamp};
 use trackway_storage::{Owner, StartKey};
 
@@ -39,7 +39,7 @@ pub(super) struct Active {
     /// Tells whoever started the run how its first frame fared.
     ack: Option<oneshot::Sender<Result<(), StartTrouble>>>,
     /// Room among the runs in hand.
-    _room: OwnedSemaphorePermit,
+    _room: Permit,
 }
 
 pub(super) enum StartTrouble {
@@ -70,11 +70,7 @@ enum Event {
 }
 
 impl Active {
-    pub fn new(
-        run: Arc<Run>,
-        room: OwnedSemaphorePermit,
-        ack: Option<oneshot::Sender<Result<(), StartTrouble>>>,
-    ) -> Active {
+    pub fn new(run: Arc<Run>, room: Permit, ack: Option<oneshot::Sender<Result<(), StartTrouble>>>) -> Active {
         let started = &run.started;
         let context = serde_json::json!({
             "run": run.key.run,
@@ -91,8 +87,8 @@ impl Active {
                     Err(error) => return End { how: Ended::HostFailed(error), fuel: 0 },
                 };
                 let fuel = run.lock().machine.allowance(0);
-                let call =
-                    GuestCall { role: Role::Workflow, name, input, context: context.to_string().into(), limits, fuel };
+                let (tenant, context) = (run.key.tenant, context.to_string().into());
+                let call = GuestCall { tenant, role: Role::Workflow, name, input, context, limits, fuel };
                 let code = run.code.clone();
                 code.call(call, Box::new(WorkflowHost::new(run))).await
             })
@@ -163,10 +159,11 @@ pub(super) async fn drive(active: Box<Active>) {
                     continue;
                 }
                 // Whoever waits for room came before there was anything to evict.
-                Parked::Done if core.room_wanted.load(Ordering::Acquire) > 0 => {
-                    drop(core.registry.evict(Timestamp(u64::MAX)));
+                Parked::Done => {
+                    if let Some((tenant, ())) = core.runs.next() {
+                        claim::make_room(&core, tenant);
+                    }
                 }
-                Parked::Done => {}
             },
             Stop::Held => {
                 drop(active);
@@ -367,7 +364,7 @@ async fn begin_launched(run: Arc<Run>) {
     let Some(mut task) = run.lock().launched.take() else { return };
     let polled = std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await;
     if polled.is_pending() {
-        run.core.spawner.spawn(task);
+        run.core.spawn(run.key.tenant, task);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use trackway_fair::Permit;
 use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
     RunState, Sequencer, Status,
@@ -81,7 +81,7 @@ pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str,
     machine
 }
 
-pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) {
+pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: Permit) {
     // One that is to end at once is not recalled before.
     if end_if_asked(&core, key, Recallable::MayBe).await {
         core.nudge.notify_one();

@@ -48,12 +48,12 @@ mod write;
 
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
-use trackway_replay::{RunId, Timestamp};
+use tokio::sync::Notify;
+use trackway_fair::{Gate, Portion, Processors, Shares};
+use trackway_replay::{RunId, TenantId, Timestamp};
 use trackway_storage::{RunKey, Storage, StorageError};
 
 use crate::effects::{Clock, Effects, Randomness};
@@ -96,6 +96,10 @@ impl Spawner for TokioSpawner {
     }
 }
 
+/// How many places of a kind all runs of a tenant may hold for each that they leave free. With an eighth left by whoever
+/// has most, another tenant finds a place at once, and its share of the rest as places come free.
+const TENANT_PORTION: u64 = 7;
+
 /// What a worker is made of.
 pub struct Parts {
     pub storage: Arc<dyn Storage>,
@@ -104,6 +108,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub randomness: Arc<dyn Randomness>,
     pub spawner: Arc<dyn Spawner>,
+    /// How tenants share the spawner's threads and everything else.
+    pub shares: Shares,
     pub options: Options,
 }
 
@@ -113,9 +119,9 @@ pub struct Options {
     pub name: Arc<str>,
     /// How long a parked run keeps its instance.
     pub warm_for: Duration,
-    /// Runs that hold an instance at once, the warm ones included.
+    /// Runs that hold an instance at once, the warm ones included; a single tenant gets seven eighths of them.
     pub runs_max: usize,
-    /// Attempts that hold an instance at once; a single run gets half of them.
+    /// Attempts that hold an instance at once; a single run gets half of them, a tenant seven eighths.
     pub attempts_max: usize,
     /// Of tenants of which nothing else is said.
     pub quotas: Quotas,
@@ -143,15 +149,15 @@ pub(crate) struct Core {
     spawner: Arc<dyn Spawner>,
     options: Options,
     registry: registry::Registry,
-    runs: Arc<Semaphore>,
+    processors: Arc<Processors>,
+    /// Room for runs in hand.
+    runs: Arc<Gate>,
     answers: answers::Answers,
     forks: forks::Forks,
     deltas: Arc<deltas::Deltas>,
     places: Arc<places::Places>,
     rested: rested::Rested,
     quotas: Arc<Book>,
-    /// How many wait for room among the runs in hand.
-    room_wanted: AtomicUsize,
     /// Once set, the worker drains until then.
     drain_until: OnceLock<Timestamp>,
     /// Runs with something to write that storage did not take before the worker stopped, and why.
@@ -181,6 +187,11 @@ impl Core {
         self.drain_until.get().copied()
     }
 
+    /// A task that computes in turns with those of other tenants.
+    fn spawn(&self, tenant: TenantId, task: BoxFuture<'static, ()>) {
+        self.spawner.spawn(Box::pin(self.processors.share(tenant, task)));
+    }
+
     fn random<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.randomness.fill(&mut bytes);
@@ -195,17 +206,19 @@ pub struct Worker {
 impl Worker {
     /// Begins to claim and drive runs.
     pub fn spawn(parts: Parts) -> Arc<Worker> {
-        let Parts { storage, sandbox, effects, clock, randomness, spawner, options } = parts;
+        let Parts { storage, sandbox, effects, clock, randomness, spawner, shares, options } = parts;
+        let Shares { weights, processors } = shares;
+        let portion = Portion { tenant: TENANT_PORTION, part: u64::MAX };
         let core = Arc::new(Core {
-            runs: Arc::new(Semaphore::new(options.runs_max)),
-            places: places::Places::new(options.attempts_max),
+            runs: Gate::new(options.runs_max, portion, weights.clone()),
+            processors,
+            places: places::Places::new(options.attempts_max, weights.clone()),
             rested: rested::Rested::default(),
-            quotas: Arc::new(Book::new(options.quotas.clone())),
+            quotas: Arc::new(Book::new(options.quotas.clone()).weighing(weights.clone())),
             answers: answers::Answers::default(),
             forks: forks::Forks::default(),
             deltas: Arc::default(),
             registry: registry::Registry::default(),
-            room_wanted: AtomicUsize::new(0),
             drain_until: OnceLock::new(),
             undone: Mutex::default(),
             last_run: Mutex::new(RunId(0)),

@@ -75,7 +75,7 @@ impl Worker {
         }
         let room = tokio::select! {
             biased;
-            room = claim::room(core) => room.ok_or_else(stopping)?,
+            room = claim::room(core, tenant) => room,
             () = core.clock.sleep_until(core.clock.now() + ROOM_WAIT_MAX) => return Err(no_room(core)),
         };
         let code = code_of(core, tenant, start.component).await?;
@@ -93,7 +93,7 @@ impl Worker {
         // Nobody can have sent anything to a run that is not in the store yet.
         active.run.lock().knocked = false;
         core.registry.reserve(key);
-        core.spawner.spawn(Box::pin(drive::drive(active)));
+        core.spawn(tenant, Box::pin(drive::drive(active)));
         match acknowledged.await {
             Ok(Ok(())) => Ok(StartAnswer { run: key.run, existing: false }),
             Ok(Err(StartTrouble::Failed(error))) => Err(error),

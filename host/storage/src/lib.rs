@@ -300,8 +300,9 @@ pub trait Storage: Send + Sync + 'static {
 
     fn payload(&self, run: RunKey, digest: Digest) -> Answer<'_, Option<Bytes>>;
 
-    /// Takes up to `max` runs that are ready or whose timer is due at `now`.
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims>;
+    /// Takes up to `max` runs that are ready or whose timer is due at `now`, of tenants in turn. None of `without`: whoever
+    /// names some asks again by itself when they may have some.
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims>;
 
     /// Resolves when a claim may find something that the last one did not. Never early by more
     /// than a wasted claim, never missed.

@@ -73,11 +73,11 @@ impl Storage for Door {
         self.store.payload(run, digest)
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims> {
         Box::pin(async move {
             // A claim is a way to somewhere else; whoever claims in a circle lets others go on.
             tokio::task::yield_now().await;
-            let claims = self.store.claim(now, max).await?;
+            let claims = self.store.claim(now, max, without).await?;
             let (runs, knocks) = (names(&claims.runs), names(&claims.knocks));
             self.note(format!("claimed [{runs}], knocks [{knocks}], next due {:?}", claims.next_due));
             Ok(claims)

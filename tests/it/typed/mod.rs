@@ -12,6 +12,7 @@ mod deployments;
 mod disk;
 mod entities;
 mod fair;
+mod floods;
 mod follow;
 mod grants;
 mod guide;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::ops::Bound;
 use std::sync::Arc;
 use trackway_replay::{Digest, Epoch, FrameId, Head, Position, QuestionName, RunId, StepId, TenantId, Timestamp};
 
@@ -69,12 +70,15 @@ impl Storage for MemoryStorage {
         self.read(move |state| state.payloads.get(&(run, digest)).cloned())
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims> {
         Box::pin(self.call(Access::Read, move |state, doors| {
             let claims = match doors.is_newest(self.epoch) {
-                true => self.desk.claim(now, max, state.timers.iter().copied().map(Ok))?,
+                true => self.desk.claim(now, max, &without, |after| {
+                    let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+                    state.timers.range((after, Bound::Unbounded)).copied().map(Ok)
+                })?,
                 // Another process claims now; this one is told of what came for the runs that it has.
-                false => self.desk.claim(Timestamp::default(), 0, std::iter::empty())?,
+                false => self.desk.claim(Timestamp::default(), 0, &[], |_| std::iter::empty())?,
             };
             claims.runs.iter().for_each(|run| state.own(*run, self.epoch));
             Ok(claims)

@@ -48,9 +48,10 @@ impl Storage for SledStorage {
         self.read(move |shared| shared.payload(run, digest))
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims> {
         let holder = self.shared.clone();
-        let claimed = self.read(move |shared| Ok(Claimed { claims: shared.claim(now, max)?, shared: holder }));
+        let claimed =
+            self.read(move |shared| Ok(Claimed { claims: shared.claim(now, max, &without)?, shared: holder }));
         Box::pin(async move { Ok(claimed.await?.hand_over()) })
     }
 

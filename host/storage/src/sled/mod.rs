@@ -19,6 +19,7 @@ mod erase;
 mod folder;
 mod holder;
 mod inbox;
+mod intake;
 mod key;
 mod open;
 mod owner;
@@ -39,6 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use trackway_fair::Weights;
 use trackway_replay::{Epoch, Position};
 
 use self::committer::{Request, Verb};
@@ -56,6 +58,8 @@ pub struct SledOptions {
     /// New work is refused when the disk has less than this free. It must cover what is written
     /// within a tenth of a second, and sled's own segments.
     pub reserve_bytes: u64,
+    /// What share each tenant has of what is written.
+    pub weights: Weights,
     /// The epoch of this opening is above this one. A store that takes over the runs of another one must
     /// be ahead of it: the epoch of a run never goes back.
     pub epoch_above: Epoch,
@@ -103,6 +107,7 @@ impl Default for SledOptions {
         SledOptions {
             cache_bytes: 256 << 20,
             reserve_bytes: 64 << 20,
+            weights: Weights::default(),
             epoch_above: Epoch(0),
             hardening: Hardening::On,
             before_flush: None,

@@ -50,7 +50,7 @@ impl Shared {
             folder,
             epoch,
             durable: Durable::new(commit),
-            desk: Desk::new(ready),
+            desk: Desk::new(ready, options.weights.clone()),
             watches: Watches::default(),
             recent: Recent::default(),
             deployed: Deployed::default(),

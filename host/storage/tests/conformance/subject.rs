@@ -169,7 +169,7 @@ pub fn item(message: u128) -> InboxItem {
 }
 
 pub async fn claim(store: &dyn Storage, now: Timestamp) -> Claims {
-    store.claim(now, 100).await.unwrap()
+    store.claim(now, 100, Vec::new()).await.unwrap()
 }
 
 /// Waits for news, but not for ever.
