@@ -1,6 +1,5 @@
 //! One tenant does the worst that it can, and another one does a run of three steps after the other. What is held is who
-//! has a turn, not how long that took: that a share is a share on any machine. How long it takes, `cargo xtask bench --only
-//! neighbour` says.
+//! has a turn, not how long that took: so a share is a share on any machine.
 
 use serde_json::json;
 use std::io::Read as _;
