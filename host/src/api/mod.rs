@@ -6,6 +6,7 @@
 
 mod server;
 
+mod document;
 mod door;
 mod gate;
 mod jwt;

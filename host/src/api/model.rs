@@ -72,6 +72,12 @@ pub struct Component {
     pub manifest: Box<RawValue>,
 }
 
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "it is there for the OpenAPI document: bodies of bytes are read and written as they come")]
+pub struct Binary(Vec<u8>);
+
 /// A named pointer to a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Deployment {

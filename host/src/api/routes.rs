@@ -12,6 +12,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::document;
 use super::gate::{self, Gate};
 use super::intake::Intake;
 use super::problem::{Answer, Refusal};
@@ -161,7 +162,8 @@ fn paths() -> OpenApiRouter<Common> {
 
 /// The OpenAPI document, as it is checked in.
 pub fn openapi() -> String {
-    let (_, document) = paths().split_for_parts();
+    let (_, mut document) = paths().split_for_parts();
+    document::complete(&mut document);
     let mut text = document.to_pretty_json().expect("the document holds only text and numbers");
     text.push('\n');
     text

@@ -9,7 +9,7 @@ use futures_util::stream::unfold;
 use std::io;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::model::{Problem, StoreReport};
+use super::model::{Binary, Problem, StoreReport};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
@@ -46,7 +46,7 @@ pub async fn check(api: Api) -> Answer<Json<StoreReport>> {
     path = "/v1/store/backup",
     tag = "store",
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, body = Binary, content_type = "application/octet-stream"),
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Another is going on."),
     )
 )]
