@@ -150,6 +150,8 @@ codes! {
     StoreClosed = "TW0407", "store closed";
     /// Any other error of the disk.
     StoreIo = "TW0408", "disk error";
+    /// Something is sealed under a key of the server that is not there.
+    NoDataKey = "TW0409", "no key for sealed data";
 
     // TW05: replay.
     /// The code does not do what the journal says.
@@ -244,12 +246,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+const HINT_NO_KEY: &str = "nothing was changed; name the keys with --secrets-key-file FILE, or in TRACKWAY_SECRETS_KEY";
+
 impl From<trackway_storage::StorageError> for Error {
     fn from(error: trackway_storage::StorageError) -> Error {
         use trackway_storage::StorageErrorKind as Kind;
         let code = match error.kind {
             Kind::InUse => Code::DataInUse,
             Kind::Newer => Code::DataNewer,
+            Kind::NoKey => Code::NoDataKey,
             Kind::Damaged => Code::DataDamaged,
             Kind::Behind => Code::DataBehind,
             Kind::Full => Code::DiskFull,
@@ -258,6 +263,10 @@ impl From<trackway_storage::StorageError> for Error {
             Kind::Invalid => Code::Internal,
             Kind::Io => Code::StoreIo,
         };
-        Error::new(code, error.message)
+        let error_of = Error::new(code, error.message);
+        match code {
+            Code::NoDataKey => error_of.hint(HINT_NO_KEY),
+            _ => error_of,
+        }
     }
 }

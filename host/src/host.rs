@@ -18,6 +18,7 @@ mod folder;
 mod identity;
 mod journal;
 mod moves;
+mod opening;
 mod policy;
 mod promises;
 mod proposals;
@@ -30,6 +31,7 @@ mod restore;
 mod retry;
 mod room;
 mod schema;
+mod sealed;
 mod secrets;
 mod signal;
 mod signature;
@@ -51,6 +53,7 @@ pub use children::{Child, ChildPage};
 pub use deployments::{Allow, Allowed, Outcome, Pointer, Uploaded, Wish, record_of};
 pub use identity::{Key, MadeKey, NewKey, Scope, Scopes, generate_key, hash_key, refuse_disabled, same_hash};
 pub use moves::MoveRequest;
+pub use opening::HostOptions;
 pub use policy::{Policy, Widening};
 pub use promises::{Promise, SettleRequest, Settlement, Standing};
 pub use proposals::{Plan, PlanVerdict, Proposal};
@@ -62,7 +65,8 @@ pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;
 pub use room::Held;
-pub use secrets::{KeySource, Rotated, Safe, SecretEntry};
+pub use sealed::DataKeys;
+pub use secrets::{KeySource, Rotated, Safe, SecretEntry, ServerKeys};
 pub use signal::SignalRequest;
 pub use signature::{Signature, SigningKey, TrustedKey};
 pub use start::StartRequest;
@@ -73,7 +77,6 @@ pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 pub use ways::ways_on;
 
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -81,14 +84,14 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use trackway_fair::{Fair, Shares};
 use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Timestamp, Topic, Value};
-use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
+use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use self::catalog::Catalogs;
 use self::compiling::CompileShares;
 use self::directory::Directory;
-use crate::effects::{Clock, Effects, Egress, Providers, Randomness, SystemClock, SystemRandomness};
-use crate::sandbox::{CANCEL_GRACE_MS_MAX, Compiler, Sandbox};
-use crate::worker::{Options, Parts, ReplayReport, Spawner, TokioSpawner, Worker};
+use crate::effects::{Clock, Effects, Randomness};
+use crate::sandbox::{CANCEL_GRACE_MS_MAX, Sandbox};
+use crate::worker::{Options, Parts, ReplayReport, Spawner, Worker};
 use crate::{Code, Error, Result};
 
 /// The same limit as at the gate, for those who can refuse before they read.
@@ -103,20 +106,6 @@ const TERMINATED_WITHIN: Duration = Duration::from_secs(2);
 /// From the frame that takes something out of an inbox to its flush: an inbox shows at once that it is
 /// gone, a journal only what is durable.
 const READ_WITHIN: Duration = Duration::from_secs(10);
-
-/// What a host on a data folder needs to know.
-pub struct HostOptions {
-    /// Holds everything that survives: the store, its payloads, the compiled code.
-    pub data: PathBuf,
-    /// What compiles components: this program, started anew.
-    pub compiler: Compiler,
-    pub worker: Options,
-    pub store: SledOptions,
-    /// Of models, with their keys.
-    pub providers: Providers,
-    /// Under which secrets are kept.
-    pub secret_keys: KeySource,
-}
 
 /// Everything that a host is made of, for those who bring their own.
 pub struct HostParts {
@@ -180,45 +169,6 @@ pub enum Readiness {
 }
 
 impl Host {
-    /// Opens the data folder, making it where it is missing, and begins to drive its runs.
-    pub async fn open(options: HostOptions) -> Result<Arc<Host>> {
-        let HostOptions { data, compiler, worker, store, providers, secret_keys } = options;
-        let (weights, threads) = (store.weights.clone(), tokio::runtime::Handle::current().metrics().num_workers());
-        let randomness = Arc::new(SystemRandomness::new()?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let opening = {
-            let randomness = Arc::clone(&randomness);
-            tokio::task::spawn_blocking(move || folder::open(&data, compiler, store, &*randomness))
-        };
-        let opened = opening.await.map_err(|error| Error::new(Code::Internal, format!("opening the data: {error}")))?;
-        let folder::Opened { storage, sandbox } = opened?;
-        let storage: Arc<dyn Storage> = Arc::new(storage);
-        let safe = Safe::new(Arc::clone(&storage), secret_keys)?;
-        let host = Host::from_parts(HostParts {
-            storage,
-            sandbox: Arc::new(sandbox),
-            effects: Arc::new(Egress::new(Arc::clone(&clock), providers, safe.clone())?.sharing(weights.clone())),
-            clock,
-            randomness,
-            spawner: Arc::new(TokioSpawner::current()),
-            shares: Shares::new(threads, weights),
-            worker,
-            safe,
-        });
-        // Now, so that a store in which it cannot be read who may use it is not opened for anybody.
-        host.directory().await?;
-        let going_on = Arc::clone(&host);
-        tokio::spawn(async move { going_on.finish_deletions().await });
-        Ok(host)
-    }
-
-    /// Waits while a killed host is still letting go of `data`, for whoever wants its address first.
-    /// Makes nothing.
-    pub async fn wait_for_dying_owner(data: PathBuf) -> Result<()> {
-        let waiting = tokio::task::spawn_blocking(move || folder::wait_for_dying_owner(&data));
-        waiting.await.map_err(|error| Error::new(Code::Internal, format!("waiting for the data: {error}")))
-    }
-
     /// Puts the parts together and begins to drive the runs in the storage.
     pub fn from_parts(parts: HostParts) -> Arc<Host> {
         let HostParts { storage, sandbox, effects, clock, randomness, spawner, shares, worker, safe } = parts;

@@ -30,7 +30,7 @@ pub use redaction::{RedactedFields, Redaction};
 pub use replay::{Divergence, Replay, ReplayReport};
 pub use secrets::{RotatedSecrets, Secret, SecretList, SetSecret};
 pub use spending::Spending;
-pub use store::{Flaw, StoreReport};
+pub use store::{DataKeys, Flaw, StoreReport};
 pub use stream::{StreamDelta, StreamEnd, StreamEvent, StreamReset, Streamed};
 pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent, State, States, Update};
 

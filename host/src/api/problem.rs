@@ -98,6 +98,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::DataBehind
         | Code::NotDurable
         | Code::StoreIo
+        | Code::NoDataKey
         | Code::JournalUnreadable
         | Code::PortInUse => StatusCode::INTERNAL_SERVER_ERROR,
         Code::NotWasm

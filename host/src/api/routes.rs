@@ -149,6 +149,7 @@ fn paths() -> OpenApiRouter<Common> {
         .routes(routes!(secrets::rotate))
         .routes(routes!(store::check))
         .routes(routes!(store::backup))
+        .routes(routes!(store::data_keys))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::get, tenants::delete))
         .routes(routes!(tenants::disable))

@@ -111,6 +111,7 @@ pub const ROUTES: &[Route] = &[
     operates("POST", "/v1/store/check", None),
     // It changes nothing, and takes everything along.
     operates("GET", "/v1/store/backup", Some(Weight::Heavy)),
+    operates("GET", "/v1/store/data-keys", Some(Weight::Heavy)),
     operates("GET", "/v1/tenants", None),
     operates("POST", "/v1/tenants", Some(Weight::Heavy)),
     operates("GET", "/v1/tenants/{name}", None),

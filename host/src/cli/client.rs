@@ -326,6 +326,11 @@ impl Client {
         Ok(response.bytes_stream().map(|piece| piece.map_err(|error| self.unreachable(&error))))
     }
 
+    /// The data keys that the backup opens with, wrapped.
+    pub async fn data_keys(&self) -> Result<model::DataKeys> {
+        self.get(&["store", "data-keys"]).await
+    }
+
     /// What happens to a run, from its beginning, across lost connections, to its end.
     pub fn events(&self, run: RunId) -> Events<'_> {
         Events::new(Feed::new(self, run, "events", None))

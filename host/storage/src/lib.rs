@@ -12,9 +12,11 @@ mod memory;
 mod pieces;
 mod record;
 mod rows;
+pub mod seal;
 mod sled;
 mod watch;
 
+pub use crate::seal::{Seal, Sealing, Seals, Wrap, WrappedKey};
 pub use crate::sled::{Hardening, SledOptions, SledStorage};
 pub use entity::{
     ENTITIES_MAX, ENTITIES_MAX_BYTES, ENTITY_KEY_MAX_BYTES, ENTITY_NAME_MAX_BYTES, ENTITY_VALUE_MAX_BYTES, Entity,
@@ -397,7 +399,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Every tenant of which anything is stored.
     fn tenants(&self) -> Answer<'_, Vec<TenantId>>;
 
-    /// Removes all that is stored of a tenant, of open runs too: whoever drives one is fenced. Not all at once: who is
+    /// Removes all that is stored of a tenant, of open runs too: whoever drives one is fenced. The data key of a sealed
+    /// one goes first: from then on nothing of it can be read, wherever it lies. Not all at once: who is
     /// cut off in between does it again. What others write of the tenant meanwhile may be left, and is named by
     /// [`Storage::tenants`].
     fn erase(&self, tenant: TenantId) -> Answer<'_, ()>;
@@ -407,7 +410,8 @@ pub trait Storage: Send + Sync + 'static {
 
     fn entity(&self, tenant: TenantId, name: &str, key: &str) -> Answer<'_, Option<Entity>>;
 
-    /// Those of shorter names first, then in the order of the names, then of the keys.
+    /// Those of shorter names first, then in the order of the names, then of the keys. Of a tenant whose names are hidden
+    /// in an order that means nothing, those of one name together.
     fn entities(&self, tenant: TenantId, query: EntityQuery) -> Answer<'_, Vec<Entity>>;
 
     /// The highest version that a write of the tenant has: whatever is read later has all writes up to it.
@@ -431,7 +435,7 @@ pub trait Storage: Send + Sync + 'static {
     /// All payloads of a run, also those that no frame names yet.
     fn payloads(&self, run: RunKey) -> Answer<'_, Vec<Digest>>;
 
-    /// Start keys after `after`, in their order.
+    /// Start keys after `after`, in their order, or in one that means nothing where names are hidden.
     fn start_keys(&self, tenant: TenantId, after: Option<&str>, max: usize) -> Answer<'_, Vec<StartKey>>;
 
     /// Reads every row of a run and says what does not fit. What entries mean it does not know.
@@ -439,6 +443,16 @@ pub trait Storage: Send + Sync + 'static {
 
     /// The same for all that belongs to no single run.
     fn check_rest(&self, tenant: TenantId) -> Answer<'_, Vec<String>>;
+
+    /// The data keys of its tenants. A store that seals nothing has none.
+    fn seals(&self) -> Arc<Seals> {
+        Arc::new(Seals::none())
+    }
+
+    /// How many rows and files of a tenant are not sealed and should be; `None`: nothing of the tenant is sealed.
+    fn unsealed(&self, _tenant: TenantId) -> Answer<'_, Option<u64>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Makes everything durable and closes. Every later call is an error.
     fn close(&self) -> Answer<'_, ()>;

@@ -24,6 +24,7 @@ mod questions;
 mod redacted;
 mod removed;
 mod retries;
+mod sealed;
 mod secrets;
 mod shutdown;
 mod signals;

@@ -36,9 +36,7 @@ impl Draft {
         self.shared.room.check()?;
 
         let run = append.run;
-        let frame = key::frame(run, append.position);
-        let value = self.writer.frame(&frame, self.commit, append);
-        self.insert(&frame, value);
+        self.stage_frame(append)?;
         self.stage_rows(run, &append.rows)?;
         let mut changed = Changed::default();
         for (step, write) in &append.rows.entities {
@@ -151,10 +149,10 @@ impl Draft {
             self.stage(&key::landmark(run, landmark), place)?;
         }
         for (digest, bytes) in &rows.payloads {
-            self.stage_payload(run, *digest, bytes);
+            self.stage_payload(run, *digest, bytes)?;
         }
         for (message, identity) in &rows.brought {
-            self.stage_message(run, *message, identity.as_ref());
+            self.stage_message(run, *message, identity.as_ref())?;
         }
         Ok(())
     }
@@ -166,7 +164,7 @@ impl Draft {
         }
         for key in self.shared.db.scan_prefix(key::of_run(Kind::Question, run)).keys() {
             let key = key.map_err(|error| self.shared.failed(&error))?;
-            self.remove(&key);
+            self.remove_row(key);
         }
         Ok(())
     }

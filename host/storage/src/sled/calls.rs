@@ -14,7 +14,7 @@ use crate::pieces::CUT_MAX_BYTES;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery, RunRows,
-    Sent, Shelf, StartKey, Storage, StoredFrame,
+    Seals, Sent, Shelf, StartKey, Storage, StoredFrame,
 };
 
 impl Storage for SledStorage {
@@ -237,6 +237,7 @@ impl Storage for SledStorage {
 
     fn erase(&self, tenant: TenantId) -> Answer<'_, ()> {
         Box::pin(async move {
+            blocking(self.shared.clone(), move |shared| shared.seals.destroy(tenant)).await?;
             while self.write(|answer| Verb::Erase { tenant, answer }).await? {}
             blocking(self.shared.clone(), move |shared| shared.erase_files(tenant)).await
         })
@@ -307,6 +308,14 @@ impl Storage for SledStorage {
 
     fn check_rest(&self, tenant: TenantId) -> Answer<'_, Vec<String>> {
         self.read(move |shared| shared.check_rest(tenant))
+    }
+
+    fn seals(&self) -> Arc<Seals> {
+        self.shared.seals.clone()
+    }
+
+    fn unsealed(&self, tenant: TenantId) -> Answer<'_, Option<u64>> {
+        self.read(move |shared| shared.unsealed(tenant))
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -54,8 +54,8 @@ pub(super) enum Kind {
 pub(super) const META_COMMIT: [u8; 2] = [Kind::Meta as u8, b'c'];
 pub(super) const META_EPOCH: [u8; 2] = [Kind::Meta as u8, b'e'];
 
-const TENANT_BYTES: usize = 1 + 4;
-const RUN_BYTES: usize = TENANT_BYTES + 16;
+pub(super) const TENANT_BYTES: usize = 1 + 4;
+pub(super) const RUN_BYTES: usize = TENANT_BYTES + 16;
 
 pub(super) type TenantPrefix = [u8; TENANT_BYTES];
 pub(super) type RunPrefix = [u8; RUN_BYTES];
@@ -217,6 +217,15 @@ pub(super) fn entity(tenant: TenantId, name: &str, entity_key: &str) -> Vec<u8> 
     let mut key = entities_of(tenant, name);
     key.extend_from_slice(entity_key.as_bytes());
     key
+}
+
+/// In the key of an entity, all before what it is kept under, its kind and tenant too. `None`: the key of no entity.
+pub(super) fn entity_name_in(key: &[u8]) -> Option<&[u8]> {
+    if key.first() != Some(&(Kind::Entity as u8)) {
+        return None;
+    }
+    let length = u32::from_be_bytes(*key.get(TENANT_BYTES..)?.first_chunk()?);
+    key.get(..TENANT_BYTES + 4 + length as usize)
 }
 
 pub(super) fn receipt(run: RunKey, step: StepId) -> [u8; RUN_BYTES + 4] {

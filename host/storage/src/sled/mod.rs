@@ -16,6 +16,7 @@ mod deployment;
 mod draft;
 mod entity;
 mod erase;
+mod file;
 mod folder;
 mod holder;
 mod inbox;
@@ -31,8 +32,9 @@ mod remove;
 mod room;
 mod row;
 mod shared;
+mod spot;
 mod survey;
-mod sync;
+pub(crate) mod sync;
 
 use futures_util::future::ready;
 use std::path::Path;
@@ -45,7 +47,7 @@ use trackway_replay::{Epoch, Position};
 
 use self::committer::{Request, Verb};
 use self::shared::{Shared, closed};
-use crate::{Answer, RunKey, StorageError, StorageErrorKind};
+use crate::{Answer, RunKey, Sealing, StorageError, StorageErrorKind};
 
 /// A store that is dropped waits so long for reads that were given up, so that the folder is free.
 const READS_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -63,6 +65,7 @@ pub struct SledOptions {
     /// The epoch of this opening is above this one. A store that takes over the runs of another one must
     /// be ahead of it: the epoch of a run never goes back.
     pub epoch_above: Epoch,
+    pub sealing: Sealing,
     #[doc(hidden)]
     pub hardening: Hardening,
     /// Called by the committer between writing a batch and flushing it.
@@ -109,6 +112,7 @@ impl Default for SledOptions {
             reserve_bytes: 64 << 20,
             weights: Weights::default(),
             epoch_above: Epoch(0),
+            sealing: Sealing::default(),
             hardening: Hardening::On,
             before_flush: None,
         }
@@ -125,7 +129,7 @@ impl SledStorage {
     /// Opens the data folder, creating it if it is not there. Blocks on the disk.
     ///
     /// # Errors
-    /// `InUse`, `Newer`, `Damaged`, `Behind`, `Full`, `NotDurable` or `Io`; each message names the folder.
+    /// `InUse`, `Newer`, `NoKey`, `Damaged`, `Behind`, `Full`, `NotDurable` or `Io`; each message names the folder.
     pub fn open(folder: &Path, options: SledOptions) -> Result<SledStorage, StorageError> {
         let opened = open::open(folder, &options)?;
         let (queue, requests) = mpsc::channel();

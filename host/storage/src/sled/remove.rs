@@ -47,7 +47,7 @@ impl Draft {
             for kind in ROWS {
                 for key in draft.shared.db.scan_prefix(key::of_run(kind, run)).keys() {
                     let key = key.map_err(|error| draft.shared.failed(&error))?;
-                    draft.remove(&key);
+                    draft.remove_row(key);
                 }
             }
             draft.stage(&key::of_run(Kind::Gone, run), &())?;

@@ -1,4 +1,4 @@
-//! What every store promises. Each promise is checked on sled and in memory by the same code; a
+//! What every store promises. Each promise is checked on sled, also where it seals, and in memory by the same code; a
 //! promise that only one store can break (a real disk, simulated faults) has a test of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -11,6 +11,7 @@ mod ownership;
 mod records;
 mod removal;
 mod rows;
+mod sealed_only;
 mod sled_only;
 mod subject;
 mod survey;
@@ -22,6 +23,14 @@ macro_rules! promises {
                 #[tokio::test]
                 async fn $promise() {
                     crate::$module::$promise(crate::subject::Subject::sled()).await;
+                }
+            )* })*
+        }
+        mod sealed {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $promise() {
+                    crate::$module::$promise(crate::subject::Subject::sealed()).await;
                 }
             )* })*
         }
