@@ -202,6 +202,10 @@ codes! {
     TooManyTries = "TW0706", "too many refused attempts";
     /// There are as many tenants, or keys of one, as there may be.
     TooManyIdentities = "TW0707", "too many tenants or keys";
+    /// The tenant uses as much of something as it may: for now, for today, or at once.
+    QuotaExceeded = "TW0708", "quota exceeded";
+    /// The tenant stores as much as it may.
+    StorageQuotaExceeded = "TW0709", "storage quota exceeded";
 }
 
 impl fmt::Display for Code {
@@ -220,13 +224,23 @@ pub struct Error {
     pub hint: Option<String>,
     /// Of one that passes by itself: when to try again, where that is known.
     pub retry_after: Option<Duration>,
+    /// Of one that says that a quota is used up.
+    pub quota: Option<Box<QuotaUse>>,
+}
+
+/// A quota as it stood when it was used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaUse {
+    pub name: &'static str,
+    pub limit: u64,
+    pub used: u64,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error { code, message: message.into(), hint: None, retry_after: None }
+        Error { code, message: message.into(), hint: None, retry_after: None, quota: None }
     }
 
     pub fn hint(self, hint: impl Into<String>) -> Error {
@@ -235,6 +249,10 @@ impl Error {
 
     pub fn retry_after(self, wait: Duration) -> Error {
         Error { retry_after: Some(wait), ..self }
+    }
+
+    pub fn quota(self, name: &'static str, limit: u64, used: u64) -> Error {
+        Error { quota: Some(Box::new(QuotaUse { name, limit, used })), ..self }
     }
 }
 

@@ -2,7 +2,6 @@
 //! sandbox, effects and worker together. It never appends to a journal, and it shows only what is
 //! durable.
 
-mod allowance;
 mod apart;
 mod audit;
 mod backup;
@@ -39,10 +38,10 @@ mod start;
 mod stream;
 mod tenants;
 mod updates;
+mod usage;
 mod views;
 mod ways;
 
-pub use allowance::{Allowance, Rate};
 pub use apart::{CHECK_ARGUMENT, check_child_main};
 pub use audit::{AUDIT_PAGE_MAX, AuditLine, AuditPage, Weight};
 pub use backup::{Backup, read_backup};
@@ -73,6 +72,7 @@ pub use start::StartRequest;
 pub use stream::{Heard, Streamed, StreamedEvent, Streamer};
 pub use tenants::{DEFAULT_TENANT, Tenant, TenantState};
 pub use updates::{UpdateAnswer, UpdateRequest};
+pub use usage::Usage;
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 pub use ways::ways_on;
 

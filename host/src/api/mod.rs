@@ -38,6 +38,7 @@ mod store;
 mod stream;
 mod tenants;
 mod updates;
+mod usage;
 
 mod body;
 mod found;

@@ -19,6 +19,7 @@ use super::problem::{Answer, Refusal};
 use super::{
     Door, Mask, children, components, control, deployments, entities, events, health, identity, journal, policy,
     promises, questions, quotas, redaction, replay, runs, secrets, signals, states, store, stream, tenants, updates,
+    usage,
 };
 use crate::Code;
 use crate::host::Host;
@@ -155,6 +156,7 @@ fn paths() -> OpenApiRouter<Common> {
         .routes(routes!(tenants::disable))
         .routes(routes!(tenants::enable))
         .routes(routes!(quotas::get, quotas::set))
+        .routes(routes!(usage::get))
         .routes(routes!(identity::list, identity::create))
         .routes(routes!(identity::remove))
         .routes(routes!(identity::rotate))

@@ -31,7 +31,7 @@ pub use keep::Keep;
 pub use plan::{Judge, Look, Policy, Sign};
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
-pub use quotas::{QuotaIs, TenantQuota};
+pub use quotas::{QuotaIs, TenantQuota, Usage};
 pub use redact::{Redact, SomeFields};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream, RunsUpdate};
 pub use secrets::Secrets;
@@ -211,6 +211,10 @@ pub enum Command {
         #[command(subcommand)]
         command: Redact,
     },
+    /// Show what a tenant uses, and how much of each quota is left
+    #[command(after_help = "Examples:\n  trackway usage\n  trackway usage --tenant acme\n  \
+                            trackway usage --day 2026-11-22 -o json | jq .days[0].used.fuel")]
+    Usage(Usage),
     /// Print what was changed by request: who, what, when, from where, and what came of it
     #[command(
         after_help = "Examples:\n  trackway audit --since 1h\n  trackway audit --since 24h -o jsonl > audit.jsonl\n  \

@@ -425,7 +425,7 @@ impl Client {
             let message = format!("{} {}: {}", problem.code, problem.title, problem.detail);
             return Error::new(Code::Internal, message).hint("the server is newer than this program: update it");
         };
-        let error = Error { code, message: problem.detail, hint: problem.hint, retry_after: None };
+        let error = Error { code, message: problem.detail, hint: problem.hint, retry_after: None, quota: None };
         // Only this side knows where the key came from.
         if code == Code::Unauthorized { error.hint(self.about_key()) } else { error }
     }

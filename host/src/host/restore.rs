@@ -7,8 +7,8 @@ use std::path::Path;
 use trackway_replay::{Frame, Head, RunState, Status, StepId, TenantId};
 use trackway_storage::dump::Record;
 use trackway_storage::{
-    Append, Appended, EntityRestore, EntityWritten, Hardening, LogLine, Owner, Rows, RunKey, Shelf, SledOptions,
-    SledStorage, Storage,
+    Append, Appended, EntityRestore, EntityWritten, Hardening, Landmark, LogLine, Owner, Rows, RunKey, Shelf,
+    SledOptions, SledStorage, Storage,
 };
 
 use super::backup::{Backup, naming, no_such_shelf, open};
@@ -219,11 +219,14 @@ impl Restoring {
     }
 
     async fn last(&mut self, storage: &SledStorage) -> Result<()> {
-        let (Some(append), Some(head)) = (self.waiting.take(), self.state.as_ref().map(RunState::head)) else {
+        let (Some(mut append), Some(head)) = (self.waiting.take(), self.state.as_ref().map(RunState::head)) else {
             return Ok(());
         };
         let logs = std::mem::take(&mut self.logs);
         let owner = owner_of(&head);
+        // What it used stands in the sums of the backup.
+        let place = append.position.plus(u64::from(append.entries).saturating_sub(1));
+        append.rows.landmarks.push((Landmark::Metered, place));
         // A run that waits for this one was read before it, perhaps while it had not ended yet.
         let ended = self.state.as_ref().filter(|_| owner == Owner::End);
         let send = ended.and_then(|state| end_item(self.key, state, head.changed)).into_iter().collect();

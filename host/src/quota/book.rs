@@ -7,23 +7,29 @@ use std::sync::{Arc, PoisonError, RwLock};
 use trackway_fair::{Weight, Weights};
 use trackway_replay::{Limits, TenantId};
 
-use super::{Quota, Quotas};
+use super::{Ledger, Quota, Quotas};
 
 /// What a tenant may use now. Held on to by those who ask often: a change shows in it at once.
 #[derive(Debug)]
 pub struct TenantLimits {
     tenant: TenantId,
     limits: Vec<AtomicU64>,
+    ledger: Ledger,
 }
 
 impl TenantLimits {
     fn new(tenant: TenantId, defaults: &Quotas, over: &Quotas) -> TenantLimits {
         let limits = Quota::ALL.iter().map(|quota| AtomicU64::new(limit_of(*quota, defaults, over))).collect();
-        TenantLimits { tenant, limits }
+        TenantLimits { tenant, limits, ledger: Ledger::default() }
     }
 
     pub fn tenant(&self) -> TenantId {
         self.tenant
+    }
+
+    /// What it has used.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub fn get(&self, quota: Quota) -> u64 {

@@ -2,6 +2,7 @@
 //! inbox, and parks or ends the run.
 
 mod end;
+mod hold;
 mod park;
 mod wake;
 
@@ -11,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use trackway_fair::Permit;
-use trackway_replay::{Claimed, Kind, LINGER, Timestamp};
+use trackway_replay::{Claimed, Day, Kind, LINGER, Timestamp};
 use trackway_storage::{Owner, StartKey};
 
 use super::claim;
@@ -131,6 +132,7 @@ impl Drop for Active {
         let resting = std::mem::take(&mut inner.resting);
         let is_at_rest = inner.state.end().is_none() && !inner.sequencer.has_pending();
         let last_frame = inner.previous.filter(|_| is_at_rest && !resting.is_empty());
+        inner.counted.give_back();
         drop(inner);
         drop(launched);
         let run = &self.run;
@@ -204,6 +206,9 @@ impl Driver {
             if let Some(stop) = self.drained_or_idle().await {
                 return (stop, self.active);
             }
+            if let Some(stop) = self.held_by_quota().await {
+                return (stop, self.active);
+            }
             self.write_if_due();
             match self.event().await {
                 Event::Wrote(written) => {
@@ -226,7 +231,8 @@ impl Driver {
     async fn event(&mut self) -> Event {
         let run = self.active.run.clone();
         let wake_at = self.wake_at();
-        let (is_draining, is_paused) = (run.core.is_draining(), run.lock().state.is_paused());
+        let is_draining = run.core.is_draining();
+        let is_held = Self::is_held(&run.lock());
         let timer = async {
             match wake_at {
                 Some(at) => run.core.clock.sleep_until(at).await,
@@ -236,7 +242,7 @@ impl Driver {
         tokio::select! {
             biased;
             written = poll_some(&mut self.writing) => Event::Wrote(written),
-            end = poll_some(&mut self.active.guest), if !is_draining && !is_paused => Event::GuestEnded(end),
+            end = poll_some(&mut self.active.guest), if !is_draining && !is_held => Event::GuestEnded(end),
             () = run.poke.notified() => Event::Poked,
             () = timer => Event::Due,
         }
@@ -253,7 +259,8 @@ impl Driver {
         let fires = inner.taken_up && !inner.state.is_paused();
         let timer = if fires { self.next_timer(&inner) } else { None };
         let offer = inner.state.offer_due().map(|(due, _)| due).filter(|_| fires);
-        let ends = [offer, inner.cancel_deadline(), inner.state.deadline(), inner.drain_until, inner.moving];
+        let fuel = inner.is_over_fuel.then(|| Day::of(self.active.run.now()).next().begin());
+        let ends = [offer, fuel, inner.cancel_deadline(), inner.state.deadline(), inner.drain_until, inner.moving];
         [linger, lines, timer].into_iter().chain(ends).flatten().min()
     }
 
@@ -305,7 +312,9 @@ impl Driver {
                 None
             }
             Written::Lines(count) => {
-                run.lock().logs.drain(..count);
+                let mut inner = run.lock();
+                let lines: Vec<_> = inner.logs.drain(..count).map(|(_, line)| line).collect();
+                inner.counted.lines(&lines);
                 None
             }
             Written::Fenced => {

@@ -42,6 +42,7 @@ mod stretch;
 mod times;
 mod told;
 mod unclear;
+mod used;
 mod verify;
 mod workflow;
 mod write;
@@ -53,11 +54,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use trackway_fair::{Gate, Portion, Processors, Shares};
-use trackway_replay::{RunId, TenantId, Timestamp};
-use trackway_storage::{RunKey, Storage, StorageError};
+use trackway_replay::{RunId, Status, TenantId, Timestamp};
+use trackway_storage::{RunKey, RunQuery, Storage, StorageError};
 
 use crate::effects::{Clock, Effects, Randomness};
-use crate::quota::{Book, Quotas};
+use crate::quota::{Book, Quotas, TenantLimits};
 use crate::sandbox::Sandbox;
 use crate::{Code, Error, Result};
 
@@ -68,6 +69,9 @@ pub use forks::Removal;
 pub use run::{landmarks_in, messages_in};
 pub use start::{Start, StartAnswer, StartKeyRequest, digest_of_start};
 pub use verify::{EndCheck, ReplayReport};
+
+/// Looked at in one go.
+const HELD_AT_ONCE: usize = 200;
 
 /// Whether something may be called so, as a guest may call it.
 pub fn checked_name(what: &str, name: &str) -> Result<()> {
@@ -238,6 +242,28 @@ impl Worker {
     /// What each tenant may use.
     pub fn quotas(&self) -> &Arc<Book> {
         &self.core.quotas
+    }
+
+    /// What a tenant may use and has used, once the store was asked.
+    pub async fn limits(&self, tenant: TenantId) -> Result<Arc<TenantLimits>> {
+        used::limits_of(&self.core, tenant).await
+    }
+
+    /// Runs of the tenant that are held by a quota are looked at again.
+    pub async fn wake_held(&self, tenant: TenantId) -> Result<()> {
+        let storage = &self.core.storage;
+        let mut before = None;
+        loop {
+            let code = Some(trackway_replay::code::QUOTA_EXCEEDED.to_owned());
+            let status = vec![Status::Paused];
+            let query = RunQuery { status, code, before, limit: HELD_AT_ONCE, ..RunQuery::default() };
+            let heads = storage.heads(tenant, query).await?;
+            let Some(last) = heads.last() else { return Ok(()) };
+            before = Some(last.run);
+            for head in &heads {
+                storage.release(RunKey { tenant, run: head.run }).await?;
+            }
+        }
     }
 
     /// An answer to a question or a promise of the run is on its way until this is dropped. To be taken before

@@ -14,6 +14,7 @@ mod record;
 mod rows;
 pub mod seal;
 mod sled;
+mod usage;
 mod watch;
 
 pub use crate::seal::{Seal, Sealing, Seals, Wrap, WrappedKey};
@@ -28,6 +29,7 @@ pub use record::{RECORD_MAX_BYTES, RECORD_NAME_MAX_BYTES, Record, Shelf};
 pub use rows::{
     ComponentRecord, Deployment, InboxBody, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, StartKey, Version,
 };
+pub use usage::{USAGE_TOTAL, UsedByDay, usage_day, usage_name};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -104,6 +106,9 @@ pub struct Rows {
     /// In a store that is made of a backup: messages that entries of this frame brought, and by what each is told from
     /// another one under its id, as [`InboxBody::identity`] says. They count as sent and read.
     pub brought: Vec<(MessageId, Option<Digest>)>,
+    /// What is added with this frame to the sums of its tenant: by this frame and those before it that brought none.
+    /// [`Landmark::Metered`] among the landmarks says how far.
+    pub used: UsedByDay,
     /// At position 0 only: the key under which the run was started.
     pub start_key: Option<StartKey>,
     /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.
@@ -337,7 +342,9 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Removes a run that has ended: all at once, its start key too, which may start another run from then
     /// on. Whatever comes in between, all of it stands or nothing is seen of it any more.
-    fn remove(&self, run: RunKey) -> Answer<'_, Removed>;
+    ///
+    /// `used` is added to the sums of its tenant, if it goes.
+    fn remove(&self, run: RunKey, used: UsedByDay) -> Answer<'_, Removed>;
 
     /// Resolves when a frame of `run` after `seen` entries is durable, or may be. Views that
     /// follow a run wait here and then read.
@@ -348,7 +355,7 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Writes lines that no frame brings along, if `last` is the run's last frame: what they tell of
     /// stands then. False if another frame is, or the run has ended.
-    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool>;
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>, used: UsedByDay) -> Answer<'_, bool>;
 
     /// Open questions, the newest run first and in it the newest question; `before`: the last one of the
     /// page before.

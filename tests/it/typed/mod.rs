@@ -21,6 +21,7 @@ mod newcomer;
 mod outputs;
 mod progress;
 mod questions;
+mod quotas;
 mod redacted;
 mod removed;
 mod retries;

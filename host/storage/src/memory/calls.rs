@@ -11,7 +11,7 @@ use super::{Access, MemoryStorage, closed, faults, full};
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery, RunRows,
-    Sent, Shelf, StartKey, Storage, StoredFrame,
+    Sent, Shelf, StartKey, Storage, StoredFrame, UsedByDay,
 };
 
 impl Storage for MemoryStorage {
@@ -96,8 +96,8 @@ impl Storage for MemoryStorage {
         }))
     }
 
-    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
-        Box::pin(self.call(Access::Write, move |state, _| Ok(state.remove(run))))
+    fn remove(&self, run: RunKey, used: UsedByDay) -> Answer<'_, Removed> {
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.remove(run, &used))))
     }
 
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {
@@ -152,8 +152,8 @@ impl Storage for MemoryStorage {
         })
     }
 
-    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
-        Box::pin(self.call(Access::Write, move |state, _| Ok(state.log(run, last, lines))))
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>, used: UsedByDay) -> Answer<'_, bool> {
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.log(run, last, lines, &used))))
     }
 
     fn questions(

@@ -8,7 +8,7 @@ use super::inbox::Unread;
 use super::key::{self, Kind};
 use super::recent::Grown;
 use super::row::{OpenRow, Row, Tail};
-use crate::{Append, Appended, LogLine, Owner, Rows, RunKey, StartKey, StorageError};
+use crate::{Append, Appended, LogLine, Owner, Rows, RunKey, StartKey, StorageError, UsedByDay};
 
 impl Draft {
     pub fn append(&mut self, append: &Append) -> Result<Appended, StorageError> {
@@ -58,7 +58,10 @@ impl Draft {
             self.send_along(*to, item)?;
         }
 
+        let sums = self.stage_used(run.tenant, &append.rows.used)?;
+
         // Nothing fails from here on.
+        self.sums.keep(sums);
         self.entities.merge(changed);
         self.receipts.extend(append.rows.entities.iter().map(|(step, _)| (run, *step)));
         if let Some(start_key) = &append.rows.start_key {
@@ -92,7 +95,13 @@ impl Draft {
         Ok(Appended::Durable)
     }
 
-    pub fn log(&mut self, run: RunKey, last: FrameId, lines: &[LogLine]) -> Result<bool, StorageError> {
+    pub fn log(
+        &mut self,
+        run: RunKey,
+        last: FrameId,
+        lines: &[LogLine],
+        used: &UsedByDay,
+    ) -> Result<bool, StorageError> {
         self.with_run(run, |draft, state| {
             let ends_so = state.tail.clone()?.is_some_and(|tail| tail.id == last);
             if !ends_so || !state.place.is_open() {
@@ -100,6 +109,8 @@ impl Draft {
             }
             draft.shared.room.check()?;
             lines.iter().try_for_each(|line| draft.stage(&key::log(run, line.key), line))?;
+            let sums = draft.stage_used(run.tenant, used)?;
+            draft.sums.keep(sums);
             Ok(true)
         })
     }

@@ -14,7 +14,7 @@ use crate::pieces::CUT_MAX_BYTES;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery, RunRows,
-    Seals, Sent, Shelf, StartKey, Storage, StoredFrame,
+    Seals, Sent, Shelf, StartKey, Storage, StoredFrame, UsedByDay,
 };
 
 impl Storage for SledStorage {
@@ -63,9 +63,9 @@ impl Storage for SledStorage {
         self.write(|answer| Verb::Release { run, answer })
     }
 
-    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
+    fn remove(&self, run: RunKey, used: UsedByDay) -> Answer<'_, Removed> {
         Box::pin(async move {
-            let removed = self.write(|answer| Verb::Remove { run, answer }).await?;
+            let removed = self.write(|answer| Verb::Remove { run, used, answer }).await?;
             if removed == Removed::Gone {
                 // It is gone: what is left of it now goes at the next opening at the latest.
                 blocking(self.shared.clone(), move |shared| shared.remove_files(run)).await?;
@@ -121,8 +121,8 @@ impl Storage for SledStorage {
         self.read(move |shared| shared.logs(run, after, max))
     }
 
-    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
-        self.write(|answer| Verb::Log { run, last, lines, answer })
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>, used: UsedByDay) -> Answer<'_, bool> {
+        self.write(|answer| Verb::Log { run, last, lines, used, answer })
     }
 
     fn questions(

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::{Hardening, SledOptions, sync};
 use crate::{
     Append, Appended, ComponentRecord, Deployment, EntityRestore, EntityWrite, EntityWritten, InboxItem, LogLine,
-    Record, Removed, RunKey, Sent, Shelf, StorageError,
+    Record, Removed, RunKey, Sent, Shelf, StorageError, UsedByDay,
 };
 
 pub(super) type Answerer<T> = oneshot::Sender<Result<T, StorageError>>;
@@ -56,6 +56,7 @@ pub(super) enum Verb {
         run: RunKey,
         last: FrameId,
         lines: Vec<LogLine>,
+        used: UsedByDay,
         answer: Answerer<bool>,
     },
     Send {
@@ -107,6 +108,7 @@ pub(super) enum Verb {
     },
     Remove {
         run: RunKey,
+        used: UsedByDay,
         answer: Answerer<Removed>,
     },
     /// The files of a removed run are gone.

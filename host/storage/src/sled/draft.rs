@@ -16,6 +16,7 @@ use super::record::Revisions;
 use super::row::{OpenRow, Tail, Writer, damaged};
 use super::shared::Shared;
 use super::spot::Spot;
+use super::usage::Sums;
 use crate::{Append, Appended, InboxItem, RunKey, StartKey, StorageError};
 
 pub(super) struct Draft {
@@ -40,6 +41,7 @@ pub(super) struct Draft {
     pub records: Revisions,
     pub entities: Changed,
     pub receipts: HashSet<(RunKey, StepId)>,
+    pub sums: Sums,
     has_erased: bool,
     news: Vec<News>,
     grown: Vec<Grown>,
@@ -117,6 +119,7 @@ impl Draft {
             sent: HashMap::new(),
             revisions: HashMap::new(),
             records: Revisions::default(),
+            sums: Sums::default(),
             has_erased: false,
             entities: Changed::default(),
             receipts: HashSet::new(),
@@ -148,8 +151,8 @@ impl Draft {
                 let done = self.park(run, due, head.as_deref());
                 Reply::Done(answer, self.settle(done))
             }
-            Verb::Log { run, last, lines, answer } => {
-                let logged = self.log(run, last, &lines);
+            Verb::Log { run, last, lines, used, answer } => {
+                let logged = self.log(run, last, &lines, &used);
                 Reply::Said(answer, self.settle(logged))
             }
             Verb::Send { run, item, answer } => {
@@ -188,8 +191,8 @@ impl Draft {
                 let receipts = self.receipts(run);
                 Reply::Receipts(answer, self.settle(receipts))
             }
-            Verb::Remove { run, answer } => {
-                let removed = self.remove_run(run);
+            Verb::Remove { run, used, answer } => {
+                let removed = self.remove_run(run, &used);
                 Reply::Removed(answer, self.settle(removed))
             }
             Verb::Forget { run, answer } => {
@@ -347,6 +350,7 @@ impl Draft {
         self.records.clear();
         self.entities.clear();
         self.receipts.clear();
+        self.sums.trim();
     }
 
     /// `act` may change the state only after the last thing that can fail.

@@ -13,7 +13,7 @@ use super::remove::remove_folder;
 use super::row::{OpenRow, damaged};
 use super::shared::Shared;
 use super::survey::{OF_OTHERS, OF_RUNS};
-use crate::{RunKey, StorageError};
+use crate::{RunKey, Shelf, StorageError};
 
 /// Removed by one batch, so that others do not wait for long. All of one run goes with one batch.
 const ROWS_AT_ONCE: usize = 2_000;
@@ -36,6 +36,9 @@ impl Draft {
         for kind in OF_OTHERS.into_iter().filter(|kind| is_of_tenant(*kind)) {
             for key in self.shared.db.scan_prefix(key::of_tenant(kind, tenant)).keys() {
                 let key = key.map_err(|error| self.shared.failed(&error))?;
+                if matches!(key::record_of(&key), Some((Shelf::Usage, _))) && kind == Kind::Record {
+                    self.sums.set(&key, None);
+                }
                 self.remove_row(key);
                 count += 1;
                 if count >= ROWS_AT_ONCE {

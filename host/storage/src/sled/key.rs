@@ -98,6 +98,7 @@ pub(super) fn message(run: RunKey, message: MessageId) -> [u8; RUN_BYTES + 16] {
 /// Behind the run: a byte for what it is, then its name.
 const STATE: u8 = b's';
 const REPLY: u8 = b'r';
+const METERED: u8 = b'm';
 
 pub(super) fn landmark(run: RunKey, landmark: &Landmark) -> Vec<u8> {
     let mut key = of_run(Kind::Landmark, run).to_vec();
@@ -110,6 +111,7 @@ pub(super) fn landmark(run: RunKey, landmark: &Landmark) -> Vec<u8> {
             key.push(REPLY);
             key.extend_from_slice(&message.0.to_be_bytes());
         }
+        Landmark::Metered => key.push(METERED),
     }
     key
 }
@@ -124,6 +126,7 @@ pub(super) fn landmark_of(key: &[u8]) -> Option<Landmark> {
     let (kind, name) = key.get(RUN_BYTES..)?.split_first()?;
     match *kind {
         STATE => Some(Landmark::State(std::str::from_utf8(name).ok()?.into())),
+        METERED if name.is_empty() => Some(Landmark::Metered),
         REPLY => Some(Landmark::Reply(MessageId(u128::from_be_bytes(name.try_into().ok()?)))),
         _ => None,
     }

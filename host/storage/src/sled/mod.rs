@@ -35,6 +35,7 @@ mod shared;
 mod spot;
 mod survey;
 pub(crate) mod sync;
+mod usage;
 
 use futures_util::future::ready;
 use std::path::Path;

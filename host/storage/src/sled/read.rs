@@ -198,7 +198,7 @@ impl Shared {
             let (key, row) = row?;
             match key::landmark_of(&key) {
                 Some(Landmark::State(name)) => Ok((name, row.decode(&key)?)),
-                Some(Landmark::Reply(_)) | None => Err(damaged(&key, "its key has no name")),
+                Some(Landmark::Reply(_) | Landmark::Metered) | None => Err(damaged(&key, "its key has no name")),
             }
         };
         let mut states = self.rows(&key::states(run)).map(state).collect::<Result<Vec<_>, _>>()?;

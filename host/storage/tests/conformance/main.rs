@@ -15,6 +15,7 @@ mod sealed_only;
 mod sled_only;
 mod subject;
 mod survey;
+mod usage;
 
 macro_rules! promises {
     ($($module:ident { $($promise:ident,)* })*) => {
@@ -109,6 +110,10 @@ promises! {
         records_are_listed_page_by_page_in_the_order_of_their_names,
         a_record_over_its_limits_is_refused,
         an_erased_tenant_leaves_nothing_and_others_are_as_they_were,
+    }
+    usage {
+        what_a_frame_used_is_added_once_and_with_it_or_not_at_all,
+        sums_outlive_the_runs_that_used_it_and_go_with_their_tenant,
     }
     entities {
         a_write_stands_with_its_frame_and_says_what_became_of_it,
