@@ -41,7 +41,11 @@ const UNPROCESSABLE: Refused =
 /// Of requests that have a body.
 const TOO_LARGE: Refused = Refused { status: "413", name: "TooLarge", when: "The body is over its limit." };
 /// Of requests that change something.
-const DISK_FULL: Refused = Refused { status: "507", name: "DiskFull", when: "The disk of the server is full." };
+const DISK_FULL: Refused = Refused {
+    status: "507",
+    name: "DiskFull",
+    when: "The disk of the server is full, or the tenant stores as much as it may.",
+};
 const PROBLEM: &str = "application/problem+json";
 const EVENTS: &str = "text/event-stream";
 /// The beginnings of paths whose first part names a run.
