@@ -68,8 +68,8 @@ fn fill(server: &Server, key: &str) -> Things {
         let runs = listed.as_array().expect("runs").iter();
         runs.map(|run| run[field].as_str().expect("text").to_owned()).collect()
     };
-    let traces = of("id").into_iter().map(|id| typed(server, key, &format!("trace {id} -o json")).expect(0).json());
-    let token = |trace: Value| trace["rows"][0]["what"]["promise"]["token"].as_str().map(str::to_owned);
+    let traces = of("id").into_iter().map(|id| typed(server, key, &format!("trace {id} -o json")).expect(0).stdout);
+    let token = |trace: String| trace.split('"').find(|text| text.starts_with("pr_")).map(str::to_owned);
     let spare = typed(server, key, "keys create --scope read spare -o json").expect(0).json();
     Things {
         runs: [vec!["@last".to_owned()], of("id")].concat(),
