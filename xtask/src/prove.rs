@@ -31,7 +31,7 @@ enum Suite {
     Program(&'static str),
 }
 
-const PROOFS: [Proof; 8] = [
+const PROOFS: [Proof; 7] = [
     Proof {
         name: "power",
         what: "cuts the power under the store and under a busy host; needs root and loop devices",
@@ -59,13 +59,6 @@ const PROOFS: [Proof; 8] = [
         rounds: 100_000,
         suites: &[Suite::Module],
         set_up: nothing,
-    },
-    Proof {
-        name: "api",
-        what: "asks the API what its document allows and what it does not, with a program that others wrote",
-        rounds: 1,
-        suites: &[Suite::Module],
-        set_up: setup::schemathesis,
     },
     Proof {
         name: "damage",
