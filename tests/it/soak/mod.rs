@@ -179,12 +179,11 @@ fn not_level(looks: &[(u64, u64)]) -> Vec<String> {
         return Vec::new();
     }
     let third = looks.len() / 3;
-    let highest = |of: &dyn Fn(&(u64, u64)) -> u64, part: &[(u64, u64)]| part.iter().map(of).max().unwrap_or(0);
-    let (before, last) = (&looks[third..2 * third], &looks[2 * third..]);
-    let parts: [(&str, &dyn Fn(&(u64, u64)) -> u64); 2] = [("memory", &|look| look.0), ("disk", &|look| look.1)];
+    let (memory, disk): (Vec<u64>, Vec<u64>) = looks.iter().copied().unzip();
+    let highest = |part: &[u64]| part.iter().copied().max().unwrap_or(0);
     let mut broken = Vec::new();
-    for (what, of) in parts {
-        let (then, now) = (highest(of, before), highest(of, last));
+    for (what, values) in [("memory", memory), ("disk", disk)] {
+        let (then, now) = (highest(&values[third..2 * third]), highest(&values[2 * third..]));
         println!("{what}: at most {} MiB in the second third, {} MiB in the last", then >> 20, now >> 20);
         if now > then + then / 5 + LEVEL_SLACK_BYTES {
             broken.push(format!("{what} grows: {then} bytes, then {now}"));
