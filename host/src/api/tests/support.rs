@@ -60,11 +60,21 @@ impl Server {
         Server { address, host, stop, served, folder }
     }
 
-    /// Tells the server to stop, waits until it has, and closes the host.
+    /// Tells the server to stop, waits until it has, and closes the host. The next one can have the folder.
     pub async fn stop(self) -> tempfile::TempDir {
         self.stop.send(()).expect("the server is there");
         self.served.await.expect("serving does not panic").expect("a clean stop");
         self.host.drain(Duration::ZERO).await.expect("everything is durable");
+        drop(self.host);
+        let lock = self.folder.path().join("data/store/lock");
+        let lock = std::fs::File::open(lock).expect("the lock of the folder is there");
+        // Tasks that were told to stop hold the host for a moment yet.
+        for _ in 0..3_000 {
+            if lock.try_lock().is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         self.folder
     }
 
