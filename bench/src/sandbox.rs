@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use trackway::sandbox::{Code, Command, Delivery, Ended, GuestCall, GuestHost, Reply, Role, Stop};
-use trackway_replay::Limits;
+use trackway_replay::{Limits, TenantId};
 
 use crate::{host, row};
 
@@ -42,6 +42,7 @@ fn micros(duration: Duration) -> f64 {
 async fn call(code: &Arc<Code>, times: u32) -> Result<()> {
     let limits = Limits::default();
     let call = GuestCall {
+        tenant: TenantId::DEFAULT,
         role: Role::Workflow,
         name: "crosses".into(),
         input: times.to_string().into(),

@@ -10,7 +10,7 @@ use trackway::sandbox::{
     COMPILE_ARGUMENT, Code, Command, Compiler, Delivery, End, Ended, GuestCall, GuestHost, Options, Reply, Role,
     SLOTS_DEFAULT, Sandbox, Stop, compile_child_main,
 };
-use trackway_replay::Limits;
+use trackway_replay::{Limits, TenantId};
 
 const ROUNDS: u32 = 5;
 const CALLS: u32 = 2_000;
@@ -184,6 +184,7 @@ fn first_name(code: &Code) -> Arc<str> {
 
 fn call_with(input_bytes: usize) -> GuestCall {
     GuestCall {
+        tenant: TenantId::DEFAULT,
         role: Role::Workflow,
         name: "w".into(),
         input: "1".repeat(input_bytes).into(),

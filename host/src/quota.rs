@@ -1,10 +1,16 @@
 //! Quotas: how much a tenant may use of each thing, by name. The one table of names, units and defaults, from which
 //! documentation, API and command line are made. It counts nothing and refuses nobody.
 
+mod allowance;
 mod book;
+mod crossing;
+mod ledger;
 mod number;
 
+pub use allowance::{Allowance, Rate};
 pub use book::{Book, TenantLimits};
+pub use crossing::Crossing;
+pub use ledger::Ledger;
 pub use number::{ParseNumberError, UNLIMITED, number, shown};
 
 use serde::{Deserialize, Serialize};

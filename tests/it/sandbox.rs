@@ -11,7 +11,7 @@ use trackway::sandbox::{
     COMPILE_ARGUMENT, Command, Compiler, Delivery, End, Ended, GuestCall, GuestHost, Options, Reply, Role, Sandbox,
     Stop,
 };
-use trackway_replay::{Failure, Limits, code};
+use trackway_replay::{Failure, Limits, TenantId, code};
 
 /// Gives nothing to wait for: guests here end by themselves, or when they wait.
 struct Nobody;
@@ -54,6 +54,7 @@ async fn call(guest: &str, role: Role, name: &str, input: &str) -> End {
         Role::Function => r#"{"run":"0","step":1,"attempt":1}"#,
     };
     let call = GuestCall {
+        tenant: TenantId::DEFAULT,
         role,
         name: name.into(),
         input: input.into(),

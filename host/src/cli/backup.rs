@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use trackway_replay::RunId;
 
 use crate::api::Time;
-use crate::host::{self, Backup};
+use crate::host::{self, Backup, DataKeys, KeySource};
 use crate::{Code, Error, Result};
 
 use super::exit::{Done, Exit};
 use super::output::{Output, clean};
+use super::server::{keys_of_server, write_private};
 use super::{Context, args};
 
 /// What a backup holds, for scripts.
@@ -31,6 +32,8 @@ struct Contents {
     components: u64,
     deployments: u64,
     entities: u64,
+    /// Records that were not opened, since the data key of their tenant is not there. Their runs are not counted above.
+    sealed: u64,
     /// Runs that could not be read, and why: they are in no copy.
     unreadable: BTreeMap<RunId, String>,
 }
@@ -47,7 +50,14 @@ pub async fn backup(args: args::Backup, context: &Context) -> Done {
         half.write_all(&piece?).map_err(cannot)?;
     }
     half.as_file().sync_all().map_err(cannot)?;
-    let contents = host::read_backup(half.path())?;
+    let contents = host::read_backup(half.path(), &DataKeys::default())?;
+    // After all that they open: a tenant that came meanwhile is among them.
+    let data_keys = client.data_keys().await?.data_keys;
+    if !data_keys.is_empty() {
+        let keys = args.data_keys.unwrap_or_else(|| data_keys_beside(&file));
+        write_private(&keys, &(data_keys.join("\n") + "\n"))?;
+        context.output.say(&format!("data keys of sealed tenants: {}", keys.display()));
+    }
     half.persist(&file).map_err(|error| cannot(error.error))?;
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot)?;
     tell(&context.output, Contents::of(file, None, contents), "backed up")
@@ -55,14 +65,35 @@ pub async fn backup(args: args::Backup, context: &Context) -> Done {
 
 pub async fn restore(args: args::Restore, context: &Context) -> Done {
     let output = &context.output;
+    let server = keys_of_server(args.secrets_key_file.as_deref())?;
+    let beside = Some(data_keys_beside(&args.file)).filter(|file| file.is_file());
     let Some(data) = args.data else {
-        let contents = host::read_backup(&args.file)?;
+        // Who has no key looks at it from outside.
+        let beside = beside.filter(|_| !matches!(server, KeySource::Absent));
+        let keys = DataKeys::read(args.data_keys.or(beside).as_deref(), server, false)?;
+        let contents = host::read_backup(&args.file, &keys)?;
         return tell(output, Contents::of(args.file, None, contents), "whole, with");
     };
-    let restored = host::restore(&args.file, &data).await?;
-    let exit = tell(output, Contents::of(args.file, Some(data.clone()), restored), "restored")?;
+    let keys = DataKeys::read(args.data_keys.or(beside).as_deref(), server, args.seal)?;
+    let restored = host::restore(&args.file, &data, &keys).await?;
+    let sealed = restored.sealed;
+    let mut exit = tell(output, Contents::of(args.file, Some(data.clone()), restored), "restored")?;
+    if sealed > 0 {
+        output.say(&format!(
+            "NOT RESTORED: {sealed} records are sealed under data keys that are not there: of tenants that were deleted \
+             since, or --data-keys names another file"
+        ));
+        exit = Exit::Other;
+    }
     output.say(&format!("next: trackway server --data {}    # open runs go on", data.display()));
     Ok(exit)
+}
+
+/// Where they are if nobody says.
+fn data_keys_beside(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".keys");
+    PathBuf::from(name)
 }
 
 /// Runs that are missing are never passed over in silence, nor by the exit code.
@@ -72,11 +103,13 @@ fn tell(output: &Output, contents: Contents, done: &str) -> Result<Exit, super::
     }
     let id = contents.file.display().to_string();
     output.one(&contents, &id, || {
-        let Contents { runs, open, entries, components, deployments, entities, .. } = &contents;
+        let Contents { runs, open, entries, components, deployments, entities, sealed, .. } = &contents;
+        let sealed =
+            if *sealed == 0 { String::new() } else { format!(", {sealed} sealed records that were not opened") };
         let entities = if *entities == 0 { String::new() } else { format!(", {entities} entities") };
         format!(
             "{done} {runs} runs ({open} open, {entries} entries), {components} components, \
-             {deployments} deployments{entities}\n"
+             {deployments} deployments{entities}{sealed}\n"
         )
     })?;
     Ok(if contents.unreadable.is_empty() { Exit::Ok } else { Exit::Other })
@@ -95,6 +128,7 @@ impl Contents {
             components: backup.components,
             deployments: backup.deployments,
             entities: backup.entities,
+            sealed: backup.sealed,
             unreadable: backup.unreadable,
         }
     }

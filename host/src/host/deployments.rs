@@ -85,6 +85,7 @@ impl Host {
         if let Some(record) = self.storage.component(self.tenant, admitted.digest).await? {
             return Ok(Uploaded { record, existing: true });
         }
+        self.check_component_quota(admitted.bytes.len() as u64).await?;
         let record = record_of(&admitted, self.clock.now());
         self.storage.put_component(self.tenant, record.clone(), Bytes::from_owner(admitted.bytes)).await?;
         Ok(Uploaded { record, existing: false })

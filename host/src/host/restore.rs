@@ -7,13 +7,13 @@ use std::path::Path;
 use trackway_replay::{Frame, Head, RunState, Status, StepId, TenantId};
 use trackway_storage::dump::Record;
 use trackway_storage::{
-    Append, Appended, EntityRestore, EntityWritten, Hardening, LogLine, Owner, Rows, RunKey, Shelf, SledOptions,
-    SledStorage, Storage,
+    Append, Appended, EntityRestore, EntityWritten, Hardening, Landmark, LogLine, Owner, Rows, RunKey, Shelf,
+    SledOptions, SledStorage, Storage,
 };
 
 use super::backup::{Backup, naming, no_such_shelf, open};
 use super::check::{self, Others};
-use super::{folder, read_backup};
+use super::{DataKeys, folder, read_backup};
 use crate::worker::{end_item, landmarks_in, messages_in};
 use crate::{Code, Error, Result};
 
@@ -28,13 +28,19 @@ const HARMLESS: [&str; 3] = ["key", "lost+found", HALF];
 /// Log lines that go with one frame; the last one takes what is left.
 const LOGS_WITH_A_FRAME: usize = 256;
 
-/// Restores a backup into a data folder without a store.
+/// Restores a backup into a data folder without a store. What is sealed under a data key that is not among `keys` is left
+/// out; a tenant whose data key is there keeps it.
 ///
 /// # Errors
 /// [`Code::File`] where the folder is not empty; those of [`read_backup`]; those of the disk.
-pub async fn restore(file: &Path, data: &Path) -> Result<Backup> {
+pub async fn restore(file: &Path, data: &Path, keys: &DataKeys) -> Result<Backup> {
     refuse_unless_empty(data)?;
-    let backup = read_backup(file)?;
+    let backup = read_backup(file, keys)?;
+    if backup.sealed > 0 && keys.is_empty() {
+        let why =
+            format!("{} records in {} are sealed, and their data keys are not there", backup.sealed, file.display());
+        return Err(Error::new(Code::NoDataKey, why).hint("name them with --data-keys KEYS; nothing was restored"));
+    }
     let half = data.join(HALF);
     let cannot = |error: std::io::Error| Error::new(Code::File, format!("{}: {error}", half.display()));
     match fs::remove_dir_all(&half) {
@@ -43,13 +49,17 @@ pub async fn restore(file: &Path, data: &Path) -> Result<Backup> {
     }
     // Nobody is told anything before the whole store is synced and read again, so single writes need not
     // wait for the disk.
-    let options = SledOptions { hardening: Hardening::NoWait, epoch_above: backup.epoch, ..SledOptions::default() };
+    let made = SledOptions { sealing: keys.sealing(), ..SledOptions::default() };
+    let options = SledOptions { hardening: Hardening::NoWait, epoch_above: backup.epoch, ..made.clone() };
     let storage = SledStorage::open(&half, options)?;
-    write(file, &backup, &storage).await?;
+    for key in backup.tenants.iter().filter_map(|tenant| keys.of(*tenant)) {
+        storage.seals().adopt(key)?;
+    }
+    write(file, (&backup, keys), &storage).await?;
     storage.close().await?;
     drop(storage);
     // Opening it syncs everything that was written.
-    let storage = SledStorage::open(&half, SledOptions::default())?;
+    let storage = SledStorage::open(&half, made)?;
     let report = check::check(&storage, Others::None).await?;
     storage.close().await?;
     drop(storage);
@@ -78,8 +88,8 @@ fn refuse_unless_empty(data: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()> {
-    let mut reader = open(file)?;
+async fn write(file: &Path, (backup, keys): (&Backup, &DataKeys), storage: &SledStorage) -> Result<()> {
+    let mut reader = open(file, keys)?;
     let mut tenant = TenantId::DEFAULT;
     let mut run: Option<Restoring> = None;
     let mut entities = Entities::of(tenant);
@@ -146,7 +156,7 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
                     run.receipt(storage, step, written, &mut entities).await?;
                 }
             }
-            Record::Begin { .. } | Record::Unreadable { .. } | Record::Removed { .. } => {}
+            Record::Begin { .. } | Record::Unreadable { .. } | Record::Removed { .. } | Record::Sealed => {}
         }
     }
     Ok(())
@@ -209,11 +219,14 @@ impl Restoring {
     }
 
     async fn last(&mut self, storage: &SledStorage) -> Result<()> {
-        let (Some(append), Some(head)) = (self.waiting.take(), self.state.as_ref().map(RunState::head)) else {
+        let (Some(mut append), Some(head)) = (self.waiting.take(), self.state.as_ref().map(RunState::head)) else {
             return Ok(());
         };
         let logs = std::mem::take(&mut self.logs);
         let owner = owner_of(&head);
+        // What it used stands in the sums of the backup.
+        let place = append.position.plus(u64::from(append.entries).saturating_sub(1));
+        append.rows.landmarks.push((Landmark::Metered, place));
         // A run that waits for this one was read before it, perhaps while it had not ended yet.
         let ended = self.state.as_ref().filter(|_| owner == Owner::End);
         let send = ended.and_then(|state| end_item(self.key, state, head.changed)).into_iter().collect();

@@ -58,3 +58,22 @@ fn a_limit_out_of_bounds_is_refused_with_the_bounds() {
     quotas.set_text("nonsense", "1").expect_err("no such quota");
     assert!(quotas.is_empty());
 }
+
+#[test]
+fn what_is_said_of_a_weight_reaches_every_queue_at_once() {
+    let mut defaults = Quotas::default();
+    defaults.set_text("weight", "50").expect("a limit");
+    let weights = trackway_fair::Weights::default();
+    let book = Book::new(defaults).weighing(weights.clone());
+    let of = |tenant: u32| weights.of(TenantId(tenant)).get();
+    assert_eq!(of(7), 50);
+    let mut said = Quotas::default();
+    said.set_text("weight", "700").expect("a limit");
+    book.set(TenantId(7), &said);
+    assert_eq!((of(7), of(8)), (700, 50));
+    book.set(TenantId(7), &Quotas::default());
+    assert_eq!(of(7), 50);
+    book.set(TenantId(7), &said);
+    book.forget(TenantId(7));
+    assert_eq!(of(7), 50);
+}

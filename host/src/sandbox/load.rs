@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Semaphore;
-use trackway_replay::Digest;
+use trackway_fair::Weights;
+use trackway_replay::{Digest, TenantId};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -80,16 +81,21 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new(options: Options) -> Result<Sandbox> {
-        Sandbox::with(options, |engine| Ticker::start(engine).map_err(no_thread))
+        Sandbox::sharing(options, Weights::default())
+    }
+
+    /// One whose tenants have such shares.
+    pub fn sharing(options: Options, weights: Weights) -> Result<Sandbox> {
+        Sandbox::with(options, weights, |engine| Ticker::start(engine).map_err(no_thread))
     }
 
     /// One in which guests give way only where they wait, so that nothing depends on how quick the
     /// machine is: for simulations. A guest that computes for long holds its thread.
     pub fn without_turns(options: Options) -> Result<Sandbox> {
-        Sandbox::with(options, |_| Ok(Ticker::still()))
+        Sandbox::with(options, Weights::default(), |_| Ok(Ticker::still()))
     }
 
-    fn with(options: Options, ticker: impl FnOnce(&Engine) -> Result<Ticker>) -> Result<Sandbox> {
+    fn with(options: Options, weights: Weights, ticker: impl FnOnce(&Engine) -> Result<Ticker>) -> Result<Sandbox> {
         let internal = |error: wasmtime::Error| Error::new(crate::Code::Internal, format!("sandbox: {error:#}"));
         let slots = options.slots.max(SLOTS_MIN);
         let engine = engine::build(Purpose::Run { slots })?;
@@ -97,8 +103,8 @@ impl Sandbox {
         let cache = Cache::open(&options.cache, options.key, format!("{name}/{}", engine::compatibility(&engine)))?;
         let ticker = ticker(&engine)?;
         let linkers = Linkers::new(&engine).map_err(internal)?;
-        let lane = SlowLane::new(options.slow_threads).map_err(no_thread)?;
-        let slots = Slots::new(slots);
+        let lane = SlowLane::new(options.slow_threads, weights.clone()).map_err(no_thread)?;
+        let slots = Slots::new(slots, weights);
         Ok(Sandbox {
             runtime: Arc::new(Runtime { engine, ticker, lane, slots, linkers }),
             name: name.into(),
@@ -123,6 +129,11 @@ impl Sandbox {
 
     pub fn pressure(&self) -> Pressure {
         self.runtime.slots.pressure()
+    }
+
+    /// Whose call is the next to get a place, if any waits for one.
+    pub fn next_in_line(&self) -> Option<TenantId> {
+        self.runtime.slots.next_in_line()
     }
 
     /// The upload pipeline: gates, compiler, `describe`. Nothing is stored but compiled code.

@@ -20,6 +20,7 @@ use super::reach::{TRY_AGAIN_AFTER, in_reach};
 use super::run::{Inner, Run, cancelled, read_payload};
 use super::start::digest_of_start;
 use super::write::{self, Written};
+use crate::quota::{Crossing, Quota};
 use crate::sandbox::CANCEL_GRACE_MS_MAX;
 use crate::{Code, Error, Result};
 
@@ -100,7 +101,7 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, request: S
     }
     let cause = inner.end();
     run.force(inner, cause);
-    run.core.spawner.spawn(Box::pin(start(run.clone(), step, request, cause)));
+    run.core.spawn(run.key.tenant, Box::pin(start(run.clone(), step, request, cause)));
 }
 
 /// What came of a start.
@@ -217,9 +218,20 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
         cancel_grace_ms: options.cancel_grace_ms,
     };
     let now = run.now();
+    let limits = run.lock().counted.limits().clone();
+    let depth = depth_below(core, run.key, limits.get(Quota::ChildDepth)).await?;
+    if let Some(crossing) = depth.or_else(|| limits.crossed(&OF_CHILDREN, now)) {
+        return Ok(Begun::Refused(crossing.failure()));
+    }
     let child = RunKey { tenant: run.key.tenant, run: core.next_run(now) };
     let start_key = StartKey { key, run: child.run, request: asked };
-    match write::write(core, first_frame(core, child, target, &input, child_of, start_key, now)).await {
+    let first = first_frame(core, child, target, &input, child_of, start_key, now);
+    let used = first.append.rows.used.clone();
+    let written = write::write(core, first).await;
+    if !matches!(written, Written::UpTo(_)) {
+        used.iter().for_each(|(day, used)| limits.ledger().take_back(*day, used));
+    }
+    match written {
         Written::UpTo(_) => {
             // Whoever finds it under its key takes it as started, and gives it to nobody.
             in_reach(core, child.run, || core.storage.release(child)).await?;
@@ -231,6 +243,19 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
             Err(Error::new(Code::Internal, format!("the first frame of run {} was not taken", child.run)))
         }
     }
+}
+
+/// Before a run starts another one.
+const OF_CHILDREN: [Quota; 3] = [Quota::Runs, Quota::JournalBytes, Quota::PayloadBytes];
+
+/// Whether a run that this one starts would stand too deep below the first one: one that was removed is none.
+async fn depth_below(core: &Core, run: RunKey, limit: u64) -> Result<Option<Crossing>> {
+    let (mut depth, mut above) = (1, run);
+    while depth <= limit {
+        let Beginning::Child(of) = beginning(core, above).await? else { return Ok(None) };
+        (depth, above) = (depth + 1, RunKey { run: of.parent, ..run });
+    }
+    Ok(Some(Crossing { quota: Quota::ChildDepth, limit, used: limit, again_after: None }))
 }
 
 /// What the key started before: by this step, or by whoever used the author's key.

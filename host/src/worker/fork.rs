@@ -18,6 +18,7 @@ use super::load::{Journal, read_journal};
 use super::reach::in_reach;
 use super::run::{Payloads, first_state, landmarks_in, sequencer_after};
 use super::start::existing;
+use super::used::limits_of;
 use super::write::{self, Outgoing, Written};
 use super::{Core, StartAnswer, StartKeyRequest, Worker};
 use crate::{Code, Error, Result};
@@ -33,6 +34,7 @@ impl Worker {
             return existing(wanted, known);
         }
         let now = core.clock.now();
+        limits_of(core, source.tenant).await?.admit_start(now).map_err(|crossing| crossing.error())?;
         let key = RunKey { tenant: source.tenant, run: core.next_run(now) };
         let needs = Fork::begin(core, key.run, source.run).await;
         let reading = core.forks.read().await;

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use trackway_replay::{Frame, Kind, Position, RunId, Status, TenantId};
+use trackway_replay::{Day, Frame, Kind, Position, RunId, Status, TenantId};
 use trackway_storage::{Removed, RunKey, RunQuery, Storage};
 
+use super::used;
 use super::{Core, Worker};
 use crate::Result;
 
@@ -132,6 +133,12 @@ impl Worker {
             }
             forks.lock().remove(&fork);
         }
-        Ok(Removal::Done(storage.remove(run).await?))
+        let used = used::removed(&**storage, run, Day::of(self.core.clock.now())).await?;
+        let limits = used::limits_of(&self.core, run.tenant).await?;
+        let removed = storage.remove(run, used.clone()).await?;
+        if removed == Removed::Gone {
+            used.iter().for_each(|(day, used)| limits.ledger().add(*day, used));
+        }
+        Ok(Removal::Done(removed))
     }
 }

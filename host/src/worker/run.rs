@@ -21,7 +21,9 @@ use super::durable::{Durable, Gone, Progress};
 use super::log::{LogRoom, log_line};
 use super::reach::in_reach;
 use super::rested::Resting;
+use super::used::Counted;
 use crate::effects::Grants;
+use crate::quota::{Quota, TenantLimits};
 use crate::sandbox::Code as GuestCode;
 
 mod begin;
@@ -51,6 +53,7 @@ pub(crate) struct Run {
     pub core: Arc<Core>,
     pub code: Arc<GuestCode>,
     pub grants: Arc<Grants>,
+    pub limits: Arc<TenantLimits>,
     pub started: Arc<Started>,
     /// What attempts draw from.
     pub attempt_seed: [u8; 32],
@@ -137,6 +140,11 @@ pub(super) struct Inner {
     pub launched: Option<BoxFuture<'static, ()>>,
     log_place: (u64, u32),
     log_room: LogRoom,
+    pub counted: Counted,
+    /// The last line was dropped.
+    dropped_lines: bool,
+    /// It is held once nothing is under way: its tenant has used up the day's fuel.
+    pub is_over_fuel: bool,
 }
 
 /// Whether the driver knows that there are lines.
@@ -168,6 +176,7 @@ impl Run {
         let attempt_seed = loaded.state.attempt_seed();
         let said_ms = code.manifest().workflow(&started.workflow).and_then(|workflow| workflow.cancel_grace_ms);
         let cancel_grace = said_ms.map_or(super::drive::CANCEL_GRACE, Duration::from_millis);
+        let limits = loaded.counted.limits().clone();
         let inner = Inner {
             random: loaded.state.random(),
             machine: loaded.machine,
@@ -217,12 +226,16 @@ impl Run {
             launched: None,
             log_place: (0, 0),
             log_room: LogRoom::default(),
+            counted: loaded.counted,
+            dropped_lines: false,
+            is_over_fuel: false,
         };
         Arc::new(Run {
             key,
             core,
             code,
             grants,
+            limits,
             started,
             attempt_seed,
             inner: Mutex::new(inner),
@@ -404,10 +417,27 @@ impl Inner {
 
     /// Keeps a line for the frame that holds all that came before it.
     pub fn log(&mut self, line: Option<LogLine>) -> Told {
+        let line = line.and_then(|line| self.within_quota(line));
         let cause = self.end();
         let (before, has_frame) = (self.logs.len(), self.moved_on && self.sequencer.has_pending());
         self.logs.extend(line.map(|line| (cause, line)));
         if before == 0 && self.logs.len() > before && !has_frame { Told::First } else { Told::AlongWithOthers }
+    }
+
+    /// The line; once the tenant has logged as much as it may, one that says so, and then none.
+    fn within_quota(&mut self, line: LogLine) -> Option<LogLine> {
+        let crossing = self.counted.limits().crossed(&[Quota::LogBytesPerDay], line.time);
+        let is_first = crossing.is_some() && !self.dropped_lines;
+        self.dropped_lines = crossing.is_some();
+        match crossing {
+            None => Some(line),
+            Some(crossing) => is_first.then(|| LogLine {
+                level: "warn".into(),
+                message: format!("{crossing}; lines are dropped until midnight UTC").into(),
+                fields: "".into(),
+                ..line
+            }),
+        }
     }
 
     /// When the lines that wait are written, if no frame takes them along before.

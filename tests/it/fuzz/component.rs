@@ -12,7 +12,7 @@ use trackway::sandbox::{
     Admitted, Command, CompileLimits, Compiler, Delivery, Ended, GuestCall, GuestHost, Options, Reply, Role, Sandbox,
     Stop,
 };
-use trackway_replay::Limits;
+use trackway_replay::{Limits, TenantId};
 
 use super::mutate;
 use super::target::{Target, gist};
@@ -84,6 +84,7 @@ impl Components {
         let mut ends = Vec::new();
         for (role, name) in workflows.take(CALLS_MAX).chain(functions.take(CALLS_MAX)) {
             let call = GuestCall {
+                tenant: TenantId::DEFAULT,
                 role,
                 name: name.clone(),
                 input: "[1,2]".into(),

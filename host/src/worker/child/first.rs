@@ -6,10 +6,11 @@ use std::time::Duration;
 use trackway_replay::{
     ChildOf, DeadlineSet, Digest, Frame, FrameId, GraceSet, Kind, Position, RULES, Sequencer, Started, Timestamp, Value,
 };
-use trackway_storage::{Append, Rows, RunKey, StartKey};
+use trackway_storage::{Append, Landmark, Rows, RunKey, StartKey};
 
 use super::super::Core;
 use super::super::run::first_state;
+use super::super::used::Counted;
 use super::super::write::Outgoing;
 
 pub(super) struct Target {
@@ -30,6 +31,7 @@ pub(super) fn first_frame(
     start_key: StartKey,
     now: Timestamp,
 ) -> Outgoing {
+    let limits = core.quotas.of(child.tenant);
     let is_large = input.len() > Value::INLINE_MAX_BYTES;
     let digest = Digest::of(input.as_bytes());
     let stored = Value::Stored { digest, size_bytes: input.len() as u64 };
@@ -41,7 +43,7 @@ pub(super) fn first_frame(
         input: if is_large { stored } else { Value::Inline(input.clone()) },
         seed: core.random(),
         key_seed: core.random(),
-        limits: core.quotas.of(child.tenant).of_run(),
+        limits: limits.of_run(),
         rules: RULES,
     };
     let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
@@ -57,14 +59,24 @@ pub(super) fn first_frame(
     }
     let entries = sequencer.take_frame();
     let files = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
+    let frame = Frame::encode(&entries);
+    let mut counted = Counted::new(limits);
+    counted.frame(&entries, frame.len(), &[]);
+    let last = Position(entries.len() as u64 - 1);
     let append = Append {
         run: child,
         position: Position::FIRST,
         entries: entries.len() as u32,
         previous: None,
         id: FrameId(u128::from_le_bytes(core.random())),
-        frame: Frame::encode(&entries).into(),
-        rows: Rows { head: Some(state.head()), start_key: Some(start_key), ..Rows::default() },
+        frame: frame.into(),
+        rows: Rows {
+            head: Some(state.head()),
+            start_key: Some(start_key),
+            used: counted.bring(true),
+            landmarks: vec![(Landmark::Metered, last)],
+            ..Rows::default()
+        },
     };
     Outgoing { append, files, entries }
 }

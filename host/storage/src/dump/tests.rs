@@ -186,7 +186,7 @@ async fn a_run_that_is_removed_while_it_is_read_is_no_flaw_of_the_dump() {
         }
         let remove = async {
             for number in (1..=RUNS).rev() {
-                assert_eq!(store.remove(key(number)).await.expect("removed"), Removed::Gone);
+                assert_eq!(store.remove(key(number), Vec::new()).await.expect("removed"), Removed::Gone);
             }
         };
         let (bytes, ()) = tokio::join!(dump_of(&store), remove);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use trackway_replay::{Digest, Frame, Kind, Position, RunId, TenantId, Timestamp};
 
-use super::{MAGIC, Record, VERSION};
-use crate::{EntityQuery, RunKey, RunQuery, Shelf, Storage, StorageError, StorageErrorKind};
+use super::{MAGIC, Record, VERSION, VERSION_OPEN, about};
+use crate::{EntityQuery, RunKey, RunQuery, Seals, Shelf, Storage, StorageError, StorageErrorKind};
 
 /// Read from the store at once.
 const FRAMES_BYTES: usize = 1 << 20;
@@ -31,9 +31,12 @@ pub async fn write(
     sink: mpsc::Sender<Bytes>,
 ) -> Result<(), StorageError> {
     let tenant = TenantId::DEFAULT;
-    let mut dump = Dump { storage, tenant, taken, sink, sha: Sha256::new(), runs: 0, unreadable: 0, records: 0 };
+    let seals = storage.seals();
+    let version = if seals.is_on() { VERSION } else { VERSION_OPEN };
+    let sha = Sha256::new();
+    let mut dump = Dump { storage, seals, tenant, taken, sink, sha, runs: 0, unreadable: 0, records: 0 };
     let mut head = MAGIC.to_vec();
-    head.extend_from_slice(&VERSION.to_le_bytes());
+    head.extend_from_slice(&version.to_le_bytes());
     dump.put(head).await?;
     dump.record(&Record::Begin { taken, epoch: storage.epoch(), program: program.into() }, &[]).await?;
     dump.tenant().await?;
@@ -48,6 +51,7 @@ pub async fn write(
 
 struct Dump<'a> {
     storage: &'a dyn Storage,
+    seals: Arc<Seals>,
     tenant: TenantId,
     taken: Timestamp,
     sink: mpsc::Sender<Bytes>,
@@ -65,8 +69,15 @@ impl Dump<'_> {
     }
 
     async fn record(&mut self, record: &Record, data: &[u8]) -> Result<(), StorageError> {
+        let place = self.records;
         self.records += 1;
-        self.put(encode(record, data)?).await
+        let mut bytes = encode(record, data)?;
+        if record.is_to_be_sealed()
+            && let Some(seal) = self.seals.of(self.tenant)
+        {
+            bytes = encode(&Record::Sealed, &seal.seal(&about(self.tenant, place), &bytes))?;
+        }
+        self.put(bytes).await
     }
 
     async fn tenant(&mut self) -> Result<(), StorageError> {

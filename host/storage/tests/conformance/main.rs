@@ -1,4 +1,4 @@
-//! What every store promises. Each promise is checked on sled and in memory by the same code; a
+//! What every store promises. Each promise is checked on sled, also where it seals, and in memory by the same code; a
 //! promise that only one store can break (a real disk, simulated faults) has a test of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -11,9 +11,11 @@ mod ownership;
 mod records;
 mod removal;
 mod rows;
+mod sealed_only;
 mod sled_only;
 mod subject;
 mod survey;
+mod usage;
 
 macro_rules! promises {
     ($($module:ident { $($promise:ident,)* })*) => {
@@ -22,6 +24,14 @@ macro_rules! promises {
                 #[tokio::test]
                 async fn $promise() {
                     crate::$module::$promise(crate::subject::Subject::sled()).await;
+                }
+            )* })*
+        }
+        mod sealed {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $promise() {
+                    crate::$module::$promise(crate::subject::Subject::sealed()).await;
                 }
             )* })*
         }
@@ -100,6 +110,10 @@ promises! {
         records_are_listed_page_by_page_in_the_order_of_their_names,
         a_record_over_its_limits_is_refused,
         an_erased_tenant_leaves_nothing_and_others_are_as_they_were,
+    }
+    usage {
+        what_a_frame_used_is_added_once_and_with_it_or_not_at_all,
+        sums_outlive_the_runs_that_used_it_and_go_with_their_tenant,
     }
     entities {
         a_write_stands_with_its_frame_and_says_what_became_of_it,
