@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 use trackway_replay::{Day, Timestamp, Used};
 
@@ -11,6 +12,9 @@ use crate::{Error, Result};
 
 /// Starts that whoever was quiet may make in a row, for each that it may make in a second.
 const STARTS_IN_A_ROW: u64 = 2;
+const SECOND_NANOS: u64 = 1_000_000_000;
+/// As fine as time is told: more in a second are no fewer than a million.
+const START_EVERY_MIN_NANOS: u64 = 1_000;
 
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -77,7 +81,7 @@ impl Ledger {
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || {
             let in_a_row = u32::try_from(limit.saturating_mul(STARTS_IN_A_ROW)).unwrap_or(u32::MAX);
-            let every = std::time::Duration::from_nanos((1_000_000_000 / limit).max(1_000));
+            let every = Duration::from_nanos((SECOND_NANOS / limit.max(1)).max(START_EVERY_MIN_NANOS));
             (limit, Allowance::new(Rate { in_a_row, every }, now))
         };
         let (of, allowance) = starts.get_or_insert_with(fresh);

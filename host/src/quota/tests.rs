@@ -1,5 +1,5 @@
 use super::*;
-use trackway_replay::TenantId;
+use trackway_replay::{TenantId, Timestamp};
 
 #[test]
 fn every_default_is_a_limit_that_can_be_said() {
@@ -76,4 +76,20 @@ fn what_is_said_of_a_weight_reaches_every_queue_at_once() {
     book.set(TenantId(7), &said);
     book.forget(TenantId(7));
     assert_eq!(of(7), 50);
+}
+
+#[test]
+fn as_many_starts_in_a_second_as_can_be_said_are_taken_and_counted() {
+    let (_, most) = Quota::StartsPerSecond.range();
+    for limit in [1, 1_000, 1_001, 2_000, most] {
+        let mut said = Quotas::default();
+        said.set(Quota::StartsPerSecond, limit).expect("a limit");
+        let book = Book::default();
+        book.set(TenantId(7), &said);
+        let limits = book.of(TenantId(7));
+        let (begun, later) = (Timestamp(1 << 40), Timestamp((1 << 40) + 1_000_000));
+        let in_a_row = (0..5_000).take_while(|_| limits.admit_start(begun).is_ok()).count() as u64;
+        assert_eq!(in_a_row, (2 * limit).min(5_000));
+        limits.admit_start(later).expect("a second later there is one more");
+    }
 }
