@@ -10,6 +10,8 @@ mod keys;
 
 pub use keys::{Extent, Sealing, Seals, Wrap, WrappedKey};
 
+pub(crate) use keys::missing;
+
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -156,4 +158,4 @@ fn nonce_in(header: &[u8]) -> Nonce {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,19 +2,19 @@
 //! it, since a store keeps what was removed for a while: a key that is destroyed has to be gone at once, and with it all that
 //! was ever sealed under it, wherever it lies.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use trackway_replay::TenantId;
 use zeroize::Zeroizing;
 
+use self::files::{Found, KeyFiles, damaged};
 use super::{KEY_BYTES, Key, Seal};
-use crate::sled::sync::{sync_file, sync_folder};
 use crate::{StorageError, StorageErrorKind};
 
 const ABOUT: &[u8] = b"trackway data key 1\0";
@@ -135,20 +135,30 @@ fn about(tenant: TenantId, extent: Extent) -> Vec<u8> {
 /// The keys of one store.
 pub struct Seals {
     /// `None`: of a store that seals nothing.
-    folder: Option<PathBuf>,
+    files: Option<KeyFiles>,
     sealing: Sealing,
-    /// Whether there is any key, or will be: else nobody looks further.
+    /// Whether there is any key, or will be, or should be: else nobody looks further.
     is_on: AtomicBool,
-    known: RwLock<BTreeMap<TenantId, Arc<Seal>>>,
+    known: RwLock<BTreeMap<TenantId, Held>>,
     /// Held while files are written.
     writing: Mutex<()>,
+}
+
+/// What is known of the key of a tenant.
+enum Held {
+    Key(Arc<Seal>),
+    /// The tenant is being erased. What is left does not open any more, and what is still written is sealed with this one,
+    /// which nobody keeps.
+    Destroyed(Arc<Seal>),
+    /// Something of the tenant is sealed, and its key is not there.
+    Missing,
 }
 
 impl Seals {
     /// Of a store that seals nothing.
     pub fn none() -> Seals {
         Seals {
-            folder: None,
+            files: None,
             sealing: Sealing::default(),
             is_on: AtomicBool::new(false),
             known: RwLock::default(),
@@ -161,51 +171,92 @@ impl Seals {
     /// # Errors
     /// `NoKey` where the server has not the key for one of them, or shall seal and has none; `Damaged`; `Io`.
     pub fn open(folder: PathBuf, sealing: Sealing) -> Result<Seals, StorageError> {
+        let files = KeyFiles::of(folder);
         let mut known = BTreeMap::new();
-        for (tenant, path) in files(&folder)? {
-            let seal = match read(&path)? {
-                Some(key) if key.tenant == tenant => opened(&key, &path, &sealing)?,
-                Some(_) => return Err(damaged(&path, "it is the data key of another tenant")),
-                // It was destroyed, and the tenant is being erased: what is left does not open any more.
-                None => Seal::random(Extent::Whole)?,
+        for (tenant, found) in files.all()? {
+            let held = match found {
+                Found::Key(key) => Held::Key(Arc::new(opened(&key, &files, &sealing)?)),
+                Found::Destroyed => Held::Destroyed(Arc::new(Seal::random(Extent::Whole)?)),
             };
-            known.insert(tenant, Arc::new(seal));
+            known.insert(tenant, held);
         }
         if sealing.every_tenant {
             let wrap = sealing.wrap.as_deref().ok_or_else(|| no_key("everything is to be sealed"))?;
             wrap.wrap(ABOUT, &[0; KEY_BYTES])?;
         }
         let is_on = AtomicBool::new(sealing.every_tenant || !known.is_empty());
-        Ok(Seals { folder: Some(folder), sealing, is_on, known: RwLock::new(known), writing: Mutex::new(()) })
+        Ok(Seals { files: Some(files), sealing, is_on, known: RwLock::new(known), writing: Mutex::new(()) })
     }
 
-    /// What is of that tenant is sealed with this one, if it is sealed at all.
+    /// What is of that tenant is sealed with this one, if it is sealed at all and its key is there.
     pub fn of(&self, tenant: TenantId) -> Option<Arc<Seal>> {
+        self.found(tenant).ok().flatten()
+    }
+
+    /// As [`Seals::of`].
+    ///
+    /// # Errors
+    /// `NoKey` where the key of the tenant is missing.
+    pub(crate) fn found(&self, tenant: TenantId) -> Result<Option<Arc<Seal>>, StorageError> {
         if !self.is_on() {
-            return None;
+            return Ok(None);
         }
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
+        match self.known.read().unwrap_or_else(PoisonError::into_inner).get(&tenant) {
+            Some(Held::Key(seal) | Held::Destroyed(seal)) => Ok(Some(seal.clone())),
+            Some(Held::Missing) => Err(missing(tenant)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether nothing of the tenant can be read that is sealed: it is being erased, or its key is missing.
+    pub fn is_shut(&self, tenant: TenantId) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(known.get(&tenant), Some(Held::Destroyed(_) | Held::Missing))
+    }
+
+    /// Whether the tenant is being erased.
+    pub(crate) fn is_destroyed(&self, tenant: TenantId) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(known.get(&tenant), Some(Held::Destroyed(_)))
     }
 
     /// As [`Seals::of`], for what is to be written: the key is made where there is none and should be one. Durable when it
     /// answers. `is_new`: whether nothing of the tenant is stored yet that would be sealed.
+    ///
+    /// # Errors
+    /// `NoKey` where what stands of the tenant is sealed under a key that is missing; `Full`, `Io`.
     pub(crate) fn of_writer(
         &self,
         tenant: TenantId,
         is_new: impl FnOnce() -> Result<bool, StorageError>,
     ) -> Result<Option<Arc<Seal>>, StorageError> {
-        match self.of(tenant) {
-            None if self.sealing.every_tenant => {}
-            seal => return Ok(seal),
+        let found = self.found(tenant)?;
+        if found.is_some() || !self.sealing.every_tenant {
+            return Ok(found);
         }
         let _alone = self.alone();
-        if let Some(seal) = self.of(tenant) {
+        if let Some(seal) = self.found(tenant)? {
             return Ok(Some(seal));
         }
         let extent = if is_new()? { Extent::Whole } else { Extent::Later };
         let seal = Seal::random(extent)?;
         self.write(&WrappedKey::of(&seal, tenant, self.wrap()?)?)?;
         Ok(Some(self.keep(tenant, seal)))
+    }
+
+    /// Something of the tenant is sealed, and there is no key: from here on nothing is written of it, neither plain nor
+    /// under a new key, so that all is well once the right one was put back.
+    pub(crate) fn miss(&self, tenant: TenantId) {
+        let is_new = {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let is_new = !known.contains_key(&tenant);
+            known.entry(tenant).or_insert(Held::Missing);
+            is_new
+        };
+        if is_new {
+            self.is_on.store(true, Ordering::Release);
+            tracing::error!("{}", missing(tenant).message);
+        }
     }
 
     /// Takes a key that a backup came with, for a store that has none of that tenant.
@@ -224,11 +275,22 @@ impl Seals {
     }
 
     /// All of them as they lie there, for a backup.
+    ///
+    /// # Errors
+    /// `NoKey` where one is missing: what is kept of this takes the place of what was kept before, which may have it.
     pub fn wrapped(&self) -> Result<Vec<WrappedKey>, StorageError> {
-        let Some(folder) = &self.folder else { return Ok(Vec::new()) };
+        let Some(files) = &self.files else { return Ok(Vec::new()) };
         let _alone = self.alone();
-        let keys = files(folder)?.into_iter().map(|(_, path)| read(&path));
-        keys.filter_map(Result::transpose).collect()
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((tenant, _)) = known.iter().find(|(_, held)| matches!(held, Held::Missing)) {
+            return Err(missing(*tenant));
+        }
+        drop(known);
+        let keys = files.all()?.into_values().filter_map(|found| match found {
+            Found::Key(key) => Some(key),
+            Found::Destroyed => None,
+        });
+        Ok(keys.collect())
     }
 
     /// Whether anything is sealed, or will be.
@@ -237,21 +299,22 @@ impl Seals {
     }
 
     /// Wraps all of them under the key that the server has now. Cut off in between it can be done again: each is wrapped
-    /// under one key or the other.
+    /// under one key or the other, and old versions that were left are overwritten.
     pub fn rewrap(&self) -> Result<Rewrapped, StorageError> {
         let mut rewrapped = Rewrapped::default();
-        let Some(folder) = &self.folder else { return Ok(rewrapped) };
+        let Some(files) = &self.files else { return Ok(rewrapped) };
         let _alone = self.alone();
-        for (_, path) in files(folder)? {
-            let Some(key) = read(&path)? else { continue };
+        for (tenant, found) in files.all()? {
+            let Found::Key(key) = found else { continue };
+            files.tidy(tenant)?;
             let wrap = self.wrap()?;
             if wrap.is_current(&key.wrapped) {
                 rewrapped.kept += 1;
                 continue;
             }
             // As it was opened at the start: the key under which it lies may be gone by now.
-            let Some(seal) = self.of(key.tenant) else { continue };
-            self.write(&WrappedKey::of(&seal, key.tenant, wrap)?)?;
+            let Some(seal) = self.of(tenant) else { continue };
+            self.write(&WrappedKey::of(&seal, tenant, wrap)?)?;
             rewrapped.moved += 1;
         }
         Ok(rewrapped)
@@ -261,31 +324,19 @@ impl Seals {
     /// sealed under a key that nobody keeps. The file stays, with nothing in it, until [`Seals::forget`].
     pub(crate) fn destroy(&self, tenant: TenantId) -> Result<(), StorageError> {
         let _alone = self.alone();
-        let Some(path) = self.path(tenant).filter(|path| path.exists()) else { return Ok(()) };
-        // A process that died while it wrote the key anew may have left half of a file, or all of it.
-        for path in [path.with_extension(HALF), path] {
-            let wiped = match File::options().read(true).write(true).open(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                opened => opened.and_then(|file| wipe(&path, file)),
-            };
-            wiped.map_err(|error| failed(&path, "destroyed", &error))?;
+        let Some(files) = &self.files else { return Ok(()) };
+        if files.destroy(tenant)? {
+            self.hold(tenant, Held::Destroyed(Arc::new(Seal::random(Extent::Whole)?)));
         }
-        self.keep(tenant, Seal::random(Extent::Whole)?);
         Ok(())
     }
 
-    /// Nothing is left of the tenant.
+    /// Nothing is left of the tenant; durable when it answers.
     pub(crate) fn forget(&self, tenant: TenantId) -> Result<(), StorageError> {
         let _alone = self.alone();
-        let Some(path) = self.path(tenant) else { return Ok(()) };
+        let Some(files) = &self.files else { return Ok(()) };
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
-        for path in [path.with_extension(HALF), path] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&path, "removed", &error)),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+        files.remove(tenant)
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {
@@ -296,106 +347,42 @@ impl Seals {
         self.sealing.wrap.as_deref().ok_or_else(|| no_key("a data key is to be wrapped"))
     }
 
-    fn path(&self, tenant: TenantId) -> Option<PathBuf> {
-        Some(self.folder.as_ref()?.join(tenant.0.to_string()))
+    fn write(&self, key: &WrappedKey) -> Result<(), StorageError> {
+        let files = self.files.as_ref().ok_or_else(|| no_key("a store without a folder keeps no keys"))?;
+        files.write(key)
     }
 
     fn keep(&self, tenant: TenantId, seal: Seal) -> Arc<Seal> {
         let seal = Arc::new(seal);
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, seal.clone());
-        self.is_on.store(true, Ordering::Release);
+        self.hold(tenant, Held::Key(seal.clone()));
         seal
     }
 
-    /// Whole and durable under its name, or what was there before.
-    fn write(&self, key: &WrappedKey) -> Result<(), StorageError> {
-        let (Some(folder), Some(path)) = (&self.folder, self.path(key.tenant)) else {
-            return Err(no_key("a store without a folder keeps no keys"));
-        };
-        let cannot = |error: io::Error| failed(&path, "written", &error);
-        let is_new = !folder.exists();
-        fs::create_dir_all(folder).map_err(cannot)?;
-        if is_new && let Some(above) = folder.parent() {
-            sync_folder(above).map_err(cannot)?;
-        }
-        let before = match File::options().read(true).write(true).open(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
-            opened => opened.ok(),
-        };
-        let temporary = path.with_extension(HALF);
-        let mut file = File::create(&temporary).map_err(cannot)?;
-        file.write_all(format!("{key}\n").as_bytes()).map_err(cannot)?;
-        sync_file(&temporary, &file);
-        fs::rename(&temporary, &path).map_err(cannot)?;
-        sync_folder(folder).map_err(cannot)?;
-        // It has no name any more; what it held was wrapped under the key that is given up.
-        if let Some(before) = before {
-            wipe(&path, before).map_err(cannot)?;
-        }
-        Ok(())
+    fn hold(&self, tenant: TenantId, held: Held) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, held);
+        self.is_on.store(true, Ordering::Release);
     }
 }
 
-/// Behind the name of a file that is not written to its end.
-const HALF: &str = "half";
-
-fn files(folder: &Path) -> Result<Vec<(TenantId, PathBuf)>, StorageError> {
-    let cannot = |error: io::Error| failed(folder, "read", &error);
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(cannot)?,
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(cannot)?.path();
-        let tenant = path.file_name().and_then(|name| name.to_str()?.parse().ok()).map(TenantId);
-        files.extend(tenant.map(|tenant| (tenant, path)));
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// `None`: it was destroyed, if only half of it before the power failed. No text has a zero in it.
-fn read(path: &Path) -> Result<Option<WrappedKey>, StorageError> {
-    let bytes = fs::read(path).map_err(|error| failed(path, "read", &error))?;
-    if bytes.is_empty() || bytes.contains(&0) {
-        return Ok(None);
-    }
-    let key = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
-    key.map(Some).ok_or_else(|| damaged(path, "it is no data key"))
-}
-
-fn opened(key: &WrappedKey, path: &Path, sealing: &Sealing) -> Result<Seal, StorageError> {
+fn opened(key: &WrappedKey, files: &KeyFiles, sealing: &Sealing) -> Result<Seal, StorageError> {
+    let path = files.path(key.tenant);
     let sealed = || no_key(&format!("{} and all that is sealed under it cannot be opened", path.display()));
     let wrap = sealing.wrap.as_deref().ok_or_else(sealed)?;
     key.unwrap(wrap).map_err(|error| match error.kind {
-        StorageErrorKind::Damaged => damaged(path, &error.message),
+        StorageErrorKind::Damaged => damaged(&path, &error.message),
         _ => error,
     })
-}
-
-/// Zeros in place of all that it holds, on the disk when it answers.
-fn wipe(path: &Path, mut file: File) -> io::Result<()> {
-    let length = file.metadata()?.len();
-    file.rewind()?;
-    file.write_all(&vec![0; usize::try_from(length).unwrap_or_default()])?;
-    sync_file(path, &file);
-    Ok(())
 }
 
 fn no_key(why: &str) -> StorageError {
     StorageError::new(StorageErrorKind::NoKey, format!("{why}, and there is no key of the server"))
 }
 
-fn damaged(path: &Path, why: &str) -> StorageError {
-    let message = format!("{} is damaged: {why}. A copy of it stands in the keys of a backup", path.display());
-    StorageError::new(StorageErrorKind::Damaged, message)
-}
-
-fn failed(path: &Path, what: &str, error: &io::Error) -> StorageError {
-    let kind = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StorageErrorKind::Full,
-        _ => StorageErrorKind::Io,
-    };
-    StorageError::new(kind, format!("{} cannot be {what}: {error}", path.display()))
+pub(crate) fn missing(tenant: TenantId) -> StorageError {
+    let message = format!(
+        "the data key of tenant {tenant} is missing: something of it is sealed, and there is no keys/{tenant} in the store. \
+         Nothing more is written of that tenant. Put the file back, from a copy of the folder or as its line in the data keys \
+         of a backup, and start again"
+    );
+    StorageError::new(StorageErrorKind::NoKey, message)
 }

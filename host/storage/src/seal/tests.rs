@@ -44,7 +44,7 @@ impl Wrap for Server {
     }
 }
 
-fn sealing(server: u8) -> Sealing {
+pub(crate) fn sealing(server: u8) -> Sealing {
     Sealing { wrap: Some(Arc::new(Server(AtomicU8::new(server)))), every_tenant: true }
 }
 
@@ -168,22 +168,83 @@ fn a_destroyed_key_is_gone_at_once_and_stays_so() {
     let sealed = made(&seals, ONE).seal(b"", b"said");
     let file = folder.path().join("keys/1");
     let half = folder.path().join("keys/1.half");
-    std::fs::copy(&file, &half).expect("copied");
+    let old = folder.path().join("keys/1.old");
+    for left in [&half, &old] {
+        std::fs::copy(&file, left).expect("copied");
+    }
+    let whole = std::fs::read(&file).expect("it was made");
     seals.destroy(ONE).expect("destroyed");
-    for file in [&file, &half] {
+    for file in [&file, &half, &old] {
         assert!(std::fs::read(file).expect("still there").iter().all(|byte| *byte == 0));
     }
     assert_eq!(made(&seals, ONE).open(b"", &sealed), None);
     // Also for whoever opens it before all of the tenant is gone, and if only half of it reached the disk.
     let cut = [b"\0\0\0\0 whole".as_slice(), &[b'x'; 40]].concat();
-    for bytes in [std::fs::read(&file).expect("there"), cut] {
+    for bytes in [std::fs::read(&file).expect("there"), cut, whole] {
         std::fs::write(&file, bytes).expect("written");
         let again = self::seals(folder.path(), 1);
         assert_eq!(made(&again, ONE).open(b"", &sealed), None);
         assert!(again.wrapped().expect("read").is_empty());
     }
     seals.forget(ONE).expect("removed");
-    assert!(!file.exists() && !half.exists());
+    let left = std::fs::read_dir(folder.path().join("keys")).expect("a folder").count();
+    assert_eq!(left, 0, "something of the key is left");
+}
+
+/// As on a disk that ran full while the folder was copied.
+#[test]
+fn a_key_file_that_nobody_destroyed_is_never_taken_for_a_destroyed_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sealed = made(&seals(folder.path(), 1), ONE).seal(b"", b"said");
+    let file = folder.path().join("keys/1");
+    let sound = std::fs::read(&file).expect("it was made");
+    for bytes in [Vec::new(), vec![0; sound.len()], [b"\0\0", &sound[2..]].concat(), sound[..7].to_vec()] {
+        std::fs::write(&file, &bytes).expect("written");
+        let message = refused(folder.path(), sealing(1), StorageErrorKind::Damaged);
+        assert!(message.contains("keys/1") && message.contains("Put it back"), "{message}");
+        assert_eq!(std::fs::read(&file).expect("there"), bytes);
+    }
+    std::fs::write(&file, sound).expect("written");
+    let again = seals(folder.path(), 1);
+    assert_eq!(made(&again, ONE).open(b"", &sealed).as_deref(), Some(b"said".as_slice()));
+}
+
+#[test]
+fn a_tenant_whose_key_is_missing_gets_no_new_one_and_is_not_written_in_the_open() {
+    for every_tenant in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sealing = Sealing { every_tenant, ..sealing(1) };
+        let seals = Seals::open(folder.path().join("keys"), sealing).expect("they open");
+        seals.miss(ONE);
+        let error = seals.of_writer(ONE, || panic!("nobody asks")).expect_err("it is refused");
+        assert_eq!(error.kind, StorageErrorKind::NoKey);
+        assert!(error.message.contains("keys/1"), "{error}");
+        assert!(seals.of(ONE).is_none() && seals.is_shut(ONE));
+        let kept = seals.wrapped().expect_err("what is kept of it would lack a key that was kept before");
+        assert_eq!(kept.kind, StorageErrorKind::NoKey);
+        assert_eq!(seals.of_writer(TenantId(2), || Ok(true)).expect("another one").is_some(), every_tenant);
+        assert!(!folder.path().join("keys/1").exists());
+    }
+}
+
+#[test]
+fn an_old_version_that_a_cut_off_change_of_keys_left_is_overwritten_by_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seals = seals(folder.path(), 1);
+    let sealed = made(&seals, ONE).seal(b"", b"said");
+    let (file, old, seen) =
+        (folder.path().join("keys/1"), folder.path().join("keys/1.old"), folder.path().join("seen"));
+    // Cut off behind the rename: it lies there under its second name.
+    std::fs::copy(&file, &old).expect("copied");
+    std::fs::hard_link(&old, &seen).expect("linked");
+    assert_eq!(seals.rewrap().expect("written").kept, 1);
+    assert!(std::fs::read(&seen).expect("linked").iter().all(|byte| *byte == 0));
+    assert!(!old.exists());
+    // Cut off before it: both names are of the one that stands.
+    std::fs::hard_link(&file, &old).expect("linked");
+    assert_eq!(seals.rewrap().expect("written").kept, 1);
+    assert!(!old.exists());
+    assert_eq!(made(&self::seals(folder.path(), 1), ONE).open(b"", &sealed).as_deref(), Some(b"said".as_slice()));
 }
 
 #[test]

@@ -136,6 +136,7 @@ impl SledStorage {
         let (queue, requests) = mpsc::channel();
         let (shared, counter) = Shared::new(opened, &options);
         let shared = Arc::new(shared);
+        open::miss_keys(&shared);
         if let Err(error) = shared.room.check() {
             tracing::warn!("{}", error.message);
         }

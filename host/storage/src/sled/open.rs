@@ -12,6 +12,7 @@ use super::folder::{Folder, Found, io_error};
 use super::key::{self, Kind};
 use super::remove;
 use super::row::{Row, Writer};
+use super::shared::Shared;
 use super::spot::Spot;
 use super::sync::{self, Synced};
 use super::{Hardening, SledOptions};
@@ -70,6 +71,16 @@ pub(super) fn open(path: &Path, options: &SledOptions) -> Result<Opened, Storage
         std::fs::remove_dir_all(&aside).map_err(|error| io_error(&aside, "cannot remove", &error))?;
     }
     Ok(Opened { folder, db, synced, counter, commit, epoch, ready, seals })
+}
+
+/// A store of which a part cannot be read is opened all the same: what can be read is served.
+pub(super) fn miss_keys(shared: &Shared) {
+    let looked = catch_unwind(AssertUnwindSafe(|| shared.miss_keys()));
+    match looked {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "it cannot be told whether data keys are missing"),
+        Err(_) => tracing::error!("it cannot be told whether data keys are missing: the store is damaged"),
+    }
 }
 
 /// Before sled touches its files. Returns the copy, where one was needed.

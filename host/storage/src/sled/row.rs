@@ -136,8 +136,10 @@ fn seal_of(key: &[u8], seals: &Seals) -> Option<Arc<Seal>> {
 }
 
 fn opened(key: &[u8], sealed: &[u8], commit: u64, seals: &Seals) -> Result<Value, StorageError> {
-    let seal = seal_of(key, seals);
-    let seal = seal.ok_or_else(|| damaged(key, "it is sealed, and the data key of its tenant is not there"))?;
+    let seal = seal_of(key, seals).ok_or_else(|| {
+        let file = key::tenant_of(key).map(|tenant| format!(": put keys/{tenant} back")).unwrap_or_default();
+        damaged(key, &format!("it is sealed, and the data key of its tenant is not there{file}"))
+    })?;
     let mut bytes = sealed.to_vec();
     let about = about(key, commit);
     let Some(mut body) = seal.open_in(&about, &mut bytes) else {

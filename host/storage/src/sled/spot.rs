@@ -10,7 +10,7 @@ use trackway_replay::TenantId;
 use super::key::{self, Kind, RUN_BYTES, TENANT_BYTES};
 use super::row::{Row, damaged};
 use super::shared::Shared;
-use crate::seal::{NAME_BYTES, Seal};
+use crate::seal::{NAME_BYTES, Seal, missing};
 use crate::{Shelf, StorageError};
 
 /// Rows of which everything but the key is sealed.
@@ -134,20 +134,59 @@ impl Shared {
         self.seals.of(key::tenant_of(key)?)
     }
 
+    /// # Errors
+    /// `NoKey` where something of it is sealed: its key is missing, and a new one would not open that.
     fn has_nothing_to_seal(&self, tenant: TenantId) -> Result<bool, StorageError> {
-        let audit = key::record(tenant, Shelf::Audit, "");
-        let of_kinds = SEALED.iter().map(|kind| key::of_tenant(*kind, tenant).to_vec());
-        for prefix in of_kinds.chain([audit]) {
-            if self.db.scan_prefix(prefix).next().transpose().map_err(|error| self.failed(&error))?.is_some() {
-                return Ok(false);
+        match self.standing(tenant)? {
+            Standing::Nothing => Ok(!self.folder.path.join("payloads").join(tenant.to_string()).exists()),
+            Standing::Plain => Ok(false),
+            Standing::Sealed => Err(missing(tenant)),
+        }
+    }
+
+    /// Of a tenant without a key. It looks at where each kind of row begins, which is oldest, and where it ends.
+    fn standing(&self, tenant: TenantId) -> Result<Standing, StorageError> {
+        let mut standing = Standing::Nothing;
+        for prefix in sealed_of(tenant) {
+            let mut rows = self.db.scan_prefix(prefix);
+            for value in [rows.next(), rows.next_back()].into_iter().flatten() {
+                let (_, value) = value.map_err(|error| self.failed(&error))?;
+                if Row::is_sealed(&value) {
+                    return Ok(Standing::Sealed);
+                }
+                standing = Standing::Plain;
             }
         }
-        Ok(!self.folder.path.join("payloads").join(tenant.to_string()).exists())
+        Ok(standing)
+    }
+
+    /// Looks for tenants of whom something is sealed and whose key is not there. Nothing is written of those.
+    pub fn miss_keys(&self) -> Result<(), StorageError> {
+        for tenant in self.tenants()? {
+            if self.seals.of(tenant).is_none() && matches!(self.standing(tenant)?, Standing::Sealed) {
+                self.seals.miss(tenant);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, key: &[u8], value: IVec) -> Result<Row, StorageError> {
+        let is_sealed = Row::is_sealed(&value);
+        let row = Row::open(key, value, &self.seals);
+        if is_sealed
+            && row.is_err()
+            && let Some(tenant) = key::tenant_of(key).filter(|tenant| self.seals.of(*tenant).is_none())
+            // The key of a tenant that was erased goes after all of its rows.
+            && self.db.contains_key(key).map_err(|error| self.failed(&error))?
+        {
+            self.seals.miss(tenant);
+        }
+        row
     }
 
     /// The row with the key by which it is asked for.
     pub fn opened(&self, (key, value): (IVec, IVec)) -> Result<(IVec, Row), StorageError> {
-        let row = Row::open(&key, value, &self.seals)?;
+        let row = self.open(&key, value)?;
         Ok((row.asked_by(key), row))
     }
 
@@ -155,21 +194,20 @@ impl Shared {
     pub fn row_at(&self, key: &[u8]) -> Result<Option<Row>, StorageError> {
         let place = self.in_tree(key);
         let Some(value) = self.db.get(&place).map_err(|error| self.failed(&error))? else { return Ok(None) };
-        let row = Row::open(&place, value, &self.seals)?;
+        let row = self.open(&place, value)?;
         if matches!(place, Cow::Owned(_)) && row.name() != plain_part(key).map(|plain| &key[plain..]) {
             return Err(damaged(key, "it is another one that stands there"));
         }
         Ok(Some(row))
     }
 
-    /// Rows and files of a sealed tenant that are not sealed; `None`: nothing of the tenant is to be.
+    /// Rows and files of a tenant that are not sealed, in a store that seals; `None`: it does not.
     pub fn unsealed(&self, tenant: TenantId) -> Result<Option<u64>, StorageError> {
-        if self.seals.of(tenant).is_none() {
+        if !self.seals.is_on() {
             return Ok(None);
         }
-        let audit = key::record(tenant, Shelf::Audit, "");
         let mut count = 0;
-        for prefix in SEALED.iter().map(|kind| key::of_tenant(*kind, tenant).to_vec()).chain([audit]) {
+        for prefix in sealed_of(tenant) {
             for value in self.db.scan_prefix(prefix).values() {
                 let value = value.map_err(|error| self.failed(&error))?;
                 count += u64::from(!Row::is_sealed(&value));
@@ -177,6 +215,19 @@ impl Shared {
         }
         Ok(Some(count + self.unsealed_files(tenant)?))
     }
+}
+
+/// What is stored of a tenant without a key that would be sealed if it had one.
+enum Standing {
+    Nothing,
+    Plain,
+    Sealed,
+}
+
+/// Where the rows of a tenant stand that are sealed.
+fn sealed_of(tenant: TenantId) -> impl Iterator<Item = Vec<u8>> {
+    let audit = key::record(tenant, Shelf::Audit, "");
+    SEALED.iter().map(move |kind| key::of_tenant(*kind, tenant).to_vec()).chain([audit])
 }
 
 #[cfg(test)]

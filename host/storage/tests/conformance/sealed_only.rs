@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trackway_replay::{Digest, MessageId, Position, QuestionId, RunId, StepId, TenantId, Value};
 use trackway_storage::{
-    EntityQuery, EntityWrite, InboxBody, InboxItem, Landmark, LogKey, LogLine, Owner, Record, RunKey, Shelf,
-    SledOptions, SledStorage, StartKey, Storage, StorageErrorKind,
+    Appended, EntityQuery, EntityWrite, InboxBody, InboxItem, Landmark, LogKey, LogLine, Owner, Record, RunKey, Shelf,
+    SledOptions, SledStorage, StartKey, Storage, StorageError, StorageErrorKind,
 };
 
 use crate::subject::{Journal, at, head, sealing, small};
@@ -154,12 +154,12 @@ async fn what_was_there_before_a_store_seals_can_be_read_and_is_counted() {
 
     let store = open(folder.path(), 1);
     everything_stands(&store, &journal).await;
-    assert_eq!(store.unsealed(TENANT).await.unwrap(), None, "nothing was written since");
+    let before = store.unsealed(TENANT).await.unwrap().expect("also of who has written nothing since");
+    assert!(before > 10, "{before}");
     let mut append = journal.next(Owner::Keep);
     append.frame = Bytes::from_static(b"sealed-from-here-on");
     journal.append(&store, append).await;
-    let before = store.unsealed(TENANT).await.unwrap().unwrap();
-    assert!(before > 10, "{before}");
+    assert_eq!(store.unsealed(TENANT).await.unwrap(), Some(before));
     // The same under the same names, and new ones.
     let write = |key: &str, value: &str| EntityWrite {
         name: MARK.into(),
@@ -249,14 +249,94 @@ async fn an_erasure_that_was_cut_off_after_the_key_was_destroyed_is_ended_by_the
     let key = folder.path().join("keys").join(TENANT.0.to_string());
     let length = fs::metadata(&key).unwrap().len() as usize;
     fs::write(&key, vec![0; length]).unwrap();
+    fs::write(key.with_extension("gone"), "").unwrap();
     let store = open(folder.path(), 1);
     store.frames(journal.run, Position::FIRST, usize::MAX).await.unwrap_err();
     assert_eq!(store.tenants().await.unwrap(), [TENANT]);
     store.erase(TENANT).await.unwrap();
     assert!(store.tenants().await.unwrap().is_empty());
-    assert!(!key.exists());
+    assert_eq!(fs::read_dir(folder.path().join("keys")).unwrap().count(), 0);
     drop(store);
     open(folder.path(), 1);
+}
+
+/// Every write of the tenant is refused, and says why.
+async fn takes_nothing(store: &SledStorage, journal: &Journal) {
+    use StorageErrorKind::NoKey;
+    let (key, tenant) = (journal.run, journal.run.tenant);
+    let name = format!("keys/{tenant}");
+    let refused = |error: StorageError| {
+        assert_eq!(error.kind, NoKey, "{error}");
+        assert!(error.message.contains(&name), "{error}");
+    };
+    // Of a run that stands the journal is read first, which does not open; a new one has none.
+    let begun = Journal::new(RunKey { run: RunId(9), ..key });
+    for (journal, kinds) in [(journal, &[StorageErrorKind::Damaged, NoKey][..]), (&begun, &[NoKey])] {
+        let mut append = journal.next(Owner::Keep);
+        append.frame = Bytes::from_static(LATER);
+        match store.append(append).await {
+            Appended::Refused(error) => {
+                assert!(kinds.contains(&error.kind) && error.message.contains(&name), "{error}")
+            }
+            other => panic!("it was not refused: {other:?}"),
+        }
+    }
+    for size_bytes in [100, 2_000_000] {
+        let bytes: Bytes = LATER.iter().copied().cycle().take(size_bytes).collect();
+        refused(store.put_payload(key, Digest::of(&bytes), bytes).await.unwrap_err());
+    }
+    let record = Record { name: "0002".into(), revision: 1, body: Bytes::from_static(LATER) };
+    refused(store.put_record(tenant, Shelf::Audit, record).await.unwrap_err());
+    let value = Some("\"written-while-the-key-was-away\"".into());
+    let write = EntityWrite { name: MARK.into(), key: "later".into(), if_version: None, value, at: at(4) };
+    refused(store.write_entity(tenant, write).await.unwrap_err());
+}
+
+const LATER: &[u8] = b"written-while-the-key-was-away";
+
+#[tokio::test]
+async fn a_tenant_whose_data_key_is_not_there_takes_no_writes_until_it_is_put_back() {
+    for was_plain in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = match was_plain {
+            true => {
+                let store = SledStorage::open(folder.path(), small()).unwrap();
+                say_everything(&store, TENANT).await
+            }
+            false => say_everything(&open(folder.path(), 1), TENANT).await,
+        };
+        let store = open(folder.path(), 1);
+        // Of a run that begins while the store seals.
+        let mut later = Journal::new(RunKey { run: RunId(8), ..journal.run });
+        later.go(&store, Owner::Keep).await;
+        let mut other = say_everything(&store, OTHER).await;
+        drop(store);
+        let (key, away) = (folder.path().join("keys").join(TENANT.to_string()), folder.path().join("away"));
+        fs::rename(&key, &away).unwrap();
+        for sealing in [sealing(1), trackway_storage::Sealing { every_tenant: false, ..sealing(1) }] {
+            let store = SledStorage::open(folder.path(), SledOptions { sealing, ..small() }).unwrap();
+            takes_nothing(&store, &journal).await;
+            takes_nothing(&store, &later).await;
+            other.go(&store, Owner::Keep).await;
+            store.close().await.unwrap();
+            assert!(!key.exists(), "a new key was made");
+        }
+        assert_eq!(places_of(folder.path(), LATER), Vec::<String>::new());
+        let lost = tempfile::tempdir().unwrap();
+        copy(folder.path(), lost.path());
+        let store = open(lost.path(), 1);
+        store.erase(TENANT).await.unwrap();
+        assert_eq!(store.tenants().await.unwrap(), [OTHER]);
+        say_everything(&store, TENANT).await;
+        drop(store);
+
+        fs::rename(&away, &key).unwrap();
+        let store = open(folder.path(), 1);
+        assert_eq!(store.frames(journal.run, Position::FIRST, usize::MAX).await.unwrap().len(), 2);
+        later.go(&store, Owner::Keep).await;
+        assert_eq!(store.check_run(later.run).await.unwrap().flaws, Vec::<String>::new());
+        assert_eq!(store.check_rest(TENANT).await.unwrap(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]
