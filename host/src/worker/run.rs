@@ -115,6 +115,8 @@ pub(super) struct Inner {
     pub rang: bool,
     /// Somebody asked to end the run at once, and why.
     pub terminate: Option<Arc<str>>,
+    /// A cancel was in the inbox while the workflow had not caught up to read it.
+    pub is_to_cancel: bool,
     /// As its workflow says, or whoever cancels it.
     cancel_grace: Duration,
     /// Everything before this position is wanted durable now.
@@ -209,6 +211,7 @@ impl Run {
             knocked: true,
             rang: true,
             terminate: None,
+            is_to_cancel: false,
             cancel_grace,
             forced: Position::FIRST,
             pending_since: Timestamp::default(),
