@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
-use trackway_replay::{Digest, Entry, Frame, FrameId, Head, Position, RunId, RunState, Status, TenantId, Value};
+use trackway_replay::{Digest, Entry, Frame, FrameId, Head, Position, RunId, RunState, Status, TenantId, Value, code};
 use trackway_storage::{
     Landmark, Mark, RunKey, RunQuery, Sealing, SledOptions, SledStorage, Storage, StorageError, StorageErrorKind,
 };
@@ -378,9 +378,12 @@ impl<'a> Look<'a> {
         let Some(head) = head else {
             return self.flaw(None, "it has no head: no list shows it", ADVICE_BUG);
         };
-        // Frames change the status; a head is written with the last of several, and says `stuck` of a run
-        // that its journal knows nothing of.
-        let is_settled = has_ended || matches!(mark, Some(Mark::Parked { .. })) && head.status != Status::Stuck;
+        // Frames change the status; a head is written with the last of several, and says of a run that it is stuck, or
+        // held by a quota, what its journal knows nothing of.
+        let is_held =
+            head.status == Status::Paused && head.code.as_deref() == Some(code::QUOTA_EXCEEDED) && !state.is_paused();
+        let is_laid = head.status == Status::Stuck || is_held;
+        let is_settled = has_ended || matches!(mark, Some(Mark::Parked { .. })) && !is_laid;
         let folded = state.head();
         let agrees = if is_settled {
             *head == folded
@@ -394,7 +397,7 @@ impl<'a> Look<'a> {
             self.flaw(None, what, ADVICE_BUG);
         }
         if let Some(Mark::Parked { due }) = mark
-            && head.status != Status::Stuck
+            && !is_laid
             && due != folded.due
         {
             self.flaw(None, format!("its timer is due at {due:?}, its journal says {:?}", folded.due), ADVICE_BUG);
