@@ -53,10 +53,8 @@ pub async fn backup(args: args::Backup, context: &Context) -> Done {
     let contents = host::read_backup(half.path(), &DataKeys::default())?;
     // After all that they open: a tenant that came meanwhile is among them.
     let data_keys = client.data_keys().await?.data_keys;
-    if !data_keys.is_empty() {
-        let keys = args.data_keys.unwrap_or_else(|| data_keys_beside(&file));
-        write_private(&keys, &(data_keys.join("\n") + "\n"))?;
-        context.output.say(&format!("data keys of sealed tenants: {}", keys.display()));
+    if let Some(keys) = keep_data_keys(&file, args.data_keys, &data_keys)? {
+        context.output.say(&format!("data keys of {} sealed tenants: {}", data_keys.len(), keys.display()));
     }
     half.persist(&file).map_err(|error| cannot(error.error))?;
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot)?;
@@ -87,6 +85,22 @@ pub async fn restore(args: args::Restore, context: &Context) -> Done {
     }
     output.say(&format!("next: trackway server --data {}    # open runs go on", data.display()));
     Ok(exit)
+}
+
+/// Puts the data keys in the place of those that stood there, also where none is left: older ones would go on opening what
+/// backups hold of tenants that were deleted. Answers where they are; `None`: there are none, and were none.
+fn keep_data_keys(file: &Path, named: Option<PathBuf>, data_keys: &[String]) -> Result<Option<PathBuf>> {
+    let is_named = named.is_some();
+    let keys = named.unwrap_or_else(|| data_keys_beside(file));
+    if data_keys.is_empty() && !is_named && !keys.exists() {
+        return Ok(None);
+    }
+    let text: String = data_keys.iter().map(|line| format!("{line}\n")).collect();
+    write_private(&keys, &text)?;
+    let folder = keys.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| Error::new(Code::File, format!("cannot write {}: {error}", keys.display())))?;
+    Ok(Some(keys))
 }
 
 /// Where they are if nobody says.
@@ -130,6 +144,28 @@ impl Contents {
             entities: backup.entities,
             sealed: backup.sealed,
             unreadable: backup.unreadable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_keys_take_the_place_of_older_ones_also_where_none_is_left() {
+        let folder = tempfile::tempdir().expect("writable");
+        let (file, named) = (folder.path().join("all.trackway"), folder.path().join("elsewhere/data-keys"));
+        let beside = data_keys_beside(&file);
+        let lines = ["1 whole a".to_owned(), "2 whole b".to_owned()];
+        assert_eq!(keep_data_keys(&file, None, &[]).expect("nothing to write"), None);
+        assert!(!beside.exists());
+        for (name, keys) in [(None, beside), (Some(named.clone()), named)] {
+            assert_eq!(keep_data_keys(&file, name.clone(), &lines).expect("written"), Some(keys.clone()));
+            assert_eq!(std::fs::read_to_string(&keys).expect("there"), "1 whole a\n2 whole b\n");
+            assert_eq!(keep_data_keys(&file, name, &[]).expect("written"), Some(keys.clone()));
+            assert_eq!(std::fs::read_to_string(&keys).expect("there"), "");
+            assert!(DataKeys::read(Some(&keys), KeySource::Absent, false).is_ok(), "an empty file is no damaged one");
         }
     }
 }
