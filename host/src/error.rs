@@ -264,7 +264,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-const HINT_NO_KEY: &str = "nothing was changed; name the keys with --secrets-key-file FILE, or in TRACKWAY_SECRETS_KEY";
+const HINT_NO_KEY: &str = "nothing was changed; name the keys with --secrets-key-file FILE, or in TRACKWAY_SECRETS_KEY. \
+                           A data key that is missing is put back into the folder";
 
 impl From<trackway_storage::StorageError> for Error {
     fn from(error: trackway_storage::StorageError) -> Error {
