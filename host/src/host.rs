@@ -379,7 +379,7 @@ impl Host {
         let with = match with {
             Some(digest) => {
                 let bytes = self.component_bytes(digest).await?;
-                Some((digest, self.sandbox.load(digest, &Arc::from(&*bytes)).await?))
+                Some((digest, self.sandbox.load(self.tenant, digest, &Arc::from(&*bytes)).await?))
             }
             None => None,
         };

@@ -4,7 +4,8 @@
 //! Nobody can say how long a place is held, so whoever takes all of them could keep the next one waiting for ever. Hence
 //! whoever holds some leaves some: with a portion of 7 a tenant may hold seven times as many as it leaves free, so one
 //! alone has seven eighths, two have seven fifteenths each, and whoever comes finds a free one until there are as many
-//! tenants as places. Of those that wait, the tenant that holds the least for its weight is next; nobody passes it by.
+//! tenants as places. Of those that wait, the tenant that holds the least for its weight is next. It is passed by only
+//! where a part of it has had too much.
 
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
@@ -209,9 +210,22 @@ impl<P: Ord + Copy> State<P> {
     }
 
     fn may_take(&self, portion: Portion, tenant: TenantId, part: P, places: u64) -> bool {
-        let held_by_part = || self.parts.get(&tenant).map_or(0, |parts| parts.turns.held(part));
-        let leaves = |held: u64, portion: u64| held == 0 || held < self.free.saturating_mul(portion);
-        places <= self.free && leaves(self.tenants.held(tenant), portion.tenant) && leaves(held_by_part(), portion.part)
+        self.tenant_may_take(portion, tenant, places) && self.part_may_take(portion, tenant, part, places)
+    }
+
+    fn tenant_may_take(&self, portion: Portion, tenant: TenantId, places: u64) -> bool {
+        places <= self.free && self.leaves(self.tenants.held(tenant), places, portion.tenant)
+    }
+
+    fn part_may_take(&self, portion: Portion, tenant: TenantId, part: P, places: u64) -> bool {
+        let held = self.parts.get(&tenant).map_or(0, |parts| parts.turns.held(part));
+        self.leaves(held, places, portion.part)
+    }
+
+    /// Many places are judged as one after the other would be.
+    fn leaves(&self, held: u64, places: u64, portion: u64) -> bool {
+        let free = (self.free + 1).saturating_sub(places);
+        held == 0 || held + places <= free.saturating_mul(portion)
     }
 
     fn hold(&mut self, weights: &Weights, tenant: TenantId, part: P, places: u64) {
@@ -241,20 +255,29 @@ impl<P: Ord + Copy> State<P> {
         number
     }
 
-    /// Takes the next one out of the line, if it may have what it waits for.
+    /// Takes the next one out of the line that may have what it waits for.
     fn next_in_turn(&mut self, gate: &Gate<P>) -> Option<(TenantId, P, Waiter<P>)> {
-        let tenant = self.tenants.next()?;
-        let (part, number, places) = {
-            let parts = self.parts.get(&tenant)?;
-            let part = parts.turns.next()?;
-            let (number, waiter) = parts.waiting.get(&part)?.first_key_value()?;
-            (part, *number, waiter.places)
-        };
-        if !self.may_take(gate.portion, tenant, part, places) {
-            return None;
-        }
+        let (tenant, part, number) = self.first_that_may(gate)?;
         let waiter = self.leave(tenant, part, number, gate.weights.of(tenant))?;
         Some((tenant, part, waiter))
+    }
+
+    fn first_that_may(&self, gate: &Gate<P>) -> Option<(TenantId, P, u64)> {
+        for tenant in self.tenants.waiting() {
+            let parts = self.parts.get(&tenant)?;
+            for part in parts.turns.waiting() {
+                let (number, waiter) = parts.waiting.get(&part)?.first_key_value()?;
+                // Nobody passes by a tenant, and least of all one that wants many: it would never find them.
+                if !self.tenant_may_take(gate.portion, tenant, waiter.places) {
+                    return None;
+                }
+                // Other runs of it, and other tenants, have not had what this one had.
+                if self.part_may_take(gate.portion, tenant, part, waiter.places) {
+                    return Some((tenant, part, *number));
+                }
+            }
+        }
+        None
     }
 
     fn leave(&mut self, tenant: TenantId, part: P, number: u64, weight: Weight) -> Option<Waiter<P>> {

@@ -14,7 +14,7 @@ mod turns;
 mod weights;
 
 pub use gate::{Gate, Permit, Portion, Waiting};
-pub use processors::{Fair, Processors};
+pub use processors::{AtOnce, Fair, Processors, at_once};
 pub use queue::Queue;
 pub use turns::Turns;
 pub use weights::{WEIGHT_DEFAULT, WEIGHT_MAX, WEIGHT_MIN, Weight, Weights};

@@ -3,11 +3,15 @@
 //! that becomes ready waits for its tenant's turn before the runtime hears of it. It must never poll anything itself, and
 //! never cost more than a look while only one tenant does anything.
 //!
-//! While several tenants are about, one of them never has all threads, so that whoever becomes ready finds one that is not in
-//! the middle of something. What counts is the time that a tenant's tasks computed.
+//! The runtime never has more than a few ready tasks of a tenant that is alone, so that whoever comes finds no long line
+//! there. While several tenants are about, one of them never has all of three threads or more, so that whoever becomes ready
+//! finds one that is not in the middle of something. What counts is the time that a tenant's tasks computed.
+//!
+//! Whoever holds what others wait for, of whatever tenant, says so ([`at_once`]) and waits for no turn.
 
+use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -22,25 +26,32 @@ mod tests;
 const TOGETHER_FOR: Duration = Duration::from_secs(10);
 /// So long a thread is left free for the others, which costs what it could have done.
 const LEAVES_FOR: Duration = Duration::from_secs(1);
+/// With fewer threads that would be half of all, or everything; a turn of another tenant is short.
+const LEAVES_OF_THREADS: usize = 3;
+/// Tasks that the runtime may have of whoever is alone, for each of its threads: enough to find work without asking, and so
+/// few that whoever comes is soon served.
+const ALONE_PER_THREAD: usize = 4;
 
-/// Stands for no tenant.
-const NOBODY: u64 = u64::MAX;
+thread_local! {
+    /// Of the task that this thread polls.
+    static POLLS: RefCell<Option<Arc<Ticket>>> = const { RefCell::new(None) };
+}
 
 pub struct Processors {
     weights: Weights,
     threads: usize,
-    /// Whose task became ready last.
-    last: AtomicU64,
-    together: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Whose task became ready last.
+    last: Option<TenantId>,
     /// When a task of one tenant last followed one of another.
     met: Option<Instant>,
-    /// Tasks that may compute, while tenants are about together.
+    /// Tasks that may compute.
     going: usize,
+    /// Of those, tasks that became ready while tenants were about together.
     of: Turns<TenantId>,
     ready: Queue<TenantId, Arc<Ticket>>,
 }
@@ -53,7 +64,7 @@ mod stage {
     pub const IDLE: u8 = 1;
     /// Waits for a turn.
     pub const READY: u8 = 2;
-    /// May compute; nobody counts.
+    /// May compute; no account is kept.
     pub const FREE: u8 = 3;
     /// Has a turn.
     pub const TURN: u8 = 4;
@@ -67,8 +78,32 @@ struct Ticket {
     processors: Arc<Processors>,
     tenant: TenantId,
     stage: AtomicU8,
+    /// How many things it holds that others wait for.
+    urgent: AtomicUsize,
     /// Whoever polls the task.
     outer: Mutex<Option<Waker>>,
+}
+
+/// While it is kept, the task that made it waits for no turn.
+#[must_use]
+pub struct AtOnce(Option<Arc<Ticket>>);
+
+/// For the task that is polled here, if it takes turns: it is about to hold what tasks of others wait for too, and would keep
+/// them waiting for as long as it waits for a turn.
+pub fn at_once() -> AtOnce {
+    let ticket = POLLS.with_borrow(Clone::clone);
+    if let Some(ticket) = &ticket {
+        ticket.urgent.fetch_add(1, Ordering::Relaxed);
+    }
+    AtOnce(ticket)
+}
+
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        if let Some(ticket) = &self.0 {
+            ticket.urgent.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Processors {
@@ -77,8 +112,6 @@ impl Processors {
         Arc::new(Processors {
             weights,
             threads: threads.max(1),
-            last: AtomicU64::new(NOBODY),
-            together: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
@@ -89,6 +122,7 @@ impl Processors {
             processors: Arc::clone(self),
             tenant,
             stage: AtomicU8::new(stage::NEW),
+            urgent: AtomicUsize::new(0),
             outer: Mutex::new(None),
         });
         let waker = Waker::from(Arc::clone(&ticket));
@@ -99,37 +133,24 @@ impl Processors {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether tenants are about together, now that a task of `tenant` became ready.
-    fn is_shared(&self, tenant: TenantId) -> bool {
-        let tenant = number(tenant);
-        let last = self.last.load(Ordering::Relaxed);
-        if last != tenant {
-            self.last.store(tenant, Ordering::Relaxed);
-            if last != NOBODY {
-                self.lock().met = Some(Instant::now());
-                self.together.store(true, Ordering::Relaxed);
-            }
-        }
-        self.together.load(Ordering::Relaxed)
-    }
-
     /// Gives the ticket, which is `READY`, a turn, or a place in the line. True: it may go on.
     fn request(&self, ticket: &Arc<Ticket>) -> bool {
         let becomes = |at| {
             // Unless it is over by now.
             ticket.stage.compare_exchange(stage::READY, at, Ordering::AcqRel, Ordering::Acquire).is_ok()
         };
-        if !self.is_shared(ticket.tenant) {
-            return becomes(stage::FREE);
-        }
         let mut state = self.lock();
-        if !state.met_within(TOGETHER_FOR) {
-            state.met = None;
-            self.together.store(false, Ordering::Relaxed);
+        let is_shared = state.is_shared(ticket.tenant);
+        let is_urgent = ticket.urgent.load(Ordering::Relaxed) > 0;
+        // Whoever waits is of tenants that have all that they may have: nobody is passed by.
+        let may_go = is_urgent || self.may_go(&state, ticket.tenant);
+        if may_go && !is_shared && state.ready.is_empty() {
+            let goes = becomes(stage::FREE);
+            state.going += usize::from(goes);
+            return goes;
         }
         let weight = self.weights.of(ticket.tenant);
-        // Whoever waits is of tenants that have all that they may have: nobody is passed by.
-        if self.may_go(&state, ticket.tenant) {
+        if may_go {
             let goes = becomes(stage::TURN);
             if goes {
                 state.ready.pass(ticket.tenant, weight);
@@ -142,19 +163,24 @@ impl Processors {
     }
 
     fn may_go(&self, state: &State, tenant: TenantId) -> bool {
-        let leaves = usize::from(state.met_within(LEAVES_FOR));
+        if state.met.is_none() {
+            return state.going < self.threads * ALONE_PER_THREAD;
+        }
+        let leaves = usize::from(self.threads >= LEAVES_OF_THREADS && state.met_within(LEAVES_FOR));
         let threads_max = self.threads.saturating_sub(leaves).max(1);
         state.going < self.threads && state.of.held(tenant) < threads_max as u64
     }
 
-    /// A turn of `tenant` is over, and took so long: the next ones begin.
-    fn end(&self, tenant: TenantId, took: Duration) {
+    /// A task is done with its moment: the next ones begin. `took`: of one that had a turn.
+    fn end(&self, tenant: TenantId, took: Option<Duration>) {
         let next = {
             let mut state = self.lock();
             state.going = state.going.saturating_sub(1);
-            state.of.give_back(tenant, 1, Weight::default());
-            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            state.ready.charge(tenant, self.weights.of(tenant), nanos);
+            if let Some(took) = took {
+                state.of.give_back(tenant, 1, Weight::default());
+                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                state.ready.charge(tenant, self.weights.of(tenant), nanos);
+            }
             self.next(&mut state)
         };
         next.into_iter().for_each(|ticket| ticket.wake_outer());
@@ -176,6 +202,16 @@ impl Processors {
 }
 
 impl State {
+    /// Whether tenants are about together, now that a task of `tenant` became ready.
+    fn is_shared(&mut self, tenant: TenantId) -> bool {
+        if self.last.replace(tenant).is_some_and(|last| last != tenant) {
+            self.met = Some(Instant::now());
+        } else if self.met.is_some_and(|met| met.elapsed() >= TOGETHER_FOR) {
+            self.met = None;
+        }
+        self.met.is_some()
+    }
+
     fn met_within(&self, time: Duration) -> bool {
         self.met.is_some_and(|met| met.elapsed() < time)
     }
@@ -201,11 +237,9 @@ impl Ticket {
         }
     }
 
-    /// A poll is over, and with it the turn that it had, if it had one.
+    /// A poll is over.
     fn end(&self, begun: Option<Instant>) {
-        if let Some(begun) = begun {
-            self.processors.end(self.tenant, begun.elapsed());
-        }
+        self.processors.end(self.tenant, begun.map(|begun| begun.elapsed()));
     }
 }
 
@@ -252,9 +286,9 @@ impl<F: Future + Unpin> Future for Fair<F> {
             _ => return Poll::Pending,
         };
         stands.swap(stage::POLLED, Ordering::AcqRel);
-        let polling = Polling { ticket, begun };
+        let polling = Polling::new(ticket, begun);
         let polled = Pin::new(task).poll(&mut Context::from_waker(waker));
-        std::mem::forget(polling);
+        polling.end();
         if polled.is_ready() {
             stands.store(stage::OVER, Ordering::Release);
             ticket.end(begun);
@@ -274,16 +308,33 @@ impl<F: Future + Unpin> Future for Fair<F> {
     }
 }
 
-/// A poll; dropped if it panics.
+/// A poll.
 struct Polling<'a> {
     ticket: &'a Ticket,
     begun: Option<Instant>,
+    /// What this thread polls around it.
+    around: Option<Arc<Ticket>>,
+    panics: bool,
+}
+
+impl Polling<'_> {
+    fn new(ticket: &Arc<Ticket>, begun: Option<Instant>) -> Polling<'_> {
+        let around = POLLS.replace(Some(Arc::clone(ticket)));
+        Polling { ticket, begun, around, panics: true }
+    }
+
+    fn end(mut self) {
+        self.panics = false;
+    }
 }
 
 impl Drop for Polling<'_> {
     fn drop(&mut self) {
-        self.ticket.stage.store(stage::OVER, Ordering::Release);
-        self.ticket.end(self.begun);
+        POLLS.set(self.around.take());
+        if self.panics {
+            self.ticket.stage.store(stage::OVER, Ordering::Release);
+            self.ticket.end(self.begun);
+        }
     }
 }
 
@@ -293,13 +344,10 @@ impl<F> Drop for Fair<F> {
         // Whoever polls it is held by its waker.
         let outer = self.ticket.outer.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(outer);
-        if before == stage::TURN {
-            self.ticket.processors.end(self.ticket.tenant, Duration::ZERO);
+        match before {
+            stage::TURN => self.ticket.processors.end(self.ticket.tenant, Some(Duration::ZERO)),
+            stage::FREE => self.ticket.processors.end(self.ticket.tenant, None),
+            _ => {}
         }
     }
-}
-
-/// Tells tenants apart, and from nobody.
-fn number(tenant: TenantId) -> u64 {
-    u64::from(tenant.0)
 }

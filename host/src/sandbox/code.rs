@@ -22,8 +22,6 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 /// limit reaches the worker, which refuses it by a journaled failure; what is larger traps.
 const CROSSING_VALUES_MAX: usize = 4;
 
-/// What is described is the same for every tenant that has it.
-const NOBODY: TenantId = TenantId(0);
 /// `describe` computes for a moment and needs little; more is a mistake.
 const DESCRIBE_FUEL: u64 = 2_000_000_000;
 const DESCRIBE_MEMORY_BYTES: u64 = 128 << 20;
@@ -78,12 +76,17 @@ impl std::fmt::Debug for Code {
 }
 
 impl Code {
-    /// Runs `describe` in a bare instance.
-    pub(super) async fn new(runtime: Arc<Runtime>, digest: Digest, component: Component) -> Result<Code> {
+    /// Runs `describe` in a bare instance, on the account of whoever wants it first.
+    pub(super) async fn new(
+        runtime: Arc<Runtime>,
+        tenant: TenantId,
+        digest: Digest,
+        component: Component,
+    ) -> Result<Code> {
         let cost = runtime.slots.cost(&component).ok_or_else(|| {
             Error::new(crate::Code::TooComplex, "one instance needs more memories or tables than the host gives to one")
         })?;
-        let traveller = Traveller::of(NOBODY);
+        let traveller = Traveller::of(tenant);
         let describing = describe(Arc::clone(&runtime), component.clone(), cost, traveller.clone());
         let described = runtime.lane.drive(&traveller, Box::pin(describing)).await?;
         let manifest = Manifest::read(&described)?;
@@ -206,7 +209,7 @@ fn within(output: std::result::Result<String, String>, value_bytes_max: u32) -> 
 
 async fn describe(runtime: Arc<Runtime>, component: Component, cost: u32, traveller: Traveller) -> Result<String> {
     let bad = |message: String| Error::new(crate::Code::BadManifest, message);
-    let _slot = runtime.slots.take(NOBODY, Role::Function, cost).await;
+    let _slot = runtime.slots.take(traveller.tenant(), Role::Function, cost).await;
     let limits = Limits { memory_bytes: DESCRIBE_MEMORY_BYTES, ..Limits::default() };
     let store = store(&runtime, GuestPurpose::Describe, None, &limits, DESCRIBE_FUEL, traveller);
     let mut store = store.map_err(|error| internal(&error))?;

@@ -1,8 +1,8 @@
 //! Where guests compute. A call begins on the thread of its caller; one that computes for longer than
 //! a few turns goes on in the slow lane, on threads of its own that give way to all others, until it waits
 //! for something or ends. So however many guests loop, a thread that serves others is held for
-//! a moment only. There, tenants compute in turns: what counts is the time that their guests took. Nothing here ends a guest or changes what it computes; an instance is killed by
-//! dropping the future of its call.
+//! a moment only. There, tenants compute in turns: what counts is the time that their guests took. Nothing here ends a
+//! guest or changes what it computes; an instance is killed by dropping the future of its call.
 
 use futures_util::future::BoxFuture;
 use std::future::poll_fn;
@@ -152,6 +152,10 @@ pub struct Traveller {
 impl Traveller {
     pub fn of(tenant: TenantId) -> Traveller {
         Traveller { tenant, turns: Arc::default() }
+    }
+
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
     }
 
     /// A turn is over: gives up the thread once.

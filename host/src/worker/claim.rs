@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use trackway_fair::Permit;
+use trackway_fair::{Permit, Waiting};
 use trackway_replay::{TenantId, Timestamp};
 use trackway_storage::RunKey;
 
@@ -94,7 +94,8 @@ pub(super) fn take(core: &Arc<Core>, key: RunKey) {
                     }
                     if moving::is_asked(&core, key).await {
                         core.registry.reserve(key);
-                        load_with_room(core, key).await;
+                        let place = core.runs.line_up(key.tenant, (), 1);
+                        load_with_room(core, key, place).await;
                     } else {
                         load::leave_held(&core, key).await;
                     }
@@ -107,20 +108,26 @@ pub(super) fn take(core: &Arc<Core>, key: RunKey) {
         }
         Found::Nothing => {
             let task_core = core.clone();
-            core.spawn(key.tenant, Box::pin(load_with_room(task_core, key)));
+            // In line before it has its first turn: the next claim has to know what room is left, and who waits for some.
+            let place = core.runs.line_up(key.tenant, (), 1);
+            core.spawn(key.tenant, Box::pin(load_with_room(task_core, key, place)));
         }
     }
 }
 
-async fn load_with_room(core: Arc<Core>, key: RunKey) {
-    let room = room(&core, key.tenant).await;
+async fn load_with_room(core: Arc<Core>, key: RunKey, place: Result<Permit, Waiting>) {
+    let room = place_in(&core, key.tenant, place).await;
     load::load_and_drive(core, key, room).await;
 }
 
 /// Room for one more run of `tenant` in hand, made by an eviction if need be.
 pub(super) async fn room(core: &Arc<Core>, tenant: TenantId) -> Permit {
     // In line first: a run that parks from here on gives way by itself.
-    let waiting = match core.runs.line_up(tenant, (), 1) {
+    place_in(core, tenant, core.runs.line_up(tenant, (), 1)).await
+}
+
+async fn place_in(core: &Arc<Core>, tenant: TenantId, place: Result<Permit, Waiting>) -> Permit {
+    let waiting = match place {
         Ok(room) => return room,
         Err(waiting) => waiting,
     };

@@ -125,6 +125,23 @@ fn parts_of_a_tenant_share_what_it_has() {
 }
 
 #[test]
+fn a_part_that_has_had_too_much_keeps_nobody_else_waiting() {
+    let gate: Arc<Gate<u32>> = Gate::new(64, Portion { tenant: 7, part: 1 }, Weights::default());
+    let mut held = Vec::new();
+    let mut line = Vec::new();
+    let mut next = 0;
+    // A run of the first tenant wants everything, and so do many runs of the second.
+    for _ in 0..64 {
+        held.extend(gate.line_up(TenantId(1), 0, 1).map_err(|waiting| line.push(waiting)));
+        next += 1;
+        held.extend(gate.line_up(TenantId(2), next, 1).map_err(|waiting| line.push(waiting)));
+    }
+    assert!(gate.held(TenantId(1)) >= 8, "it has what a part may have beside the others");
+    assert!(gate.held(TenantId(2)) > 30, "the second one has {} and {} are free", gate.held(TenantId(2)), gate.free());
+    assert!(gate.free() < 10);
+}
+
+#[test]
 fn a_permit_grows_and_shrinks() {
     let gate = gate(10);
     let mut one = gate.try_take(TenantId(1), (), 2).expect("free");

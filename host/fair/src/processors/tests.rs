@@ -164,3 +164,67 @@ fn a_tenant_alone_has_every_thread_and_pays_for_no_turns() {
     let state = processors.lock();
     assert!(state.met.is_none() && state.ready.is_empty());
 }
+
+#[test]
+fn whoever_comes_to_one_that_was_alone_is_served_at_once() {
+    let runtime = threads(1);
+    let processors = Processors::new(1, Weights::default());
+    let flood = Arc::new(AtomicUsize::new(0));
+    let (told, came) = std::sync::mpsc::channel();
+    let mut tasks = Vec::new();
+    for _ in 0..200 {
+        let (counted, told) = (Arc::clone(&flood), told.clone());
+        let (handle, other) = (runtime.handle().clone(), Arc::clone(&processors));
+        let task = busy(20, Duration::from_micros(100), move || {
+            if counted.fetch_add(1, Ordering::SeqCst) == 1_000 {
+                let counted = Arc::clone(&counted);
+                let (task, told) = (other.share(TenantId(2), busy(5, Duration::ZERO, || {})), told.clone());
+                drop(handle.spawn(async move {
+                    task.await;
+                    told.send(counted.load(Ordering::SeqCst)).expect("somebody listens");
+                }));
+            }
+        });
+        tasks.push(runtime.spawn(processors.share(TenantId(1), task)));
+    }
+    join(&runtime, tasks);
+    let after = came.recv_timeout(Duration::from_secs(10)).expect("it ended");
+    assert!(after < 1_050, "{} moments of the other tenant before five", after - 1_000);
+}
+
+#[test]
+fn whoever_holds_what_others_wait_for_waits_for_no_turn() {
+    let runtime = threads(1);
+    let processors = Processors::new(1, Weights::default());
+    let flood = Arc::new(AtomicUsize::new(0));
+    let meanwhile: Vec<usize> = [true, false]
+        .map(|says_so| {
+            let mut tasks = Vec::new();
+            for tenant in 1..=2 {
+                for _ in 0..100 {
+                    let flood = Arc::clone(&flood);
+                    let task = busy(40, Duration::from_micros(20), move || bump(&flood));
+                    tasks.push(runtime.spawn(processors.share(TenantId(tenant), task)));
+                }
+            }
+            let seen = Arc::clone(&flood);
+            let holder = processors.share(
+                TenantId(1),
+                Box::pin(async move {
+                    busy(2, Duration::ZERO, || {}).await;
+                    let _at_once = says_so.then(super::at_once);
+                    let before = seen.load(Ordering::SeqCst);
+                    busy(11, Duration::ZERO, || {}).await;
+                    seen.load(Ordering::SeqCst) - before
+                }),
+            );
+            let holder = runtime.spawn(holder);
+            join(&runtime, tasks);
+            runtime.block_on(holder).expect("it ends")
+        })
+        .to_vec();
+    assert!(meanwhile[0] < 100 && meanwhile[1] > 500, "{meanwhile:?} moments of others");
+    let after = processors.share(TenantId(1), Box::pin(async { super::POLLS.with_borrow(Option::is_some) }));
+    assert!(runtime.block_on(runtime.spawn(after)).expect("it ends"));
+    assert!(super::POLLS.with_borrow(Option::is_none) && super::at_once().0.is_none());
+}

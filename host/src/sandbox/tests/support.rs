@@ -297,7 +297,7 @@ pub fn place() -> Place {
 impl Place {
     pub async fn code(&self, component: Vec<u8>) -> Arc<Code> {
         let digest = Digest::of(&component);
-        self.sandbox.load(digest, &component.into()).await.expect("the guest loads")
+        self.sandbox.load(TenantId::DEFAULT, digest, &component.into()).await.expect("the guest loads")
     }
 }
 

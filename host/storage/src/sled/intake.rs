@@ -6,12 +6,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use trackway_fair::{Queue, Weights};
-use trackway_replay::TenantId;
+use trackway_replay::{Outcome, TenantId, Value};
 
 use super::committer::{Request, Verb};
 use super::draft::Draft;
 use super::shared::closed;
-use crate::{LogLine, StorageError};
+use crate::{EntityRestore, InboxBody, LogLine, StorageError};
 
 /// In one batch: more would make the first of them wait for the last.
 const BATCH_VERBS_MAX: usize = 512;
@@ -159,22 +159,47 @@ fn cost(verb: &Verb) -> u64 {
         Verb::Log { lines, .. } => lines_bytes(lines),
         // It takes as many rows as a batch may.
         Verb::Erase { .. } => SHARED_BATCH_COST_MAX as usize,
+        Verb::Send { item, .. } => item_bytes(&item.body),
+        Verb::PutRecord { record, .. } => record.body.len(),
+        Verb::Entity { write, .. } => write.value.as_ref().map_or(0, |value| value.len()),
+        Verb::RestoreEntity { restore, .. } => match &**restore {
+            EntityRestore::Entity(entity) => entity.value.len(),
+            EntityRestore::Version(_) | EntityRestore::Receipt(..) => 0,
+        },
         Verb::Release { .. }
         | Verb::BeginRecall { .. }
         | Verb::Park { .. }
-        | Verb::Send { .. }
         | Verb::Component { .. }
         | Verb::Deployment { .. }
-        | Verb::PutRecord { .. }
         | Verb::RemoveRecord { .. }
-        | Verb::Entity { .. }
-        | Verb::RestoreEntity { .. }
         | Verb::Receipts { .. }
         | Verb::Remove { .. }
         | Verb::Forget { .. }
         | Verb::Settle { .. } => 0,
     };
     (VERB_COST + bytes) as u64
+}
+
+fn item_bytes(body: &InboxBody) -> usize {
+    let value = match body {
+        InboxBody::Signal { payload, .. }
+        | InboxBody::Update { payload, .. }
+        | InboxBody::UpdateWithin { payload, .. } => payload,
+        InboxBody::Answer { answer, .. } | InboxBody::AnswerInAttempt { answer, .. } => answer,
+        InboxBody::Promise { outcome: Outcome::Succeeded(value) | Outcome::Failed(value), .. } => value,
+        InboxBody::Cancel { .. }
+        | InboxBody::CancelWithin { .. }
+        | InboxBody::Terminate { .. }
+        | InboxBody::Pause { .. }
+        | InboxBody::Resume
+        | InboxBody::ChildEnded { .. }
+        | InboxBody::Retry { .. }
+        | InboxBody::Move { .. } => return 0,
+    };
+    match value {
+        Value::Inline(text) => text.len(),
+        Value::Stored { .. } => 0,
+    }
 }
 
 fn lines_bytes(lines: &[LogLine]) -> usize {
