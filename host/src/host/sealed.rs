@@ -66,3 +66,6 @@ impl Host {
         Ok(keys.iter().map(ToString::to_string).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

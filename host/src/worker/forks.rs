@@ -54,8 +54,13 @@ impl Forks {
 
     /// Those that an earlier process began and did not live to take up. Each is queued as long as it has not begun.
     async fn learn(&self, storage: &dyn Storage) -> Result<()> {
+        let seals = storage.seals();
         for tenant in storage.tenants().await? {
-            self.learn_of(storage, tenant).await?;
+            match self.learn_of(storage, tenant).await {
+                // Nobody reads a run of that tenant, and so nobody removes one.
+                Err(_) if seals.is_shut(tenant) => {}
+                learned => learned?,
+            }
         }
         Ok(())
     }
