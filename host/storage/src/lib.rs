@@ -315,7 +315,7 @@ pub trait Storage: Send + Sync + 'static {
     /// than a wasted claim, never missed.
     fn changed(&self) -> BoxFuture<'_, ()>;
 
-    /// Gives a run back without an append. It is ready at once, for anybody.
+    /// Gives a run back without an append. It is ready at once, for anybody; so is one that is parked.
     fn release(&self, run: RunKey) -> Answer<'_, ()>;
 
     /// Raises the run's recall counter, durably, and returns it. See [`Rows::recalled`].

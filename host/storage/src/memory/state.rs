@@ -141,9 +141,9 @@ impl State {
         }
     }
 
-    /// Whoever lost the run has nothing to give back.
+    /// Whoever lost the run has nothing to give back. One that is parked is nobody's, whoever had it last.
     pub fn release(&mut self, run: RunKey, epoch: Epoch, doors: &Doors) {
-        if self.runs.get(&run).is_some_and(|run| run.owner == epoch) {
+        if self.runs.get(&run).is_some_and(|run| run.owner == epoch || run.place == Place::Parked) {
             doors.ready(run);
         }
     }

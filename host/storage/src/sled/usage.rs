@@ -8,7 +8,7 @@ use super::key;
 use super::record::record_in;
 use super::row::damaged;
 use crate::usage::{additions, usage_record};
-use crate::{Shelf, StorageError, UsedByDay};
+use crate::{Shelf, StorageError, StorageErrorKind, UsedByDay};
 
 /// Of days and tenants that nobody works for any more; what is dropped is read again.
 const KEPT_MAX: usize = 10_000;
@@ -54,9 +54,21 @@ impl Draft {
         Ok(sums)
     }
 
+    /// One that cannot be read counts anew: no frame waits for a number.
     fn sum_written(&self, key: &[u8]) -> Result<Used, StorageError> {
-        let Some(row) = self.shared.written(key)? else { return Ok(Used::default()) };
-        let record = record_in(key, &row)?;
-        Used::decode(&record.body).ok_or_else(|| damaged(key, "it is no sum of what was used"))
+        let found = self.shared.written(key).and_then(|row| row.map(|row| record_in(key, &row)).transpose());
+        let record = match found {
+            Ok(None) => return Ok(Used::default()),
+            Ok(Some(record)) => record,
+            Err(error) if error.kind == StorageErrorKind::Damaged => return Ok(anew(&error)),
+            Err(error) => return Err(error),
+        };
+        let sum = Used::decode(&record.body);
+        Ok(sum.unwrap_or_else(|| anew(&damaged(key, "it is no sum of what was used"))))
     }
+}
+
+fn anew(why: &StorageError) -> Used {
+    tracing::error!(error = %why, "a sum of what a tenant used cannot be read: it is counted anew");
+    Used::default()
 }

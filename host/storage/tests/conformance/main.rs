@@ -74,6 +74,7 @@ promises! {
         a_claim_takes_no_more_than_asked_and_tells_that_there_is_more,
         whoever_has_no_room_is_not_told_of_what_waits,
         a_released_run_is_ready_at_once,
+        a_parked_run_can_be_released_by_a_process_that_never_had_it,
         an_ended_run_leaves_nothing_behind,
         recalls_are_counted_across_kills_until_the_run_gets_further,
         a_stuck_run_waits_until_something_arrives,
@@ -113,6 +114,7 @@ promises! {
     }
     usage {
         what_a_frame_used_is_added_once_and_with_it_or_not_at_all,
+        a_sum_that_cannot_be_read_counts_anew_and_no_frame_waits_for_it,
         sums_outlive_the_runs_that_used_it_and_go_with_their_tenant,
     }
     entities {

@@ -166,6 +166,15 @@ pub async fn a_released_run_is_ready_at_once(subject: Subject) {
     assert_eq!(claim(&*store, at(1)).await.runs, [run(1)]);
 }
 
+pub async fn a_parked_run_can_be_released_by_a_process_that_never_had_it(subject: Subject) {
+    started(&*subject.store(), 1).await.go(&*subject.store(), Owner::Park { due: Some(at(10)) }).await;
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(claim(&*store, at(1)).await.runs, []);
+    store.release(run(1)).await.unwrap();
+    assert_eq!(claim(&*store, at(1)).await.runs, [run(1)]);
+}
+
 pub async fn an_ended_run_leaves_nothing_behind(subject: Subject) {
     let mut journal = started(&*subject.store(), 1).await;
     journal.go(&*subject.store(), Owner::Park { due: Some(at(10)) }).await;

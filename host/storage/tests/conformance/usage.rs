@@ -1,7 +1,10 @@
 //! Promises about the sums of what tenants use.
 
+use bytes::Bytes;
 use trackway_replay::{Day, Position, TenantId, Used};
-use trackway_storage::{Landmark, Owner, RunKey, Shelf, Storage, USAGE_TOTAL, UsedByDay, usage_day, usage_name};
+use trackway_storage::{
+    Landmark, Owner, Record, RunKey, Shelf, Storage, USAGE_TOTAL, UsedByDay, usage_day, usage_name,
+};
 
 use crate::subject::{Journal, Subject, durable, fenced, run, started};
 
@@ -77,4 +80,21 @@ pub async fn sums_outlive_the_runs_that_used_it_and_go_with_their_tenant(subject
     let mut anew = started(&*store, 5).await;
     uses(&*store, &mut anew, Owner::Keep, vec![fuel(3, 1)]).await;
     assert_eq!(sum(&*store, tenant, USAGE_TOTAL).await, 1, "it begins anew");
+}
+
+pub async fn a_sum_that_cannot_be_read_counts_anew_and_no_frame_waits_for_it(subject: Subject) {
+    let store = subject.store();
+    let mut journal = started(&*store, 1).await;
+    let tenant = journal.run.tenant;
+    for name in [USAGE_TOTAL.into(), usage_name(Day(3))] {
+        let bad = Record { name, revision: 1, body: Bytes::from_static(b"\xff") };
+        assert!(store.put_record(tenant, Shelf::Usage, bad).await.unwrap());
+    }
+    drop(store);
+    // What was put is in memory, as it was meant, until then.
+    let subject = subject.kill();
+    let store = subject.store();
+    uses(&*store, &mut journal, Owner::Keep, vec![fuel(3, 5)]).await;
+    assert_eq!(sum(&*store, tenant, USAGE_TOTAL).await, 5);
+    assert_eq!(sum(&*store, tenant, &usage_name(Day(3))).await, 5);
 }
