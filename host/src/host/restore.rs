@@ -8,7 +8,7 @@ use trackway_replay::{Frame, Head, RunState, Status, StepId, TenantId};
 use trackway_storage::dump::Record;
 use trackway_storage::{
     Append, Appended, EntityRestore, EntityWritten, Hardening, Landmark, LogLine, Owner, Rows, RunKey, Shelf,
-    SledOptions, SledStorage, Storage,
+    SledOptions, SledStorage, Storage, USAGE_TOTAL,
 };
 
 use super::backup::{Backup, naming, no_such_shelf, open};
@@ -18,8 +18,10 @@ use crate::worker::{end_item, landmarks_in, messages_in};
 use crate::{Code, Error, Result};
 
 mod entities;
+mod usage;
 
 use entities::Entities;
+use usage::{Stored, Usage};
 
 /// The store while it is made; a folder of this name is of a restore that did not end.
 const HALF: &str = "restoring";
@@ -92,13 +94,19 @@ async fn write(file: &Path, (backup, keys): (&Backup, &DataKeys), storage: &Sled
     let mut reader = open(file, keys)?;
     let mut tenant = TenantId::DEFAULT;
     let mut run: Option<Restoring> = None;
-    let mut entities = Entities::of(tenant);
+    let (mut entities, mut usage) = (Entities::of(tenant), Usage::default());
     while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
             Record::Tenant(next) => {
-                end_of(storage, run.take()).await?;
+                end_of(storage, run.take(), &mut usage).await?;
+                std::mem::take(&mut usage).put(storage, tenant).await?;
                 tenant = next;
                 entities = Entities::of(tenant);
+            }
+            Record::Shelved { shelf, name, .. }
+                if Shelf::of_number(shelf) == Some(Shelf::Usage) && *name == *USAGE_TOTAL =>
+            {
+                usage.total(&data);
             }
             Record::Shelved { shelf, name, revision } => {
                 let shelf = Shelf::of_number(shelf).ok_or_else(|| no_such_shelf(file, shelf))?;
@@ -116,11 +124,11 @@ async fn write(file: &Path, (backup, keys): (&Backup, &DataKeys), storage: &Sled
                 }
             }
             Record::Run { run: id, .. } => {
-                end_of(storage, run.take()).await?;
+                end_of(storage, run.take(), &mut usage).await?;
                 run = backup.holds(id).then(|| Restoring::new(RunKey { tenant, run: id }, backup));
             }
             Record::StartKey(_) | Record::End { .. } => {
-                end_of(storage, run.take()).await?;
+                end_of(storage, run.take(), &mut usage).await?;
             }
             Record::Payload { digest } => {
                 if let Some(run) = &run {
@@ -159,14 +167,17 @@ async fn write(file: &Path, (backup, keys): (&Backup, &DataKeys), storage: &Sled
             Record::Begin { .. } | Record::Unreadable { .. } | Record::Removed { .. } | Record::Sealed => {}
         }
     }
-    Ok(())
+    end_of(storage, run, &mut usage).await?;
+    usage.put(storage, tenant).await
 }
 
-async fn end_of(storage: &SledStorage, run: Option<Restoring>) -> Result<()> {
-    match run {
-        Some(mut run) => run.last(storage).await,
-        None => Ok(()),
+async fn end_of(storage: &SledStorage, run: Option<Restoring>, usage: &mut Usage) -> Result<()> {
+    let Some(mut run) = run else { return Ok(()) };
+    run.last(storage).await?;
+    if let Some(state) = &run.state {
+        usage.run(&run.stored, state.end().is_none());
     }
+    Ok(())
 }
 
 /// A run on its way into the store. The frame that came last waits: the last one of all says what
@@ -177,17 +188,19 @@ struct Restoring {
     waiting: Option<Append>,
     start_key: Option<trackway_storage::StartKey>,
     logs: Vec<LogLine>,
+    stored: Stored,
 }
 
 impl Restoring {
     fn new(key: RunKey, backup: &Backup) -> Restoring {
         let start_key = backup.start_keys.get(&key.run).cloned();
-        Restoring { key, state: None, waiting: None, start_key, logs: Vec::new() }
+        Restoring { key, state: None, waiting: None, start_key, logs: Vec::new(), stored: Stored::default() }
     }
 
     async fn frame(&mut self, storage: &SledStorage, append: Append, entities: &mut Entities) -> Result<()> {
         let decoded = Frame::decode(&append.frame);
         let entries = decoded.map_err(|error| Error::new(Code::DataDamaged, error.to_string()))?.entries;
+        self.stored.frame(&entries, append.frame.len());
         let (landmarks, brought) = (landmarks_in(&entries), messages_in(&entries));
         let rows = Rows { landmarks, brought, ..append.rows };
         if let Some(before) = self.waiting.replace(Append { rows, ..append }) {
