@@ -6,12 +6,14 @@ mod book;
 mod crossing;
 mod ledger;
 mod number;
+mod starting;
 
 pub use allowance::{Allowance, Rate};
 pub use book::{Book, TenantLimits};
 pub use crossing::Crossing;
 pub use ledger::Ledger;
 pub use number::{ParseNumberError, UNLIMITED, number, shown};
+pub use starting::Starting;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,10 +1,11 @@
 //! A quota that somebody came to the end of, in words for guests and people.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{Failure, Timestamp, Used, code};
 
-use super::{Kind, Quota, TenantLimits, UNLIMITED, shown};
+use super::{Kind, Quota, Starting, TenantLimits, UNLIMITED, shown};
 use crate::{Code, Error};
 use trackway_replay::Day;
 
@@ -93,11 +94,22 @@ impl TenantLimits {
         })
     }
 
-    /// Before a run is started for the tenant.
-    pub fn admit_start(&self, now: Timestamp) -> Result<(), Crossing> {
-        match self.crossed(&[Quota::Runs, Quota::JournalBytes, Quota::PayloadBytes, Quota::FuelPerDay], now) {
+    /// Before a run is started for the tenant by request.
+    pub fn admit_start(self: &Arc<Self>, now: Timestamp) -> Result<Starting, Crossing> {
+        let starting = Starting::begin(self)?;
+        if let Some(crossing) = self.crossed(&[Quota::JournalBytes, Quota::PayloadBytes, Quota::FuelPerDay], now) {
+            return Err(crossing);
+        }
+        self.ledger().take_start(self.get(Quota::StartsPerSecond), now)?;
+        Ok(starting)
+    }
+
+    /// Before a run of the tenant starts another one.
+    pub fn admit_child(self: &Arc<Self>, now: Timestamp) -> Result<Starting, Crossing> {
+        let starting = Starting::begin(self)?;
+        match self.crossed(&[Quota::JournalBytes, Quota::PayloadBytes], now) {
             Some(crossing) => Err(crossing),
-            None => self.ledger().take_start(self.get(Quota::StartsPerSecond), now),
+            None => Ok(starting),
         }
     }
 }

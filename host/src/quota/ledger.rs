@@ -29,6 +29,8 @@ struct Sums {
     total: Used,
     day: Day,
     today: Used,
+    /// Runs on their way to a first frame.
+    starting: u64,
 }
 
 impl Ledger {
@@ -62,6 +64,25 @@ impl Ledger {
         if sums.day == day {
             sums.today = sums.today.without(used);
         }
+    }
+
+    /// One run more, unless so many are open, or about to be. `Err`: how many are.
+    pub(super) fn begin_start(&self, limit: u64) -> std::result::Result<(), u64> {
+        let mut sums = self.lock();
+        let runs = sums.total.runs_open().saturating_add(sums.starting);
+        if runs >= limit {
+            return Err(runs);
+        }
+        sums.starting += 1;
+        Ok(())
+    }
+
+    /// Its first frame used so much, or it has none: both at once, so that the run is never counted twice.
+    pub(super) fn end_start(&self, day: Day, used: &Used) {
+        let mut sums = self.lock();
+        sums.starting = sums.starting.saturating_sub(1);
+        sums.total.add(used);
+        sums.add_today(day, used);
     }
 
     pub fn total(&self) -> Used {

@@ -211,6 +211,7 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
     let tie = if options.detach { Tie::Detached } else { Tie::Awaited };
     let child_of = ChildOf { parent: run.key.run, step, tie };
     let target = Target {
+        input,
         workflow: workflow.clone(),
         deployment: deployment.clone(),
         component,
@@ -219,18 +220,20 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
     };
     let now = run.now();
     let limits = run.lock().counted.limits().clone();
-    let depth = depth_below(core, run.key, limits.get(Quota::ChildDepth)).await?;
-    if let Some(crossing) = depth.or_else(|| limits.crossed(&OF_CHILDREN, now)) {
-        return Ok(Begun::Refused(crossing.failure()));
-    }
+    let depth = depth_below(run, limits.get(Quota::ChildDepth)).await?;
+    let starting = match depth {
+        Some(crossing) => Err(crossing),
+        None => limits.admit_child(now),
+    };
+    let starting = match starting {
+        Ok(starting) => starting,
+        Err(crossing) => return Ok(Begun::Refused(crossing.failure())),
+    };
     let child = RunKey { tenant: run.key.tenant, run: core.next_run(now) };
     let start_key = StartKey { key, run: child.run, request: asked };
-    let first = first_frame(core, child, target, &input, child_of, start_key, now);
-    let used = first.append.rows.used.clone();
+    let (first, mut counted) = first_frame(core, child, target, starting, child_of, start_key, now);
     let written = write::write(core, first).await;
-    if !matches!(written, Written::UpTo(_)) {
-        used.iter().for_each(|(day, used)| limits.ledger().take_back(*day, used));
-    }
+    counted.went(&written);
     match written {
         Written::UpTo(_) => {
             // Whoever finds it under its key takes it as started, and gives it to nobody.
@@ -245,17 +248,21 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
     }
 }
 
-/// Before a run starts another one.
-const OF_CHILDREN: [Quota; 3] = [Quota::Runs, Quota::JournalBytes, Quota::PayloadBytes];
-
 /// Whether a run that this one starts would stand too deep below the first one: one that was removed is none.
-async fn depth_below(core: &Core, run: RunKey, limit: u64) -> Result<Option<Crossing>> {
-    let (mut depth, mut above) = (1, run);
-    while depth <= limit {
-        let Beginning::Child(of) = beginning(core, above).await? else { return Ok(None) };
-        (depth, above) = (depth + 1, RunKey { run: of.parent, ..run });
+async fn depth_below(run: &Run, limit: u64) -> Result<Option<Crossing>> {
+    let crossing = Crossing { quota: Quota::ChildDepth, limit, used: limit, again_after: None };
+    if let Some(depth) = run.depth.get() {
+        return Ok((*depth > limit).then_some(crossing));
     }
-    Ok(Some(Crossing { quota: Quota::ChildDepth, limit, used: limit, again_after: None }))
+    let (mut depth, mut above) = (1, run.key);
+    while depth <= limit {
+        let Beginning::Child(of) = beginning(&run.core, above).await? else {
+            run.depth.get_or_init(|| depth);
+            return Ok(None);
+        };
+        (depth, above) = (depth + 1, RunKey { run: of.parent, ..run.key });
+    }
+    Ok(Some(crossing))
 }
 
 /// What the key started before: by this step, or by whoever used the author's key.

@@ -293,6 +293,7 @@ impl Driver {
 
     fn wrote(&mut self, written: Written) -> Option<Stop> {
         let run = self.active.run.clone();
+        run.lock().counted.went(&written);
         match written {
             Written::UpTo(position) => {
                 run.set_durable(Durable::UpTo(position));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use trackway_fair::Permit;
 use trackway_replay::{
-    BadJournal, CancelReceived, Claimed, Day, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
-    RunState, Sequencer, Status, Used,
+    BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
+    RunState, Sequencer, Status,
 };
-use trackway_storage::{Append, Deployment, InboxBody, Owner, Rows, RunKey, Storage, Version};
+use trackway_storage::{Append, Deployment, InboxBody, Landmark, Owner, Rows, RunKey, Storage, Version};
 
 use super::Core;
 use super::check::{self, REASON_MAX_BYTES};
@@ -159,13 +159,14 @@ struct Tail {
     sequencer: Sequencer,
     /// Absent where the journal cannot be read: then only its frames are there, and the head.
     state: Option<RunState>,
-    counted: Option<Counted>,
+    /// Where the journal cannot be read, of what is written now: nobody knows more.
+    counted: Counted,
 }
 
 async fn tail(core: &Core, key: RunKey) -> Result<Tail> {
     let (state, Journal { last_frame, entries }) = read_stretch(&*core.storage, key).await?;
     let sequencer = sequencer_after(state.last(), core.storage.epoch());
-    let counted = Some(counted(core, key, &entries).await?);
+    let counted = counted(core, key, &entries).await?;
     Ok(Tail { last_frame, sequencer, state: Some(state), counted })
 }
 
@@ -176,7 +177,8 @@ async fn unread_tail(core: &Core, key: RunKey) -> Result<Tail> {
     let last = Position(next.0.checked_sub(1).ok_or_else(no_run)?);
     let last_frame = core.storage.frames(key, last, 1).await?.pop().ok_or_else(no_run)?.id;
     let sequencer = Sequencer::new(next, core.storage.epoch(), head.changed);
-    Ok(Tail { last_frame, sequencer, state: None, counted: None })
+    let counted = Counted::unknown(used::limits_of(core, key.tenant).await?);
+    Ok(Tail { last_frame, sequencer, state: None, counted })
 }
 
 async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Result<bool> {
@@ -249,14 +251,10 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         }
     };
     let frame = Frame::encode(&entries);
-    let used = match &mut counted {
-        Some(counted) => {
-            counted.frame(&entries, frame.len(), &[]);
-            counted.bring(true)
-        }
-        // Of a journal that cannot be read nobody knows more.
-        None => vec![(Day::of(now), Used { runs_ended: 1, ..Used::default() })],
-    };
+    counted.frame(&entries, frame.len(), &[]);
+    let used = counted.bring(true);
+    let last = Position(position.0 + entries.len() as u64 - 1);
+    let landmarks = if counted.marks(true) { vec![(Landmark::Metered, last)] } else { Vec::new() };
     let append = Append {
         run: key,
         position,
@@ -264,9 +262,11 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         previous: Some(last_frame),
         id: FrameId(u128::from_le_bytes(core.random())),
         frame: frame.into(),
-        rows: Rows { head, owner: Owner::End, read, send, used, ..Rows::default() },
+        rows: Rows { head, owner: Owner::End, read, send, used, landmarks, ..Rows::default() },
     };
-    match write::write(core, Outgoing { append, files: Vec::new(), entries }).await {
+    let written = write::write(core, Outgoing { append, files: Vec::new(), entries }).await;
+    counted.went(&written);
+    match written {
         Written::UpTo(_) => Ok(true),
         Written::Fenced | Written::KeyTaken(_) | Written::GaveUp | Written::Lines(_) => Ok(false),
         Written::Refused(error) => Err(error.into()),
@@ -374,8 +374,7 @@ async fn counted(core: &Core, key: RunKey, entries: &[Entry]) -> Result<Counted>
     let limits = used::limits_of(core, key.tenant).await?;
     let continued = entries.iter().find(|entry| matches!(entry.kind, Kind::Continued(_)));
     let begun = continued.map_or(Position::FIRST, |entry| entry.position);
-    let (meter, waiting) = used::catch_up(core, key, entries, begun).await?;
-    Ok(Counted::after(limits, meter, waiting))
+    Ok(Counted::after(limits, used::catch_up(core, key, entries, begun).await?))
 }
 
 fn quarantined() -> Error {

@@ -58,7 +58,7 @@ use trackway_replay::{RunId, Status, TenantId, Timestamp};
 use trackway_storage::{RunKey, RunQuery, Storage, StorageError};
 
 use crate::effects::{Clock, Effects, Randomness};
-use crate::quota::{Book, Quotas, TenantLimits};
+use crate::quota::{Book, Quota, Quotas, TenantLimits};
 use crate::sandbox::Sandbox;
 use crate::{Code, Error, Result};
 
@@ -266,6 +266,24 @@ impl Worker {
         }
     }
 
+    /// The same of every tenant that has fuel left: quotas may be others than when a process held the runs.
+    pub async fn wake_all_held(&self) -> Result<()> {
+        for tenant in self.core.storage.tenants().await? {
+            if let Err(error) = self.wake_if_it_may(tenant).await {
+                tracing::error!(%tenant, %error, "runs that a quota held go on at midnight UTC, or when it is changed");
+            }
+        }
+        Ok(())
+    }
+
+    async fn wake_if_it_may(&self, tenant: TenantId) -> Result<()> {
+        let limits = self.limits(tenant).await?;
+        match limits.crossed(&[Quota::FuelPerDay], self.core.clock.now()) {
+            None => self.wake_held(tenant).await,
+            Some(_) => Ok(()),
+        }
+    }
+
     /// An answer to a question or a promise of the run is on its way until this is dropped. To be taken before
     /// the answer is given its time: then none expires before it is known whether that was in time.
     pub fn answering(&self, run: RunKey) -> Answering {
@@ -328,3 +346,6 @@ impl Drop for Worker {
         while self.core.registry.evict(Timestamp(u64::MAX)).is_some() {}
     }
 }
+
+#[cfg(test)]
+mod tests;

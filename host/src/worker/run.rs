@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, BoxFuture};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -58,6 +58,8 @@ pub(crate) struct Run {
     /// What attempts draw from.
     pub attempt_seed: [u8; 32],
     inner: Mutex<Inner>,
+    /// It and the runs above it, once somebody has looked.
+    pub depth: OnceLock<u64>,
     /// Wakes the driver.
     pub poke: Notify,
     durable: Progress,
@@ -243,6 +245,7 @@ impl Run {
             attempt_seed,
             inner: Mutex::new(inner),
             poke: Notify::new(),
+            depth: OnceLock::new(),
             durable: Progress::new(loaded.durable),
         })
     }

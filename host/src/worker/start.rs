@@ -16,7 +16,7 @@ use super::load::grants_of;
 use super::run::{Given, Loaded, Run, first_state};
 use super::used::{Counted, limits_of};
 use super::{Core, Worker};
-use crate::quota::TenantLimits;
+use crate::quota::Starting;
 use crate::{Code, Error, Result};
 
 /// A start waits so long for room among the runs in hand. Most stop for a moment within it; whoever waits
@@ -76,7 +76,7 @@ impl Worker {
             return existing(wanted, known);
         }
         let limits = limits_of(core, tenant).await?;
-        limits.admit_start(core.clock.now()).map_err(|crossing| crossing.error())?;
+        let starting = limits.admit_start(core.clock.now()).map_err(|crossing| crossing.error())?;
         let room = tokio::select! {
             biased;
             room = claim::room(core, tenant) => room,
@@ -90,7 +90,7 @@ impl Worker {
         let (ack, acknowledged) = oneshot::channel();
         let run = {
             let given = Given { key, core: core.clone(), code, grants };
-            first_frame(given, limits, start, now)
+            first_frame(given, starting, start, now)
         };
         let active = Box::new(Active::new(run, room, Some(ack)));
         active.claimed();
@@ -128,7 +128,7 @@ pub(super) fn existing(wanted: &StartKeyRequest, known: StartKey) -> Result<Star
 }
 
 /// A run whose first entry is sequenced and not yet written.
-fn first_frame(given: Given, limits: Arc<TenantLimits>, start: Start, now: Timestamp) -> Arc<Run> {
+fn first_frame(given: Given, starting: Starting, start: Start, now: Timestamp) -> Arc<Run> {
     let core = given.core.clone();
     let key = given.key;
     let is_large = start.input.len() > Value::INLINE_MAX_BYTES;
@@ -145,7 +145,7 @@ fn first_frame(given: Given, limits: Arc<TenantLimits>, start: Start, now: Times
         input,
         seed: core.random(),
         key_seed: core.random(),
-        limits: limits.of_run(),
+        limits: starting.limits().of_run(),
         rules: RULES,
     };
     let timeout_ms = start.timeout_ms.or_else(|| given.code.manifest().workflow(&started.workflow)?.run_timeout_ms);
@@ -170,7 +170,7 @@ fn first_frame(given: Given, limits: Arc<TenantLimits>, start: Start, now: Times
         head_written: None,
         recall_counted: false,
         durable: Position::FIRST,
-        counted: Counted::new(limits),
+        counted: Counted::starting(starting),
     };
     let run = Run::new(given, loaded);
     {

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trackway_replay::{Day, Entry, Frame, Meter, Position, TenantId, Used};
-use trackway_storage::{Landmark, LogLine, RunKey, Shelf, Storage, USAGE_TOTAL, UsedByDay, usage_name};
+use trackway_storage::{
+    Landmark, LogLine, RunKey, Shelf, Storage, StorageErrorKind, USAGE_TOTAL, UsedByDay, usage_name,
+};
 
 use super::Core;
 use super::load::read_journal;
-use crate::quota::TenantLimits;
-use crate::{Code, Error, Result};
+use super::write::Written;
+use crate::quota::{Starting, TenantLimits};
+use crate::{Code, Result};
 
 /// Frames that bring nothing else in a row: then one brings what they used, so that not much is counted again.
 const FRAMES_MAX: u32 = 64;
@@ -21,19 +24,34 @@ pub(super) struct Counted {
     limits: Arc<TenantLimits>,
     meter: Meter,
     waiting: BTreeMap<Day, Used>,
+    /// On its way with a frame. It stays counted where nobody learns what became of that.
+    sent: UsedByDay,
     frames: u32,
+    /// Until the first frame is counted.
+    starting: Option<Starting>,
+    /// It stands with the run how far it is counted.
+    is_marked: bool,
 }
 
 impl Counted {
     /// Of a run that begins.
-    pub fn new(limits: Arc<TenantLimits>) -> Counted {
-        Counted { limits, meter: Meter::default(), waiting: BTreeMap::new(), frames: 0 }
+    pub fn starting(starting: Starting) -> Counted {
+        let limits = starting.limits().clone();
+        let mut counted = Counted::after(limits, CaughtUp::default());
+        counted.starting = Some(starting);
+        counted
     }
 
-    /// Of a run that goes on after `entries`, and what its frames used that none of them brought.
-    pub fn after(limits: Arc<TenantLimits>, meter: Meter, waiting: BTreeMap<Day, Used>) -> Counted {
+    /// Of a run whose journal cannot be read: what was counted of it before stays as it is.
+    pub fn unknown(limits: Arc<TenantLimits>) -> Counted {
+        Counted::after(limits, CaughtUp { meter: Meter::default(), waiting: BTreeMap::new(), is_marked: true })
+    }
+
+    /// Of a run that goes on, and what its frames used that none of them brought.
+    pub fn after(limits: Arc<TenantLimits>, caught_up: CaughtUp) -> Counted {
+        let CaughtUp { meter, waiting, is_marked } = caught_up;
         waiting.iter().for_each(|(day, used)| limits.ledger().add(*day, used));
-        Counted { limits, meter, waiting, frames: 0 }
+        Counted { limits, meter, waiting, sent: Vec::new(), frames: 0, starting: None, is_marked }
     }
 
     pub fn limits(&self) -> &Arc<TenantLimits> {
@@ -43,15 +61,15 @@ impl Counted {
     /// Counts a frame that is about to be written.
     pub fn frame(&mut self, entries: &[Entry], frame_bytes: usize, lines: &[LogLine]) {
         self.frames += 1;
+        let mut sums = used_by_lines(lines);
         for entry in entries {
-            let used = self.meter.count(entry);
-            self.add(Day::of(entry.time), &used);
+            add_to(&mut sums, Day::of(entry.time), &self.meter.count(entry));
         }
         if let Some(last) = entries.last() {
             let journal_bytes = frame_bytes as u64;
-            self.add(Day::of(last.time), &Used { journal_bytes, ..Used::default() });
+            add_to(&mut sums, Day::of(last.time), &Used { journal_bytes, ..Used::default() });
         }
-        for (day, used) in used_by_lines(lines) {
+        for (day, used) in sums {
             self.add(day, &used);
         }
     }
@@ -69,7 +87,29 @@ impl Counted {
             return Vec::new();
         }
         self.frames = 0;
-        std::mem::take(&mut self.waiting).into_iter().collect()
+        let brought: UsedByDay = std::mem::take(&mut self.waiting).into_iter().collect();
+        self.sent.extend_from_slice(&brought);
+        brought
+    }
+
+    /// Whether the frame that brings something says how far that is counted. Nobody goes on with a run that has ended, but
+    /// whoever removes it has to know whether it was counted at all.
+    pub fn marks(&mut self, ends: bool) -> bool {
+        !std::mem::replace(&mut self.is_marked, true) || !ends
+    }
+
+    /// What became of the frame that brought it.
+    pub fn went(&mut self, written: &Written) {
+        match written {
+            Written::UpTo(_) => self.sent.clear(),
+            // It may stand all the same, and nobody here goes on to learn whether it does.
+            Written::GaveUp | Written::Lines(_) => {}
+            Written::Fenced | Written::KeyTaken(_) | Written::Refused(_) => {
+                for (day, used) in std::mem::take(&mut self.sent) {
+                    self.limits.ledger().take_back(day, &used);
+                }
+            }
+        }
     }
 
     /// The run is let go of: whoever goes on with it counts again what no frame brought.
@@ -83,7 +123,10 @@ impl Counted {
         if used.is_nothing() {
             return;
         }
-        self.limits.ledger().add(day, used);
+        match self.starting.take() {
+            Some(starting) => starting.counted(day, used),
+            None => self.limits.ledger().add(day, used),
+        }
         self.waiting.entry(day).or_default().add(used);
     }
 }
@@ -91,6 +134,14 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+/// Of few days: most frames are of one.
+fn add_to(sums: &mut UsedByDay, day: Day, used: &Used) {
+    match sums.iter_mut().find(|(of, _)| *of == day) {
+        Some((_, sum)) => sum.add(used),
+        None => sums.push((day, *used)),
     }
 }
 
@@ -120,19 +171,32 @@ pub(super) async fn limits_of(core: &Core, tenant: TenantId) -> Result<Arc<Tenan
     Ok(limits)
 }
 
+/// One that cannot be read counts anew: no run waits for a number.
 async fn sum(storage: &dyn Storage, tenant: TenantId, name: &str) -> Result<Used> {
-    let Some(record) = storage.record(tenant, Shelf::Usage, name).await? else { return Ok(Used::default()) };
-    let unreadable = || Error::new(Code::DataDamaged, format!("the sum `{name}` of what a tenant used cannot be read"));
-    Used::decode(&record.body).ok_or_else(unreadable)
+    let body = match storage.record(tenant, Shelf::Usage, name).await {
+        Ok(None) => return Ok(Used::default()),
+        Ok(Some(record)) => Some(record.body),
+        Err(error) if error.kind == StorageErrorKind::Damaged => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(body.and_then(|body| Used::decode(&body)).unwrap_or_else(|| {
+        let code = Code::DataDamaged.text();
+        tracing::error!(%tenant, code, "the sum `{name}` of what a tenant used cannot be read: it is counted anew");
+        Used::default()
+    }))
 }
 
-/// What a run comes to that goes on. `entries`: of its stretch, whose first one stands at `begun`.
-pub(super) async fn catch_up(
-    core: &Core,
-    key: RunKey,
-    entries: &[Entry],
-    begun: Position,
-) -> Result<(Meter, BTreeMap<Day, Used>)> {
+/// What a run comes to that goes on.
+#[derive(Default)]
+pub(super) struct CaughtUp {
+    meter: Meter,
+    /// What its frames used that none of them brought.
+    waiting: BTreeMap<Day, Used>,
+    is_marked: bool,
+}
+
+/// `entries`: of its stretch, whose first one stands at `begun`.
+pub(super) async fn catch_up(core: &Core, key: RunKey, entries: &[Entry], begun: Position) -> Result<CaughtUp> {
     let counted = core.storage.landmark(key, Landmark::Metered).await?;
     let next = counted.map_or(Position::FIRST, |place| place.plus(1));
     let whole;
@@ -143,35 +207,37 @@ pub(super) async fn catch_up(
         &whole
     };
     let mut meter = Meter::default();
-    before.iter().filter(|entry| entry.position < next).for_each(|entry| _ = meter.count(entry));
+    let (of_before, behind) = before.split_at(before.partition_point(|entry| entry.position < next));
+    of_before.iter().for_each(|entry| _ = meter.count(entry));
     let mut waiting: BTreeMap<Day, Used> = BTreeMap::new();
+    for entry in behind {
+        waiting.entry(Day::of(entry.time)).or_default().add(&meter.count(entry));
+    }
     let mut from = next;
-    if before.last().is_some_and(|last| last.position >= next) {
-        loop {
-            let frames = core.storage.frames(key, from, READ_MAX_BYTES).await?;
-            if frames.is_empty() {
-                break;
-            }
-            for stored in frames {
-                from = stored.position.plus(u64::from(stored.entries));
-                let bad = |error| Error::new(Code::JournalUnreadable, format!("run {}: {error}", key.run));
-                let entries = Frame::decode(&stored.frame).map_err(bad)?.entries;
-                for entry in &entries {
-                    waiting.entry(Day::of(entry.time)).or_default().add(&meter.count(entry));
-                }
-                if let Some(last) = entries.last() {
-                    let journal_bytes = stored.frame.len() as u64;
-                    let used = Used { journal_bytes, ..Used::default() };
-                    waiting.entry(Day::of(last.time)).or_default().add(&used);
-                }
+    // How long frames are is known to the store alone.
+    while behind.last().is_some_and(|last| last.position >= from) {
+        let frames = core.storage.frames(key, from, READ_MAX_BYTES).await?;
+        if frames.is_empty() {
+            break;
+        }
+        for stored in frames {
+            from = stored.position.plus(u64::from(stored.entries));
+            let its = &behind[..behind.partition_point(|entry| entry.position < from)];
+            if let Some(last) = its.last() {
+                let journal_bytes = stored.frame.len() as u64;
+                waiting.entry(Day::of(last.time)).or_default().add(&Used { journal_bytes, ..Used::default() });
             }
         }
     }
-    Ok((meter, waiting))
+    Ok(CaughtUp { meter, waiting, is_marked: counted.is_some() })
 }
 
-/// What a run that is removed had in the store.
+/// What a run that is removed had in the store, as far as it was counted: one that ended before anything was is not in
+/// the sums.
 pub(super) async fn removed(storage: &dyn Storage, key: RunKey, day: Day) -> Result<UsedByDay> {
+    if storage.landmark(key, Landmark::Metered).await?.is_none() {
+        return Ok(Vec::new());
+    }
     let (mut meter, mut used) = (Meter::default(), Used::default());
     let mut from = Position::FIRST;
     loop {

@@ -64,8 +64,7 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     let is_alone = head.is_none() && owner == Owner::Keep && logs.is_empty() && read.is_empty() && payloads.is_empty();
     let used = inner.counted.bring(!is_alone);
     let mut landmarks = landmarks_in(&entries);
-    // Nobody goes on with a run that has ended.
-    if !used.is_empty() && owner != Owner::End {
+    if !used.is_empty() && inner.counted.marks(owner == Owner::End) {
         landmarks.push((Landmark::Metered, Position(position.0 + u64::from(count) - 1)));
     }
     let rows = Rows {

@@ -12,8 +12,10 @@ use super::super::Core;
 use super::super::run::first_state;
 use super::super::used::Counted;
 use super::super::write::Outgoing;
+use crate::quota::Starting;
 
 pub(super) struct Target {
+    pub input: Arc<str>,
     pub workflow: Arc<str>,
     pub deployment: Arc<str>,
     pub component: Digest,
@@ -26,12 +28,12 @@ pub(super) fn first_frame(
     core: &Core,
     child: RunKey,
     target: Target,
-    input: &Arc<str>,
+    starting: Starting,
     child_of: ChildOf,
     start_key: StartKey,
     now: Timestamp,
-) -> Outgoing {
-    let limits = core.quotas.of(child.tenant);
+) -> (Outgoing, Counted) {
+    let input = &target.input;
     let is_large = input.len() > Value::INLINE_MAX_BYTES;
     let digest = Digest::of(input.as_bytes());
     let stored = Value::Stored { digest, size_bytes: input.len() as u64 };
@@ -43,7 +45,7 @@ pub(super) fn first_frame(
         input: if is_large { stored } else { Value::Inline(input.clone()) },
         seed: core.random(),
         key_seed: core.random(),
-        limits: limits.of_run(),
+        limits: starting.limits().of_run(),
         rules: RULES,
     };
     let mut sequencer = Sequencer::new(Position::FIRST, core.storage.epoch(), now);
@@ -60,7 +62,7 @@ pub(super) fn first_frame(
     let entries = sequencer.take_frame();
     let files = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
     let frame = Frame::encode(&entries);
-    let mut counted = Counted::new(limits);
+    let mut counted = Counted::starting(starting);
     counted.frame(&entries, frame.len(), &[]);
     let last = Position(entries.len() as u64 - 1);
     let append = Append {
@@ -78,5 +80,5 @@ pub(super) fn first_frame(
             ..Rows::default()
         },
     };
-    Outgoing { append, files, entries }
+    (Outgoing { append, files, entries }, counted)
 }
