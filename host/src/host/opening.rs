@@ -59,7 +59,10 @@ impl Host {
         // Now, so that a store in which it cannot be read who may use it is not opened for anybody.
         host.directory().await?;
         let going_on = Arc::clone(&host);
-        tokio::spawn(async move { going_on.finish_deletions().await });
+        tokio::spawn(async move {
+            going_on.finish_deletions().await;
+            going_on.wake_held().await;
+        });
         Ok(host)
     }
 
