@@ -176,6 +176,22 @@ fn a_tenant_over_the_fuel_of_its_day_is_held_and_goes_on_when_the_quota_is_raise
     server.typed(&format!("replay {held} --tenant acme")).expect(0);
 }
 
+#[test]
+fn a_run_that_the_quota_of_a_server_holds_can_be_ended_and_goes_on_in_a_server_with_another_one() {
+    let server = Server::start(Place::new(), "--quota starts_per_second=2000");
+    server.deployed("sleeper", "");
+    let start = || run(server.trackway("run naps --detach -o id -i").arg("[1500, 1, 1]")).expect(0).line().to_owned();
+    let runs = [start(), start()];
+    let server = server.again("--quota fuel_per_day=1");
+    for held in &runs {
+        server.until(held, "", |run| run["status"] == "paused");
+    }
+    server.typed(&format!("runs cancel {}", runs[0])).expect(0);
+    server.until(&runs[0], "", |run| run["finished_at"].is_string());
+    let server = server.again("");
+    server.until(&runs[1], "", |run| run["status"] == "succeeded");
+}
+
 /// What the journals say, counted here once more: of each turn of a guest the most fuel that was seen.
 fn fuel_in(journals: &[Vec<Value>]) -> (u64, u64, u64) {
     let (mut fuel, mut steps, mut started) = (0, 0, 0);
