@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use trackway_fair::AtOnce;
 use trackway_replay::{Day, Frame, Kind, Position, RunId, Status, TenantId};
 use trackway_storage::{Removed, RunKey, RunQuery, Storage};
 
@@ -43,6 +44,7 @@ pub(super) struct Fork {
 impl Forks {
     /// From here on `source` stays, if it is there, until `fork` has all of it.
     pub async fn need(&self, fork: RunId, source: RunId) {
+        let _at_once = trackway_fair::at_once();
         let _nobody_removes = self.removing.lock().await;
         self.lock().insert(fork, source);
     }
@@ -83,9 +85,11 @@ impl Forks {
         }
     }
 
-    /// Waits until it may be read what a run is restarted from. Held for as long as that is in memory.
-    pub async fn read(&self) -> SemaphorePermit<'_> {
-        self.reads.acquire().await.expect("nobody closes it")
+    /// Waits until it may be read what a run is restarted from. Held for as long as that is in memory, and others wait for
+    /// it: that takes no turns.
+    pub async fn read(&self) -> (AtOnce, SemaphorePermit<'_>) {
+        let at_once = trackway_fair::at_once();
+        (at_once, self.reads.acquire().await.expect("nobody closes it"))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, RunId>> {
@@ -126,6 +130,7 @@ impl Worker {
     pub async fn remove(&self, run: RunKey) -> Result<Removal> {
         let storage = &self.core.storage;
         let forks = &self.core.forks;
+        let _at_once = trackway_fair::at_once();
         let _removing = forks.removing.lock().await;
         forks.learned.get_or_try_init(|| forks.learn(&**storage)).await?;
         let of_it: Vec<RunId> =
