@@ -141,9 +141,10 @@ impl State {
         }
     }
 
-    /// Whoever lost the run has nothing to give back. One that is parked is nobody's, whoever had it last.
+    /// Whoever lost the run has nothing to give back. One that is parked is the newest's to wake.
     pub fn release(&mut self, run: RunKey, epoch: Epoch, doors: &Doors) {
-        if self.runs.get(&run).is_some_and(|run| run.owner == epoch || run.place == Place::Parked) {
+        let may = |of: &Run| of.owner == epoch || of.place == Place::Parked && doors.is_newest(epoch);
+        if self.runs.get(&run).is_some_and(may) {
             doors.ready(run);
         }
     }
