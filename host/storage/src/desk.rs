@@ -152,8 +152,8 @@ impl Desk {
         }
         claims.knocks.retain(|run| state.owned.contains_key(run));
         // Who asked for none left nothing over: another claim of none would find nothing more.
+        // What is due is not for whoever takes none: it would ask again and again.
         if max == 0 {
-            claims.next_due = state.next_due;
             self.claimed.store(news, Ordering::Release);
             return Ok(claims);
         }
