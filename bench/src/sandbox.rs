@@ -17,7 +17,7 @@ const CROSSINGS: u32 = 1_000_000;
 pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
     let sandbox = host::sandbox(&folder.join("sandbox"))?;
     let admitted = host::admit(&sandbox, guests, "crossings").await?;
-    let code = sandbox.load(admitted.digest, &admitted.bytes).await?;
+    let code = sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await?;
     let mut instance = Duration::MAX;
     let mut crossing = Duration::MAX;
     for _ in 0..ROUNDS {
