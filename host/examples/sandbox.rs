@@ -142,7 +142,7 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let sandbox = Sandbox::new(options(Compiler::this_binary()?))?;
     for (name, body) in [("nothing", ""), ("`now`", "(drop (call $now))"), ("`call`", CALL)] {
         let admitted = sandbox.admit(wat::parse_str(LOOPER.replace("BODY", body))?.into()).await?;
-        let code = sandbox.load(admitted.digest, &admitted.bytes).await?;
+        let code = sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await?;
         let best = best_of(CROSSINGS, || call(&code, CROSSINGS as usize / 1_000)).await;
         println!("crossing, {name}: {best:?}");
         if body.is_empty() {
@@ -166,7 +166,7 @@ async fn component(
     println!("  upload {:?} ({} bytes)", began.elapsed(), admitted.bytes.len());
     let again = Sandbox::new(options(Compiler::this_binary()?))?;
     let began = Instant::now();
-    let code = again.load(admitted.digest, &admitted.bytes).await?;
+    let code = again.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await?;
     println!("  load from the cache {:?}", began.elapsed());
     let best = best_of(CALLS / 10, || async {
         for _ in 0..CALLS / 10 {

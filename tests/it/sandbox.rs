@@ -48,7 +48,7 @@ fn bytes(guest: &str) -> Arc<[u8]> {
 async fn call(guest: &str, role: Role, name: &str, input: &str) -> End {
     let sandbox = rig::sandbox();
     let admitted = sandbox.admit(bytes(guest)).await.expect("the guest is good");
-    let code = sandbox.load(admitted.digest, &admitted.bytes).await.expect("it was just admitted");
+    let code = sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await.expect("it was just admitted");
     let context = match role {
         Role::Workflow => r#"{"run":"0","workflow":"w","deployment":"d"}"#,
         Role::Function => r#"{"run":"0","step":1,"attempt":1}"#,
@@ -169,7 +169,7 @@ async fn the_real_binary_compiles_an_upload_in_a_process_of_its_own() {
     let admitted = sandbox.admit(bytes("hello")).await.expect("the guest is good");
     assert!(!admitted.manifest.workflows.is_empty());
     let again = Sandbox::new(options()).expect("the sandbox starts");
-    assert!(again.cached(admitted.digest).await.expect("readable").is_some());
+    assert!(again.cached(TenantId::DEFAULT, admitted.digest).await.expect("readable").is_some());
 }
 
 fn compile(input: &[u8]) -> Output {
