@@ -109,11 +109,7 @@ impl Drop for AtOnce {
 impl Processors {
     /// `threads`: of the runtime that polls.
     pub fn new(threads: usize, weights: Weights) -> Arc<Processors> {
-        Arc::new(Processors {
-            weights,
-            threads: threads.max(1),
-            state: Mutex::default(),
-        })
+        Arc::new(Processors { weights, threads: threads.max(1), state: Mutex::default() })
     }
 
     /// `task`, which computes when it is the turn of `tenant`.

@@ -78,7 +78,8 @@ impl Components {
 impl Components {
     /// Calls what the guest says it has, in both roles: whatever it does to the imports, the host goes on.
     async fn run(&self, admitted: &Admitted) -> String {
-        let code = self.sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await.expect("it was just admitted");
+        let code =
+            self.sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await.expect("it was just admitted");
         let workflows = admitted.manifest.workflows.iter().map(|entry| (Role::Workflow, &entry.name));
         let functions = admitted.manifest.functions.iter().map(|entry| (Role::Function, &entry.name));
         let mut ends = Vec::new();

@@ -82,9 +82,16 @@ async fn a_damaged_file_is_refused_and_made_anew() {
         let middle = content.len() / 2;
         content[middle] ^= 1;
         fs::write(&path, content).expect("writable");
-        without_compiler(&place).load(TenantId::DEFAULT, digest, &bytes).await.expect_err("it would have to be compiled");
+        without_compiler(&place)
+            .load(TenantId::DEFAULT, digest, &bytes)
+            .await
+            .expect_err("it would have to be compiled");
         assert!(!path.exists(), "the damaged {ending} is gone");
-        Sandbox::new(options(place.folder.path())).expect("a sandbox").load(TenantId::DEFAULT, digest, &bytes).await.expect("made anew");
+        Sandbox::new(options(place.folder.path()))
+            .expect("a sandbox")
+            .load(TenantId::DEFAULT, digest, &bytes)
+            .await
+            .expect("made anew");
         without_compiler(&place).load(TenantId::DEFAULT, digest, &bytes).await.expect("good again");
     }
 }
@@ -94,13 +101,21 @@ async fn a_file_without_seal_or_cut_short_is_made_anew() {
     let place = compiled().await;
     let (digest, bytes) = guest();
     fs::remove_file(file(place.folder.path(), "seal")).expect("removable");
-    Sandbox::new(options(place.folder.path())).expect("a sandbox").load(TenantId::DEFAULT, digest, &bytes).await.expect("made anew");
+    Sandbox::new(options(place.folder.path()))
+        .expect("a sandbox")
+        .load(TenantId::DEFAULT, digest, &bytes)
+        .await
+        .expect("made anew");
     let path = file(place.folder.path(), "code");
     let content = fs::read(&path).expect("readable");
     // Another file under that name: the one before is still mapped by those who loaded it.
     fs::remove_file(&path).expect("removable");
     fs::write(&path, &content[..content.len() / 3]).expect("writable");
-    Sandbox::new(options(place.folder.path())).expect("a sandbox").load(TenantId::DEFAULT, digest, &bytes).await.expect("made anew");
+    Sandbox::new(options(place.folder.path()))
+        .expect("a sandbox")
+        .load(TenantId::DEFAULT, digest, &bytes)
+        .await
+        .expect("made anew");
 }
 
 #[tokio::test]
@@ -124,7 +139,10 @@ async fn code_of_one_component_does_not_pass_for_another() {
         fs::copy(folder.join(format!("{digest}.{ending}")), folder.join(format!("{other_digest}.{ending}")))
             .expect("copied");
     }
-    without_compiler(&place).load(TenantId::DEFAULT, other_digest, &other.into()).await.expect_err("the seal names the component");
+    without_compiler(&place)
+        .load(TenantId::DEFAULT, other_digest, &other.into())
+        .await
+        .expect_err("the seal names the component");
 }
 
 #[tokio::test]
