@@ -31,7 +31,7 @@ pub struct Backup {
     /// The file to write
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// Where the wrapped data keys of sealed tenants go, if there are any; FILE.keys if not said. Nobody opens the
+    /// Where the wrapped data keys of sealed tenants go; FILE.keys if not said and there are any. Nobody opens the
     /// backup without them
     #[arg(long, value_name = "KEYS", value_hint = ValueHint::FilePath)]
     pub data_keys: Option<PathBuf>,
