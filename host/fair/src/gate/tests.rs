@@ -20,7 +20,7 @@ fn take_all(gate: &Arc<Gate>, tenant: u32) -> Vec<Permit> {
 }
 
 fn wait(gate: &Arc<Gate>, tenant: u32) -> Waiting {
-    gate.line_up(TenantId(tenant), (), 1).err().expect("there was a place")
+    gate.line_up(TenantId(tenant), (), 1).expect_err("there was a place")
 }
 
 fn got(waiting: &mut Waiting) -> Option<Permit> {
@@ -100,7 +100,7 @@ fn whoever_leaves_the_line_keeps_nobody_waiting() {
 fn what_needs_many_places_is_not_passed_by() {
     let gate = gate(4);
     let mut held = vec![try_take(&gate, 1).expect("free"), try_take(&gate, 1).expect("free")];
-    let mut large = gate.line_up(TenantId(2), (), 4).err().expect("not so many are free");
+    let mut large = gate.line_up(TenantId(2), (), 4).expect_err("not so many are free");
     assert!(try_take(&gate, 3).is_none());
     let mut small = wait(&gate, 3);
     held.pop();

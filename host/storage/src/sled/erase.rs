@@ -118,7 +118,7 @@ impl Shared {
 
     pub fn erase_files(&self, tenant: TenantId) -> Result<(), StorageError> {
         let of_tenant = |folder: &&str| remove_folder(&self.folder.path.join(folder).join(tenant.to_string()));
-        FOLDERS.iter().try_for_each(|folder| of_tenant(&folder))?;
+        FOLDERS.iter().try_for_each(of_tenant)?;
         // Last: an opening in between has to know that what is left is of nobody.
         self.seals.forget(tenant)
     }
