@@ -198,14 +198,23 @@ pub(super) struct CaughtUp {
 /// `entries`: of its stretch, whose first one stands at `begun`.
 pub(super) async fn catch_up(core: &Core, key: RunKey, entries: &[Entry], begun: Position) -> Result<CaughtUp> {
     let counted = core.storage.landmark(key, Landmark::Metered).await?;
-    let next = counted.map_or(Position::FIRST, |place| place.plus(1));
+    let mut next = counted.map_or(Position::FIRST, |place| place.plus(1));
     let whole;
-    let before = if next > begun || begun == Position::FIRST {
-        entries
-    } else {
-        whole = read_journal(&*core.storage, key).await?.entries;
-        &whole
-    };
+    let mut before = entries;
+    if next <= begun && begun != Position::FIRST {
+        match read_journal(&*core.storage, key).await {
+            Ok(journal) => {
+                whole = journal.entries;
+                before = &whole;
+            }
+            // The run goes on without what stood before its stretch, and so does the count.
+            Err(error) if matches!(error.code, Code::JournalUnreadable | Code::DataDamaged) => {
+                tracing::warn!(run = %key.run, %error, "what the run used before cannot be counted");
+                next = begun;
+            }
+            Err(error) => return Err(error),
+        }
+    }
     let mut meter = Meter::default();
     let (of_before, behind) = before.split_at(before.partition_point(|entry| entry.position < next));
     of_before.iter().for_each(|entry| _ = meter.count(entry));
