@@ -4,8 +4,8 @@
 //! never cost more than a look while only one tenant does anything.
 //!
 //! The runtime never has more than a few ready tasks of a tenant that is alone, so that whoever comes finds no long line
-//! there. While several tenants are about, one of them never has all of three threads or more, so that whoever becomes ready
-//! finds one that is not in the middle of something. What counts is the time that a tenant's tasks computed.
+//! there. While several tenants are about, one of them never has all threads, so that whoever becomes ready finds one that
+//! is not in the middle of something. What counts is the time that a tenant's tasks computed.
 //!
 //! Whoever holds what others wait for, of whatever tenant, says so ([`at_once`]) and waits for no turn.
 
@@ -26,8 +26,6 @@ mod tests;
 const TOGETHER_FOR: Duration = Duration::from_secs(10);
 /// So long a thread is left free for the others, which costs what it could have done.
 const LEAVES_FOR: Duration = Duration::from_secs(1);
-/// With fewer threads that would be half of all, or everything; a turn of another tenant is short.
-const LEAVES_OF_THREADS: usize = 3;
 /// Tasks that the runtime may have of whoever is alone, for each of its threads: enough to find work without asking, and so
 /// few that whoever comes is soon served.
 const ALONE_PER_THREAD: usize = 4;
@@ -162,7 +160,7 @@ impl Processors {
         if state.met.is_none() {
             return state.going < self.threads * ALONE_PER_THREAD;
         }
-        let leaves = usize::from(self.threads >= LEAVES_OF_THREADS && state.met_within(LEAVES_FOR));
+        let leaves = usize::from(state.met_within(LEAVES_FOR));
         let threads_max = self.threads.saturating_sub(leaves).max(1);
         state.going < self.threads && state.of.held(tenant) < threads_max as u64
     }
