@@ -134,10 +134,6 @@ async fn discard(mut stream: axum::body::BodyDataStream) {
 
 /// Reads a body as JSON. What is not JSON at all is refused as `not_json`.
 pub fn json<T: DeserializeOwned>(bytes: &[u8], not_json: Code) -> Answer<T> {
-    // Or it would be taken for the fields of an object, in the order in which they happen to be declared.
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Refusal::new(Code::BadRequest, "the body cannot be read: it is a list, and has to be an object"));
-    }
     serde_json::from_slice(bytes).map_err(|error| {
         let code = if error.is_data() { Code::BadRequest } else { not_json };
         Refusal::new(code, format!("the body cannot be read: {error}"))
@@ -175,7 +171,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Params<
     }
 }
 
-/// A request of a few fields and its idempotency key. No body at all, or `null`, means the default.
+/// A request of a few fields and its idempotency key. No body at all means the default.
 pub struct Asked<T> {
     pub key: Option<String>,
     pub body: T,
@@ -188,8 +184,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Asked<T> 
         let (parts, body) = request.into_parts();
         let key = idempotency_key(&parts.headers)?;
         let bytes = read(&parts.headers, body, Limit::SMALL).await?;
-        let given = if bytes.is_empty() { None } else { json::<Option<T>>(&bytes, Code::BadRequest)? };
-        let body = given.unwrap_or_default();
+        let body = if bytes.is_empty() { T::default() } else { json(&bytes, Code::BadRequest)? };
         Ok(Asked { key, body })
     }
 }

@@ -6,7 +6,6 @@
 
 mod server;
 
-mod document;
 mod door;
 mod gate;
 mod jwt;
@@ -38,7 +37,6 @@ mod store;
 mod stream;
 mod tenants;
 mod updates;
-mod usage;
 
 mod body;
 mod found;

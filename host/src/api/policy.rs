@@ -2,14 +2,13 @@
 
 use axum::Json;
 use axum::extract::Path;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 
-use super::body::{self, Asked, Limit};
+use super::body::Asked;
 use super::model::{Deploy, Deployment, Judge, Plan, Policy, Problem};
 use super::problem::Answer;
 use super::routes::Api;
 use super::{deployments, view};
-use crate::Code;
 
 /// What a deploy with this body would come to. Changes nothing.
 #[utoipa::path(
@@ -27,7 +26,7 @@ use crate::Code;
 pub async fn plan(
     api: Api,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    headers: axum::http::HeaderMap,
     content: axum::body::Body,
 ) -> Answer<Json<Plan>> {
     let asked = deployments::asked(&headers, content).await?;
@@ -91,10 +90,7 @@ pub async fn get(api: Api) -> Answer<Json<Policy>> {
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Bad pattern or key."),
     )
 )]
-pub async fn set(api: Api, headers: HeaderMap, content: axum::body::Body) -> Answer<Json<Policy>> {
-    // Nothing at all is no policy that lets everything through.
-    let bytes = body::read(&headers, content, Limit::SMALL).await?;
-    let policy: Policy = body::json(&bytes, Code::BadRequest)?;
+pub async fn set(api: Api, Asked { body: policy, .. }: Asked<Policy>) -> Answer<Json<Policy>> {
     let policy = policy.into();
     api.host.set_policy(&policy).await?;
     Ok(Json(policy.into()))

@@ -23,13 +23,10 @@ pub enum Shelf {
     Policies,
     /// Of a tenant: in the order in which it was done.
     Audit,
-    /// Of a tenant: what it used, by the day and in all. Written with frames only.
-    Usage,
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 6] =
-        [Shelf::Tenants, Shelf::Keys, Shelf::Secrets, Shelf::Policies, Shelf::Audit, Shelf::Usage];
+    pub const ALL: [Shelf; 5] = [Shelf::Tenants, Shelf::Keys, Shelf::Secrets, Shelf::Policies, Shelf::Audit];
 
     /// On disk and in backups: a number keeps its meaning for ever.
     pub fn number(self) -> u8 {
@@ -39,7 +36,6 @@ impl Shelf {
             Shelf::Secrets => 3,
             Shelf::Policies => 4,
             Shelf::Audit => 5,
-            Shelf::Usage => 6,
         }
     }
 

@@ -6,12 +6,11 @@ use base64::prelude::BASE64_STANDARD;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use trackway_replay::{Failure, TenantId, Timestamp, code};
 use trackway_storage::{Record, Shelf, Storage};
 
-use super::keys::{KeyId, Keyring};
-use super::wrap::ServerKeys;
+use super::keys::{KeyId, KeySource, Keyring};
 use crate::effects::{Randomness, Secret, SecretName, Vault};
 use crate::{Code, Error, Result};
 
@@ -20,7 +19,8 @@ const ABOUT: &[u8] = b"trackway secret 1\0";
 
 pub struct Safe {
     storage: Arc<dyn Storage>,
-    keys: Arc<ServerKeys>,
+    source: KeySource,
+    ring: RwLock<Arc<Keyring>>,
 }
 
 /// What can be told of a secret.
@@ -54,21 +54,27 @@ pub(super) enum Closed {
 }
 
 impl Safe {
-    pub fn new(storage: Arc<dyn Storage>, keys: Arc<ServerKeys>) -> Arc<Safe> {
-        Arc::new(Safe { storage, keys })
+    /// # Errors
+    /// `File` or `BadConfig`, if the keys cannot be read.
+    pub fn new(storage: Arc<dyn Storage>, source: KeySource) -> Result<Arc<Safe>> {
+        let ring = RwLock::new(Arc::new(source.read()?));
+        Ok(Arc::new(Safe { storage, source, ring }))
     }
 
     /// One that keeps nothing.
     pub fn without_key(storage: Arc<dyn Storage>) -> Arc<Safe> {
-        Safe::new(storage, ServerKeys::absent())
+        Arc::new(Safe { storage, source: KeySource::Absent, ring: RwLock::default() })
     }
 
     pub(super) fn ring(&self) -> Arc<Keyring> {
-        self.keys.ring()
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Reads the keys anew: what they are now counts from here on.
     pub(super) fn reread(&self) -> Result<Arc<Keyring>> {
-        self.keys.reread()
+        let ring = Arc::new(self.source.read_anew()?);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring.clone();
+        Ok(ring)
     }
 }
 

@@ -19,6 +19,11 @@ impl Shared {
         self.folder.payloads(run)
     }
 
+    pub fn put_payload_file(&self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
+        self.room.check()?;
+        self.folder.put(&self.payloads(run), &digest.to_string(), bytes)
+    }
+
     pub fn payload(&self, run: RunKey, digest: Digest) -> Result<Option<Bytes>, StorageError> {
         if let Some(row) = self.get(&key::payload(run, digest))? {
             return Ok(Some(Bytes::copy_from_slice(row.body())));
@@ -26,7 +31,8 @@ impl Shared {
         if let Some(list) = self.get(&key::pieces(run, digest))? {
             return self.joined(run, digest, &list).map(Some);
         }
-        self.payload_file(run, digest)
+        let path = self.payloads(run).join(digest.to_string());
+        self.digested(&path, digest)
     }
 
     /// The payload that `list` has the pieces of.
@@ -63,19 +69,21 @@ impl Shared {
 impl Draft {
     pub fn put_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
         self.shared.room.check()?;
-        self.stage_payload(run, digest, bytes)
+        self.stage_payload(run, digest, bytes);
+        Ok(())
     }
 
-    pub fn stage_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
-        if !is_cut(bytes.len()) {
-            return self.stage_bytes(&key::payload(run, digest), bytes);
-        }
-        let list = self.stage_pieces(run, bytes)?;
-        self.stage_bytes(&key::pieces(run, digest), &list)
+    pub fn stage_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) {
+        let (key, body) = match is_cut(bytes.len()) {
+            true => (key::pieces(run, digest), self.stage_pieces(run, bytes)),
+            false => (key::payload(run, digest), bytes.to_vec()),
+        };
+        let value = self.writer.bytes(&key, self.commit, &body);
+        self.insert(&key, value);
     }
 
     /// Those that do not stand yet; gives the list of all.
-    fn stage_pieces(&mut self, run: RunKey, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
+    fn stage_pieces(&mut self, run: RunKey, bytes: &[u8]) -> Vec<u8> {
         let mut list = Vec::new();
         for piece in pieces(bytes) {
             let digest = Digest::of(piece);
@@ -83,10 +91,11 @@ impl Draft {
             let key = key::piece(run, digest);
             // What an earlier batch wrote is durable. One that cannot be read is written anew.
             if !matches!(self.shared.written(&key), Ok(Some(_))) {
-                self.stage_bytes(&key, piece)?;
+                let value = self.writer.bytes(&key, self.commit, piece);
+                self.insert(&key, value);
             }
         }
-        Ok(list)
+        list
     }
 }
 
