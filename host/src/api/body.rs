@@ -134,6 +134,10 @@ async fn discard(mut stream: axum::body::BodyDataStream) {
 
 /// Reads a body as JSON. What is not JSON at all is refused as `not_json`.
 pub fn json<T: DeserializeOwned>(bytes: &[u8], not_json: Code) -> Answer<T> {
+    // Or it would be taken for the fields of an object, in the order in which they happen to be declared.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal::new(Code::BadRequest, "the body cannot be read: it is a list, and has to be an object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let code = if error.is_data() { Code::BadRequest } else { not_json };
         Refusal::new(code, format!("the body cannot be read: {error}"))
