@@ -5,10 +5,12 @@ use futures_util::future::{BoxFuture, ready};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall, SystemClock, SystemRandomness};
 use trackway::host::record_of;
 use trackway::sandbox::{self, Admitted, Compiler, SLOTS_DEFAULT, Sandbox};
 use trackway::worker::{Options, Parts, Start, TokioSpawner, Worker};
+use trackway_fair::{Shares, Weights};
 use trackway_replay::{Failure, Head, Position, TenantId, Timestamp};
 use trackway_storage::{Deployment, RunKey, SledOptions, SledStorage, Storage, Version};
 
@@ -57,6 +59,7 @@ impl Host {
             clock: Arc::new(SystemClock::new()),
             randomness: Arc::new(SystemRandomness::new()?),
             spawner: Arc::new(TokioSpawner::current()),
+            shares: Shares::new(Handle::current().metrics().num_workers(), Weights::default()),
             options: Options { warm_for, ..Options::default() },
         });
         Ok(Host { storage, worker, sandbox })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use trackway::sandbox::{Code, Command, Delivery, Ended, GuestCall, GuestHost, Reply, Role, Stop};
-use trackway_replay::Limits;
+use trackway_replay::{Limits, TenantId};
 
 use crate::{host, row};
 
@@ -17,7 +17,7 @@ const CROSSINGS: u32 = 1_000_000;
 pub async fn measure(guests: &Path, folder: &Path) -> Result<()> {
     let sandbox = host::sandbox(&folder.join("sandbox"))?;
     let admitted = host::admit(&sandbox, guests, "crossings").await?;
-    let code = sandbox.load(admitted.digest, &admitted.bytes).await?;
+    let code = sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await?;
     let mut instance = Duration::MAX;
     let mut crossing = Duration::MAX;
     for _ in 0..ROUNDS {
@@ -42,6 +42,7 @@ fn micros(duration: Duration) -> f64 {
 async fn call(code: &Arc<Code>, times: u32) -> Result<()> {
     let limits = Limits::default();
     let call = GuestCall {
+        tenant: TenantId::DEFAULT,
         role: Role::Workflow,
         name: "crosses".into(),
         input: times.to_string().into(),

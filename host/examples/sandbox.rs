@@ -10,7 +10,7 @@ use trackway::sandbox::{
     COMPILE_ARGUMENT, Code, Command, Compiler, Delivery, End, Ended, GuestCall, GuestHost, Options, Reply, Role,
     SLOTS_DEFAULT, Sandbox, Stop, compile_child_main,
 };
-use trackway_replay::Limits;
+use trackway_replay::{Limits, TenantId};
 
 const ROUNDS: u32 = 5;
 const CALLS: u32 = 2_000;
@@ -142,7 +142,7 @@ async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let sandbox = Sandbox::new(options(Compiler::this_binary()?))?;
     for (name, body) in [("nothing", ""), ("`now`", "(drop (call $now))"), ("`call`", CALL)] {
         let admitted = sandbox.admit(wat::parse_str(LOOPER.replace("BODY", body))?.into()).await?;
-        let code = sandbox.load(admitted.digest, &admitted.bytes).await?;
+        let code = sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await?;
         let best = best_of(CROSSINGS, || call(&code, CROSSINGS as usize / 1_000)).await;
         println!("crossing, {name}: {best:?}");
         if body.is_empty() {
@@ -166,7 +166,7 @@ async fn component(
     println!("  upload {:?} ({} bytes)", began.elapsed(), admitted.bytes.len());
     let again = Sandbox::new(options(Compiler::this_binary()?))?;
     let began = Instant::now();
-    let code = again.load(admitted.digest, &admitted.bytes).await?;
+    let code = again.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await?;
     println!("  load from the cache {:?}", began.elapsed());
     let best = best_of(CALLS / 10, || async {
         for _ in 0..CALLS / 10 {
@@ -184,6 +184,7 @@ fn first_name(code: &Code) -> Arc<str> {
 
 fn call_with(input_bytes: usize) -> GuestCall {
     GuestCall {
+        tenant: TenantId::DEFAULT,
         role: Role::Workflow,
         name: "w".into(),
         input: "1".repeat(input_bytes).into(),

@@ -150,6 +150,8 @@ codes! {
     StoreClosed = "TW0407", "store closed";
     /// Any other error of the disk.
     StoreIo = "TW0408", "disk error";
+    /// Something is sealed under a key of the server that is not there.
+    NoDataKey = "TW0409", "no key for sealed data";
 
     // TW05: replay.
     /// The code does not do what the journal says.
@@ -200,6 +202,10 @@ codes! {
     TooManyTries = "TW0706", "too many refused attempts";
     /// There are as many tenants, or keys of one, as there may be.
     TooManyIdentities = "TW0707", "too many tenants or keys";
+    /// The tenant uses as much of something as it may: for now, for today, or at once.
+    QuotaExceeded = "TW0708", "quota exceeded";
+    /// The tenant stores as much as it may.
+    StorageQuotaExceeded = "TW0709", "storage quota exceeded";
 }
 
 impl fmt::Display for Code {
@@ -218,13 +224,23 @@ pub struct Error {
     pub hint: Option<String>,
     /// Of one that passes by itself: when to try again, where that is known.
     pub retry_after: Option<Duration>,
+    /// Of one that says that a quota is used up.
+    pub quota: Option<Box<QuotaUse>>,
+}
+
+/// A quota as it stood when it was used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaUse {
+    pub name: &'static str,
+    pub limit: u64,
+    pub used: u64,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error { code, message: message.into(), hint: None, retry_after: None }
+        Error { code, message: message.into(), hint: None, retry_after: None, quota: None }
     }
 
     pub fn hint(self, hint: impl Into<String>) -> Error {
@@ -233,6 +249,10 @@ impl Error {
 
     pub fn retry_after(self, wait: Duration) -> Error {
         Error { retry_after: Some(wait), ..self }
+    }
+
+    pub fn quota(self, name: &'static str, limit: u64, used: u64) -> Error {
+        Error { quota: Some(Box::new(QuotaUse { name, limit, used })), ..self }
     }
 }
 
@@ -244,12 +264,16 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+const HINT_NO_KEY: &str = "nothing was changed; name the keys with --secrets-key-file FILE, or in TRACKWAY_SECRETS_KEY. \
+                           A data key that is missing is put back into the folder";
+
 impl From<trackway_storage::StorageError> for Error {
     fn from(error: trackway_storage::StorageError) -> Error {
         use trackway_storage::StorageErrorKind as Kind;
         let code = match error.kind {
             Kind::InUse => Code::DataInUse,
             Kind::Newer => Code::DataNewer,
+            Kind::NoKey => Code::NoDataKey,
             Kind::Damaged => Code::DataDamaged,
             Kind::Behind => Code::DataBehind,
             Kind::Full => Code::DiskFull,
@@ -258,6 +282,10 @@ impl From<trackway_storage::StorageError> for Error {
             Kind::Invalid => Code::Internal,
             Kind::Io => Code::StoreIo,
         };
-        Error::new(code, error.message)
+        let error_of = Error::new(code, error.message);
+        match code {
+            Code::NoDataKey => error_of.hint(HINT_NO_KEY),
+            _ => error_of,
+        }
     }
 }

@@ -2,7 +2,6 @@
 //! sandbox, effects and worker together. It never appends to a journal, and it shows only what is
 //! durable.
 
-mod allowance;
 mod apart;
 mod audit;
 mod backup;
@@ -18,6 +17,7 @@ mod folder;
 mod identity;
 mod journal;
 mod moves;
+mod opening;
 mod policy;
 mod promises;
 mod proposals;
@@ -30,6 +30,7 @@ mod restore;
 mod retry;
 mod room;
 mod schema;
+mod sealed;
 mod secrets;
 mod signal;
 mod signature;
@@ -37,10 +38,10 @@ mod start;
 mod stream;
 mod tenants;
 mod updates;
+mod usage;
 mod views;
 mod ways;
 
-pub use allowance::{Allowance, Rate};
 pub use apart::{CHECK_ARGUMENT, check_child_main};
 pub use audit::{AUDIT_PAGE_MAX, AuditLine, AuditPage, Weight};
 pub use backup::{Backup, read_backup};
@@ -51,6 +52,7 @@ pub use children::{Child, ChildPage};
 pub use deployments::{Allow, Allowed, Outcome, Pointer, Uploaded, Wish, record_of};
 pub use identity::{Key, MadeKey, NewKey, Scope, Scopes, generate_key, hash_key, refuse_disabled, same_hash};
 pub use moves::MoveRequest;
+pub use opening::HostOptions;
 pub use policy::{Policy, Widening};
 pub use promises::{Promise, SettleRequest, Settlement, Standing};
 pub use proposals::{Plan, PlanVerdict, Proposal};
@@ -62,32 +64,34 @@ pub use remove::Retention;
 pub use restore::restore;
 pub use retry::RetryRequest;
 pub use room::Held;
-pub use secrets::{KeySource, Rotated, Safe, SecretEntry};
+pub use sealed::DataKeys;
+pub use secrets::{KeySource, Rotated, Safe, SecretEntry, ServerKeys};
 pub use signal::SignalRequest;
 pub use signature::{Signature, SigningKey, TrustedKey};
 pub use start::StartRequest;
 pub use stream::{Heard, Streamed, StreamedEvent, Streamer};
 pub use tenants::{DEFAULT_TENANT, Tenant, TenantState};
 pub use updates::{UpdateAnswer, UpdateRequest};
+pub use usage::Usage;
 pub use views::{Follower, Growth, RunDetail, RunEnd, is_settled};
 pub use ways::ways_on;
 
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
+use trackway_fair::{Fair, Shares};
 use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Timestamp, Topic, Value};
-use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, SledOptions, Storage};
+use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use self::catalog::Catalogs;
 use self::compiling::CompileShares;
 use self::directory::Directory;
-use crate::effects::{Clock, Effects, Egress, Providers, Randomness, SystemClock, SystemRandomness};
-use crate::sandbox::{CANCEL_GRACE_MS_MAX, Compiler, Sandbox};
-use crate::worker::{Options, Parts, ReplayReport, Spawner, TokioSpawner, Worker};
+use crate::effects::{Clock, Effects, Randomness};
+use crate::sandbox::{CANCEL_GRACE_MS_MAX, Sandbox};
+use crate::worker::{Options, Parts, ReplayReport, Spawner, Worker};
 use crate::{Code, Error, Result};
 
 /// The same limit as at the gate, for those who can refuse before they read.
@@ -103,20 +107,6 @@ const TERMINATED_WITHIN: Duration = Duration::from_secs(2);
 /// gone, a journal only what is durable.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a host on a data folder needs to know.
-pub struct HostOptions {
-    /// Holds everything that survives: the store, its payloads, the compiled code.
-    pub data: PathBuf,
-    /// What compiles components: this program, started anew.
-    pub compiler: Compiler,
-    pub worker: Options,
-    pub store: SledOptions,
-    /// Of models, with their keys.
-    pub providers: Providers,
-    /// Under which secrets are kept.
-    pub secret_keys: KeySource,
-}
-
 /// Everything that a host is made of, for those who bring their own.
 pub struct HostParts {
     pub storage: Arc<dyn Storage>,
@@ -125,6 +115,8 @@ pub struct HostParts {
     pub clock: Arc<dyn Clock>,
     pub randomness: Arc<dyn Randomness>,
     pub spawner: Arc<dyn Spawner>,
+    /// Every queue's.
+    pub shares: Shares,
     pub worker: Options,
     /// Of the same storage.
     pub safe: Arc<Safe>,
@@ -145,6 +137,7 @@ pub struct Shared {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     safe: Arc<Safe>,
+    shares: Shares,
     catalogs: Catalogs,
     views: room::Room,
     compiling: CompileShares,
@@ -176,46 +169,9 @@ pub enum Readiness {
 }
 
 impl Host {
-    /// Opens the data folder, making it where it is missing, and begins to drive its runs.
-    pub async fn open(options: HostOptions) -> Result<Arc<Host>> {
-        let HostOptions { data, compiler, worker, store, providers, secret_keys } = options;
-        let randomness = Arc::new(SystemRandomness::new()?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let opening = {
-            let randomness = Arc::clone(&randomness);
-            tokio::task::spawn_blocking(move || folder::open(&data, compiler, store, &*randomness))
-        };
-        let opened = opening.await.map_err(|error| Error::new(Code::Internal, format!("opening the data: {error}")))?;
-        let folder::Opened { storage, sandbox } = opened?;
-        let storage: Arc<dyn Storage> = Arc::new(storage);
-        let safe = Safe::new(Arc::clone(&storage), secret_keys)?;
-        let host = Host::from_parts(HostParts {
-            storage,
-            sandbox: Arc::new(sandbox),
-            effects: Arc::new(Egress::new(Arc::clone(&clock), providers, safe.clone())?),
-            clock,
-            randomness,
-            spawner: Arc::new(TokioSpawner::current()),
-            worker,
-            safe,
-        });
-        // Now, so that a store in which it cannot be read who may use it is not opened for anybody.
-        host.directory().await?;
-        let going_on = Arc::clone(&host);
-        tokio::spawn(async move { going_on.finish_deletions().await });
-        Ok(host)
-    }
-
-    /// Waits while a killed host is still letting go of `data`, for whoever wants its address first.
-    /// Makes nothing.
-    pub async fn wait_for_dying_owner(data: PathBuf) -> Result<()> {
-        let waiting = tokio::task::spawn_blocking(move || folder::wait_for_dying_owner(&data));
-        waiting.await.map_err(|error| Error::new(Code::Internal, format!("waiting for the data: {error}")))
-    }
-
     /// Puts the parts together and begins to drive the runs in the storage.
     pub fn from_parts(parts: HostParts) -> Arc<Host> {
-        let HostParts { storage, sandbox, effects, clock, randomness, spawner, worker, safe } = parts;
+        let HostParts { storage, sandbox, effects, clock, randomness, spawner, shares, worker, safe } = parts;
         let worker = Worker::spawn(Parts {
             storage: Arc::clone(&storage),
             sandbox: Arc::clone(&sandbox),
@@ -223,6 +179,7 @@ impl Host {
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             spawner,
+            shares: shares.clone(),
             options: worker,
         });
         let shared = Arc::new(Shared {
@@ -232,6 +189,7 @@ impl Host {
             clock,
             randomness,
             safe,
+            shares,
             catalogs: Catalogs::default(),
             views: room::Room::default(),
             compiling: CompileShares::default(),
@@ -242,6 +200,11 @@ impl Host {
             stopping: AtomicBool::default(),
         });
         Arc::new(Host { tenant: TenantId::DEFAULT, shared })
+    }
+
+    /// `task`, computing in turns with all that is done for other tenants.
+    pub fn share<F: Future + Unpin>(&self, task: F) -> Fair<F> {
+        self.shares.processors.share(self.tenant, task)
     }
 
     /// The view of another tenant.
@@ -416,7 +379,7 @@ impl Host {
         let with = match with {
             Some(digest) => {
                 let bytes = self.component_bytes(digest).await?;
-                Some((digest, self.sandbox.load(digest, &Arc::from(&*bytes)).await?))
+                Some((digest, self.sandbox.load(self.tenant, digest, &Arc::from(&*bytes)).await?))
             }
             None => None,
         };

@@ -1,11 +1,19 @@
 //! Quotas: how much a tenant may use of each thing, by name. The one table of names, units and defaults, from which
 //! documentation, API and command line are made. It counts nothing and refuses nobody.
 
+mod allowance;
 mod book;
+mod crossing;
+mod ledger;
 mod number;
+mod starting;
 
+pub use allowance::{Allowance, Rate};
 pub use book::{Book, TenantLimits};
+pub use crossing::Crossing;
+pub use ledger::Ledger;
 pub use number::{ParseNumberError, UNLIMITED, number, shown};
+pub use starting::Starting;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

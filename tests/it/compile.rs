@@ -82,6 +82,7 @@ impl Serving {
             store: SledOptions::default(),
             providers: trackway::effects::Providers::default(),
             secret_keys: trackway::host::KeySource::Absent,
+            seal: false,
         };
         let host = Host::open(options).await.expect("a fresh folder");
         let listener = api::bind("127.0.0.1:0").await.expect("a free port");

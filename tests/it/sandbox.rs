@@ -11,7 +11,7 @@ use trackway::sandbox::{
     COMPILE_ARGUMENT, Command, Compiler, Delivery, End, Ended, GuestCall, GuestHost, Options, Reply, Role, Sandbox,
     Stop,
 };
-use trackway_replay::{Failure, Limits, code};
+use trackway_replay::{Failure, Limits, TenantId, code};
 
 /// Gives nothing to wait for: guests here end by themselves, or when they wait.
 struct Nobody;
@@ -48,12 +48,13 @@ fn bytes(guest: &str) -> Arc<[u8]> {
 async fn call(guest: &str, role: Role, name: &str, input: &str) -> End {
     let sandbox = rig::sandbox();
     let admitted = sandbox.admit(bytes(guest)).await.expect("the guest is good");
-    let code = sandbox.load(admitted.digest, &admitted.bytes).await.expect("it was just admitted");
+    let code = sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await.expect("it was just admitted");
     let context = match role {
         Role::Workflow => r#"{"run":"0","workflow":"w","deployment":"d"}"#,
         Role::Function => r#"{"run":"0","step":1,"attempt":1}"#,
     };
     let call = GuestCall {
+        tenant: TenantId::DEFAULT,
         role,
         name: name.into(),
         input: input.into(),
@@ -168,7 +169,7 @@ async fn the_real_binary_compiles_an_upload_in_a_process_of_its_own() {
     let admitted = sandbox.admit(bytes("hello")).await.expect("the guest is good");
     assert!(!admitted.manifest.workflows.is_empty());
     let again = Sandbox::new(options()).expect("the sandbox starts");
-    assert!(again.cached(admitted.digest).await.expect("readable").is_some());
+    assert!(again.cached(TenantId::DEFAULT, admitted.digest).await.expect("readable").is_some());
 }
 
 fn compile(input: &[u8]) -> Output {

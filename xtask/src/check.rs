@@ -25,9 +25,12 @@ pub fn check() -> Result<()> {
     let begun = Instant::now();
     let mut tally = Tally::default();
     tally.needed("set-up", prepare());
-    // Large, and needed by two tests only, which say so where it is not there.
+    // Needed by a few tests only, which say so where they are not there.
     if let Err(why) = setup::litellm() {
         tally.not_run.push(format!("a model server that others wrote, which cannot be installed: {why:#}"));
+    }
+    if let Err(why) = setup::schemathesis() {
+        tally.not_run.push(format!("the API against its document: schemathesis cannot be installed: {why:#}"));
     }
     tally.stage("formatting", run("formatting", cargo("fmt").args(["--all", "--check"])));
     let clippy = ["--workspace", "--all-targets", "--", "-D", "warnings"];

@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::process::{flush, run, say, seconds};
+use crate::suite::NOT_RUN;
 use crate::{foreign, guests, setup, tree};
 
 /// By this beginning of a line a proof says what it checked, and how often:
 /// `CHECKED power cuts: 20 passed, 0 failed`.
 const CHECKED: &str = "CHECKED ";
-const NOT_RUN: &str = "NOT RUN";
 
 struct Proof {
     name: &'static str,
@@ -31,7 +31,7 @@ enum Suite {
     Program(&'static str),
 }
 
-const PROOFS: [Proof; 7] = [
+const PROOFS: [Proof; 8] = [
     Proof {
         name: "power",
         what: "cuts the power under the store and under a busy host; needs root and loop devices",
@@ -59,6 +59,13 @@ const PROOFS: [Proof; 7] = [
         rounds: 100_000,
         suites: &[Suite::Module],
         set_up: nothing,
+    },
+    Proof {
+        name: "api",
+        what: "asks the API what its document allows and what it does not, with a program that others wrote",
+        rounds: 1,
+        suites: &[Suite::Module],
+        set_up: setup::schemathesis,
     },
     Proof {
         name: "damage",

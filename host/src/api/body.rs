@@ -175,7 +175,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Params<
     }
 }
 
-/// A request of a few fields and its idempotency key. No body at all means the default.
+/// A request of a few fields and its idempotency key. No body at all, or `null`, means the default.
 pub struct Asked<T> {
     pub key: Option<String>,
     pub body: T,
@@ -188,7 +188,8 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Asked<T> 
         let (parts, body) = request.into_parts();
         let key = idempotency_key(&parts.headers)?;
         let bytes = read(&parts.headers, body, Limit::SMALL).await?;
-        let body = if bytes.is_empty() { T::default() } else { json(&bytes, Code::BadRequest)? };
+        let given = if bytes.is_empty() { None } else { json::<Option<T>>(&bytes, Code::BadRequest)? };
+        let body = given.unwrap_or_default();
         Ok(Asked { key, body })
     }
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use trackway_replay::Digest;
 
 use super::body::Limit;
-use super::model::{Component, Problem};
+use super::model::{Binary, Component, Problem};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
@@ -22,7 +22,7 @@ const UPLOAD: Limit = Limit { max_bytes: UPLOAD_MAX_BYTES, code: Code::UploadToo
     operation_id = "upload_component",
     path = "/v1/components",
     tag = "components",
-    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    request_body(content = Binary, content_type = "application/wasm"),
     responses(
         (status = 201, body = Component),
         (status = 200, body = Component, description = "It had been uploaded before."),

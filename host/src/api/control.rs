@@ -22,7 +22,7 @@ use crate::{Code, Error};
     path = "/v1/runs/{id}/pause",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Pause,
+    request_body = Option<Pause>,
     responses(
         (status = 202, body = Run),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -64,7 +64,7 @@ pub async fn remove(api: Api, Found(head): Found) -> Answer<StatusCode> {
     path = "/v1/runs/{id}/resume",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Resume,
+    request_body = Option<Resume>,
     responses(
         (status = 202, body = Run),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -85,7 +85,7 @@ pub async fn resume(api: Api, Found(head): Found, Asked { key, body: Resume {} }
     path = "/v1/runs/{id}/restart",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Restart,
+    request_body = Option<Restart>,
     responses(
         (status = 201, body = Started),
         (status = 200, body = Started, description = "The key had started this run before."),

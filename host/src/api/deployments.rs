@@ -149,7 +149,7 @@ pub async fn promote(
     path = "/v1/deployments/{name}/rollback",
     tag = "deployments",
     params(("name" = String, Path)),
-    request_body = Rollback,
+    request_body = Option<Rollback>,
     responses((status = 200, body = Deployment), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub async fn rollback(

@@ -84,7 +84,7 @@ pub async fn get(api: Api, Name(name): Name, Key(key): Key) -> Answer<impl IntoR
         ("If-Match" = Option<String>, Header),
         ("If-None-Match" = Option<String>, Header),
     ),
-    request_body = Object,
+    request_body = Option<serde_json::Value>,
     responses(
         (status = 200, body = model::Entity),
         (status = 400, body = Problem, content_type = "application/problem+json"),

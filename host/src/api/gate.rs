@@ -33,7 +33,7 @@ pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Nex
     let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let matched = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let route = matched.and_then(|matched| route_of(&method, &matched));
-    let (mut line, mut of_tenant) = (None, None);
+    let (mut line, mut of_tenant, mut tenant) = (None, None, None);
     if route.is_none_or(|route| route.needs != Needs::Nothing) {
         let from = request.extensions().get::<Peer>().map(|peer| peer.0);
         let caller = match gate.door.caller(&gate.common.host, request.headers(), from).await {
@@ -50,6 +50,7 @@ pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Nex
         }
         // What no route names gets nothing to work with: its answer is that there is no such thing.
         if let Some(route) = route {
+            tenant = Some(Arc::clone(&host));
             line = match Line::of(&gate.common.host, &host, route, &caller, &method, &path).await {
                 Ok(line) => line,
                 Err(error) => return Refusal::from(error).into_response(),
@@ -61,6 +62,13 @@ pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Nex
         }
     }
     let answer = answer(Arc::clone(&gate), route, of_tenant, next, request);
+    // From here on it is known whose it is: it computes in turns with what others ask for.
+    let answer = async move {
+        match tenant {
+            Some(host) => host.share(Box::pin(answer)).await,
+            None => answer.await,
+        }
+    };
     let response = if line.as_ref().is_some_and(|line| line.weight == Weight::Heavy) {
         // It is carried out and written down also where its client goes away.
         let answering = tokio::spawn(async move { end(line, answer.await).await }).await;

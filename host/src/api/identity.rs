@@ -53,7 +53,7 @@ pub async fn create(api: Api, headers: HeaderMap, content: axum::body::Body) -> 
     path = "/v1/keys/{id}/rotate",
     tag = "keys",
     params(("id" = String, Path)),
-    request_body = RotateKey,
+    request_body = Option<RotateKey>,
     responses(
         (status = 201, body = MadeKey),
         (status = 404, body = Problem, content_type = "application/problem+json"),

@@ -6,6 +6,7 @@
 
 mod server;
 
+mod document;
 mod door;
 mod gate;
 mod jwt;
@@ -37,6 +38,7 @@ mod store;
 mod stream;
 mod tenants;
 mod updates;
+mod usage;
 
 mod body;
 mod found;

@@ -16,6 +16,7 @@ mod spending;
 mod store;
 mod stream;
 mod talk;
+mod usage;
 
 pub use children::{Child, Children};
 pub use control::Move;
@@ -25,14 +26,15 @@ pub use journal::{Entry, JournalPage, Stored, StoredValue};
 pub use plan::{
     Capabilities, Change, ChangeKind, ChangeOf, Function, Judge, Plan, PlanVerdict, Policy, Proposed, Reach, TrustedKey,
 };
-pub use quotas::{NumberOrText, QuotaList, QuotaOf, QuotaUnit, SetQuotas};
+pub use quotas::{NumberOrText, QuotaList, QuotaOf, QuotaUnit, QuotaUsed, SetQuotas};
 pub use redaction::{RedactedFields, Redaction};
 pub use replay::{Divergence, Replay, ReplayReport};
 pub use secrets::{RotatedSecrets, Secret, SecretList, SetSecret};
 pub use spending::Spending;
-pub use store::{Flaw, StoreReport};
+pub use store::{DataKeys, Flaw, StoreReport};
 pub use stream::{StreamDelta, StreamEnd, StreamEvent, StreamReset, Streamed};
 pub use talk::{Answer, Promise, Question, Questions, Rejection, Sent, State, States, Update};
+pub use usage::{DayUsed, QuotaInUse, Usage, Used};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -71,6 +73,12 @@ pub struct Component {
     #[schema(value_type = Object)]
     pub manifest: Box<RawValue>,
 }
+
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "it is there for the OpenAPI document: bodies of bytes are read and written as they come")]
+pub struct Binary(Vec<u8>);
 
 /// A named pointer to a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -455,6 +463,9 @@ pub struct Problem {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Where a quota of the tenant is used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaUsed>,
 }
 
 /// Reads a field that is there, so that JSON's `null` is told apart from absence.

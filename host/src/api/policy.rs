@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::Path;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 
-use super::body::Asked;
+use super::body::{self, Asked, Limit};
 use super::model::{Deploy, Deployment, Judge, Plan, Policy, Problem};
 use super::problem::Answer;
 use super::routes::Api;
 use super::{deployments, view};
+use crate::Code;
 
 /// What a deploy with this body would come to. Changes nothing.
 #[utoipa::path(
@@ -26,7 +27,7 @@ use super::{deployments, view};
 pub async fn plan(
     api: Api,
     Path(name): Path<String>,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     content: axum::body::Body,
 ) -> Answer<Json<Plan>> {
     let asked = deployments::asked(&headers, content).await?;
@@ -90,7 +91,10 @@ pub async fn get(api: Api) -> Answer<Json<Policy>> {
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Bad pattern or key."),
     )
 )]
-pub async fn set(api: Api, Asked { body: policy, .. }: Asked<Policy>) -> Answer<Json<Policy>> {
+pub async fn set(api: Api, headers: HeaderMap, content: axum::body::Body) -> Answer<Json<Policy>> {
+    // Nothing at all is no policy that lets everything through.
+    let bytes = body::read(&headers, content, Limit::SMALL).await?;
+    let policy: Policy = body::json(&bytes, Code::BadRequest)?;
     let policy = policy.into();
     api.host.set_policy(&policy).await?;
     Ok(Json(policy.into()))

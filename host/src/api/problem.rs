@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 
-use super::model::Problem;
+use super::model::{Problem, QuotaUsed};
 use crate::{Code, Error};
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -48,6 +48,11 @@ impl Refusal {
             detail: self.error.message.clone(),
             code: self.error.code.text().to_owned(),
             hint: self.error.hint.clone(),
+            quota: self.error.quota.as_ref().map(|quota| QuotaUsed {
+                name: quota.name.to_owned(),
+                limit: quota.limit,
+                used: quota.used,
+            }),
         }
     }
 }
@@ -64,7 +69,7 @@ impl IntoResponse for Refusal {
         let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         match self.error.code {
             Code::Unauthorized => response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE),
-            Code::Overloaded | Code::InboxFull | Code::NoRoom | Code::TooManyTries => {
+            Code::Overloaded | Code::InboxFull | Code::NoRoom | Code::TooManyTries | Code::QuotaExceeded => {
                 response.headers_mut().insert(header::RETRY_AFTER, retry_after.unwrap_or(RETRY_AFTER_SECONDS))
             }
             _ => None,
@@ -78,7 +83,7 @@ impl Problem {
     /// The error that a server told of; codes of later versions become [`Code::Internal`].
     pub fn into_error(self) -> Error {
         let code = Code::ALL.iter().find(|code| code.text() == self.code).copied().unwrap_or(Code::Internal);
-        Error { code, message: self.detail, hint: self.hint, retry_after: None }
+        Error { code, message: self.detail, hint: self.hint, retry_after: None, quota: None }
     }
 }
 
@@ -98,6 +103,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::DataBehind
         | Code::NotDurable
         | Code::StoreIo
+        | Code::NoDataKey
         | Code::JournalUnreadable
         | Code::PortInUse => StatusCode::INTERNAL_SERVER_ERROR,
         Code::NotWasm
@@ -149,8 +155,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::TenantExists
         | Code::TooManyIdentities => StatusCode::CONFLICT,
         Code::NoScope | Code::TenantDisabled => StatusCode::FORBIDDEN,
-        Code::InboxFull | Code::Overloaded | Code::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
-        Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        Code::InboxFull | Code::Overloaded | Code::TooManyTries | Code::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+        Code::DiskFull | Code::StorageQuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
         Code::StoreClosed | Code::Stopping | Code::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         Code::OverPolicy => StatusCode::FORBIDDEN,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,

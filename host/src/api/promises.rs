@@ -80,10 +80,10 @@ pub async fn reject(api: Api, Token(token): Token, headers: HeaderMap, content: 
     let idempotency_key = body::idempotency_key(&headers)?;
     let bytes = body::read(&headers, content, Limit::SMALL).await?;
     let given = match bytes.is_empty() {
-        true => model::Rejection::default(),
-        false => body::json(&bytes, Code::InputNotJson)?,
+        true => None,
+        false => body::json::<Option<model::Rejection>>(&bytes, Code::InputNotJson)?,
     };
-    let with = Settlement::Rejected(failure(given)?);
+    let with = Settlement::Rejected(failure(given.unwrap_or_default())?);
     let settled = api.host.settle(SettleRequest { token, with, idempotency_key }).await?;
     Ok(Json(view(&settled)))
 }

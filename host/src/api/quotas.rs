@@ -30,7 +30,7 @@ pub async fn get(api: Api, Path(name): Path<String>) -> Answer<Json<QuotaList>> 
     path = "/v1/tenants/{name}/quotas",
     tag = "tenants",
     params(("name" = String, Path)),
-    request_body = SetQuotas,
+    request_body = Option<SetQuotas>,
     responses(
         (status = 200, body = QuotaList),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "No such quota or limit."),

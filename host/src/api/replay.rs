@@ -18,7 +18,7 @@ use crate::Code;
     path = "/v1/runs/{id}/replay",
     tag = "runs",
     params(("id" = String, Path)),
-    request_body = Replay,
+    request_body = Option<Replay>,
     responses(
         (status = 200, body = ReplayReport),
         (status = 404, body = Problem, content_type = "application/problem+json"),

@@ -12,12 +12,14 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::document;
 use super::gate::{self, Gate};
 use super::intake::Intake;
 use super::problem::{Answer, Refusal};
 use super::{
     Door, Mask, children, components, control, deployments, entities, events, health, identity, journal, policy,
     promises, questions, quotas, redaction, replay, runs, secrets, signals, states, store, stream, tenants, updates,
+    usage,
 };
 use crate::Code;
 use crate::host::Host;
@@ -148,11 +150,13 @@ fn paths() -> OpenApiRouter<Common> {
         .routes(routes!(secrets::rotate))
         .routes(routes!(store::check))
         .routes(routes!(store::backup))
+        .routes(routes!(store::data_keys))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::get, tenants::delete))
         .routes(routes!(tenants::disable))
         .routes(routes!(tenants::enable))
         .routes(routes!(quotas::get, quotas::set))
+        .routes(routes!(usage::get))
         .routes(routes!(identity::list, identity::create))
         .routes(routes!(identity::remove))
         .routes(routes!(identity::rotate))
@@ -161,7 +165,8 @@ fn paths() -> OpenApiRouter<Common> {
 
 /// The OpenAPI document, as it is checked in.
 pub fn openapi() -> String {
-    let (_, document) = paths().split_for_parts();
+    let (_, mut document) = paths().split_for_parts();
+    document::complete(&mut document);
     let mut text = document.to_pretty_json().expect("the document holds only text and numbers");
     text.push('\n');
     text

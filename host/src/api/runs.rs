@@ -225,7 +225,7 @@ pub(super) fn seconds(seconds: f64) -> Answer<Duration> {
     path = "/v1/runs/{id}/cancel",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Cancel,
+    request_body = Option<Cancel>,
     responses(
         (status = 202, body = Run),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -245,7 +245,7 @@ pub async fn cancel(api: Api, Found(head): Found, Asked { key, body: asked }: As
     path = "/v1/runs/{id}/retry",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Retry,
+    request_body = Option<Retry>,
     responses(
         (status = 202, body = Retried),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -286,7 +286,7 @@ pub async fn retry(
     path = "/v1/runs/{id}/terminate",
     tag = "runs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Terminate,
+    request_body = Option<Terminate>,
     responses(
         (status = 202, body = Run),
         (status = 404, body = Problem, content_type = "application/problem+json"),

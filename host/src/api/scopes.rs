@@ -111,6 +111,7 @@ pub const ROUTES: &[Route] = &[
     operates("POST", "/v1/store/check", None),
     // It changes nothing, and takes everything along.
     operates("GET", "/v1/store/backup", Some(Weight::Heavy)),
+    operates("GET", "/v1/store/data-keys", Some(Weight::Heavy)),
     operates("GET", "/v1/tenants", None),
     operates("POST", "/v1/tenants", Some(Weight::Heavy)),
     operates("GET", "/v1/tenants/{name}", None),
@@ -119,6 +120,7 @@ pub const ROUTES: &[Route] = &[
     operates("POST", "/v1/tenants/{name}/enable", Some(Weight::Heavy)),
     operates("GET", "/v1/tenants/{name}/quotas", None),
     operates("PATCH", "/v1/tenants/{name}/quotas", Some(Weight::Heavy)),
+    sees("GET", "/v1/usage", Scope::Read),
     sees("GET", "/v1/keys", Scope::Admin),
     administers("POST", "/v1/keys"),
     administers("DELETE", "/v1/keys/{id}"),

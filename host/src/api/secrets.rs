@@ -63,7 +63,7 @@ pub async fn remove(api: Api, Name(name): Name) -> Answer<StatusCode> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Reads the keys for secrets anew, and puts all secrets under the first of them.
+/// Reads the keys for secrets anew, puts all secrets under the first of them and wraps all data keys under it.
 #[utoipa::path(
     post,
     operation_id = "rotate_secrets",
@@ -73,8 +73,8 @@ pub async fn remove(api: Api, Name(name): Name) -> Answer<StatusCode> {
 )]
 pub async fn rotate(api: Api) -> Answer<Json<model::RotatedSecrets>> {
     let rotated = api.host.rotate_secrets().await?;
-    let crate::host::Rotated { key, rotated, kept, unreadable } = rotated;
-    Ok(Json(model::RotatedSecrets { key, rotated, kept, unreadable }))
+    let crate::host::Rotated { key, rotated, kept, unreadable, data_keys } = rotated;
+    Ok(Json(model::RotatedSecrets { key, rotated, kept, unreadable, data_keys }))
 }
 
 fn view(entry: &SecretEntry) -> model::Secret {

@@ -9,7 +9,7 @@ use futures_util::stream::unfold;
 use std::io;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::model::{Problem, StoreReport};
+use super::model::{Binary, DataKeys, Problem, StoreReport};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
@@ -46,7 +46,7 @@ pub async fn check(api: Api) -> Answer<Json<StoreReport>> {
     path = "/v1/store/backup",
     tag = "store",
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, body = Binary, content_type = "application/octet-stream"),
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Another is going on."),
     )
 )]
@@ -64,6 +64,19 @@ pub async fn backup(api: Api) -> Answer<Response> {
     });
     let body = Body::from_stream(unfold(Some(Pieces { pieces, ended, _permit: permit }), next));
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+}
+
+/// The data keys of all sealed tenants, wrapped under the key of the server. They stand in no backup: what a backup holds of
+/// a sealed tenant opens with both.
+#[utoipa::path(
+    get,
+    operation_id = "get_data_keys",
+    path = "/v1/store/data-keys",
+    tag = "store",
+    responses((status = 200, body = DataKeys))
+)]
+pub async fn data_keys(api: Api) -> Answer<Json<DataKeys>> {
+    Ok(Json(DataKeys { data_keys: api.host.data_keys().await? }))
 }
 
 fn permit(api: &Api) -> Answer<OwnedSemaphorePermit> {

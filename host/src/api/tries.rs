@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use trackway_replay::Timestamp;
 
-use crate::host::{Allowance, Rate};
+use crate::quota::{Allowance, Rate};
 use crate::{Code, Error};
 
 /// Refused without a wait: a pipeline with an old key, tried by several jobs. Then one more is let through each time.

@@ -151,6 +151,8 @@ pub fn store_report(report: host::StoreReport) -> model::StoreReport {
         entries: report.entries,
         payloads: report.payloads,
         components: report.components,
+        sealed: report.sealed,
+        unsealed: report.unsealed,
         flaws: report.flaws.into_iter().map(flaw).collect(),
         more: report.more,
     }

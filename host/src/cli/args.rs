@@ -31,7 +31,7 @@ pub use keep::Keep;
 pub use plan::{Judge, Look, Policy, Sign};
 pub use promises::{Promises, Reject, Resolve};
 pub use questions::{OneQuestion, Questions, QuestionsAnswer, QuestionsLs};
-pub use quotas::{QuotaIs, TenantQuota};
+pub use quotas::{QuotaIs, TenantQuota, Usage};
 pub use redact::{Redact, SomeFields};
 pub use runs::{OneRun, Runs, RunsLs, RunsRetry, RunsSignal, RunsState, RunsStream, RunsUpdate};
 pub use secrets::Secrets;
@@ -179,13 +179,16 @@ pub enum Command {
 
     /// Copy everything that a server holds into one file, while it goes on
     #[command(after_help = "Examples:\n  trackway backup nightly.trackway\n  \
-                            TRACKWAY_SERVER=https://runs.example.com trackway backup nightly.trackway\n\n\
-                            The file is whole and checked, or not there.")]
+                            TRACKWAY_SERVER=https://runs.example.com trackway backup nightly.trackway\n  \
+                            trackway backup nightly.trackway --data-keys /elsewhere/trackway.keys    # where tenants are sealed\n\n\
+                            The file is whole and checked, or not there. What of it is sealed opens with the data keys and the\n\
+                            key of the server only; keep one file of data keys, the latest, elsewhere than the backups.")]
     Backup(Backup),
 
     /// Make the data folder of a server from a backup
     #[command(after_help = "Examples:\n  trackway restore nightly.trackway --data /var/lib/trackway\n  \
-                            trackway restore nightly.trackway --check    # only looks at the file\n\n\
+                            trackway restore nightly.trackway --check    # only looks at the file\n  \
+                            trackway restore nightly.trackway --data DIR --secrets-key-file keys --data-keys trackway.keys\n\n\
                             Runs that had not ended go on when a server is started on the folder. Stop the old one first:\n\
                             two servers would do the same work twice.")]
     Restore(Restore),
@@ -208,6 +211,10 @@ pub enum Command {
         #[command(subcommand)]
         command: Redact,
     },
+    /// Show what a tenant uses, and how much of each quota is left
+    #[command(after_help = "Examples:\n  trackway usage\n  trackway usage --tenant acme\n  \
+                            trackway usage --day 2026-11-22 -o json | jq .days[0].used.fuel")]
+    Usage(Usage),
     /// Print what was changed by request: who, what, when, from where, and what came of it
     #[command(
         after_help = "Examples:\n  trackway audit --since 1h\n  trackway audit --since 24h -o jsonl > audit.jsonl\n  \

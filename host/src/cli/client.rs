@@ -326,6 +326,11 @@ impl Client {
         Ok(response.bytes_stream().map(|piece| piece.map_err(|error| self.unreachable(&error))))
     }
 
+    /// The data keys that the backup opens with, wrapped.
+    pub async fn data_keys(&self) -> Result<model::DataKeys> {
+        self.get(&["store", "data-keys"]).await
+    }
+
     /// What happens to a run, from its beginning, across lost connections, to its end.
     pub fn events(&self, run: RunId) -> Events<'_> {
         Events::new(Feed::new(self, run, "events", None))
@@ -420,7 +425,7 @@ impl Client {
             let message = format!("{} {}: {}", problem.code, problem.title, problem.detail);
             return Error::new(Code::Internal, message).hint("the server is newer than this program: update it");
         };
-        let error = Error { code, message: problem.detail, hint: problem.hint, retry_after: None };
+        let error = Error { code, message: problem.detail, hint: problem.hint, retry_after: None, quota: None };
         // Only this side knows where the key came from.
         if code == Code::Unauthorized { error.hint(self.about_key()) } else { error }
     }

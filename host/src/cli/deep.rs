@@ -8,6 +8,7 @@ use crate::{Code, Error, host};
 
 use super::exit::{Done, Exit};
 use super::output::{Paint, clean};
+use super::server::keys_of_server;
 use super::{Context, args, doctor};
 
 pub async fn doctor(args: args::Doctor, context: &Context) -> Done {
@@ -15,7 +16,8 @@ pub async fn doctor(args: args::Doctor, context: &Context) -> Done {
     let Some(data) = doctor::data_folder(&context.config, args.data.clone()) else {
         return Err(Error::new(Code::BadConfig, "no data folder is named and HOME is not set").into());
     };
-    let report = match host::check_folder(&data).await {
+    let keys = keys_of_server(args.secrets_key_file.as_deref())?;
+    let report = match host::check_folder(&data, keys).await {
         Ok(report) => {
             output.say(&format!("looked at everything in {}", data.display()));
             view::store_report(report)
@@ -58,5 +60,14 @@ fn text(report: &model::StoreReport, paint: Paint) -> String {
         text,
         "{mark} {runs} runs, {entries} entries, {payloads} values beside journals, {components} components: {flaws} flaws"
     );
+    let _ = match (report.sealed, report.unsealed) {
+        (0, _) => Ok(()),
+        (tenants, 0) => writeln!(text, "  sealed: all that guests and callers of {tenants} tenants say"),
+        (tenants, rest) => writeln!(
+            text,
+            "  sealed: {tenants} tenants, but for {rest} rows and files from before; a backup that is restored with \
+             --seal has none"
+        ),
+    };
     text
 }

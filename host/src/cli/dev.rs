@@ -41,7 +41,7 @@ pub async fn dev(args: args::Dev, context: &Context) -> Done {
     let keys = state.join("secrets.key");
     make_secret_keys(&keys, output)?;
     let options = worker::Options { quotas: context.config.quotas(&[])?, ..worker::Options::default() };
-    let host = open(data, options, providers, KeySource::open(&keys)?).await?;
+    let host = open(data, options, providers, (KeySource::open(&keys)?, false)).await?;
     let server = address_of(&listener)?;
     let key = key(&state.join("key"))?;
     let dev_file = state.join("dev.json");

@@ -43,6 +43,7 @@ mod sse;
 mod stream;
 mod talk;
 pub mod toolchain;
+mod usage;
 #[cfg(test)]
 mod ways;
 
@@ -147,6 +148,7 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         Command::Tenants { command } => identity::tenants(command, context).await,
         Command::Keys { command } => identity::keys(command, context).await,
         Command::Redact { command } => redact::redact(command, context).await,
+        Command::Usage(args) => usage::usage(args, context).await,
         Command::Audit(args) => identity::audit(args, context).await,
         Command::Secrets { command } => secrets::secrets(command, context).await,
         Command::Questions { command } => questions::questions(command, context).await,

@@ -36,8 +36,12 @@ pub async fn secrets(command: args::Secrets, context: &Context) -> Done {
             output.one(&rotated, rotated.key.as_deref().unwrap_or_default(), || {
                 let key = rotated.key.as_deref().unwrap_or("none");
                 let (moved, kept, unreadable) = (rotated.rotated, rotated.kept, rotated.unreadable);
-                clean(&format!("key {key}: {moved} moved to it, {kept} were under it, {unreadable} cannot be read"))
-                    + "\n"
+                let data_keys = match rotated.data_keys {
+                    0 => String::new(),
+                    count => format!("; {count} data keys wrapped under it"),
+                };
+                let secrets = format!("{moved} moved to it, {kept} were under it, {unreadable} cannot be read");
+                clean(&format!("key {key}: {secrets}{data_keys}")) + "\n"
             })?;
             if rotated.unreadable > 0 {
                 let text = "some secrets are kept under a key that the server has not: add that key, or set them anew";

@@ -46,6 +46,7 @@ struct Prepared {
     worker: worker::Options,
     providers: Providers,
     secret_keys: KeySource,
+    seal: bool,
     retention: Retention,
     grace: Duration,
 }
@@ -99,12 +100,13 @@ fn prepare(args: args::Server, context: &Context) -> Result<Prepared> {
     confined::give_up(&args.confine, &data, renewed.collect())?;
     door.tokens = tokens;
     let retention = retention(args.keep_finished);
-    Ok(Prepared { data, listener, door, key_file, worker, providers, secret_keys, retention, grace: args.grace })
+    let (seal, grace) = (args.seal, args.grace);
+    Ok(Prepared { data, listener, door, key_file, worker, providers, secret_keys, seal, retention, grace })
 }
 
 async fn serve(prepared: Prepared, output: &Output) -> Done {
-    let Prepared { data, listener, door, key_file, worker, providers, secret_keys, retention, grace } = prepared;
-    let host = open(data.clone(), worker, providers, secret_keys).await?;
+    let Prepared { data, listener, door, key_file, worker, providers, secret_keys, seal, retention, grace } = prepared;
+    let host = open(data.clone(), worker, providers, (secret_keys, seal)).await?;
     let listener = TcpListener::from_std(listener)
         .map_err(|error| Error::new(Code::Internal, format!("the listener: {error}")))?;
     let scheme = if door.tls.is_some() { "https" } else { "http" };
@@ -135,12 +137,12 @@ fn retention(keeps: Vec<args::Keep>) -> Retention {
     retention
 }
 
-/// Opens the data folder; runs that were going on go on.
+/// Opens the data folder; runs that were going on go on. `seal`: whether every tenant is sealed.
 pub async fn open(
     data: PathBuf,
     worker: worker::Options,
     providers: Providers,
-    secret_keys: KeySource,
+    (secret_keys, seal): (KeySource, bool),
 ) -> Result<Arc<Host>> {
     match confine::raise_open_files() {
         Ok(most) => tracing::debug!("at most {most} files may be open"),
@@ -150,7 +152,7 @@ pub async fn open(
         .map_err(|error| Error::new(Code::Internal, format!("this program cannot be found: {error}")))?;
     let hardening = trackway_storage::Hardening::from_environment();
     let store = trackway_storage::SledOptions { hardening, ..trackway_storage::SledOptions::default() };
-    Host::open(HostOptions { data, compiler, worker, store, providers, secret_keys }).await
+    Host::open(HostOptions { data, compiler, worker, store, providers, secret_keys, seal }).await
 }
 
 pub fn address_of(listener: &TcpListener) -> Result<String> {
@@ -245,14 +247,19 @@ fn read_or_make_keys(file: &Path, output: &Output) -> Result<Vec<String>> {
     }
 }
 
-/// Under which secrets are kept: those of a file, or of the environment.
+/// Under which secrets and data keys are kept: those of a file, which is made where there is none, or of the environment.
 fn secret_keys(file: Option<&Path>, output: &Output) -> Result<KeySource> {
+    if let Some(file) = file {
+        make_secret_keys(file, output)?;
+    }
+    keys_of_server(file)
+}
+
+/// Those that are there.
+pub fn keys_of_server(file: Option<&Path>) -> Result<KeySource> {
     let from_environment = || std::env::var(SECRETS_KEY).ok().filter(|text| !text.trim().is_empty());
     match file {
-        Some(file) => {
-            make_secret_keys(file, output)?;
-            KeySource::open(file)
-        }
+        Some(file) => KeySource::open(file),
         None => Ok(from_environment().map_or(KeySource::Absent, |text| KeySource::Text(text.into()))),
     }
 }

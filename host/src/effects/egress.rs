@@ -5,11 +5,10 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use reqwest::{Certificate, Client, ClientBuilder, redirect, retry};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use trackway_replay::{Failure, TenantId, code};
+use trackway_fair::Weights;
+use trackway_replay::{Failure, code};
 
 use super::answer::{Try, to_json, with_tries};
 use super::exchange::{Broken, Tried, exchange, gate};
@@ -17,17 +16,16 @@ use super::mcp;
 use super::model::{Models, Providers};
 use super::resolver::{GuardedResolver, Lookup, system_lookup};
 use super::secret::Purse;
+use super::sockets::{PER_TENANT_MAX, Socket, Sockets};
 use super::tries::{Standing, Verdict};
 use super::{Clock, Effects, HttpCall, ModelAnswer, ModelCall, Vault};
 use crate::{Code, Error, Result};
 
-/// Sockets of one tenant at a time. A machine's usual limit of open files is 1,024.
-const REQUESTS_PER_TENANT_MAX: usize = 256;
 /// Long enough for a lost first packet to be sent three times.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections that are kept to one host: half of those that can be in use. With far fewer, requests
 /// to one busy host close and open one connection for each of them.
-const IDLE_PER_HOST_MAX: usize = REQUESTS_PER_TENANT_MAX / 2;
+const IDLE_PER_HOST_MAX: usize = PER_TENANT_MAX / 2;
 /// Beyond it an idle connection is closed, so that hosts that were busy a while ago hold no sockets.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 const USER_AGENT: &str = concat!("trackway/", env!("CARGO_PKG_VERSION"));
@@ -41,7 +39,7 @@ struct Gate {
     clock: Arc<dyn Clock>,
     models: Models,
     vault: Arc<dyn Vault>,
-    tenants: Mutex<BTreeMap<TenantId, Arc<Semaphore>>>,
+    sockets: Sockets,
 }
 
 impl Egress {
@@ -54,6 +52,14 @@ impl Egress {
         Egress::with(clock, (system_lookup(), &[]), providers, vault)
     }
 
+    /// The same, whose tenants have such shares. What has left before is not counted.
+    pub fn sharing(self, weights: Weights) -> Egress {
+        let Gate { client, clock, models, vault, .. } = &*self.0;
+        let (client, clock, vault) = (client.clone(), clock.clone(), vault.clone());
+        let models = models.sharing(weights.clone());
+        Egress(Arc::new(Gate { client, clock, models, vault, sockets: Sockets::new(weights) }))
+    }
+
     fn with(
         clock: Arc<dyn Clock>,
         (lookup, roots): (Lookup, &[Certificate]),
@@ -63,7 +69,8 @@ impl Egress {
         let client = client(Some(lookup), roots)?;
         // Where the operator says that a provider is, it may be.
         let models = Models::new(clock.clone(), providers, client.clone(), self::client(None, roots)?);
-        Ok(Egress(Arc::new(Gate { client, clock, models, vault, tenants: Mutex::default() })))
+        let sockets = Sockets::new(Weights::default());
+        Ok(Egress(Arc::new(Gate { client, clock, models, vault, sockets })))
     }
 }
 
@@ -93,7 +100,7 @@ impl Gate {
         };
         let mut purse = Purse::of(call)?;
         // Standing in line is not the other side's time.
-        let mut permit = Some(self.permit(call.tenant).await);
+        let mut socket = Some(self.sockets.take(call.tenant).await);
         let started = self.clock.now();
         let deadline = started + call.request.timeout;
         let mut timeout = self.clock.wait(call.request.timeout);
@@ -101,7 +108,7 @@ impl Gate {
         loop {
             let tried = tokio::select! {
                 biased;
-                tried = self.attempt(call, &mut permit, &mut purse) => tried,
+                tried = self.attempt(call, &mut socket, &mut purse) => tried,
                 () = &mut timeout => return Err(with_tries(timed_out(call), &tries)),
             };
             let now = self.clock.now();
@@ -129,11 +136,11 @@ impl Gate {
         }
     }
 
-    /// Holds a permit while there is a socket, not while waiting for the next try.
-    async fn attempt(&self, call: &HttpCall, permit: &mut Option<OwnedSemaphorePermit>, purse: &mut Purse) -> Tried {
-        let _permit = match permit.take() {
-            Some(permit) => permit,
-            None => self.permit(call.tenant).await,
+    /// Holds its place while there is a socket, not while waiting for the next try.
+    async fn attempt(&self, call: &HttpCall, socket: &mut Option<Socket>, purse: &mut Purse) -> Tried {
+        let _socket = match socket.take() {
+            Some(socket) => socket,
+            None => self.sockets.take(call.tenant).await,
         };
         if let Err(failure) = purse.open(&*self.vault, call).await {
             return Tried { result: Err(Broken::ForGood(failure)), repeatable: false };
@@ -147,14 +154,6 @@ impl Gate {
             }
         }
         tried
-    }
-
-    async fn permit(&self, tenant: TenantId) -> OwnedSemaphorePermit {
-        let semaphore = {
-            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            tenants.entry(tenant).or_insert_with(|| Arc::new(Semaphore::new(REQUESTS_PER_TENANT_MAX))).clone()
-        };
-        semaphore.acquire_owned().await.expect("the semaphore is never closed")
     }
 }
 

@@ -17,6 +17,7 @@ mod randomness;
 mod request;
 mod resolver;
 mod secret;
+mod sockets;
 mod tries;
 
 use futures_util::future::BoxFuture;

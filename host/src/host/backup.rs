@@ -11,7 +11,7 @@ use trackway_replay::{Digest, Epoch, Frame, FrameId, Position, RunId, RunState, 
 use trackway_storage::dump::{Reader, Record};
 use trackway_storage::{Entity, EntityWritten, Shelf, StartKey, StorageError, StorageErrorKind, dump};
 
-use super::{Host, check};
+use super::{DataKeys, Host, check};
 use crate::worker::{check_entity_key, check_entity_value, checked_name};
 use crate::{Code, Error, Result};
 
@@ -38,6 +38,11 @@ pub struct Backup {
     pub entities: u64,
     /// Runs that could not be read when the backup was made, and why: they cannot be restored.
     pub unreadable: BTreeMap<RunId, String>,
+    /// Records of tenants whose data key is not there: they were checked as far as that can be done without it.
+    pub sealed: u64,
+    /// Runs that such records are of: they cannot be restored.
+    pub(super) shut: BTreeSet<RunId>,
+    pub(super) tenants: BTreeSet<TenantId>,
     /// Runs that were removed while they were read.
     removed: BTreeSet<RunId>,
     pub(super) epoch: Epoch,
@@ -55,14 +60,15 @@ impl Host {
 /// Reads a whole backup and checks it: the file, every journal, every value. Blocks on the disk.
 ///
 /// # Errors
-/// [`Code::DataDamaged`] or [`Code::DataNewer`] where it is no whole backup that this program can read.
-pub fn read_backup(file: &Path) -> Result<Backup> {
-    let mut reader = open(file)?;
+/// [`Code::DataDamaged`] or [`Code::DataNewer`] where it is no whole backup that this program can read. What is sealed
+/// under a key that is not among `keys` is counted, and is no error.
+pub fn read_backup(file: &Path, keys: &DataKeys) -> Result<Backup> {
+    let mut reader = open(file, keys)?;
     let mut backup = Backup::default();
     let mut run: Option<RunCheck> = None;
     let mut component_digests = BTreeSet::new();
-    let mut tenants = BTreeSet::from([TenantId::DEFAULT]);
-    let mut keys = Vec::new();
+    backup.tenants.insert(TenantId::DEFAULT);
+    let mut start_keys = Vec::new();
     while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
             Record::Begin { taken, epoch, program } => {
@@ -77,9 +83,13 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
                 backup.end_of_run(run.take(), &component_digests);
                 // Runs are pinned to components of their own tenant.
                 component_digests.clear();
-                if !tenants.insert(tenant) {
+                if !backup.tenants.insert(tenant) {
                     return Err(damaged(file, &format!("tenant {tenant} stands in it twice")));
                 }
+            }
+            Record::Sealed => {
+                backup.sealed += 1;
+                backup.shut.extend(run.take().map(|run| run.id));
             }
             Record::Shelved { shelf, revision, .. } => {
                 Shelf::of_number(shelf).ok_or_else(|| no_such_shelf(file, shelf))?;
@@ -113,7 +123,7 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
                 run = run.filter(|run| run.id != id);
                 backup.removed.insert(id);
             }
-            Record::StartKey(key) => keys.push(key),
+            Record::StartKey(key) => start_keys.push(key),
             Record::Payload { digest } => {
                 run.as_mut().ok_or_else(|| misplaced(file))?.payload(digest, &data);
             }
@@ -142,14 +152,14 @@ pub fn read_backup(file: &Path) -> Result<Backup> {
         }
     }
     backup.end_of_run(run.take(), &component_digests);
-    backup.start_keys = keys.into_iter().map(|key| (key.run, key)).collect();
+    backup.start_keys = start_keys.into_iter().map(|key| (key.run, key)).collect();
     Ok(backup)
 }
 
-pub(super) fn open(file: &Path) -> Result<Reader<BufReader<File>>> {
+pub(super) fn open(file: &Path, keys: &DataKeys) -> Result<Reader<BufReader<File>>> {
     let opened = File::open(file)
         .map_err(|error| Error::new(Code::File, format!("{} cannot be read: {error}", file.display())))?;
-    Reader::new(BufReader::new(opened)).map_err(|error| naming(file, error))
+    Reader::opening(BufReader::new(opened), keys.openers()).map_err(|error| naming(file, error))
 }
 
 pub(super) fn naming(file: &Path, error: StorageError) -> Error {
@@ -188,7 +198,7 @@ fn check_entity(entity: &Entity) -> Result<(), String> {
 impl Backup {
     /// Whether that run can be restored.
     pub(super) fn holds(&self, run: RunId) -> bool {
-        !self.unreadable.contains_key(&run) && !self.removed.contains(&run)
+        !self.unreadable.contains_key(&run) && !self.removed.contains(&run) && !self.shut.contains(&run)
     }
 
     fn end_of_run(&mut self, run: Option<RunCheck>, components: &BTreeSet<Digest>) {

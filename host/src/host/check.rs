@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
-use trackway_replay::{Digest, Entry, Frame, FrameId, Head, Position, RunId, RunState, Status, TenantId, Value};
+use trackway_replay::{Digest, Entry, Frame, FrameId, Head, Position, RunId, RunState, Status, TenantId, Value, code};
 use trackway_storage::{
-    Landmark, Mark, RunKey, RunQuery, SledOptions, SledStorage, Storage, StorageError, StorageErrorKind,
+    Landmark, Mark, RunKey, RunQuery, Sealing, SledOptions, SledStorage, Storage, StorageError, StorageErrorKind,
 };
 
 use super::directory::Directory;
-use super::{Host, folder};
+use super::{Host, KeySource, ServerKeys, folder};
 use crate::worker::landmarks_in;
 use crate::{Code, Error, Result};
 
@@ -44,6 +44,9 @@ pub struct StoreReport {
     pub entries: u64,
     pub payloads: u64,
     pub components: u64,
+    /// Tenants that are sealed, and what of them is not: rows and files of before.
+    pub sealed: u64,
+    pub unsealed: u64,
     pub flaws: Vec<Flaw>,
     /// Flaws that are not listed any more.
     pub more: u64,
@@ -75,13 +78,15 @@ impl Host {
 ///
 /// # Errors
 /// [`Code::File`] where there is no store; those of opening one.
-pub async fn check_folder(data: &Path) -> Result<StoreReport> {
+pub async fn check_folder(data: &Path, keys: KeySource) -> Result<StoreReport> {
     let store = data.join(folder::STORE);
     if !store.join("format").is_file() {
         let error = Error::new(Code::File, format!("there is no store in {}", data.display()));
         return Err(error.hint("--data DIR names the data folder of a server"));
     }
-    let opening = tokio::task::spawn_blocking(move || SledStorage::open(&store, SledOptions::default())).await;
+    let sealing = Sealing { wrap: Some(ServerKeys::read(keys)?), every_tenant: false };
+    let options = SledOptions { sealing, ..SledOptions::default() };
+    let opening = tokio::task::spawn_blocking(move || SledStorage::open(&store, options)).await;
     let storage = opening.map_err(|error| Error::new(Code::Internal, format!("opening the store: {error}")))??;
     let report = check(&storage, Others::None).await;
     storage.close().await?;
@@ -129,6 +134,10 @@ async fn check_tenant(storage: &dyn Storage, tenant: TenantId, others: Others, r
         }
     };
     report.components += components.len() as u64;
+    if let Some(unsealed) = storage.unsealed(tenant).await? {
+        report.sealed += 1;
+        report.unsealed += unsealed;
+    }
     let whole = Whole { storage, tenant, components };
     whole.settled(None, others).await?.flaws.into_iter().for_each(|flaw| report.add(flaw));
     let newest = newest(storage, tenant, others).await;
@@ -267,7 +276,9 @@ impl<'a> Look<'a> {
         };
         if let Some(state) = state {
             look.marks(&state, head.as_ref(), rows.mark);
-            if !look.landmarks.iter().map(|(landmark, place)| (landmark.clone(), *place)).eq(rows.landmarks) {
+            // How far it is counted stands in no journal.
+            let named = rows.landmarks.into_iter().filter(|(landmark, _)| *landmark != Landmark::Metered);
+            if !look.landmarks.iter().map(|(landmark, place)| (landmark.clone(), *place)).eq(named) {
                 look.flaw(None, "what it published or answered is not found by its name", ADVICE_BUG);
             }
             if !state.questions().eq(rows.questions) {
@@ -367,9 +378,12 @@ impl<'a> Look<'a> {
         let Some(head) = head else {
             return self.flaw(None, "it has no head: no list shows it", ADVICE_BUG);
         };
-        // Frames change the status; a head is written with the last of several, and says `stuck` of a run
-        // that its journal knows nothing of.
-        let is_settled = has_ended || matches!(mark, Some(Mark::Parked { .. })) && head.status != Status::Stuck;
+        // Frames change the status; a head is written with the last of several, and says of a run that it is stuck, or
+        // held by a quota, what its journal knows nothing of.
+        let is_held =
+            head.status == Status::Paused && head.code.as_deref() == Some(code::QUOTA_EXCEEDED) && !state.is_paused();
+        let is_laid = head.status == Status::Stuck || is_held;
+        let is_settled = has_ended || matches!(mark, Some(Mark::Parked { .. })) && !is_laid;
         let folded = state.head();
         let agrees = if is_settled {
             *head == folded
@@ -383,7 +397,7 @@ impl<'a> Look<'a> {
             self.flaw(None, what, ADVICE_BUG);
         }
         if let Some(Mark::Parked { due }) = mark
-            && head.status != Status::Stuck
+            && !is_laid
             && due != folded.due
         {
             self.flaw(None, format!("its timer is due at {due:?}, its journal says {:?}", folded.due), ADVICE_BUG);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trackway_replay::{TenantId, Timestamp};
 
-use super::allowance::{Allowance, Rate};
+use crate::quota::{Allowance, Rate};
 use crate::{Code, Error, Result};
 
 /// Of one tenant, so that others' components find the compiler free.

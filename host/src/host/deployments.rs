@@ -76,15 +76,16 @@ impl Host {
         self.refuse_if_stopping()?;
         let gated = self.sandbox.gate(Arc::from(&*bytes)).await?;
         // What is compiled already costs nobody anything.
-        let _turn = match self.sandbox.cached(gated.digest).await? {
+        let _turn = match self.sandbox.cached(self.tenant, gated.digest).await? {
             Some(_) => None,
             None => Some(self.compiling.take(self.tenant, self.clock.now()).await?),
         };
-        let admitted = self.sandbox.admit_gated(gated).await?;
+        let admitted = self.sandbox.admit_gated(self.tenant, gated).await?;
         Catalog::of(&admitted.manifest)?;
         if let Some(record) = self.storage.component(self.tenant, admitted.digest).await? {
             return Ok(Uploaded { record, existing: true });
         }
+        self.check_component_quota(admitted.bytes.len() as u64).await?;
         let record = record_of(&admitted, self.clock.now());
         self.storage.put_component(self.tenant, record.clone(), Bytes::from_owner(admitted.bytes)).await?;
         Ok(Uploaded { record, existing: false })

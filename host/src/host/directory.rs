@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use trackway_fair::AtOnce;
 use trackway_replay::{Digest, TenantId, Timestamp};
 use trackway_storage::{Record, Shelf, Storage};
 
@@ -130,7 +131,7 @@ impl Directory {
     }
 
     pub async fn add_tenant(&self, storage: &dyn Storage, name: &str, created: Option<Timestamp>) -> Result<Tenant> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await;
         let (next, count) = {
             let known = self.read();
             if let Some(there) = known.tenants.get(name) {
@@ -151,9 +152,15 @@ impl Directory {
         Ok(tenant)
     }
 
+    /// One at a time makes a change. Whoever is about to use a key waits for it too, so it waits for no turn.
+    async fn change(&self) -> (AtOnce, MutexGuard<'_, ()>) {
+        let at_once = trackway_fair::at_once();
+        (at_once, self.changing.lock().await)
+    }
+
     /// What is being deleted stays so.
     pub async fn set_state(&self, storage: &dyn Storage, name: &str, state: TenantState) -> Result<Tenant> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await;
         let there = self.read().tenants.get(name).cloned().ok_or_else(|| no_such_tenant(name))?;
         if there.it.state == state {
             return Ok(there.it);
@@ -167,7 +174,7 @@ impl Directory {
     }
 
     pub async fn remove_tenant(&self, storage: &dyn Storage, tenant: &Tenant) -> Result<()> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await;
         let Some(there) = self.read().tenants.get(&tenant.name).filter(|kept| kept.it.id == tenant.id).cloned() else {
             return Ok(());
         };
@@ -179,7 +186,7 @@ impl Directory {
     }
 
     pub async fn add_key(&self, storage: &dyn Storage, key: Key) -> Result<Key> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await;
         let count = self.keys_of(key.tenant).len();
         if count >= KEYS_OF_TENANT_MAX {
             let why = format!("the tenant has {count} keys, and no more may be");
@@ -196,7 +203,7 @@ impl Directory {
         hash: Digest,
         change: impl FnOnce(Key) -> Key,
     ) -> Result<Option<Key>> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await;
         let Some(there) = self.read().keys.get(&hash).cloned() else { return Ok(None) };
         let key = change(there.it);
         self.put_key(storage, &key, there.revision + 1).await?;
@@ -204,14 +211,14 @@ impl Directory {
     }
 
     pub async fn remove_key(&self, storage: &dyn Storage, tenant: TenantId, id: &str) -> Result<()> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await;
         let key = self.keys_of(tenant).into_iter().find(|key| &*key.id == id).ok_or_else(|| no_such_key(id))?;
         self.take_key(storage, key.hash).await
     }
 
     /// All of the tenant.
     pub async fn remove_keys(&self, storage: &dyn Storage, tenant: TenantId) -> Result<()> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await;
         for key in self.keys_of(tenant) {
             self.take_key(storage, key.hash).await?;
         }

@@ -28,17 +28,21 @@ pub fn open(data: &Path, compiler: Compiler, store: SledOptions, randomness: &dy
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.map_err(|error| cannot("be made", data, &error))?;
     // First, since it makes sure that no other process uses the folder.
+    let weights = store.weights.clone();
     let storage = SledStorage::open(&data.join(STORE), store)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let sandbox = Sandbox::new(sandbox::Options {
-        cache: data.join(CODE),
-        key: code_key(&data.join(CODE_KEY), randomness)?,
-        compiler,
-        slots: SLOTS_DEFAULT,
-        cores,
-        // One processor stays for all others: what computes for long can never hold every one of them.
-        slow_threads: (cores - 1).max(1),
-    })?;
+    let sandbox = Sandbox::sharing(
+        sandbox::Options {
+            cache: data.join(CODE),
+            key: code_key(&data.join(CODE_KEY), randomness)?,
+            compiler,
+            slots: SLOTS_DEFAULT,
+            cores,
+            // One processor stays for all others: what computes for long can never hold every one of them.
+            slow_threads: (cores - 1).max(1),
+        },
+        weights,
+    )?;
     Ok(Opened { storage, sandbox })
 }
 

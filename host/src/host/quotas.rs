@@ -73,10 +73,18 @@ impl Host {
             let record = Record { name: NAME.into(), revision: revision + 1, body: body.into() };
             if self.storage.put_record(tenant.id, Shelf::Policies, record).await? {
                 self.worker.quotas().set(tenant.id, &said);
-                return Ok(());
+                return self.worker.wake_held(tenant.id).await;
             }
         }
         Err(Error::new(Code::DeploymentConflict, "the quotas were changed by others meanwhile").hint("try again"))
+    }
+
+    /// Looks again at what a process before held: the quotas of the server may be others, and one that was raised at the
+    /// last moment reached nobody.
+    pub(super) async fn wake_held(&self) {
+        if let Err(error) = self.worker.wake_all_held().await {
+            tracing::error!(%error, "it cannot be read whose runs a quota holds: they go on at midnight UTC");
+        }
     }
 
     async fn said(&self, tenant: TenantId) -> Result<(u64, Quotas)> {

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use trackway_fair::AtOnce;
 use trackway_replay::TenantId;
 use trackway_storage::{Record, Shelf};
 
@@ -48,6 +49,12 @@ pub(super) struct Redactions {
 }
 
 impl Redactions {
+    /// Whoever asks for anything may wait for it, of all tenants, so it waits for no turn.
+    async fn change(&self) -> (AtOnce, MutexGuard<'_, ()>) {
+        let at_once = trackway_fair::at_once();
+        (at_once, self.changing.lock().await)
+    }
+
     fn known(&self, tenant: TenantId) -> Option<Arc<Redacted>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
     }
@@ -79,7 +86,7 @@ impl Host {
         if let Some(known) = self.redactions.known(self.tenant) {
             return Ok(known);
         }
-        let _changing = self.redactions.changing.lock().await;
+        let _changing = self.redactions.change().await;
         if let Some(known) = self.redactions.known(self.tenant) {
             return Ok(known);
         }
@@ -95,7 +102,7 @@ impl Host {
         change: impl Fn(Result<BTreeSet<String>>) -> Result<BTreeSet<String>>,
     ) -> Result<Arc<Redacted>> {
         self.refuse_if_stopping()?;
-        let _changing = self.redactions.changing.lock().await;
+        let _changing = self.redactions.change().await;
         for _ in 0..TRIES_MAX {
             let before = self.storage.record(self.tenant, Shelf::Policies, NAME).await?;
             let revision = before.as_ref().map_or(0, |record| record.revision) + 1;

@@ -7,19 +7,21 @@ use std::path::Path;
 use trackway_replay::{Frame, Head, RunState, Status, StepId, TenantId};
 use trackway_storage::dump::Record;
 use trackway_storage::{
-    Append, Appended, EntityRestore, EntityWritten, Hardening, LogLine, Owner, Rows, RunKey, Shelf, SledOptions,
-    SledStorage, Storage,
+    Append, Appended, EntityRestore, EntityWritten, Hardening, Landmark, LogLine, Owner, Rows, RunKey, Shelf,
+    SledOptions, SledStorage, Storage, USAGE_TOTAL,
 };
 
 use super::backup::{Backup, naming, no_such_shelf, open};
 use super::check::{self, Others};
-use super::{folder, read_backup};
+use super::{DataKeys, folder, read_backup};
 use crate::worker::{end_item, landmarks_in, messages_in};
 use crate::{Code, Error, Result};
 
 mod entities;
+mod usage;
 
 use entities::Entities;
+use usage::{Stored, Usage};
 
 /// The store while it is made; a folder of this name is of a restore that did not end.
 const HALF: &str = "restoring";
@@ -28,13 +30,19 @@ const HARMLESS: [&str; 3] = ["key", "lost+found", HALF];
 /// Log lines that go with one frame; the last one takes what is left.
 const LOGS_WITH_A_FRAME: usize = 256;
 
-/// Restores a backup into a data folder without a store.
+/// Restores a backup into a data folder without a store. What is sealed under a data key that is not among `keys` is left
+/// out; a tenant whose data key is there keeps it.
 ///
 /// # Errors
 /// [`Code::File`] where the folder is not empty; those of [`read_backup`]; those of the disk.
-pub async fn restore(file: &Path, data: &Path) -> Result<Backup> {
+pub async fn restore(file: &Path, data: &Path, keys: &DataKeys) -> Result<Backup> {
     refuse_unless_empty(data)?;
-    let backup = read_backup(file)?;
+    let backup = read_backup(file, keys)?;
+    if backup.sealed > 0 && keys.is_empty() {
+        let why =
+            format!("{} records in {} are sealed, and their data keys are not there", backup.sealed, file.display());
+        return Err(Error::new(Code::NoDataKey, why).hint("name them with --data-keys KEYS; nothing was restored"));
+    }
     let half = data.join(HALF);
     let cannot = |error: std::io::Error| Error::new(Code::File, format!("{}: {error}", half.display()));
     match fs::remove_dir_all(&half) {
@@ -43,13 +51,17 @@ pub async fn restore(file: &Path, data: &Path) -> Result<Backup> {
     }
     // Nobody is told anything before the whole store is synced and read again, so single writes need not
     // wait for the disk.
-    let options = SledOptions { hardening: Hardening::NoWait, epoch_above: backup.epoch, ..SledOptions::default() };
+    let made = SledOptions { sealing: keys.sealing(), ..SledOptions::default() };
+    let options = SledOptions { hardening: Hardening::NoWait, epoch_above: backup.epoch, ..made.clone() };
     let storage = SledStorage::open(&half, options)?;
-    write(file, &backup, &storage).await?;
+    for key in backup.tenants.iter().filter_map(|tenant| keys.of(*tenant)) {
+        storage.seals().adopt(key)?;
+    }
+    write(file, (&backup, keys), &storage).await?;
     storage.close().await?;
     drop(storage);
     // Opening it syncs everything that was written.
-    let storage = SledStorage::open(&half, SledOptions::default())?;
+    let storage = SledStorage::open(&half, made)?;
     let report = check::check(&storage, Others::None).await?;
     storage.close().await?;
     drop(storage);
@@ -78,17 +90,23 @@ fn refuse_unless_empty(data: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()> {
-    let mut reader = open(file)?;
+async fn write(file: &Path, (backup, keys): (&Backup, &DataKeys), storage: &SledStorage) -> Result<()> {
+    let mut reader = open(file, keys)?;
     let mut tenant = TenantId::DEFAULT;
     let mut run: Option<Restoring> = None;
-    let mut entities = Entities::of(tenant);
+    let (mut entities, mut usage) = (Entities::of(tenant), Usage::default());
     while let Some((record, data)) = reader.read().map_err(|error| naming(file, error))? {
         match record {
             Record::Tenant(next) => {
-                end_of(storage, run.take()).await?;
+                end_of(storage, run.take(), &mut usage).await?;
+                std::mem::take(&mut usage).put(storage, tenant).await?;
                 tenant = next;
                 entities = Entities::of(tenant);
+            }
+            Record::Shelved { shelf, name, .. }
+                if Shelf::of_number(shelf) == Some(Shelf::Usage) && *name == *USAGE_TOTAL =>
+            {
+                usage.total(&data);
             }
             Record::Shelved { shelf, name, revision } => {
                 let shelf = Shelf::of_number(shelf).ok_or_else(|| no_such_shelf(file, shelf))?;
@@ -106,11 +124,11 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
                 }
             }
             Record::Run { run: id, .. } => {
-                end_of(storage, run.take()).await?;
+                end_of(storage, run.take(), &mut usage).await?;
                 run = backup.holds(id).then(|| Restoring::new(RunKey { tenant, run: id }, backup));
             }
             Record::StartKey(_) | Record::End { .. } => {
-                end_of(storage, run.take()).await?;
+                end_of(storage, run.take(), &mut usage).await?;
             }
             Record::Payload { digest } => {
                 if let Some(run) = &run {
@@ -146,17 +164,20 @@ async fn write(file: &Path, backup: &Backup, storage: &SledStorage) -> Result<()
                     run.receipt(storage, step, written, &mut entities).await?;
                 }
             }
-            Record::Begin { .. } | Record::Unreadable { .. } | Record::Removed { .. } => {}
+            Record::Begin { .. } | Record::Unreadable { .. } | Record::Removed { .. } | Record::Sealed => {}
         }
     }
-    Ok(())
+    end_of(storage, run, &mut usage).await?;
+    usage.put(storage, tenant).await
 }
 
-async fn end_of(storage: &SledStorage, run: Option<Restoring>) -> Result<()> {
-    match run {
-        Some(mut run) => run.last(storage).await,
-        None => Ok(()),
+async fn end_of(storage: &SledStorage, run: Option<Restoring>, usage: &mut Usage) -> Result<()> {
+    let Some(mut run) = run else { return Ok(()) };
+    run.last(storage).await?;
+    if let Some(state) = &run.state {
+        usage.run(&run.stored, state.end().is_none());
     }
+    Ok(())
 }
 
 /// A run on its way into the store. The frame that came last waits: the last one of all says what
@@ -167,17 +188,19 @@ struct Restoring {
     waiting: Option<Append>,
     start_key: Option<trackway_storage::StartKey>,
     logs: Vec<LogLine>,
+    stored: Stored,
 }
 
 impl Restoring {
     fn new(key: RunKey, backup: &Backup) -> Restoring {
         let start_key = backup.start_keys.get(&key.run).cloned();
-        Restoring { key, state: None, waiting: None, start_key, logs: Vec::new() }
+        Restoring { key, state: None, waiting: None, start_key, logs: Vec::new(), stored: Stored::default() }
     }
 
     async fn frame(&mut self, storage: &SledStorage, append: Append, entities: &mut Entities) -> Result<()> {
         let decoded = Frame::decode(&append.frame);
         let entries = decoded.map_err(|error| Error::new(Code::DataDamaged, error.to_string()))?.entries;
+        self.stored.frame(&entries, append.frame.len());
         let (landmarks, brought) = (landmarks_in(&entries), messages_in(&entries));
         let rows = Rows { landmarks, brought, ..append.rows };
         if let Some(before) = self.waiting.replace(Append { rows, ..append }) {
@@ -209,11 +232,14 @@ impl Restoring {
     }
 
     async fn last(&mut self, storage: &SledStorage) -> Result<()> {
-        let (Some(append), Some(head)) = (self.waiting.take(), self.state.as_ref().map(RunState::head)) else {
+        let (Some(mut append), Some(head)) = (self.waiting.take(), self.state.as_ref().map(RunState::head)) else {
             return Ok(());
         };
         let logs = std::mem::take(&mut self.logs);
         let owner = owner_of(&head);
+        // What it used stands in the sums of the backup.
+        let place = append.position.plus(u64::from(append.entries).saturating_sub(1));
+        append.rows.landmarks.push((Landmark::Metered, place));
         // A run that waits for this one was read before it, perhaps while it had not ended yet.
         let ended = self.state.as_ref().filter(|_| owner == Owner::End);
         let send = ended.and_then(|state| end_item(self.key, state, head.changed)).into_iter().collect();

@@ -3,9 +3,11 @@
 
 mod keys;
 mod safe;
+mod wrap;
 
 pub use keys::KeySource;
 pub use safe::{Safe, SecretEntry};
+pub use wrap::ServerKeys;
 
 use trackway_replay::TenantId;
 use trackway_storage::{Record, Shelf};
@@ -30,6 +32,8 @@ pub struct Rotated {
     pub kept: u64,
     /// Those that stay as they are: their key is not there, or they are damaged.
     pub unreadable: u64,
+    /// Data keys that were wrapped under another key before.
+    pub data_keys: u64,
 }
 
 impl Host {
@@ -76,11 +80,16 @@ impl Host {
         Err(changed_meanwhile(name))
     }
 
-    /// Reads the keys anew and puts all secrets of all tenants under the first of them. Cut off in between it can be done
-    /// again: each is under one key or the other.
+    /// Reads the keys anew, puts all secrets of all tenants under the first of them and wraps all data keys under it. Cut
+    /// off in between it can be done again: each is under one key or the other. Nothing that is sealed under a data key
+    /// is written anew.
     pub async fn rotate_secrets(&self) -> Result<Rotated> {
         let ring = self.safe.reread()?;
         let mut rotated = Rotated { key: ring.current.as_ref().map(ToString::to_string), ..Rotated::default() };
+        let seals = self.storage.seals();
+        let rewrapped = tokio::task::spawn_blocking(move || seals.rewrap()).await;
+        let failed = |error| Error::new(Code::Internal, format!("wrapping data keys: {error}"));
+        rotated.data_keys = rewrapped.map_err(failed)??.moved;
         for tenant in self.storage.tenants().await? {
             let mut after = None;
             loop {

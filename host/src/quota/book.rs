@@ -4,25 +4,32 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use trackway_fair::{Weight, Weights};
 use trackway_replay::{Limits, TenantId};
 
-use super::{Quota, Quotas};
+use super::{Ledger, Quota, Quotas};
 
 /// What a tenant may use now. Held on to by those who ask often: a change shows in it at once.
 #[derive(Debug)]
 pub struct TenantLimits {
     tenant: TenantId,
     limits: Vec<AtomicU64>,
+    ledger: Ledger,
 }
 
 impl TenantLimits {
     fn new(tenant: TenantId, defaults: &Quotas, over: &Quotas) -> TenantLimits {
         let limits = Quota::ALL.iter().map(|quota| AtomicU64::new(limit_of(*quota, defaults, over))).collect();
-        TenantLimits { tenant, limits }
+        TenantLimits { tenant, limits, ledger: Ledger::default() }
     }
 
     pub fn tenant(&self) -> TenantId {
         self.tenant
+    }
+
+    /// What it has used.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub fn get(&self, quota: Quota) -> u64 {
@@ -68,16 +75,28 @@ fn limit_of(quota: Quota, defaults: &Quotas, over: &Quotas) -> u64 {
     over.get(quota).or_else(|| defaults.get(quota)).unwrap_or_else(|| quota.default_limit())
 }
 
+fn weight_of(limit: u64) -> Weight {
+    Weight::new(u32::try_from(limit).unwrap_or(u32::MAX))
+}
+
 /// Of every tenant: the server's defaults, and what was said over them.
 #[derive(Debug, Default)]
 pub struct Book {
     defaults: Quotas,
     tenants: RwLock<BTreeMap<TenantId, Arc<TenantLimits>>>,
+    /// What every queue goes by.
+    weights: Weights,
 }
 
 impl Book {
     pub fn new(defaults: Quotas) -> Book {
-        Book { defaults, tenants: RwLock::default() }
+        Book { defaults, tenants: RwLock::default(), weights: Weights::default() }
+    }
+
+    /// One that says the weights of tenants to these.
+    pub fn weighing(self, weights: Weights) -> Book {
+        weights.set_default(weight_of(self.default_of(Quota::Weight)));
+        Book { weights, ..self }
     }
 
     /// As the server has it for a tenant of which nothing is said.
@@ -101,6 +120,7 @@ impl Book {
     /// The tenant is gone. Its number is never given again.
     pub fn forget(&self, tenant: TenantId) {
         self.tenants.write().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+        self.weights.forget(tenant);
     }
 
     fn change(&self, tenant: TenantId, over: Option<&Quotas>) -> Arc<TenantLimits> {
@@ -111,6 +131,7 @@ impl Book {
             .or_insert_with(|| Arc::new(TenantLimits::new(tenant, &self.defaults, over.unwrap_or(&nothing))));
         if let Some(over) = over {
             limits.change(&self.defaults, over);
+            self.weights.set(tenant, weight_of(limits.weight()));
         }
         Arc::clone(limits)
     }

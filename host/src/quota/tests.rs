@@ -1,5 +1,5 @@
 use super::*;
-use trackway_replay::TenantId;
+use trackway_replay::{TenantId, Timestamp};
 
 #[test]
 fn every_default_is_a_limit_that_can_be_said() {
@@ -57,4 +57,39 @@ fn a_limit_out_of_bounds_is_refused_with_the_bounds() {
     quotas.set_text("memory_per_instance", "unlimited").expect_err("the host has a bound");
     quotas.set_text("nonsense", "1").expect_err("no such quota");
     assert!(quotas.is_empty());
+}
+
+#[test]
+fn what_is_said_of_a_weight_reaches_every_queue_at_once() {
+    let mut defaults = Quotas::default();
+    defaults.set_text("weight", "50").expect("a limit");
+    let weights = trackway_fair::Weights::default();
+    let book = Book::new(defaults).weighing(weights.clone());
+    let of = |tenant: u32| weights.of(TenantId(tenant)).get();
+    assert_eq!(of(7), 50);
+    let mut said = Quotas::default();
+    said.set_text("weight", "700").expect("a limit");
+    book.set(TenantId(7), &said);
+    assert_eq!((of(7), of(8)), (700, 50));
+    book.set(TenantId(7), &Quotas::default());
+    assert_eq!(of(7), 50);
+    book.set(TenantId(7), &said);
+    book.forget(TenantId(7));
+    assert_eq!(of(7), 50);
+}
+
+#[test]
+fn as_many_starts_in_a_second_as_can_be_said_are_taken_and_counted() {
+    let (_, most) = Quota::StartsPerSecond.range();
+    for limit in [1, 1_000, 1_001, 2_000, most] {
+        let mut said = Quotas::default();
+        said.set(Quota::StartsPerSecond, limit).expect("a limit");
+        let book = Book::default();
+        book.set(TenantId(7), &said);
+        let limits = book.of(TenantId(7));
+        let (begun, later) = (Timestamp(1 << 40), Timestamp((1 << 40) + 1_000_000));
+        let in_a_row = (0..5_000).take_while(|_| limits.admit_start(begun).is_ok()).count() as u64;
+        assert_eq!(in_a_row, (2 * limit).min(5_000));
+        limits.admit_start(later).expect("a second later there is one more");
+    }
 }

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
-use trackway_replay::{Digest, Failure, Limits, code};
+use trackway_replay::{Digest, Failure, Limits, TenantId, code};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
@@ -76,12 +76,17 @@ impl std::fmt::Debug for Code {
 }
 
 impl Code {
-    /// Runs `describe` in a bare instance.
-    pub(super) async fn new(runtime: Arc<Runtime>, digest: Digest, component: Component) -> Result<Code> {
+    /// Runs `describe` in a bare instance, on the account of whoever wants it first.
+    pub(super) async fn new(
+        runtime: Arc<Runtime>,
+        tenant: TenantId,
+        digest: Digest,
+        component: Component,
+    ) -> Result<Code> {
         let cost = runtime.slots.cost(&component).ok_or_else(|| {
             Error::new(crate::Code::TooComplex, "one instance needs more memories or tables than the host gives to one")
         })?;
-        let traveller = Traveller::default();
+        let traveller = Traveller::of(tenant);
         let describing = describe(Arc::clone(&runtime), component.clone(), cost, traveller.clone());
         let described = runtime.lane.drive(&traveller, Box::pin(describing)).await?;
         let manifest = Manifest::read(&described)?;
@@ -103,10 +108,8 @@ impl Code {
     /// waits, at the next tick where it computes. Waits for a free slot if there is none.
     pub async fn call(self: Arc<Self>, call: GuestCall, host: Box<dyn GuestHost>) -> End {
         let runtime = Arc::clone(&self.runtime);
-        let Some(slot) = runtime.slots.take(call.role, self.cost).await else {
-            return End::of_host(Error::new(crate::Code::Stopping, "the sandbox is closed"));
-        };
-        let traveller = Traveller::default();
+        let slot = runtime.slots.take(call.tenant, call.role, self.cost).await;
+        let traveller = Traveller::of(call.tenant);
         let computing = self.compute(call, host, slot, traveller.clone());
         // A bug in an import unwinds through the guest; it costs this call, and nothing that others use is left half
         // done: the instance is gone, and what the host shares is locked no longer than for one step.
@@ -206,9 +209,7 @@ fn within(output: std::result::Result<String, String>, value_bytes_max: u32) -> 
 
 async fn describe(runtime: Arc<Runtime>, component: Component, cost: u32, traveller: Traveller) -> Result<String> {
     let bad = |message: String| Error::new(crate::Code::BadManifest, message);
-    let Some(_slot) = runtime.slots.take(Role::Function, cost).await else {
-        return Err(Error::new(crate::Code::Stopping, "the sandbox is closed"));
-    };
+    let _slot = runtime.slots.take(traveller.tenant(), Role::Function, cost).await;
     let limits = Limits { memory_bytes: DESCRIBE_MEMORY_BYTES, ..Limits::default() };
     let store = store(&runtime, GuestPurpose::Describe, None, &limits, DESCRIBE_FUEL, traveller);
     let mut store = store.map_err(|error| internal(&error))?;

@@ -1,8 +1,8 @@
 //! Where guests compute. A call begins on the thread of its caller; one that computes for longer than
 //! a few turns goes on in the slow lane, on threads of its own that give way to all others, until it waits
 //! for something or ends. So however many guests loop, a thread that serves others is held for
-//! a moment only. Nothing here ends a guest or changes what it computes; an instance is killed by
-//! dropping the future of its call.
+//! a moment only. There, tenants compute in turns: what counts is the time that their guests took. Nothing here ends a
+//! guest or changes what it computes; an instance is killed by dropping the future of its call.
 
 use futures_util::future::BoxFuture;
 use std::future::poll_fn;
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use trackway_fair::{Processors, Weights};
+use trackway_replay::TenantId;
 
 /// A turn ends at a tick, however short before it began, and a thread may be kept from computing. So
 /// only an instance that used up this many turns and one more is slow, and a short one never is.
@@ -29,6 +31,7 @@ const NICENESS_MAX: i32 = 19;
 /// there, which is for tests in which only one thread may run.
 pub struct SlowLane {
     threads: Option<Runtime>,
+    turns: Arc<Processors>,
 }
 
 /// What became of a call in the slow lane.
@@ -39,13 +42,14 @@ enum Stretch<T> {
 }
 
 impl SlowLane {
-    pub fn new(threads: usize) -> std::io::Result<SlowLane> {
+    pub fn new(threads: usize, weights: Weights) -> std::io::Result<SlowLane> {
+        let turns = Processors::new(threads, weights);
         if threads == 0 {
-            return Ok(SlowLane { threads: None });
+            return Ok(SlowLane { threads: None, turns });
         }
         let mut threads_of = tokio::runtime::Builder::new_multi_thread();
         let threads_of = threads_of.worker_threads(threads).thread_name("trackway-slow").on_thread_start(give_way);
-        Ok(SlowLane { threads: Some(threads_of.build()?) })
+        Ok(SlowLane { threads: Some(threads_of.build()?), turns })
     }
 
     /// Drives a call to its end. Dropped, it ends the call: at once where it waits, at the next tick
@@ -61,7 +65,8 @@ impl SlowLane {
             if let Some(end) = ended.await {
                 return end;
             }
-            match AbortOnDrop(threads.spawn(stretch(traveller.clone(), call))).join().await {
+            let stretch = self.turns.share(traveller.tenant, Box::pin(stretch(traveller.clone(), call)));
+            match AbortOnDrop(threads.spawn(stretch)).join().await {
                 Stretch::Ended(end) => return end,
                 Stretch::Waits(back) => call = back,
             }
@@ -138,22 +143,33 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 /// How many turns in a row one instance has used up; its call and its store both know it.
-#[derive(Clone, Default)]
-pub struct Traveller(Arc<AtomicU32>);
+#[derive(Clone)]
+pub struct Traveller {
+    tenant: TenantId,
+    turns: Arc<AtomicU32>,
+}
 
 impl Traveller {
+    pub fn of(tenant: TenantId) -> Traveller {
+        Traveller { tenant, turns: Arc::default() }
+    }
+
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
     /// A turn is over: gives up the thread once.
     pub async fn turn(self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.turns.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
     }
 
     /// The instance waits for something, or ended.
     pub fn leave(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.turns.store(0, Ordering::Relaxed);
     }
 
     fn is_slow(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > QUICK_TURNS_MAX
+        self.turns.load(Ordering::Relaxed) > QUICK_TURNS_MAX
     }
 }

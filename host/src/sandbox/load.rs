@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Semaphore;
-use trackway_replay::Digest;
+use trackway_fair::{Gate, Portion, Weights, at_once};
+use trackway_replay::{Digest, TenantId};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -26,6 +27,8 @@ const LOADED_MAX: usize = 64;
 /// A component that takes the compiler long must not be all that is compiled; processes that compile give way to
 /// runs, so one more costs those little.
 const COMPILING_MIN: usize = 2;
+/// Whoever compiles leaves as many places free, for the next tenant.
+const COMPILING: Portion = Portion { tenant: 1, part: u64::MAX };
 
 pub struct Options {
     /// Where compiled code is kept; closed to other users.
@@ -73,23 +76,28 @@ pub struct Sandbox {
     cache: Arc<Cache>,
     compiler: Compiler,
     gating: Semaphore,
-    compiling: Semaphore,
+    compiling: Arc<Gate>,
     loading: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
     loaded: Mutex<Loaded>,
 }
 
 impl Sandbox {
     pub fn new(options: Options) -> Result<Sandbox> {
-        Sandbox::with(options, |engine| Ticker::start(engine).map_err(no_thread))
+        Sandbox::sharing(options, Weights::default())
+    }
+
+    /// One whose tenants have such shares.
+    pub fn sharing(options: Options, weights: Weights) -> Result<Sandbox> {
+        Sandbox::with(options, weights, |engine| Ticker::start(engine).map_err(no_thread))
     }
 
     /// One in which guests give way only where they wait, so that nothing depends on how quick the
     /// machine is: for simulations. A guest that computes for long holds its thread.
     pub fn without_turns(options: Options) -> Result<Sandbox> {
-        Sandbox::with(options, |_| Ok(Ticker::still()))
+        Sandbox::with(options, Weights::default(), |_| Ok(Ticker::still()))
     }
 
-    fn with(options: Options, ticker: impl FnOnce(&Engine) -> Result<Ticker>) -> Result<Sandbox> {
+    fn with(options: Options, weights: Weights, ticker: impl FnOnce(&Engine) -> Result<Ticker>) -> Result<Sandbox> {
         let internal = |error: wasmtime::Error| Error::new(crate::Code::Internal, format!("sandbox: {error:#}"));
         let slots = options.slots.max(SLOTS_MIN);
         let engine = engine::build(Purpose::Run { slots })?;
@@ -97,15 +105,16 @@ impl Sandbox {
         let cache = Cache::open(&options.cache, options.key, format!("{name}/{}", engine::compatibility(&engine)))?;
         let ticker = ticker(&engine)?;
         let linkers = Linkers::new(&engine).map_err(internal)?;
-        let lane = SlowLane::new(options.slow_threads).map_err(no_thread)?;
-        let slots = Slots::new(slots);
+        let lane = SlowLane::new(options.slow_threads, weights.clone()).map_err(no_thread)?;
+        let compiling = Gate::new((options.cores / 2).max(COMPILING_MIN), COMPILING, weights.clone());
+        let slots = Slots::new(slots, weights);
         Ok(Sandbox {
             runtime: Arc::new(Runtime { engine, ticker, lane, slots, linkers }),
             name: name.into(),
             cache: Arc::new(cache),
             compiler: options.compiler,
             gating: Semaphore::new(options.cores.max(1)),
-            compiling: Semaphore::new((options.cores / 2).max(COMPILING_MIN)),
+            compiling,
             loading: Mutex::default(),
             loaded: Mutex::default(),
         })
@@ -125,50 +134,56 @@ impl Sandbox {
         self.runtime.slots.pressure()
     }
 
+    /// Whose call is the next to get a place, if any waits for one.
+    pub fn next_in_line(&self) -> Option<TenantId> {
+        self.runtime.slots.next_in_line()
+    }
+
     /// The upload pipeline: gates, compiler, `describe`. Nothing is stored but compiled code.
     pub async fn admit(&self, bytes: Arc<[u8]>) -> Result<Admitted> {
         let gated = self.gate(bytes).await?;
-        self.admit_gated(gated).await
+        self.admit_gated(TenantId::DEFAULT, gated).await
     }
 
     /// The first part of it, which costs little: nothing is compiled and nothing of it runs.
     pub async fn gate(&self, bytes: Arc<[u8]>) -> Result<Gated> {
+        let _at_once = at_once();
         let _place = self.gating.acquire().await;
         let gated = blocking(move || gate::pass(&bytes)).await??;
         let bytes: Arc<[u8]> = gated.bytes.into();
         Ok(Gated { digest: Digest::of(&bytes), bytes, pure: !gated.world.imports_effect })
     }
 
-    /// The rest of it.
-    pub async fn admit_gated(&self, gated: Gated) -> Result<Admitted> {
+    /// The rest of it, on the account of `tenant`.
+    pub async fn admit_gated(&self, tenant: TenantId, gated: Gated) -> Result<Admitted> {
         let Gated { digest, bytes, pure } = gated;
-        let code = self.load(digest, &bytes).await?;
+        let code = self.load(tenant, digest, &bytes).await?;
         Ok(Admitted { digest, bytes, manifest: code.manifest().clone(), pure })
     }
 
     /// The code of an admitted component, without a look at its bytes: from memory or the cache.
-    pub async fn cached(&self, digest: Digest) -> Result<Option<Arc<Code>>> {
+    pub async fn cached(&self, tenant: TenantId, digest: Digest) -> Result<Option<Arc<Code>>> {
         if let Some(code) = self.loaded().get(digest) {
             return Ok(Some(code));
         }
         let turn = self.turn(digest);
         let _turn = turn.lock().await;
-        self.find(digest).await
+        self.find(tenant, digest).await
     }
 
     /// The code of an admitted component: from memory, from the cache, or compiled from `bytes`.
-    pub async fn load(&self, digest: Digest, bytes: &Arc<[u8]>) -> Result<Arc<Code>> {
+    pub async fn load(&self, tenant: TenantId, digest: Digest, bytes: &Arc<[u8]>) -> Result<Arc<Code>> {
         if let Some(code) = self.loaded().get(digest) {
             return Ok(code);
         }
         // Of several that want the same code one makes it, the others find it.
         let turn = self.turn(digest);
         let _turn = turn.lock().await;
-        if let Some(code) = self.find(digest).await? {
+        if let Some(code) = self.find(tenant, digest).await? {
             return Ok(code);
         }
-        self.compile(digest, bytes).await?;
-        let found = self.find(digest).await?;
+        self.compile(tenant, digest, bytes).await?;
+        let found = self.find(tenant, digest).await?;
         found.ok_or_else(|| Error::new(crate::Code::CompileFailed, "its code could not be read back from the cache"))
     }
 
@@ -181,22 +196,27 @@ impl Sandbox {
         blocking(move || cache.remove(digest)).await
     }
 
-    async fn find(&self, digest: Digest) -> Result<Option<Arc<Code>>> {
+    async fn find(&self, tenant: TenantId, digest: Digest) -> Result<Option<Arc<Code>>> {
         if let Some(code) = self.loaded().get(digest) {
             return Ok(Some(code));
         }
         let (cache, engine) = (Arc::clone(&self.cache), self.runtime.engine.clone());
         let component: Option<Component> = blocking(move || cache.load(&engine, digest)).await?;
         let Some(component) = component else { return Ok(None) };
-        let code = Arc::new(Code::new(Arc::clone(&self.runtime), digest, component).await?);
+        let code = Arc::new(Code::new(Arc::clone(&self.runtime), tenant, digest, component).await?);
         self.loaded().keep(&code);
         Ok(Some(code))
     }
 
-    async fn compile(&self, digest: Digest, bytes: &Arc<[u8]>) -> Result<()> {
-        let _place = self.compiling.acquire().await;
+    async fn compile(&self, tenant: TenantId, digest: Digest, bytes: &Arc<[u8]>) -> Result<()> {
+        let place = self.compiling.take(tenant, ()).await;
         let (compiler, cache, bytes) = (self.compiler.clone(), Arc::clone(&self.cache), Arc::clone(bytes));
-        blocking(move || cache.save(digest, &compiler.compile(&bytes)?)).await?
+        let compiling = move || {
+            // Given back when it is compiled, not when whoever asked has a turn.
+            let _place = place;
+            cache.save(digest, &compiler.compile(&bytes)?)
+        };
+        blocking(compiling).await?
     }
 
     fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {

@@ -37,7 +37,7 @@ pub use slots::{Pressure, SLOTS_DEFAULT};
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use trackway_replay::{Failure, Limits};
+use trackway_replay::{Failure, Limits, TenantId};
 
 /// What an instance is for. It decides which interface is live; the other one traps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,6 +124,8 @@ pub trait GuestHost: Send + 'static {
 /// One call of an export.
 #[derive(Debug, Clone)]
 pub struct GuestCall {
+    /// Whose place it takes, and whose turn.
+    pub tenant: TenantId,
     pub role: Role,
     /// The workflow or function.
     pub name: Arc<str>,

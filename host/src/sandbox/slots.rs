@@ -1,10 +1,10 @@
-//! Places for live instances. A call that finds none waits in order; it never fails for that.
+//! Places for live instances. A call that finds none waits for its tenant's turn; it never fails for that.
 
 use super::Role;
 use super::engine::{MEMORIES_PER_SLOT, TABLES_PER_SLOT};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use trackway_fair::{Gate, Permit, Portion, Weights};
+use trackway_replay::TenantId;
 use wasmtime::component::Component;
 
 /// Each slot reserves 8 GiB of address space, of which a process has 128 TiB, and a few of the 65,530
@@ -12,6 +12,8 @@ use wasmtime::component::Component;
 pub const SLOTS_DEFAULT: u32 = 2_000;
 /// No component may need more than this part of all slots.
 const SHARE_MAX: u32 = 4;
+/// How many a tenant may have for each that it leaves free: others find one at once.
+const PORTION: Portion = Portion { tenant: 7, part: u64::MAX };
 /// One for a workflow, one for a function.
 pub const SLOTS_MIN: u32 = 2;
 
@@ -29,19 +31,18 @@ pub struct Slots {
     total: u32,
     /// A workflow may wait for functions, and a function waits for nobody that needs a slot. So each
     /// has a share of its own, and however many workflows wait, functions go on.
-    workflows: Arc<Semaphore>,
-    functions: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    workflows: Arc<Gate>,
+    functions: Arc<Gate>,
 }
 
 /// Held for as long as the instance lives.
-pub struct Slot(#[expect(dead_code, reason = "dropping it frees the slot")] OwnedSemaphorePermit);
+pub struct Slot(#[expect(dead_code, reason = "dropping it frees the slot")] Permit);
 
 impl Slots {
-    pub fn new(total: u32) -> Slots {
-        let share = Arc::new(Semaphore::new((total / 2) as usize));
-        let rest = Arc::new(Semaphore::new((total - total / 2) as usize));
-        Slots { total, workflows: share, functions: rest, waiting: AtomicUsize::new(0) }
+    pub fn new(total: u32, weights: Weights) -> Slots {
+        let workflows = Gate::new((total / 2) as usize, PORTION, weights.clone());
+        let functions = Gate::new((total - total / 2) as usize, PORTION, weights);
+        Slots { total, workflows, functions }
     }
 
     /// How many slots an instance of `component` takes, if it may run here at all.
@@ -51,38 +52,24 @@ impl Slots {
         (cost <= (self.total / SHARE_MAX).max(1)).then_some(cost.max(1))
     }
 
-    pub async fn take(&self, role: Role, cost: u32) -> Option<Slot> {
+    pub async fn take(&self, tenant: TenantId, role: Role, cost: u32) -> Slot {
         let share = match role {
             Role::Workflow => &self.workflows,
             Role::Function => &self.functions,
         };
-        if let Ok(permit) = Arc::clone(share).try_acquire_many_owned(cost) {
-            return Some(Slot(permit));
-        }
-        let _waiting = Waiting::among(&self.waiting);
-        Arc::clone(share).acquire_many_owned(cost).await.ok().map(Slot)
+        Slot(share.take_many(tenant, (), u64::from(cost)).await)
     }
 
     pub fn pressure(&self) -> Pressure {
         Pressure {
             slots: self.total,
-            free: (self.workflows.available_permits() + self.functions.available_permits()) as u32,
-            waiting: self.waiting.load(Ordering::Relaxed) as u32,
+            free: (self.workflows.free() + self.functions.free()) as u32,
+            waiting: (self.workflows.waiting() + self.functions.waiting()) as u32,
         }
     }
-}
 
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Waiting<'_> {
-    fn among(count: &AtomicUsize) -> Waiting<'_> {
-        count.fetch_add(1, Ordering::Relaxed);
-        Waiting(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// Whoever is next to get one, of those that wait.
+    pub fn next_in_line(&self) -> Option<TenantId> {
+        self.workflows.next().or_else(|| self.functions.next()).map(|(tenant, ())| tenant)
     }
 }

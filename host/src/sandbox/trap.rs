@@ -51,9 +51,10 @@ fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
     }
     let trap = error.downcast_ref::<Trap>().copied();
     let failure = match (trap, &guest.panicked) {
-        (Some(Trap::OutOfFuel), _) => {
-            Failure::permanent(code::OUT_OF_FUEL, format!("computed too long without waiting{}", place(error)))
-        }
+        (Some(Trap::OutOfFuel), _) => Failure::permanent(
+            code::OUT_OF_FUEL,
+            format!("computed too long without waiting (quota `fuel_per_delivery`){}", place(error)),
+        ),
         (Some(Trap::StackOverflow), _) => {
             Failure::permanent(code::STACK_OVERFLOW, format!("recursion too deep{}", place(error)))
         }
@@ -64,9 +65,10 @@ fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
         (None, _) if error.root_cause().to_string().contains(CROSSING_TOO_LARGE) => {
             Failure::permanent(code::TOO_LARGE, format!("a value far over the limit of one value{}", place(error)))
         }
-        (_, panicked) if guest.limiter.refused() && panicked.as_ref().is_none_or(is_allocation) => {
-            Failure::permanent(code::OUT_OF_MEMORY, format!("over the instance's memory limit{}", place(error)))
-        }
+        (_, panicked) if guest.limiter.refused() && panicked.as_ref().is_none_or(is_allocation) => Failure::permanent(
+            code::OUT_OF_MEMORY,
+            format!("over the instance's memory limit (quota `memory_per_instance`){}", place(error)),
+        ),
         (_, Some(panicked)) => panic_of(panicked, &guest.purpose),
         (Some(trap), None) => Failure::new(code::TRAP, format!("{}{}", told(trap), place(error))),
         (None, None) => match error.downcast_ref::<Misuse>() {

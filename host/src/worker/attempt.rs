@@ -72,7 +72,7 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u3
             inner.launched = Some(task);
             run.poke.notify_one();
         }
-        Some(_) => run.core.spawner.spawn(task),
+        Some(_) => run.core.spawn(run.key.tenant, task),
     }
 }
 
@@ -186,7 +186,9 @@ impl Making {
         let random = Random::of_attempt(run.attempt_seed, step, origin);
         let attempt = Attempt::new(run.clone(), grants, (step, number), machine, random, sender);
         let context = context(run, step, number, given.as_ref());
-        let call = GuestCall { role: Role::Function, name: function, input, context: context.into(), limits, fuel };
+        let tenant = run.key.tenant;
+        let call =
+            GuestCall { tenant, role: Role::Function, name: function, input, context: context.into(), limits, fuel };
         Ok(Making { attempt, code, call, jobs, timeout, heartbeat_timeout })
     }
 

@@ -20,6 +20,7 @@ use super::reach::{TRY_AGAIN_AFTER, in_reach};
 use super::run::{Inner, Run, cancelled, read_payload};
 use super::start::digest_of_start;
 use super::write::{self, Written};
+use crate::quota::{Crossing, Quota};
 use crate::sandbox::CANCEL_GRACE_MS_MAX;
 use crate::{Code, Error, Result};
 
@@ -100,7 +101,7 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, request: S
     }
     let cause = inner.end();
     run.force(inner, cause);
-    run.core.spawner.spawn(Box::pin(start(run.clone(), step, request, cause)));
+    run.core.spawn(run.key.tenant, Box::pin(start(run.clone(), step, request, cause)));
 }
 
 /// What came of a start.
@@ -210,6 +211,7 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
     let tie = if options.detach { Tie::Detached } else { Tie::Awaited };
     let child_of = ChildOf { parent: run.key.run, step, tie };
     let target = Target {
+        input,
         workflow: workflow.clone(),
         deployment: deployment.clone(),
         component,
@@ -217,9 +219,22 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
         cancel_grace_ms: options.cancel_grace_ms,
     };
     let now = run.now();
+    let limits = run.lock().counted.limits().clone();
+    let depth = depth_below(run, limits.get(Quota::ChildDepth)).await?;
+    let starting = match depth {
+        Some(crossing) => Err(crossing),
+        None => limits.admit_child(now),
+    };
+    let starting = match starting {
+        Ok(starting) => starting,
+        Err(crossing) => return Ok(Begun::Refused(crossing.failure())),
+    };
     let child = RunKey { tenant: run.key.tenant, run: core.next_run(now) };
     let start_key = StartKey { key, run: child.run, request: asked };
-    match write::write(core, first_frame(core, child, target, &input, child_of, start_key, now)).await {
+    let (first, mut counted) = first_frame(core, child, target, starting, child_of, start_key, now);
+    let written = write::write(core, first).await;
+    counted.went(&written);
+    match written {
         Written::UpTo(_) => {
             // Whoever finds it under its key takes it as started, and gives it to nobody.
             in_reach(core, child.run, || core.storage.release(child)).await?;
@@ -231,6 +246,23 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
             Err(Error::new(Code::Internal, format!("the first frame of run {} was not taken", child.run)))
         }
     }
+}
+
+/// Whether a run that this one starts would stand too deep below the first one: one that was removed is none.
+async fn depth_below(run: &Run, limit: u64) -> Result<Option<Crossing>> {
+    let crossing = Crossing { quota: Quota::ChildDepth, limit, used: limit, again_after: None };
+    if let Some(depth) = run.depth.get() {
+        return Ok((*depth > limit).then_some(crossing));
+    }
+    let (mut depth, mut above) = (1, run.key);
+    while depth <= limit {
+        let Beginning::Child(of) = beginning(&run.core, above).await? else {
+            run.depth.get_or_init(|| depth);
+            return Ok(None);
+        };
+        (depth, above) = (depth + 1, RunKey { run: of.parent, ..run.key });
+    }
+    Ok(Some(crossing))
 }
 
 /// What the key started before: by this step, or by whoever used the author's key.

@@ -1,10 +1,10 @@
-//! Finds runs to drive: ready ones, due ones, and those whose inbox got something.
+//! Finds runs to drive: ready ones, due ones, and those whose inbox got something. Tenants have them claimed in turn, and
+//! hold room for them in hand by shares.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
-use trackway_replay::Timestamp;
+use trackway_fair::{Permit, Waiting};
+use trackway_replay::{TenantId, Timestamp};
 use trackway_storage::RunKey;
 
 use super::Core;
@@ -42,7 +42,7 @@ pub(super) async fn claim_loop(core: Arc<Core>) {
         let room = async {
             match had_room {
                 true => std::future::pending().await,
-                false => drop(core.runs.acquire().await),
+                false => core.runs.freed().await,
             }
         };
         tokio::select! {
@@ -65,8 +65,9 @@ enum Claimed {
 
 async fn claim(core: &Arc<Core>) -> crate::Result<Claimed> {
     // Warm runs give way to runs that have something to do.
-    let room = (core.runs.available_permits() + core.registry.warm_count()).min(CLAIMS_MAX);
-    let claims = core.storage.claim(core.clock.now(), room).await?;
+    let room = (core.runs.free() + core.registry.warm_count()).min(CLAIMS_MAX);
+    // Of whoever waits for room already more would only wait too.
+    let claims = core.storage.claim(core.clock.now(), room, core.runs.waiting_tenants()).await?;
     claims.knocks.into_iter().for_each(|key| core.registry.knock(key));
     let claimed = match room {
         0 => Claimed::NoRoom,
@@ -85,63 +86,61 @@ pub(super) fn take(core: &Arc<Core>, key: RunKey) {
         // until the run is looked after.
         Found::Held => {
             let core = core.clone();
-            core.spawner.clone().spawn(Box::pin(async move {
-                if load::end_if_asked(&core, key, load::Recallable::No).await {
-                    return;
-                }
-                if moving::is_asked(&core, key).await {
-                    core.registry.reserve(key);
-                    load_with_room(core, key).await;
-                } else {
-                    load::leave_held(&core, key).await;
-                }
-            }));
+            core.clone().spawn(
+                key.tenant,
+                Box::pin(async move {
+                    if load::end_if_asked(&core, key, load::Recallable::No).await {
+                        return;
+                    }
+                    if moving::is_asked(&core, key).await {
+                        core.registry.reserve(key);
+                        let place = core.runs.line_up(key.tenant, (), 1);
+                        load_with_room(core, key, place).await;
+                    } else {
+                        load::leave_held(&core, key).await;
+                    }
+                }),
+            );
         }
         Found::Warm(active) => {
             active.claimed();
-            core.spawner.spawn(Box::pin(drive::drive(active)));
+            core.spawn(key.tenant, Box::pin(drive::drive(active)));
         }
         Found::Nothing => {
             let task_core = core.clone();
-            core.spawner.spawn(Box::pin(load_with_room(task_core, key)));
+            // In line before it has its first turn: the next claim has to know what room is left, and who waits for some.
+            let place = core.runs.line_up(key.tenant, (), 1);
+            core.spawn(key.tenant, Box::pin(load_with_room(task_core, key, place)));
         }
     }
 }
 
-async fn load_with_room(core: Arc<Core>, key: RunKey) {
-    match room(&core).await {
-        Some(room) => load::load_and_drive(core, key, room).await,
-        None => {
-            core.registry.gone(key);
-        }
-    }
+async fn load_with_room(core: Arc<Core>, key: RunKey, place: Result<Permit, Waiting>) {
+    let room = place_in(&core, key.tenant, place).await;
+    load::load_and_drive(core, key, room).await;
 }
 
-/// Room for one more run in hand, made by an eviction if need be.
-pub(super) async fn room(core: &Arc<Core>) -> Option<OwnedSemaphorePermit> {
-    if let Ok(room) = core.runs.clone().try_acquire_owned() {
-        return Some(room);
-    }
-    // Wanted first: a run that parks from here on gives way by itself.
-    let _wanted = Wanted::of(core);
-    drop(core.registry.evict(Timestamp(u64::MAX)));
-    core.runs.clone().acquire_owned().await.ok()
+/// Room for one more run of `tenant` in hand, made by an eviction if need be.
+pub(super) async fn room(core: &Arc<Core>, tenant: TenantId) -> Permit {
+    // In line first: a run that parks from here on gives way by itself.
+    place_in(core, tenant, core.runs.line_up(tenant, (), 1)).await
 }
 
-/// Somebody waits for room, until dropped.
-struct Wanted<'a>(&'a Core);
-
-impl Wanted<'_> {
-    fn of(core: &Core) -> Wanted<'_> {
-        core.room_wanted.fetch_add(1, Ordering::AcqRel);
-        Wanted(core)
-    }
+async fn place_in(core: &Arc<Core>, tenant: TenantId, place: Result<Permit, Waiting>) -> Permit {
+    let waiting = match place {
+        Ok(room) => return room,
+        Err(waiting) => waiting,
+    };
+    make_room(core, tenant);
+    let room = waiting.await;
+    // There may be more to claim of a tenant that waits no longer.
+    core.nudge.notify_one();
+    room
 }
 
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        self.0.room_wanted.fetch_sub(1, Ordering::AcqRel);
-    }
+/// Ends a warm run so that one of `tenant` finds room.
+pub(super) fn make_room(core: &Core, tenant: TenantId) {
+    drop(core.registry.evict_for(tenant, |tenant| core.runs.held(tenant)));
 }
 
 fn evict_expired(core: &Core) {
@@ -150,5 +149,7 @@ fn evict_expired(core: &Core) {
     let since = Timestamp(now.0.saturating_sub(warm_for));
     while core.registry.evict(since).is_some() {}
     // Somebody waits for what warm runs hold.
-    while core.sandbox.pressure().waiting > 0 && core.registry.evict(Timestamp(u64::MAX)).is_some() {}
+    while let Some(tenant) = core.sandbox.next_in_line()
+        && core.registry.evict_for(tenant, |tenant| core.runs.held(tenant)).is_some()
+    {}
 }

@@ -8,7 +8,7 @@ use crate::sandbox::Code;
 use crate::{Code as ErrorCode, Error, Result};
 
 pub(super) async fn code_of(core: &Core, tenant: TenantId, component: Digest) -> Result<Arc<Code>> {
-    if let Some(code) = core.sandbox.cached(component).await? {
+    if let Some(code) = core.sandbox.cached(tenant, component).await? {
         return Ok(code);
     }
     let missing = || Error::new(ErrorCode::CodeMissing, format!("component {component:.12} is not in the store"));
@@ -18,5 +18,5 @@ pub(super) async fn code_of(core: &Core, tenant: TenantId, component: Digest) ->
         let message = format!("component {component:.12} does not have the bytes of its digest");
         return Err(Error::new(ErrorCode::DataDamaged, message));
     }
-    core.sandbox.load(component, &bytes).await
+    core.sandbox.load(tenant, component, &bytes).await
 }

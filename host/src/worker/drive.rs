@@ -2,16 +2,17 @@
 //! inbox, and parks or ends the run.
 
 mod end;
+mod hold;
 mod park;
 mod wake;
 
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use trackway_replay::{Claimed, Kind, LINGER, Timestamp};
+use tokio::sync::oneshot;
+use trackway_fair::Permit;
+use trackway_replay::{Claimed, Day, Kind, LINGER, Timestamp};
 use trackway_storage::{Owner, StartKey};
 
 use super::claim;
@@ -39,7 +40,7 @@ pub(super) struct Active {
     /// Tells whoever started the run how its first frame fared.
     ack: Option<oneshot::Sender<Result<(), StartTrouble>>>,
     /// Room among the runs in hand.
-    _room: OwnedSemaphorePermit,
+    _room: Permit,
 }
 
 pub(super) enum StartTrouble {
@@ -70,11 +71,7 @@ enum Event {
 }
 
 impl Active {
-    pub fn new(
-        run: Arc<Run>,
-        room: OwnedSemaphorePermit,
-        ack: Option<oneshot::Sender<Result<(), StartTrouble>>>,
-    ) -> Active {
+    pub fn new(run: Arc<Run>, room: Permit, ack: Option<oneshot::Sender<Result<(), StartTrouble>>>) -> Active {
         let started = &run.started;
         let context = serde_json::json!({
             "run": run.key.run,
@@ -91,8 +88,8 @@ impl Active {
                     Err(error) => return End { how: Ended::HostFailed(error), fuel: 0 },
                 };
                 let fuel = run.lock().machine.allowance(0);
-                let call =
-                    GuestCall { role: Role::Workflow, name, input, context: context.to_string().into(), limits, fuel };
+                let (tenant, context) = (run.key.tenant, context.to_string().into());
+                let call = GuestCall { tenant, role: Role::Workflow, name, input, context, limits, fuel };
                 let code = run.code.clone();
                 code.call(call, Box::new(WorkflowHost::new(run))).await
             })
@@ -135,6 +132,7 @@ impl Drop for Active {
         let resting = std::mem::take(&mut inner.resting);
         let is_at_rest = inner.state.end().is_none() && !inner.sequencer.has_pending();
         let last_frame = inner.previous.filter(|_| is_at_rest && !resting.is_empty());
+        inner.counted.give_back();
         drop(inner);
         drop(launched);
         let run = &self.run;
@@ -163,10 +161,11 @@ pub(super) async fn drive(active: Box<Active>) {
                     continue;
                 }
                 // Whoever waits for room came before there was anything to evict.
-                Parked::Done if core.room_wanted.load(Ordering::Acquire) > 0 => {
-                    drop(core.registry.evict(Timestamp(u64::MAX)));
+                Parked::Done => {
+                    if let Some((tenant, ())) = core.runs.next() {
+                        claim::make_room(&core, tenant);
+                    }
                 }
-                Parked::Done => {}
             },
             Stop::Held => {
                 drop(active);
@@ -207,6 +206,9 @@ impl Driver {
             if let Some(stop) = self.drained_or_idle().await {
                 return (stop, self.active);
             }
+            if let Some(stop) = self.held_by_quota().await {
+                return (stop, self.active);
+            }
             self.write_if_due();
             match self.event().await {
                 Event::Wrote(written) => {
@@ -229,7 +231,8 @@ impl Driver {
     async fn event(&mut self) -> Event {
         let run = self.active.run.clone();
         let wake_at = self.wake_at();
-        let (is_draining, is_paused) = (run.core.is_draining(), run.lock().state.is_paused());
+        let is_draining = run.core.is_draining();
+        let is_held = Self::is_held(&run.lock());
         let timer = async {
             match wake_at {
                 Some(at) => run.core.clock.sleep_until(at).await,
@@ -239,7 +242,7 @@ impl Driver {
         tokio::select! {
             biased;
             written = poll_some(&mut self.writing) => Event::Wrote(written),
-            end = poll_some(&mut self.active.guest), if !is_draining && !is_paused => Event::GuestEnded(end),
+            end = poll_some(&mut self.active.guest), if !is_draining && !is_held => Event::GuestEnded(end),
             () = run.poke.notified() => Event::Poked,
             () = timer => Event::Due,
         }
@@ -256,7 +259,8 @@ impl Driver {
         let fires = inner.taken_up && !inner.state.is_paused();
         let timer = if fires { self.next_timer(&inner) } else { None };
         let offer = inner.state.offer_due().map(|(due, _)| due).filter(|_| fires);
-        let ends = [offer, inner.cancel_deadline(), inner.state.deadline(), inner.drain_until, inner.moving];
+        let fuel = inner.is_over_fuel.then(|| Day::of(self.active.run.now()).next().begin());
+        let ends = [offer, fuel, inner.cancel_deadline(), inner.state.deadline(), inner.drain_until, inner.moving];
         [linger, lines, timer].into_iter().chain(ends).flatten().min()
     }
 
@@ -289,6 +293,7 @@ impl Driver {
 
     fn wrote(&mut self, written: Written) -> Option<Stop> {
         let run = self.active.run.clone();
+        run.lock().counted.went(&written);
         match written {
             Written::UpTo(position) => {
                 run.set_durable(Durable::UpTo(position));
@@ -308,7 +313,9 @@ impl Driver {
                 None
             }
             Written::Lines(count) => {
-                run.lock().logs.drain(..count);
+                let mut inner = run.lock();
+                let lines: Vec<_> = inner.logs.drain(..count).map(|(_, line)| line).collect();
+                inner.counted.lines(&lines);
                 None
             }
             Written::Fenced => {
@@ -367,7 +374,7 @@ async fn begin_launched(run: Arc<Run>) {
     let Some(mut task) = run.lock().launched.take() else { return };
     let polled = std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await;
     if polled.is_pending() {
-        run.core.spawner.spawn(task);
+        run.core.spawn(run.key.tenant, task);
     }
 }
 

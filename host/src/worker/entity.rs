@@ -104,7 +104,7 @@ pub(super) fn fetch(run: &Arc<Run>, inner: &mut Inner, step: StepId, request: St
     }
     let cause = inner.end();
     run.force(inner, cause);
-    run.core.spawner.spawn(Box::pin(answer(run.clone(), step, request, cause)));
+    run.core.spawn(run.key.tenant, Box::pin(answer(run.clone(), step, request, cause)));
 }
 
 async fn answer(run: Arc<Run>, step: StepId, request: StepRequest, cause: Position) {

@@ -10,7 +10,7 @@ use trackway_replay::{
     BadJournal, Cut, DeadlineSet, Entry, Forked, Frame, FrameId, Kind, Position, RunState, Sequencer, Started, StepId,
     Value, fork,
 };
-use trackway_storage::{Append, Owner, Rows, RunKey, StartKey};
+use trackway_storage::{Append, Landmark, Owner, Rows, RunKey, StartKey};
 
 use super::entity;
 use super::forks::Fork;
@@ -18,6 +18,7 @@ use super::load::{Journal, read_journal};
 use super::reach::in_reach;
 use super::run::{Payloads, first_state, landmarks_in, sequencer_after};
 use super::start::existing;
+use super::used::{Counted, limits_of};
 use super::write::{self, Outgoing, Written};
 use super::{Core, StartAnswer, StartKeyRequest, Worker};
 use crate::{Code, Error, Result};
@@ -33,6 +34,8 @@ impl Worker {
             return existing(wanted, known);
         }
         let now = core.clock.now();
+        let limits = limits_of(core, source.tenant).await?;
+        let starting = limits.admit_start(now).map_err(|crossing| crossing.error())?;
         let key = RunKey { tenant: source.tenant, run: core.next_run(now) };
         let needs = Fork::begin(core, key.run, source.run).await;
         let reading = core.forks.read().await;
@@ -74,7 +77,12 @@ impl Worker {
         }
         let start_key = wanted.as_ref().map(|it| StartKey { key: it.key.clone(), run: key.run, request: it.request });
         let rows = Rows { head: Some(state.head()), start_key, ..Rows::default() };
-        let (_, first) = outgoing(core, key, None, sequencer.take_frame(), files, rows);
+        let (_, mut first) = outgoing(core, key, None, sequencer.take_frame(), files, rows);
+        let mut counted = Counted::starting(starting);
+        counted.frame(&first.entries, first.append.frame.len(), &[]);
+        let end = first.append.position.plus(u64::from(first.append.entries));
+        first.append.rows.used = counted.bring(true);
+        first.append.rows.landmarks.push((Landmark::Metered, Position(end.0 - 1)));
         drop(kept.entries);
         drop(entries);
         drop(reading);
@@ -83,6 +91,7 @@ impl Worker {
         // In a task of its own: whoever asked may go away before the run is given to whoever claims it.
         core.spawner.spawn(Box::pin(async move {
             let written = write::write(&task_core, first).await;
+            counted.went(&written);
             if matches!(written, Written::UpTo(_)) {
                 needs.stands();
                 if let Err(error) = in_reach(&task_core, key.run, || task_core.storage.release(key)).await {

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use trackway_replay::{Frame, Kind, Position, RunId, Status, TenantId};
+use trackway_fair::AtOnce;
+use trackway_replay::{Day, Frame, Kind, Position, RunId, Status, TenantId};
 use trackway_storage::{Removed, RunKey, RunQuery, Storage};
 
+use super::used;
 use super::{Core, Worker};
 use crate::Result;
 
@@ -42,6 +44,7 @@ pub(super) struct Fork {
 impl Forks {
     /// From here on `source` stays, if it is there, until `fork` has all of it.
     pub async fn need(&self, fork: RunId, source: RunId) {
+        let _at_once = trackway_fair::at_once();
         let _nobody_removes = self.removing.lock().await;
         self.lock().insert(fork, source);
     }
@@ -53,8 +56,13 @@ impl Forks {
 
     /// Those that an earlier process began and did not live to take up. Each is queued as long as it has not begun.
     async fn learn(&self, storage: &dyn Storage) -> Result<()> {
+        let seals = storage.seals();
         for tenant in storage.tenants().await? {
-            self.learn_of(storage, tenant).await?;
+            match self.learn_of(storage, tenant).await {
+                // Nobody reads a run of that tenant, and so nobody removes one.
+                Err(_) if seals.is_shut(tenant) => {}
+                learned => learned?,
+            }
         }
         Ok(())
     }
@@ -77,9 +85,11 @@ impl Forks {
         }
     }
 
-    /// Waits until it may be read what a run is restarted from. Held for as long as that is in memory.
-    pub async fn read(&self) -> SemaphorePermit<'_> {
-        self.reads.acquire().await.expect("nobody closes it")
+    /// Waits until it may be read what a run is restarted from. Held for as long as that is in memory, and others wait for
+    /// it: that takes no turns.
+    pub async fn read(&self) -> (AtOnce, SemaphorePermit<'_>) {
+        let at_once = trackway_fair::at_once();
+        (at_once, self.reads.acquire().await.expect("nobody closes it"))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, RunId>> {
@@ -120,6 +130,7 @@ impl Worker {
     pub async fn remove(&self, run: RunKey) -> Result<Removal> {
         let storage = &self.core.storage;
         let forks = &self.core.forks;
+        let _at_once = trackway_fair::at_once();
         let _removing = forks.removing.lock().await;
         forks.learned.get_or_try_init(|| forks.learn(&**storage)).await?;
         let of_it: Vec<RunId> =
@@ -132,6 +143,12 @@ impl Worker {
             }
             forks.lock().remove(&fork);
         }
-        Ok(Removal::Done(storage.remove(run).await?))
+        let used = used::removed(&**storage, run, Day::of(self.core.clock.now())).await?;
+        let limits = used::limits_of(&self.core, run.tenant).await?;
+        let removed = storage.remove(run, used.clone()).await?;
+        if removed == Removed::Gone {
+            used.iter().for_each(|(day, used)| limits.ledger().add(*day, used));
+        }
+        Ok(Removal::Done(removed))
     }
 }

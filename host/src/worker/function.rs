@@ -21,6 +21,7 @@ use super::progress::Telling;
 use super::run::{self, Inner, Run};
 use super::workflow::{delivery_of, nothing_open};
 use crate::effects::{Grants, HttpRequest, ModelRequest};
+use crate::quota::Quota;
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 mod model;
@@ -169,6 +170,11 @@ impl AttemptInner {
     }
 }
 
+/// Before something leaves, and what comes back is stored.
+const OF_EGRESS: [Quota; 4] =
+    [Quota::EgressRequestsPerDay, Quota::EgressBytesPerDay, Quota::JournalBytes, Quota::PayloadBytes];
+const OF_MODELS: [Quota; 2] = [Quota::ModelTokensPerDay, Quota::ModelCostPerDay];
+
 pub(super) struct FunctionHost {
     attempt: Arc<Attempt>,
     loading: Option<(Delivery, BoxFuture<'static, crate::Result<Arc<str>>>)>,
@@ -209,9 +215,10 @@ impl FunctionHost {
                 })?
             }
         };
-        inner.send(match parsed {
-            Ok(request) => Job::Http { effect, request: Box::new(request), key, cause },
-            Err(failure) => Job::Refuse { effect, failure },
+        let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS));
+        inner.send(match (parsed, crossed) {
+            (Ok(request), None) => Job::Http { effect, request: Box::new(request), key, cause },
+            (Err(failure), _) | (Ok(_), Some(failure)) => Job::Refuse { effect, failure },
         });
         Ok(id)
     }
@@ -243,10 +250,16 @@ impl FunctionHost {
         Ok(id)
     }
 
+    /// Only of what was not asked for before: that may be under way.
+    fn crossed(&self, quotas: &[Quota]) -> Option<Failure> {
+        let run = &self.attempt.run;
+        run.limits.crossed(quotas, run.now()).map(|crossing| crossing.failure())
+    }
+
     fn check_room(&self, inner: &mut AttemptInner) -> Result<(), Stop> {
         let limit = self.attempt.run.started.limits.effects;
         if inner.machine.operations() >= limit {
-            let message = format!("the attempt asked for more than {limit} effects");
+            let message = format!("the attempt asked for more than {limit} effects (quota `effects_per_attempt`)");
             return Err(inner.stopped(AttemptStop::Failed(Failure::permanent(code::TOO_MANY, message))));
         }
         Ok(())

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use trackway_fair::Permit;
 use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
     RunState, Sequencer, Status,
 };
-use trackway_storage::{Append, Deployment, InboxBody, Owner, Rows, RunKey, Storage, Version};
+use trackway_storage::{Append, Deployment, InboxBody, Landmark, Owner, Rows, RunKey, Storage, Version};
 
 use super::Core;
 use super::check::{self, REASON_MAX_BYTES};
@@ -21,6 +21,7 @@ use super::moving::{self, Taken};
 use super::reach::in_reach;
 use super::run::{Given, Loaded, Run, sequencer_after};
 use super::stretch::read_stretch;
+use super::used::{self, Counted};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
@@ -81,7 +82,7 @@ pub(super) fn machine_of_code(state: &RunState, entries: &[Entry], engine: &str,
     machine
 }
 
-pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: OwnedSemaphorePermit) {
+pub(super) async fn load_and_drive(core: Arc<Core>, key: RunKey, room: Permit) {
     // One that is to end at once is not recalled before.
     if end_if_asked(&core, key, Recallable::MayBe).await {
         core.nudge.notify_one();
@@ -158,11 +159,15 @@ struct Tail {
     sequencer: Sequencer,
     /// Absent where the journal cannot be read: then only its frames are there, and the head.
     state: Option<RunState>,
+    /// Where the journal cannot be read, of what is written now: nobody knows more.
+    counted: Counted,
 }
 
 async fn tail(core: &Core, key: RunKey) -> Result<Tail> {
-    let (state, Journal { last_frame, .. }) = read_stretch(&*core.storage, key).await?;
-    Ok(Tail { last_frame, sequencer: sequencer_after(state.last(), core.storage.epoch()), state: Some(state) })
+    let (state, Journal { last_frame, entries }) = read_stretch(&*core.storage, key).await?;
+    let sequencer = sequencer_after(state.last(), core.storage.epoch());
+    let counted = counted(core, key, &entries).await?;
+    Ok(Tail { last_frame, sequencer, state: Some(state), counted })
 }
 
 /// The same, of frames whose content makes no sense.
@@ -172,7 +177,8 @@ async fn unread_tail(core: &Core, key: RunKey) -> Result<Tail> {
     let last = Position(next.0.checked_sub(1).ok_or_else(no_run)?);
     let last_frame = core.storage.frames(key, last, 1).await?.pop().ok_or_else(no_run)?.id;
     let sequencer = Sequencer::new(next, core.storage.epoch(), head.changed);
-    Ok(Tail { last_frame, sequencer, state: None })
+    let counted = Counted::unknown(used::limits_of(core, key.tenant).await?);
+    Ok(Tail { last_frame, sequencer, state: None, counted })
 }
 
 async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Result<bool> {
@@ -199,7 +205,7 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
     if recallable == Recallable::MayBe && terminate.is_none() {
         return Ok(false);
     }
-    let Tail { last_frame, mut sequencer, state } = match tail(core, key).await {
+    let Tail { last_frame, mut sequencer, state, mut counted } = match tail(core, key).await {
         Ok(tail) => tail,
         Err(_) if terminate.is_some() => unread_tail(core, key).await?,
         Err(_) if cancel.is_none() => return Ok(false),
@@ -244,16 +250,23 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
             (head.map(|head| head.ended(&finished.end, sequencer.last_time())), send)
         }
     };
+    let frame = Frame::encode(&entries);
+    counted.frame(&entries, frame.len(), &[]);
+    let used = counted.bring(true);
+    let last = Position(position.0 + entries.len() as u64 - 1);
+    let landmarks = if counted.marks(true) { vec![(Landmark::Metered, last)] } else { Vec::new() };
     let append = Append {
         run: key,
         position,
         entries: entries.len() as u32,
         previous: Some(last_frame),
         id: FrameId(u128::from_le_bytes(core.random())),
-        frame: Frame::encode(&entries).into(),
-        rows: Rows { head, owner: Owner::End, read, send, ..Rows::default() },
+        frame: frame.into(),
+        rows: Rows { head, owner: Owner::End, read, send, used, landmarks, ..Rows::default() },
     };
-    match write::write(core, Outgoing { append, files: Vec::new(), entries }).await {
+    let written = write::write(core, Outgoing { append, files: Vec::new(), entries }).await;
+    counted.went(&written);
+    match written {
         Written::UpTo(_) => Ok(true),
         Written::Fenced | Written::KeyTaken(_) | Written::GaveUp | Written::Lines(_) => Ok(false),
         Written::Refused(error) => Err(error.into()),
@@ -333,6 +346,7 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
     let machine = machine_of(&state, &entries, core.sandbox.engine_name());
     let durable = state.last().0.plus(1);
     let sequencer = sequencer_after(state.last(), core.storage.epoch());
+    let counted = counted(core, key, &entries).await?;
     let loaded = Loaded {
         machine,
         state,
@@ -342,6 +356,7 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
         head_written: None,
         recall_counted: true,
         durable,
+        counted,
     };
     let run = Run::new(Given { key, core: core.clone(), code, grants }, loaded);
     run.lock().lay(core.rested.take(key, last_frame));
@@ -352,6 +367,14 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
         inner.read.extend(messages.into_iter().map(|message| (end, message)));
     }
     Ok(run)
+}
+
+/// What a run used whose stretch that is.
+async fn counted(core: &Core, key: RunKey, entries: &[Entry]) -> Result<Counted> {
+    let limits = used::limits_of(core, key.tenant).await?;
+    let continued = entries.iter().find(|entry| matches!(entry.kind, Kind::Continued(_)));
+    let begun = continued.map_or(Position::FIRST, |entry| entry.position);
+    Ok(Counted::after(limits, used::catch_up(core, key, entries, begun).await?))
 }
 
 fn quarantined() -> Error {

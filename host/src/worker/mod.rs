@@ -42,22 +42,23 @@ mod stretch;
 mod times;
 mod told;
 mod unclear;
+mod used;
 mod verify;
 mod workflow;
 mod write;
 
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
-use trackway_replay::{RunId, Timestamp};
-use trackway_storage::{RunKey, Storage, StorageError};
+use tokio::sync::Notify;
+use trackway_fair::{Gate, Portion, Processors, Shares};
+use trackway_replay::{RunId, Status, TenantId, Timestamp};
+use trackway_storage::{RunKey, RunQuery, Storage, StorageError};
 
 use crate::effects::{Clock, Effects, Randomness};
-use crate::quota::{Book, Quotas};
+use crate::quota::{Book, Quota, Quotas, TenantLimits};
 use crate::sandbox::Sandbox;
 use crate::{Code, Error, Result};
 
@@ -68,6 +69,9 @@ pub use forks::Removal;
 pub use run::{landmarks_in, messages_in};
 pub use start::{Start, StartAnswer, StartKeyRequest, digest_of_start};
 pub use verify::{EndCheck, ReplayReport};
+
+/// Looked at in one go.
+const HELD_AT_ONCE: usize = 200;
 
 /// Whether something may be called so, as a guest may call it.
 pub fn checked_name(what: &str, name: &str) -> Result<()> {
@@ -96,6 +100,10 @@ impl Spawner for TokioSpawner {
     }
 }
 
+/// How many places of a kind all runs of a tenant may hold for each that they leave free. With an eighth left by whoever
+/// has most, another tenant finds a place at once, and its share of the rest as places come free.
+const TENANT_PORTION: u64 = 7;
+
 /// What a worker is made of.
 pub struct Parts {
     pub storage: Arc<dyn Storage>,
@@ -104,6 +112,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub randomness: Arc<dyn Randomness>,
     pub spawner: Arc<dyn Spawner>,
+    /// How tenants share the spawner's threads and everything else.
+    pub shares: Shares,
     pub options: Options,
 }
 
@@ -113,9 +123,9 @@ pub struct Options {
     pub name: Arc<str>,
     /// How long a parked run keeps its instance.
     pub warm_for: Duration,
-    /// Runs that hold an instance at once, the warm ones included.
+    /// Runs that hold an instance at once, the warm ones included; a single tenant gets seven eighths of them.
     pub runs_max: usize,
-    /// Attempts that hold an instance at once; a single run gets half of them.
+    /// Attempts that hold an instance at once; a single run gets half of them, a tenant seven eighths.
     pub attempts_max: usize,
     /// Of tenants of which nothing else is said.
     pub quotas: Quotas,
@@ -143,15 +153,15 @@ pub(crate) struct Core {
     spawner: Arc<dyn Spawner>,
     options: Options,
     registry: registry::Registry,
-    runs: Arc<Semaphore>,
+    processors: Arc<Processors>,
+    /// Room for runs in hand.
+    runs: Arc<Gate>,
     answers: answers::Answers,
     forks: forks::Forks,
     deltas: Arc<deltas::Deltas>,
     places: Arc<places::Places>,
     rested: rested::Rested,
     quotas: Arc<Book>,
-    /// How many wait for room among the runs in hand.
-    room_wanted: AtomicUsize,
     /// Once set, the worker drains until then.
     drain_until: OnceLock<Timestamp>,
     /// Runs with something to write that storage did not take before the worker stopped, and why.
@@ -181,6 +191,11 @@ impl Core {
         self.drain_until.get().copied()
     }
 
+    /// A task that computes in turns with those of other tenants.
+    fn spawn(&self, tenant: TenantId, task: BoxFuture<'static, ()>) {
+        self.spawner.spawn(Box::pin(self.processors.share(tenant, task)));
+    }
+
     fn random<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.randomness.fill(&mut bytes);
@@ -195,17 +210,19 @@ pub struct Worker {
 impl Worker {
     /// Begins to claim and drive runs.
     pub fn spawn(parts: Parts) -> Arc<Worker> {
-        let Parts { storage, sandbox, effects, clock, randomness, spawner, options } = parts;
+        let Parts { storage, sandbox, effects, clock, randomness, spawner, shares, options } = parts;
+        let Shares { weights, processors } = shares;
+        let portion = Portion { tenant: TENANT_PORTION, part: u64::MAX };
         let core = Arc::new(Core {
-            runs: Arc::new(Semaphore::new(options.runs_max)),
-            places: places::Places::new(options.attempts_max),
+            runs: Gate::new(options.runs_max, portion, weights.clone()),
+            processors,
+            places: places::Places::new(options.attempts_max, weights.clone()),
             rested: rested::Rested::default(),
-            quotas: Arc::new(Book::new(options.quotas.clone())),
+            quotas: Arc::new(Book::new(options.quotas.clone()).weighing(weights.clone())),
             answers: answers::Answers::default(),
             forks: forks::Forks::default(),
             deltas: Arc::default(),
             registry: registry::Registry::default(),
-            room_wanted: AtomicUsize::new(0),
             drain_until: OnceLock::new(),
             undone: Mutex::default(),
             last_run: Mutex::new(RunId(0)),
@@ -225,6 +242,46 @@ impl Worker {
     /// What each tenant may use.
     pub fn quotas(&self) -> &Arc<Book> {
         &self.core.quotas
+    }
+
+    /// What a tenant may use and has used, once the store was asked.
+    pub async fn limits(&self, tenant: TenantId) -> Result<Arc<TenantLimits>> {
+        used::limits_of(&self.core, tenant).await
+    }
+
+    /// Runs of the tenant that are held by a quota are looked at again.
+    pub async fn wake_held(&self, tenant: TenantId) -> Result<()> {
+        let storage = &self.core.storage;
+        let mut before = None;
+        loop {
+            let code = Some(trackway_replay::code::QUOTA_EXCEEDED.to_owned());
+            let status = vec![Status::Paused];
+            let query = RunQuery { status, code, before, limit: HELD_AT_ONCE, ..RunQuery::default() };
+            let heads = storage.heads(tenant, query).await?;
+            let Some(last) = heads.last() else { return Ok(()) };
+            before = Some(last.run);
+            for head in &heads {
+                storage.release(RunKey { tenant, run: head.run }).await?;
+            }
+        }
+    }
+
+    /// The same of every tenant that has fuel left: quotas may be others than when a process held the runs.
+    pub async fn wake_all_held(&self) -> Result<()> {
+        for tenant in self.core.storage.tenants().await? {
+            if let Err(error) = self.wake_if_it_may(tenant).await {
+                tracing::error!(%tenant, %error, "runs that a quota held go on at midnight UTC, or when it is changed");
+            }
+        }
+        Ok(())
+    }
+
+    async fn wake_if_it_may(&self, tenant: TenantId) -> Result<()> {
+        let limits = self.limits(tenant).await?;
+        match limits.crossed(&[Quota::FuelPerDay], self.core.clock.now()) {
+            None => self.wake_held(tenant).await,
+            Some(_) => Ok(()),
+        }
     }
 
     /// An answer to a question or a promise of the run is on its way until this is dropped. To be taken before
@@ -289,3 +346,6 @@ impl Drop for Worker {
         while self.core.registry.evict(Timestamp(u64::MAX)).is_some() {}
     }
 }
+
+#[cfg(test)]
+mod tests;

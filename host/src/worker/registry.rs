@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
-use trackway_replay::Timestamp;
+use trackway_replay::{TenantId, Timestamp};
 use trackway_storage::RunKey;
 
 use super::drive::Active;
@@ -158,6 +158,27 @@ impl Registry {
             }
         }
         None
+    }
+
+    /// Takes out a warm run so that `tenant` finds room: the one that has been warm the longest of the tenant that has most
+    /// in hand, but of no other that has less than `tenant` itself.
+    pub fn evict_for(&self, tenant: TenantId, held: impl Fn(TenantId) -> u64) -> Option<Box<Active>> {
+        let mut slots = self.lock();
+        let is_current = |runs: &BTreeMap<RunKey, Slot>, (parked, key): &(Timestamp, RunKey)| matches!(runs.get(key), Some(Slot::Warm { since, .. }) if since == parked);
+        let Slots { runs, warm } = &mut *slots;
+        warm.retain(|place| is_current(runs, place));
+        let mut oldest: BTreeMap<TenantId, usize> = BTreeMap::new();
+        for (place, (_, key)) in warm.iter().enumerate() {
+            oldest.entry(key.tenant).or_insert(place);
+        }
+        let least = held(tenant);
+        let most = oldest.into_iter().map(|(whose, place)| (held(whose), whose == tenant, place));
+        let (_, _, place) = most.filter(|(held, is_own, _)| *is_own || *held >= least).max()?;
+        let (_, key) = warm.remove(place)?;
+        match runs.remove(&key) {
+            Some(Slot::Warm { active, .. }) => Some(active),
+            Some(Slot::Driven { .. } | Slot::Reserved { .. } | Slot::Held) | None => None,
+        }
     }
 
     /// At least as many as are warm.

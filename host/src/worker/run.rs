@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, BoxFuture};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -21,7 +21,9 @@ use super::durable::{Durable, Gone, Progress};
 use super::log::{LogRoom, log_line};
 use super::reach::in_reach;
 use super::rested::Resting;
+use super::used::Counted;
 use crate::effects::Grants;
+use crate::quota::{Quota, TenantLimits};
 use crate::sandbox::Code as GuestCode;
 
 mod begin;
@@ -51,10 +53,13 @@ pub(crate) struct Run {
     pub core: Arc<Core>,
     pub code: Arc<GuestCode>,
     pub grants: Arc<Grants>,
+    pub limits: Arc<TenantLimits>,
     pub started: Arc<Started>,
     /// What attempts draw from.
     pub attempt_seed: [u8; 32],
     inner: Mutex<Inner>,
+    /// It and the runs above it, once somebody has looked.
+    pub depth: OnceLock<u64>,
     /// Wakes the driver.
     pub poke: Notify,
     durable: Progress,
@@ -112,6 +117,8 @@ pub(super) struct Inner {
     pub rang: bool,
     /// Somebody asked to end the run at once, and why.
     pub terminate: Option<Arc<str>>,
+    /// A cancel was in the inbox while the workflow had not caught up to read it.
+    pub is_to_cancel: bool,
     /// As its workflow says, or whoever cancels it.
     cancel_grace: Duration,
     /// Everything before this position is wanted durable now.
@@ -137,6 +144,11 @@ pub(super) struct Inner {
     pub launched: Option<BoxFuture<'static, ()>>,
     log_place: (u64, u32),
     log_room: LogRoom,
+    pub counted: Counted,
+    /// The last line was dropped.
+    dropped_lines: bool,
+    /// It is held once nothing is under way: its tenant has used up the day's fuel.
+    pub is_over_fuel: bool,
 }
 
 /// Whether the driver knows that there are lines.
@@ -168,6 +180,7 @@ impl Run {
         let attempt_seed = loaded.state.attempt_seed();
         let said_ms = code.manifest().workflow(&started.workflow).and_then(|workflow| workflow.cancel_grace_ms);
         let cancel_grace = said_ms.map_or(super::drive::CANCEL_GRACE, Duration::from_millis);
+        let limits = loaded.counted.limits().clone();
         let inner = Inner {
             random: loaded.state.random(),
             machine: loaded.machine,
@@ -200,6 +213,7 @@ impl Run {
             knocked: true,
             rang: true,
             terminate: None,
+            is_to_cancel: false,
             cancel_grace,
             forced: Position::FIRST,
             pending_since: Timestamp::default(),
@@ -217,16 +231,21 @@ impl Run {
             launched: None,
             log_place: (0, 0),
             log_room: LogRoom::default(),
+            counted: loaded.counted,
+            dropped_lines: false,
+            is_over_fuel: false,
         };
         Arc::new(Run {
             key,
             core,
             code,
             grants,
+            limits,
             started,
             attempt_seed,
             inner: Mutex::new(inner),
             poke: Notify::new(),
+            depth: OnceLock::new(),
             durable: Progress::new(loaded.durable),
         })
     }
@@ -404,10 +423,27 @@ impl Inner {
 
     /// Keeps a line for the frame that holds all that came before it.
     pub fn log(&mut self, line: Option<LogLine>) -> Told {
+        let line = line.and_then(|line| self.within_quota(line));
         let cause = self.end();
         let (before, has_frame) = (self.logs.len(), self.moved_on && self.sequencer.has_pending());
         self.logs.extend(line.map(|line| (cause, line)));
         if before == 0 && self.logs.len() > before && !has_frame { Told::First } else { Told::AlongWithOthers }
+    }
+
+    /// The line; once the tenant has logged as much as it may, one that says so, and then none.
+    fn within_quota(&mut self, line: LogLine) -> Option<LogLine> {
+        let crossing = self.counted.limits().crossed(&[Quota::LogBytesPerDay], line.time);
+        let is_first = crossing.is_some() && !self.dropped_lines;
+        self.dropped_lines = crossing.is_some();
+        match crossing {
+            None => Some(line),
+            Some(crossing) => is_first.then(|| LogLine {
+                level: "warn".into(),
+                message: format!("{crossing}; lines are dropped until midnight UTC").into(),
+                fields: "".into(),
+                ..line
+            }),
+        }
     }
 
     /// When the lines that wait are written, if no frame takes them along before.

@@ -14,7 +14,9 @@ use super::code::code_of;
 use super::drive::{self, Active, StartTrouble};
 use super::load::grants_of;
 use super::run::{Given, Loaded, Run, first_state};
+use super::used::{Counted, limits_of};
 use super::{Core, Worker};
+use crate::quota::Starting;
 use crate::{Code, Error, Result};
 
 /// A start waits so long for room among the runs in hand. Most stop for a moment within it; whoever waits
@@ -73,9 +75,11 @@ impl Worker {
         {
             return existing(wanted, known);
         }
+        let limits = limits_of(core, tenant).await?;
+        let starting = limits.admit_start(core.clock.now()).map_err(|crossing| crossing.error())?;
         let room = tokio::select! {
             biased;
-            room = claim::room(core) => room.ok_or_else(stopping)?,
+            room = claim::room(core, tenant) => room,
             () = core.clock.sleep_until(core.clock.now() + ROOM_WAIT_MAX) => return Err(no_room(core)),
         };
         let code = code_of(core, tenant, start.component).await?;
@@ -86,14 +90,14 @@ impl Worker {
         let (ack, acknowledged) = oneshot::channel();
         let run = {
             let given = Given { key, core: core.clone(), code, grants };
-            first_frame(core, given, start, now)
+            first_frame(given, starting, start, now)
         };
         let active = Box::new(Active::new(run, room, Some(ack)));
         active.claimed();
         // Nobody can have sent anything to a run that is not in the store yet.
         active.run.lock().knocked = false;
         core.registry.reserve(key);
-        core.spawner.spawn(Box::pin(drive::drive(active)));
+        core.spawn(tenant, Box::pin(drive::drive(active)));
         match acknowledged.await {
             Ok(Ok(())) => Ok(StartAnswer { run: key.run, existing: false }),
             Ok(Err(StartTrouble::Failed(error))) => Err(error),
@@ -124,7 +128,8 @@ pub(super) fn existing(wanted: &StartKeyRequest, known: StartKey) -> Result<Star
 }
 
 /// A run whose first entry is sequenced and not yet written.
-fn first_frame(core: &Arc<Core>, given: Given, start: Start, now: Timestamp) -> Arc<Run> {
+fn first_frame(given: Given, starting: Starting, start: Start, now: Timestamp) -> Arc<Run> {
+    let core = given.core.clone();
     let key = given.key;
     let is_large = start.input.len() > Value::INLINE_MAX_BYTES;
     let input = if is_large {
@@ -140,7 +145,7 @@ fn first_frame(core: &Arc<Core>, given: Given, start: Start, now: Timestamp) -> 
         input,
         seed: core.random(),
         key_seed: core.random(),
-        limits: core.quotas.of(key.tenant).of_run(),
+        limits: starting.limits().of_run(),
         rules: RULES,
     };
     let timeout_ms = start.timeout_ms.or_else(|| given.code.manifest().workflow(&started.workflow)?.run_timeout_ms);
@@ -165,6 +170,7 @@ fn first_frame(core: &Arc<Core>, given: Given, start: Start, now: Timestamp) -> 
         head_written: None,
         recall_counted: false,
         durable: Position::FIRST,
+        counted: Counted::starting(starting),
     };
     let run = Run::new(given, loaded);
     {

@@ -120,6 +120,7 @@ pub(super) async fn replay(
     let host =
         ReplayHost { shared: shared.clone(), random: state.random(), tokens: state.tokens().clone(), loading: None };
     let call = GuestCall {
+        tenant: key.tenant,
         role: Role::Workflow,
         name: started.workflow.clone(),
         input,

@@ -18,6 +18,7 @@ use super::entity;
 use super::run::{Inner, Run, Stopping, Told, cancelled};
 use super::times;
 use super::told::{Publishing, Replying};
+use crate::quota::Quota;
 use crate::sandbox::{Command, Delivery, GuestHost, Reply, Stop};
 
 pub(super) struct WorkflowHost {
@@ -72,6 +73,9 @@ impl WorkflowHost {
         let clock = self.run.now();
         let now = inner.machine.now();
         let request = request.request(inner, refusal.is_some());
+        // It is kept as it is: before its answer stands nobody has refused it.
+        let crossed = || self.run.limits.crossed(&OF_STEPS, clock).map(|crossing| crossing.failure());
+        let refusal = refusal.or_else(crossed);
         let is_call = matches!(request, StepRequest::Call { .. });
         let to_start =
             matches!(request, StepRequest::StartRun { .. } | StepRequest::Entity { .. }).then(|| request.clone());
@@ -216,9 +220,12 @@ impl WorkflowHost {
     }
 }
 
+/// Before a step is carried out: it and its answer are stored.
+const OF_STEPS: [Quota; 2] = [Quota::JournalBytes, Quota::PayloadBytes];
+
 /// What a run ends with that has used up its operations and asks for one more.
 pub(super) fn over_limit(machine: &Machine, limits: &Limits) -> Option<Failure> {
-    let message = || format!("the run asked for more than {} operations", limits.steps);
+    let message = || format!("the run asked for more than {} operations (quota `steps_per_run`)", limits.steps);
     (machine.operations() >= limits.steps).then(|| Failure::permanent(code::TOO_MANY, message()))
 }
 

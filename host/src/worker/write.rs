@@ -4,12 +4,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::PoisonError;
 use trackway_replay::{Entry, Frame, FrameId, Head, Kind, MessageId, Position, Status};
-use trackway_storage::{Append, Appended, FRAME_MAX_BYTES, LogLine, Owner, Rows, StartKey, StorageError};
+use trackway_storage::{Append, Appended, FRAME_MAX_BYTES, Landmark, LogLine, Owner, Rows, StartKey, StorageError};
 
 use super::Core;
 use super::child;
 use super::reach::TRY_AGAIN_AFTER;
 use super::run::{Along, Inner, Payloads, Run, landmarks_in};
+use super::used::used_by_lines;
 
 /// How a frame's way to storage ended.
 pub(super) enum Written {
@@ -53,17 +54,27 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
         Some(written) if last == Owner::Keep && (written.status, status) == (Status::Running, Status::Running) => None,
         Some(_) | None => Some(inner.state.head()),
     };
+    inner.counted.frame(&entries, frame.len(), &logs);
     let head = head.filter(|head| last != Owner::Keep || inner.head_written.as_ref() != Some(head));
     if let Some(head) = &head {
         inner.head_written = Some(head.clone());
     }
+    let owner = if has_more { Owner::Keep } else { last };
+    // One row costs the store less than two.
+    let is_alone = head.is_none() && owner == Owner::Keep && logs.is_empty() && read.is_empty() && payloads.is_empty();
+    let used = inner.counted.bring(!is_alone);
+    let mut landmarks = landmarks_in(&entries);
+    if !used.is_empty() && inner.counted.marks(owner == Owner::End) {
+        landmarks.push((Landmark::Metered, Position(position.0 + u64::from(count) - 1)));
+    }
     let rows = Rows {
         head,
-        owner: if has_more { Owner::Keep } else { last },
+        owner,
         read,
         asked,
         settled,
-        landmarks: landmarks_in(&entries),
+        landmarks,
+        used,
         // What a message is told from another by stands beside the inbox.
         brought: Vec::new(),
         logs,
@@ -108,8 +119,9 @@ pub(super) fn begin_lines(run: &Run, inner: &Inner) -> Option<Writing> {
     let lines: Vec<LogLine> = inner.logs.iter().take(LINES_MAX).map(|(_, line)| line.clone()).collect();
     let (last, core, key) = (inner.previous?, run.core.clone(), run.key);
     let count = lines.len();
+    let used = used_by_lines(&lines);
     let write = async move {
-        match core.storage.log(key, last, lines).await {
+        match core.storage.log(key, last, lines, used).await {
             Ok(true) => Written::Lines(count),
             Ok(false) => Written::Fenced,
             Err(error) => {
@@ -175,7 +187,12 @@ const LENGTH_MAX_BYTES: usize = 8;
 /// it, as far as a frame has room for that. The frame that missed it will never stand, so this one takes its place.
 fn name_unread(core: &Core, append: &mut Append, entries: &mut [Entry], items: &[MessageId]) {
     let room = room_for_unread(append.frame.len());
+    let before = append.frame.len();
     append.frame = named_in(entries, items.get(..room).unwrap_or(items));
+    // It was counted before it grew.
+    if let Some((_, used)) = append.rows.used.last_mut() {
+        used.journal_bytes += append.frame.len().saturating_sub(before) as u64;
+    }
     if items.len() > room {
         let unnamed = items.len() - room;
         tracing::info!(run = %append.run.run, unnamed, "the run ended with more unread messages than its end can name");

@@ -1,16 +1,24 @@
 //! Which runs are ready and which are owned, in the memory of one process. Both stores keep their
 //! claims here; the marks that survive a crash are theirs. It holds nothing for a parked run.
+//!
+//! A run whose timer is due is ready like any other. Of those that are ready, tenants have them claimed in turn, each its
+//! own in the order in which they became so.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-use trackway_replay::Timestamp;
+use trackway_fair::{Queue, Weights};
+use trackway_replay::{TenantId, Timestamp};
 
 use crate::{Claims, RunKey, StorageError};
 
+/// Timers that one claim reads: nobody is told anything meanwhile.
+const TIMERS_READ_MAX: usize = 512;
+
 pub(crate) struct Desk {
     state: Mutex<State>,
+    weights: Weights,
     /// Counts what a claim could find.
     news: watch::Sender<u64>,
     /// The news that the last claim took in.
@@ -19,9 +27,11 @@ pub(crate) struct Desk {
 
 #[derive(Default)]
 struct State {
-    /// May hold runs that are no longer in `queued`: they were claimed by their timer.
-    ready: VecDeque<RunKey>,
+    /// May hold runs that are no longer in `queued`: they ended, or are owned.
+    ready: Queue<TenantId, RunKey>,
     queued: BTreeSet<RunKey>,
+    /// Timers up to this one were read when they were due. Whoever parks a run with an earlier one makes it ready.
+    read: Option<(Timestamp, RunKey)>,
     owned: BTreeMap<RunKey, Inbox>,
     knocks: Vec<RunKey>,
     next_due: Option<Timestamp>,
@@ -34,12 +44,11 @@ enum Inbox {
 }
 
 impl Desk {
-    pub fn new(ready: impl IntoIterator<Item = RunKey>) -> Desk {
-        let ready: VecDeque<RunKey> = ready.into_iter().collect();
-        let queued = ready.iter().copied().collect();
-        let state = State { ready, queued, ..State::default() };
+    pub fn new(ready: impl IntoIterator<Item = RunKey>, weights: Weights) -> Desk {
+        let mut state = State::default();
+        ready.into_iter().for_each(|run| state.enqueue(run, &weights));
         // The first claim after an opening may always find something.
-        Desk { state: Mutex::new(state), news: watch::Sender::new(1), claimed: AtomicU64::new(0) }
+        Desk { state: Mutex::new(state), weights, news: watch::Sender::new(1), claimed: AtomicU64::new(0) }
     }
 
     /// A panic while the lock was held cannot leave a half-made change: every change is one insert.
@@ -72,7 +81,7 @@ impl Desk {
     pub fn ready(&self, run: RunKey) {
         let mut state = self.lock();
         state.owned.remove(&run);
-        state.enqueue(run);
+        state.enqueue(run, &self.weights);
         drop(state);
         self.tell();
     }
@@ -86,7 +95,7 @@ impl Desk {
                 *inbox = Inbox::Knocked;
                 state.knocks.push(run);
             }
-            None => state.enqueue(run),
+            None => state.enqueue(run, &self.weights),
         }
         drop(state);
         self.tell();
@@ -95,6 +104,13 @@ impl Desk {
     pub fn park(&self, run: RunKey, due: Option<Timestamp>) {
         let mut state = self.lock();
         state.forget(run);
+        // Its timer is behind those that are still to be read.
+        if due.is_some_and(|due| state.read.is_some_and(|read| (due, run) <= read)) {
+            state.enqueue(run, &self.weights);
+            drop(state);
+            self.tell();
+            return;
+        }
         let earlier = due.is_some_and(|due| state.next_due.is_none_or(|next| due < next));
         if earlier {
             state.next_due = due;
@@ -116,15 +132,17 @@ impl Desk {
         self.lock().forget(run);
     }
 
-    /// `timers` yields timers of runs in the order of their due times, also of owned runs. It is
-    /// read no further than the first that is not due.
-    pub fn claim(
+    /// Runs of `without` stay where they are. `timers` yields timers of runs behind a given one in the order of their due
+    /// times, also of owned runs; it is read no further than the first that is not due.
+    pub fn claim<T: Iterator<Item = Result<(Timestamp, RunKey), StorageError>>>(
         &self,
         now: Timestamp,
         max: usize,
-        timers: impl Iterator<Item = Result<(Timestamp, RunKey), StorageError>>,
+        without: &[TenantId],
+        timers: impl FnOnce(Option<(Timestamp, RunKey)>) -> T,
     ) -> Result<Claims, StorageError> {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let news = *self.news.borrow();
         let mut claims = Claims { knocks: std::mem::take(&mut state.knocks), ..Claims::default() };
         for run in &claims.knocks {
@@ -133,38 +151,30 @@ impl Desk {
             }
         }
         claims.knocks.retain(|run| state.owned.contains_key(run));
-        let mut left_over = false;
-        // Timers go first: a flood of ready runs must not make them late for ever.
-        for timer in timers {
-            let (due, run) = timer?;
-            if state.owned.contains_key(&run) {
-                continue;
-            }
-            if due > now {
-                claims.next_due = Some(due);
-                break;
-            }
+        // Who asked for none left nothing over: another claim of none would find nothing more.
+        // What is due is not for whoever takes none: it would ask again and again.
+        if max == 0 {
+            self.claimed.store(news, Ordering::Release);
+            return Ok(claims);
+        }
+        let mut left_over = {
+            let timers = timers(state.read);
+            state.read_timers(now, timers, &self.weights)?
+        };
+        claims.next_due = state.next_due;
+        let may = |tenant: &TenantId| !without.contains(tenant);
+        loop {
+            let Some(tenant) = state.ready.waiting().find(may) else { break };
             if claims.runs.len() == max {
                 left_over = true;
-                claims.next_due = Some(due);
                 break;
             }
-            state.queued.remove(&run);
-            state.owned.insert(run, Inbox::Quiet);
-            claims.runs.push(run);
-        }
-        while claims.runs.len() < max
-            && let Some(run) = state.ready.pop_front()
-        {
+            let Some(run) = state.ready.pop_of(tenant, self.weights.of(tenant)) else { break };
             if state.queued.remove(&run) {
                 state.owned.insert(run, Inbox::Quiet);
                 claims.runs.push(run);
             }
         }
-        left_over |= !state.queued.is_empty();
-        state.next_due = claims.next_due;
-        // Who asked for none left nothing over: another claim of none would find nothing more.
-        let left_over = left_over && max > 0;
         self.claimed.store(if left_over { news.saturating_sub(1) } else { news }, Ordering::Release);
         Ok(claims)
     }
@@ -180,10 +190,32 @@ impl Desk {
 }
 
 impl State {
-    fn enqueue(&mut self, run: RunKey) {
+    fn enqueue(&mut self, run: RunKey, weights: &Weights) {
         if self.queued.insert(run) {
-            self.ready.push_back(run);
+            self.ready.push(run.tenant, weights.of(run.tenant), 1, run);
         }
+    }
+
+    /// Makes runs ready whose timers are due. True: there may be more of them.
+    fn read_timers(
+        &mut self,
+        now: Timestamp,
+        timers: impl Iterator<Item = Result<(Timestamp, RunKey), StorageError>>,
+        weights: &Weights,
+    ) -> Result<bool, StorageError> {
+        for (nth, timer) in timers.enumerate() {
+            let (due, run) = timer?;
+            if due > now || nth == TIMERS_READ_MAX {
+                self.next_due = Some(due);
+                return Ok(due <= now);
+            }
+            self.read = Some((due, run));
+            if !self.owned.contains_key(&run) {
+                self.enqueue(run, weights);
+            }
+        }
+        self.next_due = None;
+        Ok(false)
     }
 
     fn forget(&mut self, run: RunKey) {

@@ -7,6 +7,9 @@
 //! record  kind (1) | size of fields (4) | size of data (4) | fields (postcard) | data | crc32c of all before (4)
 //! ```
 //!
+//! A sealed tenant's records are whole records within sealed ones, bound to their place in the dump. Its data key is not in
+//! it: who has the dump and the key of the server opens nothing without a second file, which can be destroyed.
+//!
 //! Numbers are little endian. The last record has the sha256 of everything before it. Of each tenant, the default one
 //! first, come the operator's records, then the components and deployments, then the entities, then each run (its
 //! payloads, its log, its frames, what is unread, what became of writes that have no answer), then the start keys.
@@ -14,7 +17,7 @@
 mod read;
 mod write;
 
-pub use read::Reader;
+pub use read::{Openers, Reader};
 pub use write::{encode, write};
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +28,9 @@ use crate::{ComponentRecord, Deployment, Entity, EntityWritten, InboxItem, LogLi
 
 const MAGIC: &[u8; 16] = b"TRACKWAY BACKUP\n";
 /// Of all below. A higher one was written by a newer program.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
+/// Of a dump in which nothing is sealed.
+const VERSION_OPEN: u32 = 4;
 const HEADER_BYTES: usize = 1 + 4 + 4;
 const CHECKSUM_BYTES: usize = 4;
 /// Fields are small but for a component's manifest and a deployment's versions.
@@ -98,6 +103,8 @@ pub enum Record {
         name: Arc<str>,
         revision: u64,
     },
+    /// Its data are a record of a sealed tenant, sealed. Who reads with the tenant's key never sees it.
+    Sealed,
 }
 
 impl Record {
@@ -121,8 +128,38 @@ impl Record {
             Record::Removed { .. } => 15,
             Record::Tenant(_) => 16,
             Record::Shelved { .. } => 17,
+            Record::Sealed => 18,
         }
     }
+
+    /// Whether it holds what guests or callers said. All that belongs to a run is either sealed or not.
+    fn is_to_be_sealed(&self) -> bool {
+        match self {
+            Record::Payload { .. }
+            | Record::Frame { .. }
+            | Record::Log(_)
+            | Record::Inbox(_)
+            | Record::StartKey(_)
+            | Record::Entity(_)
+            | Record::Receipt { .. } => true,
+            Record::Shelved { shelf, .. } => *shelf == crate::Shelf::Audit.number(),
+            Record::Begin { .. }
+            | Record::Component(_)
+            | Record::Deployment(_)
+            | Record::Run { .. }
+            | Record::Unreadable { .. }
+            | Record::End { .. }
+            | Record::EntityVersion(_)
+            | Record::Removed { .. }
+            | Record::Tenant(_)
+            | Record::Sealed => false,
+        }
+    }
+}
+
+/// Binds a sealed record to its tenant and place. No row is sealed about something that begins so.
+fn about(tenant: TenantId, place: u64) -> Vec<u8> {
+    [b"backup\0".as_slice(), &tenant.0.to_be_bytes(), &place.to_be_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub enum StorageErrorKind {
     InUse,
     /// The data folder was written by a newer version.
     Newer,
+    /// Something is sealed under a key of the server that is not there.
+    NoKey,
     /// What is stored cannot be read: a checksum, a gap, a row that makes no sense.
     Damaged,
     /// The store is behind its own counter: acknowledged data is missing.

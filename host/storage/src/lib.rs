@@ -12,9 +12,12 @@ mod memory;
 mod pieces;
 mod record;
 mod rows;
+pub mod seal;
 mod sled;
+mod usage;
 mod watch;
 
+pub use crate::seal::{Seal, Sealing, Seals, Wrap, WrappedKey};
 pub use crate::sled::{Hardening, SledOptions, SledStorage};
 pub use entity::{
     ENTITIES_MAX, ENTITIES_MAX_BYTES, ENTITY_KEY_MAX_BYTES, ENTITY_NAME_MAX_BYTES, ENTITY_VALUE_MAX_BYTES, Entity,
@@ -26,6 +29,7 @@ pub use record::{RECORD_MAX_BYTES, RECORD_NAME_MAX_BYTES, Record, Shelf};
 pub use rows::{
     ComponentRecord, Deployment, InboxBody, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, StartKey, Version,
 };
+pub use usage::{USAGE_TOTAL, UsedByDay, usage_day, usage_name};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -102,6 +106,9 @@ pub struct Rows {
     /// In a store that is made of a backup: messages that entries of this frame brought, and by what each is told from
     /// another one under its id, as [`InboxBody::identity`] says. They count as sent and read.
     pub brought: Vec<(MessageId, Option<Digest>)>,
+    /// What is added with this frame to the sums of its tenant: by this frame and those before it that brought none.
+    /// [`Landmark::Metered`] among the landmarks says how far.
+    pub used: UsedByDay,
     /// At position 0 only: the key under which the run was started.
     pub start_key: Option<StartKey>,
     /// The run got further than its claim: the counter of [`Storage::begin_recall`] starts anew.
@@ -300,14 +307,15 @@ pub trait Storage: Send + Sync + 'static {
 
     fn payload(&self, run: RunKey, digest: Digest) -> Answer<'_, Option<Bytes>>;
 
-    /// Takes up to `max` runs that are ready or whose timer is due at `now`.
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims>;
+    /// Takes up to `max` runs that are ready or whose timer is due at `now`, of tenants in turn. None of `without`: whoever
+    /// names some asks again by itself when they may have some.
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims>;
 
     /// Resolves when a claim may find something that the last one did not. Never early by more
     /// than a wasted claim, never missed.
     fn changed(&self) -> BoxFuture<'_, ()>;
 
-    /// Gives a run back without an append. It is ready at once, for anybody.
+    /// Gives a run back without an append. It is ready at once, for anybody; so is one that is parked.
     fn release(&self, run: RunKey) -> Answer<'_, ()>;
 
     /// Raises the run's recall counter, durably, and returns it. See [`Rows::recalled`].
@@ -334,7 +342,9 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Removes a run that has ended: all at once, its start key too, which may start another run from then
     /// on. Whatever comes in between, all of it stands or nothing is seen of it any more.
-    fn remove(&self, run: RunKey) -> Answer<'_, Removed>;
+    ///
+    /// `used` is added to the sums of its tenant, if it goes.
+    fn remove(&self, run: RunKey, used: UsedByDay) -> Answer<'_, Removed>;
 
     /// Resolves when a frame of `run` after `seen` entries is durable, or may be. Views that
     /// follow a run wait here and then read.
@@ -345,7 +355,7 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Writes lines that no frame brings along, if `last` is the run's last frame: what they tell of
     /// stands then. False if another frame is, or the run has ended.
-    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool>;
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>, used: UsedByDay) -> Answer<'_, bool>;
 
     /// Open questions, the newest run first and in it the newest question; `before`: the last one of the
     /// page before.
@@ -396,7 +406,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Every tenant of which anything is stored.
     fn tenants(&self) -> Answer<'_, Vec<TenantId>>;
 
-    /// Removes all that is stored of a tenant, of open runs too: whoever drives one is fenced. Not all at once: who is
+    /// Removes all that is stored of a tenant, of open runs too: whoever drives one is fenced. The data key of a sealed
+    /// one goes first: from then on nothing of it can be read, wherever it lies. Not all at once: who is
     /// cut off in between does it again. What others write of the tenant meanwhile may be left, and is named by
     /// [`Storage::tenants`].
     fn erase(&self, tenant: TenantId) -> Answer<'_, ()>;
@@ -406,7 +417,8 @@ pub trait Storage: Send + Sync + 'static {
 
     fn entity(&self, tenant: TenantId, name: &str, key: &str) -> Answer<'_, Option<Entity>>;
 
-    /// Those of shorter names first, then in the order of the names, then of the keys.
+    /// Those of shorter names first, then in the order of the names, then of the keys. Of a tenant whose names are hidden
+    /// in an order that means nothing, those of one name together.
     fn entities(&self, tenant: TenantId, query: EntityQuery) -> Answer<'_, Vec<Entity>>;
 
     /// The highest version that a write of the tenant has: whatever is read later has all writes up to it.
@@ -430,7 +442,7 @@ pub trait Storage: Send + Sync + 'static {
     /// All payloads of a run, also those that no frame names yet.
     fn payloads(&self, run: RunKey) -> Answer<'_, Vec<Digest>>;
 
-    /// Start keys after `after`, in their order.
+    /// Start keys after `after`, in their order, or in one that means nothing where names are hidden.
     fn start_keys(&self, tenant: TenantId, after: Option<&str>, max: usize) -> Answer<'_, Vec<StartKey>>;
 
     /// Reads every row of a run and says what does not fit. What entries mean it does not know.
@@ -438,6 +450,16 @@ pub trait Storage: Send + Sync + 'static {
 
     /// The same for all that belongs to no single run.
     fn check_rest(&self, tenant: TenantId) -> Answer<'_, Vec<String>>;
+
+    /// The data keys of its tenants. A store that seals nothing has none.
+    fn seals(&self) -> Arc<Seals> {
+        Arc::new(Seals::none())
+    }
+
+    /// How many rows and files of a tenant are not sealed and should be; `None`: nothing of the tenant is sealed.
+    fn unsealed(&self, _tenant: TenantId) -> Answer<'_, Option<u64>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Makes everything durable and closes. Every later call is an error.
     fn close(&self) -> Answer<'_, ()>;

@@ -23,10 +23,13 @@ pub enum Shelf {
     Policies,
     /// Of a tenant: in the order in which it was done.
     Audit,
+    /// Of a tenant: what it used, by the day and in all. Written with frames only.
+    Usage,
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 5] = [Shelf::Tenants, Shelf::Keys, Shelf::Secrets, Shelf::Policies, Shelf::Audit];
+    pub const ALL: [Shelf; 6] =
+        [Shelf::Tenants, Shelf::Keys, Shelf::Secrets, Shelf::Policies, Shelf::Audit, Shelf::Usage];
 
     /// On disk and in backups: a number keeps its meaning for ever.
     pub fn number(self) -> u8 {
@@ -36,6 +39,7 @@ impl Shelf {
             Shelf::Secrets => 3,
             Shelf::Policies => 4,
             Shelf::Audit => 5,
+            Shelf::Usage => 6,
         }
     }
 

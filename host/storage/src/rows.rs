@@ -184,6 +184,8 @@ pub enum Landmark {
     State(Arc<str>),
     /// Its answer to that update.
     Reply(MessageId),
+    /// Up to here, and here too, what the run used stands in the sums of its tenant. Nothing in the journal says so.
+    Metered,
 }
 
 /// A question of a run that nobody has answered yet.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use trackway::host::restore;
+use trackway::host::{DataKeys, restore};
 use trackway_replay::{Frame, Kind, MessageId, Position, Timestamp, Value};
 use trackway_storage::dump::{self, Reader, Record};
 use trackway_storage::{Faults, InboxBody, InboxItem, MemoryStorage, RunKey, Sent, SledOptions, SledStorage, Storage};
@@ -106,7 +106,7 @@ fn copied_while_signals_come(seed: u64) -> usize {
         for (place, (before, copy)) in copies.iter().enumerate() {
             let (file, data) = (folder.path().join(format!("{place}.trackway")), folder.path().join(place.to_string()));
             std::fs::write(&file, copy).expect("written");
-            restore(&file, &data).await.expect("it can be restored");
+            restore(&file, &data, &DataKeys::default()).await.expect("it can be restored");
             let store = SledStorage::open(&data.join("store"), SledOptions::default()).expect("it can be opened");
             let now = held(&store, run).await;
             assert!(before.keys().all(|message| now.contains_key(message)), "copy {place} lost some of {before:?}");

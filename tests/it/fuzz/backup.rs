@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use std::fs;
 use tokio::runtime::Runtime;
-use trackway::host::{check_folder, read_backup, restore};
+use trackway::host::{DataKeys, KeySource, check_folder, read_backup, restore};
 use trackway_replay::{Digest, Entry, Frame, FrameId, MessageId, RunState, TenantId, Timestamp};
 use trackway_storage::dump::{self, Reader, Record};
 use trackway_storage::{
@@ -211,7 +211,7 @@ impl Target for Backups {
         let kinds = records(input).len().min(20);
         let file = self.folder.path().join("backup");
         fs::write(&file, input).expect("a writable folder");
-        let read = read_backup(&file);
+        let read = read_backup(&file, &DataKeys::default());
         // Files that are written over are synced by some file systems.
         fs::remove_file(&file).expect("it was written");
         match read {
@@ -257,11 +257,14 @@ impl Target for Restores {
     fn feed(&mut self, input: &[u8]) -> String {
         let (file, data) = (self.folder.path().join("backup"), self.folder.path().join("data"));
         fs::write(&file, input).expect("a writable folder");
-        let restored = self.runtime.block_on(restore(&file, &data));
+        let restored = self.runtime.block_on(restore(&file, &data, &DataKeys::default()));
         fs::remove_file(&file).expect("it was written");
         let answer = match restored {
             Ok(backup) => {
-                let report = self.runtime.block_on(check_folder(&data)).expect("what was restored can be opened");
+                let report = self
+                    .runtime
+                    .block_on(check_folder(&data, KeySource::Absent))
+                    .expect("what was restored can be opened");
                 assert!(report.is_good(), "what was restored is not sound: {report:?}");
                 format!("restored {} {}", backup.runs, backup.unreadable.len())
             }

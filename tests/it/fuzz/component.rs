@@ -12,7 +12,7 @@ use trackway::sandbox::{
     Admitted, Command, CompileLimits, Compiler, Delivery, Ended, GuestCall, GuestHost, Options, Reply, Role, Sandbox,
     Stop,
 };
-use trackway_replay::Limits;
+use trackway_replay::{Limits, TenantId};
 
 use super::mutate;
 use super::target::{Target, gist};
@@ -78,12 +78,14 @@ impl Components {
 impl Components {
     /// Calls what the guest says it has, in both roles: whatever it does to the imports, the host goes on.
     async fn run(&self, admitted: &Admitted) -> String {
-        let code = self.sandbox.load(admitted.digest, &admitted.bytes).await.expect("it was just admitted");
+        let code =
+            self.sandbox.load(TenantId::DEFAULT, admitted.digest, &admitted.bytes).await.expect("it was just admitted");
         let workflows = admitted.manifest.workflows.iter().map(|entry| (Role::Workflow, &entry.name));
         let functions = admitted.manifest.functions.iter().map(|entry| (Role::Function, &entry.name));
         let mut ends = Vec::new();
         for (role, name) in workflows.take(CALLS_MAX).chain(functions.take(CALLS_MAX)) {
             let call = GuestCall {
+                tenant: TenantId::DEFAULT,
                 role,
                 name: name.clone(),
                 input: "[1,2]".into(),

@@ -15,7 +15,17 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sled", &["host/storage/"]),
     ("reqwest", &["host/src/effects/", "host/src/cli/client.rs", "host/src/cli/client/", "tests/"]),
     ("rustls", &["host/src/api/tls.rs", "host/src/effects/", "host/src/cli/client.rs", "tests/"]),
-    ("ring", &["host/src/api/jwt.rs", "host/src/api/jwt/", "host/src/host/signature.rs", "host/src/host/secrets/"]),
+    (
+        "ring",
+        &[
+            "host/src/api/jwt.rs",
+            "host/src/api/jwt/",
+            "host/src/host/signature.rs",
+            "host/src/host/secrets/",
+            "host/storage/src/seal.rs",
+            "host/storage/src/seal/",
+        ],
+    ),
     ("tokio_rustls", &["host/src/api/tls.rs"]),
     ("axum", &["host/src/api/", "tests/"]),
     ("clap", &["host/src/cli/", "host/src/main.rs"]),

@@ -84,10 +84,11 @@ async fn answered(asking: &Asking, run: RunId, count: usize) {
         let trace: Value = asking.server.get(&format!("runs/{run}/trace")).await;
         let rows = trace["trace"]["rows"].as_array().expect("rows");
         let done = |row: &&Value| row["what"].get("http").is_some() && row["status"] == "succeeded";
-        if rows.iter().filter(done).count() == count {
+        let found = rows.iter().filter(done).count();
+        if found == count {
             return;
         }
-        if begun.elapsed() > PATIENCE {
+        if found > count || begun.elapsed() > PATIENCE {
             let journal = asking.server.journal(run).await;
             panic!("not {count} answers: {trace}\n{journal:#?}\n{}", asking.server.log());
         }

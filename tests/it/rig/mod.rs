@@ -10,6 +10,7 @@ use trackway::effects::{Effects, HttpCall, ModelAnswer, ModelCall, ModelUse, Ran
 use trackway::host::record_of;
 use trackway::sandbox::{self, Compiler, Sandbox};
 use trackway::worker::{EndCheck, Options, Parts, Spawner, Start, StartKeyRequest, Worker, landmarks_in};
+use trackway_fair::{Shares, Weights};
 use trackway_replay::{
     Answered, Asked, ChildEnded, Claimed, Digest, EffectAnswered, EffectAsked, EffectRequest, EffectVerdict, End,
     EntityAct, Entry, Epoch, Failure, Finish, Finished, Forgotten, Frame, FrameId, Head, Kind, Limits, MessageId,
@@ -267,6 +268,7 @@ impl Rig {
             clock: Arc::new(clock.clone()),
             randomness: random.clone(),
             spawner: process.clone(),
+            shares: Shares::new(2, Weights::default()),
             options: options.clone(),
         };
         Rig { process, worker: Worker::spawn(parts), storage, world, random, options, clock }

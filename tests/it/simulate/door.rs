@@ -10,7 +10,7 @@ use trackway_replay::{
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Record, Removed, RunKey,
-    RunQuery, RunRows, Sent, Shelf, StartKey, Storage, StorageError, StoredFrame,
+    RunQuery, RunRows, Sent, Shelf, StartKey, Storage, StorageError, StoredFrame, UsedByDay,
 };
 
 use super::journal;
@@ -73,11 +73,11 @@ impl Storage for Door {
         self.store.payload(run, digest)
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims> {
         Box::pin(async move {
             // A claim is a way to somewhere else; whoever claims in a circle lets others go on.
             tokio::task::yield_now().await;
-            let claims = self.store.claim(now, max).await?;
+            let claims = self.store.claim(now, max, without).await?;
             let (runs, knocks) = (names(&claims.runs), names(&claims.knocks));
             self.note(format!("claimed [{runs}], knocks [{knocks}], next due {:?}", claims.next_due));
             Ok(claims)
@@ -93,9 +93,9 @@ impl Storage for Door {
         self.store.release(run)
     }
 
-    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
+    fn remove(&self, run: RunKey, used: UsedByDay) -> Answer<'_, Removed> {
         self.note(format!("remove {}", run.run));
-        self.store.remove(run)
+        self.store.remove(run, used)
     }
 
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {
@@ -156,8 +156,8 @@ impl Storage for Door {
         self.store.states(run)
     }
 
-    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
-        self.store.log(run, last, lines)
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>, used: UsedByDay) -> Answer<'_, bool> {
+        self.store.log(run, last, lines, used)
     }
 
     fn start_key(&self, tenant: TenantId, key: &str) -> Answer<'_, Option<StartKey>> {

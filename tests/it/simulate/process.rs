@@ -9,6 +9,7 @@ use trackway::effects::{Clock, Randomness};
 use trackway::host::{Host, HostParts, Safe};
 use trackway::sandbox::{self, Admitted, Compiler, Sandbox};
 use trackway::worker::{Options, Spawner};
+use trackway_fair::{Shares, Weights};
 use trackway_replay::{Digest, Epoch};
 use trackway_storage::{MemoryStorage, Storage};
 
@@ -116,6 +117,7 @@ impl Process {
             clock: Arc::new(clock.clone()) as Arc<dyn Clock>,
             randomness: Arc::new(Counting { seed, process, nth: AtomicU64::new(0) }),
             spawner: tasks.clone(),
+            shares: Shares::new(1, Weights::default()),
             worker: Options { name: worker_name(process), ..options },
         });
         Arc::new(Process { gate, door, host, clock, tasks })

@@ -12,6 +12,7 @@ mod deployments;
 mod disk;
 mod entities;
 mod fair;
+mod floods;
 mod follow;
 mod grants;
 mod guide;
@@ -20,9 +21,11 @@ mod newcomer;
 mod outputs;
 mod progress;
 mod questions;
+mod quotas;
 mod redacted;
 mod removed;
 mod retries;
+mod sealed;
 mod secrets;
 mod shutdown;
 mod signals;
@@ -43,24 +46,24 @@ use crate::left::Left;
 use crate::rig::guests;
 use crate::server::binary;
 
-const KEY: &str = "tw_for-tests-only";
+pub const KEY: &str = "tw_for-tests-only";
 /// Longer than anything takes on a busy machine; who waits longer waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A folder of a user who has set nothing.
-struct Place {
+pub struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         // Named so that a disk is found that a killed test left in it (`power/disk.rs`).
         let name = format!("trackway-disk-{}-", std::process::id());
         Place { folder: tempfile::Builder::new().prefix(&name).tempdir().expect("a temporary folder") }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -79,21 +82,21 @@ impl Place {
 }
 
 #[track_caller]
-fn run(command: &mut Command) -> Left {
+pub fn run(command: &mut Command) -> Left {
     Left::of(command.output().expect("the binary starts"))
 }
 
 /// `trackway server` on a free port.
-struct Server {
-    place: Place,
-    url: String,
+pub struct Server {
+    pub place: Place,
+    pub url: String,
     child: Child,
     /// Kept, or the process could not write to it any more.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(place: Place, flags: &str) -> Server {
+    pub fn start(place: Place, flags: &str) -> Server {
         Server::start_at(place, "127.0.0.1:0", flags)
     }
 
@@ -122,13 +125,13 @@ impl Server {
         server
     }
 
-    fn trackway(&self, words: &str) -> Command {
+    pub fn trackway(&self, words: &str) -> Command {
         let mut command = self.place.command(words);
         command.env("TRACKWAY_SERVER", &self.url).env("TRACKWAY_KEY", KEY);
         command
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
     }
 

@@ -29,6 +29,14 @@ pub struct QuotaOf {
     pub set: bool,
 }
 
+/// A quota as it stood when it was used up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuotaUsed {
+    pub name: String,
+    pub limit: u64,
+    pub used: u64,
+}
+
 /// What a quota counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -46,6 +46,9 @@ pub struct RotatedSecrets {
     pub kept: u64,
     /// Those that stay as they are, since the server has not their key or they are damaged.
     pub unreadable: u64,
+    /// Data keys of sealed tenants that were wrapped under another key before.
+    #[serde(default)]
+    pub data_keys: u64,
 }
 
 impl fmt::Debug for SetSecret {

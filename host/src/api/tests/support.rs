@@ -33,7 +33,7 @@ pub fn options_of(folder: &tempfile::TempDir) -> HostOptions {
     let (worker, store) = (Options::default(), SledOptions::default());
     let providers = crate::effects::Providers::default();
     let secret_keys = crate::host::KeySource::Text("5e".repeat(32).into());
-    HostOptions { data, compiler: Compiler::InProcess, worker, store, providers, secret_keys }
+    HostOptions { data, compiler: Compiler::InProcess, worker, store, providers, secret_keys, seal: false }
 }
 
 /// What came back.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::OneTenant;
+use super::{Connect, OneTenant};
 
 #[derive(Debug, Args)]
 pub struct TenantQuota {
@@ -14,6 +14,15 @@ pub struct TenantQuota {
     /// From now on as the server has it; repeatable
     #[arg(long, value_name = "QUOTA")]
     pub unset: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// Only that day of UTC, as 2026-11-22
+    #[arg(long, value_name = "DAY")]
+    pub day: Option<String>,
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// One limit, as it was typed.

@@ -34,7 +34,7 @@ pub enum Secrets {
         #[command(flatten)]
         connect: Connect,
     },
-    /// Put all secrets under the first key that the server has
+    /// Put all secrets, and the data keys of sealed tenants, under the first key that the server has
     #[command(
         after_help = "Examples:\n  (umask 077; openssl rand -hex 32 | cat - keys > new) && mv new keys    # on the server\n  \
                             trackway secrets rotate\n\n\

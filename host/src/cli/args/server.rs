@@ -25,11 +25,16 @@ pub struct Server {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
 
-    /// File with the keys under which secrets are kept, one a line, the first for new ones; made with a fresh key if it
-    /// is not there. Keep it elsewhere than backups. Without it the keys in TRACKWAY_SECRETS_KEY count, or no secret
-    /// can be set
+    /// File with the keys under which secrets and data keys are kept, one a line, the first for new ones; made with a
+    /// fresh key if it is not there. Keep it elsewhere than backups. Without it the keys in TRACKWAY_SECRETS_KEY count,
+    /// or no secret can be set
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub secrets_key_file: Option<PathBuf>,
+
+    /// Seal on disk what guests and callers of all tenants say, under a data key of each tenant, which is wrapped under the
+    /// first of those keys. A tenant that was sealed once stays so, with or without this flag
+    #[arg(long)]
+    pub seal: bool,
 
     /// File with tables [providers.NAME] of providers of models, as in the project file; counts before that
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

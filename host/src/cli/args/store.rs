@@ -18,6 +18,10 @@ pub struct Doctor {
     /// component. Where a server uses the data folder, the server looks
     #[arg(long)]
     pub deep: bool,
+    /// With --deep, of a data folder that is sealed: the file with the keys of its server. Without it those in
+    /// TRACKWAY_SECRETS_KEY count
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub secrets_key_file: Option<PathBuf>,
     #[command(flatten)]
     pub connect: Connect,
 }
@@ -27,6 +31,10 @@ pub struct Backup {
     /// The file to write
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
+    /// Where the wrapped data keys of sealed tenants go; FILE.keys if not said and there are any. Nobody opens the
+    /// backup without them
+    #[arg(long, value_name = "KEYS", value_hint = ValueHint::FilePath)]
+    pub data_keys: Option<PathBuf>,
     #[command(flatten)]
     pub connect: Connect,
 }
@@ -42,4 +50,15 @@ pub struct Restore {
     /// Only check the file
     #[arg(long, conflicts_with = "data")]
     pub check: bool,
+    /// The data keys of sealed tenants, as `trackway backup` wrote them; FILE.keys if not said. Those of a later backup do
+    /// too
+    #[arg(long, value_name = "KEYS", value_hint = ValueHint::FilePath)]
+    pub data_keys: Option<PathBuf>,
+    /// The file with the keys of the server that data keys are wrapped under. Without it those in TRACKWAY_SECRETS_KEY
+    /// count
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub secrets_key_file: Option<PathBuf>,
+    /// Seal what is restored, also of tenants that are not sealed in the backup
+    #[arg(long, conflicts_with = "check")]
+    pub seal: bool,
 }

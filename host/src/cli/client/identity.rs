@@ -35,6 +35,11 @@ impl Client {
         Ok(self.read::<model::QuotaList>(request).await?.quotas)
     }
 
+    pub async fn usage(&self, day: Option<&str>) -> Result<model::Usage> {
+        let pairs: Vec<_> = day.map(|day| ("day", day.to_owned())).into_iter().collect();
+        self.read(self.request_with(Method::GET, &["usage"], &pairs)?).await
+    }
+
     pub async fn keys(&self) -> Result<Vec<model::Key>> {
         let list: model::KeyList = self.get(&["keys"]).await?;
         Ok(list.keys)

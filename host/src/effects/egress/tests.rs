@@ -5,7 +5,10 @@ mod stopped;
 mod tls;
 
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Mutex;
+use trackway_replay::TenantId;
 
 use self::scripted::{JumpingClock, Reply, Server, answer, redirect};
 use super::*;
@@ -419,17 +422,17 @@ async fn the_time_of_the_whole_exchange_is_limited() {
 
 #[tokio::test]
 async fn a_tenant_has_a_limit_of_requests_at_a_time_and_takes_nothing_from_others() {
-    let hold = (0..REQUESTS_PER_TENANT_MAX).map(|_| Reply::SendThenHold(String::new()));
+    let hold = (0..PER_TENANT_MAX).map(|_| Reply::SendThenHold(String::new()));
     let server = Server::start(hold.chain([Reply::Send(answer(200, "", "other"))]).collect()).await;
     let egress = Egress::new(Arc::new(SystemClock::new()), Providers::default(), no_secrets()).expect("a client");
     let call = call(&[server.grant()], &json!({"url": server.url("/")}), PATIENT);
     let mut all = tokio::task::JoinSet::new();
-    (0..=REQUESTS_PER_TENANT_MAX).for_each(|_| drop(all.spawn(egress.http(call.clone()))));
+    (0..=PER_TENANT_MAX).for_each(|_| drop(all.spawn(egress.http(call.clone()))));
     let other = HttpCall { tenant: TenantId(2), ..call.clone() };
-    server.has_seen(REQUESTS_PER_TENANT_MAX).await;
+    server.has_seen(PER_TENANT_MAX).await;
     let answered = egress.http(other).await.expect("an answer");
     assert!(answered.contains("other"));
-    assert_eq!(server.seen().len(), REQUESTS_PER_TENANT_MAX + 1);
+    assert_eq!(server.seen().len(), PER_TENANT_MAX + 1);
 }
 
 #[tokio::test]

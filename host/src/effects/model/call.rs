@@ -1,11 +1,10 @@
 //! One call of a model from the grant to the answer: tries, time and cost. What is sent and read is `stream`'s.
 
 use reqwest::Client;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use trackway_replay::{Failure, TenantId};
+use trackway_fair::Weights;
+use trackway_replay::Failure;
 
 use super::answer::Said;
 use super::errors::Trouble;
@@ -13,11 +12,9 @@ use super::providers::{KeyState, Protocol, Provider, Providers, Reach};
 use super::stream::{self, Broken, Sent};
 use super::{anthropic, openai_chat, openai_responses};
 use crate::effects::answer::{Try, with_tries};
+use crate::effects::sockets::{Socket, Sockets};
 use crate::effects::tries::{Standing, Verdict};
 use crate::effects::{Clock, ModelAnswer, ModelCall, ModelUse};
-
-/// Calls of one tenant at a time: they last longer than other requests, and hold a socket as these do.
-const CALLS_PER_TENANT_MAX: usize = 256;
 
 /// Models for guests.
 pub(in crate::effects) struct Models {
@@ -26,19 +23,28 @@ pub(in crate::effects) struct Models {
     /// Reaches public addresses only.
     guarded: Client,
     open: Client,
-    tenants: Mutex<BTreeMap<TenantId, Arc<Semaphore>>>,
+    /// Apart from those of other requests: calls last longer.
+    sockets: Sockets,
 }
 
 impl Models {
     pub fn new(clock: Arc<dyn Clock>, providers: Providers, guarded: Client, open: Client) -> Models {
-        Models { clock, providers, guarded, open, tenants: Mutex::default() }
+        Models { clock, providers, guarded, open, sockets: Sockets::new(Weights::default()) }
+    }
+
+    /// The same, whose tenants have such shares.
+    pub fn sharing(&self, weights: Weights) -> Models {
+        let Models { clock, providers, guarded, open, .. } = self;
+        let (clock, providers) = (clock.clone(), providers.clone());
+        let (guarded, open) = (guarded.clone(), open.clone());
+        Models { clock, providers, guarded, open, sockets: Sockets::new(weights) }
     }
 
     pub async fn ask(&self, call: &ModelCall) -> Result<ModelAnswer, Failure> {
         let provider = self.provider(call)?;
         let sent = sent(provider, call)?;
         // Standing in line is not the provider's time.
-        let mut permit = Some(self.permit(call.tenant).await);
+        let mut socket = Some(self.sockets.take(call.tenant).await);
         let started = self.clock.now();
         let deadline = started + call.request.timeout;
         // Of the time for which it is held: nobody sets that back.
@@ -55,7 +61,7 @@ impl Models {
             };
             let tried = tokio::select! {
                 biased;
-                tried = self.attempt(provider, &sent, call, &mut permit, &tell) => tried,
+                tried = self.attempt(provider, &sent, call, &mut socket, &tell) => tried,
                 () = &mut timeout => return Err(with_tries(timed_out(call), &tries)),
             };
             let broken = match tried {
@@ -117,18 +123,18 @@ impl Models {
         }
     }
 
-    /// Holds a permit while there is a socket, not while waiting for the next try.
+    /// Holds its place while there is a socket, not while waiting for the next try.
     async fn attempt(
         &self,
         provider: &Provider,
         sent: &Sent,
         call: &ModelCall,
-        permit: &mut Option<OwnedSemaphorePermit>,
+        socket: &mut Option<Socket>,
         tell: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Said, Broken> {
-        let _permit = match permit.take() {
-            Some(permit) => permit,
-            None => self.permit(call.tenant).await,
+        let _socket = match socket.take() {
+            Some(socket) => socket,
+            None => self.sockets.take(call.tenant).await,
         };
         let client = match provider.reach {
             Reach::Public => &self.guarded,
@@ -157,14 +163,6 @@ impl Models {
         };
         let body = said.to_json(&used, price, tries).map_err(|failure| with_tries(failure, tries))?;
         Ok(ModelAnswer { body, used })
-    }
-
-    async fn permit(&self, tenant: TenantId) -> OwnedSemaphorePermit {
-        let semaphore = {
-            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            tenants.entry(tenant).or_insert_with(|| Arc::new(Semaphore::new(CALLS_PER_TENANT_MAX))).clone()
-        };
-        semaphore.acquire_owned().await.expect("the semaphore is never closed")
     }
 }
 

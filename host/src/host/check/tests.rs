@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use trackway_replay::{
-    Claimed, Digest, End, Entry, Epoch, Finished, Frame, FrameId, Kind, Limits, Position, RULES, RunId, RunState,
-    Started, TenantId, Timestamp, Value,
+    Claimed, Digest, End, Entry, Epoch, Finished, Frame, FrameId, Head, Kind, Limits, Position, RULES, RunId, RunState,
+    Started, Status, TenantId, Timestamp, Value, code,
 };
 use trackway_storage::{Append, Appended, ComponentRecord, MemoryStorage, Owner, Rows, RunKey, Storage};
 
@@ -103,7 +103,7 @@ fn only(report: &StoreReport, position: Option<u64>, words: &str) {
 #[tokio::test]
 async fn a_sound_store_has_no_flaws_and_is_counted() {
     let report = Given::sound().report().await;
-    assert_eq!(report, StoreReport { runs: 1, entries: 3, payloads: 1, components: 1, flaws: Vec::new(), more: 0 });
+    assert_eq!(report, StoreReport { runs: 1, entries: 3, payloads: 1, components: 1, ..StoreReport::default() });
 }
 
 #[tokio::test]
@@ -129,6 +129,25 @@ async fn a_head_or_a_mark_that_the_journal_does_not_make_is_a_flaw() {
     given.rows.owner = Owner::Keep;
     // A head that says ended belongs to a run that is: the mark is what does not fit.
     only(&given.report().await, None, "marked as open");
+}
+
+/// A run that has not ended, parked with a head that says so of it.
+fn open_with(status: Status, code: Option<&str>) -> Given {
+    let entries = entries();
+    let due = Some(Timestamp(99));
+    let folded = RunState::of(&entries[..2]).expect("a journal").head();
+    let head = Head { status, due, code: code.map(Into::into), message: Some("why".into()), ..folded };
+    let rows = Rows { head: Some(head), owner: Owner::Park { due }, ..Rows::default() };
+    Given { payload: None, frames: vec![Frame::encode(&entries[..2])], rows, ..Given::sound() }
+}
+
+#[tokio::test]
+async fn a_run_that_a_quota_holds_has_no_flaw_and_one_that_its_journal_does_not_pause_has() {
+    let held = open_with(Status::Paused, Some(code::QUOTA_EXCEEDED)).report().await;
+    assert!(held.is_good(), "{:?}", held.flaws);
+    let stuck = open_with(Status::Stuck, Some("TW0401")).report().await;
+    assert!(stuck.is_good(), "{:?}", stuck.flaws);
+    assert_eq!(open_with(Status::Paused, None).report().await.flaws.len(), 2, "its head and its timer");
 }
 
 #[tokio::test]

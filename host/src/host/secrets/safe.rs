@@ -6,11 +6,12 @@ use base64::prelude::BASE64_STANDARD;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use trackway_replay::{Failure, TenantId, Timestamp, code};
 use trackway_storage::{Record, Shelf, Storage};
 
-use super::keys::{KeyId, KeySource, Keyring};
+use super::keys::{KeyId, Keyring};
+use super::wrap::ServerKeys;
 use crate::effects::{Randomness, Secret, SecretName, Vault};
 use crate::{Code, Error, Result};
 
@@ -19,8 +20,7 @@ const ABOUT: &[u8] = b"trackway secret 1\0";
 
 pub struct Safe {
     storage: Arc<dyn Storage>,
-    source: KeySource,
-    ring: RwLock<Arc<Keyring>>,
+    keys: Arc<ServerKeys>,
 }
 
 /// What can be told of a secret.
@@ -54,27 +54,21 @@ pub(super) enum Closed {
 }
 
 impl Safe {
-    /// # Errors
-    /// `File` or `BadConfig`, if the keys cannot be read.
-    pub fn new(storage: Arc<dyn Storage>, source: KeySource) -> Result<Arc<Safe>> {
-        let ring = RwLock::new(Arc::new(source.read()?));
-        Ok(Arc::new(Safe { storage, source, ring }))
+    pub fn new(storage: Arc<dyn Storage>, keys: Arc<ServerKeys>) -> Arc<Safe> {
+        Arc::new(Safe { storage, keys })
     }
 
     /// One that keeps nothing.
     pub fn without_key(storage: Arc<dyn Storage>) -> Arc<Safe> {
-        Arc::new(Safe { storage, source: KeySource::Absent, ring: RwLock::default() })
+        Safe::new(storage, ServerKeys::absent())
     }
 
     pub(super) fn ring(&self) -> Arc<Keyring> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys.ring()
     }
 
-    /// Reads the keys anew: what they are now counts from here on.
     pub(super) fn reread(&self) -> Result<Arc<Keyring>> {
-        let ring = Arc::new(self.source.read_anew()?);
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring.clone();
-        Ok(ring)
+        self.keys.reread()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::sandbox::cache::Cache;
 use crate::sandbox::*;
 use std::fs;
 use std::path::{Path, PathBuf};
-use trackway_replay::Digest;
+use trackway_replay::{Digest, TenantId};
 
 fn guest() -> (Digest, Arc<[u8]>) {
     let bytes = TextGuest::of_run(|texts| format!("(call $return {})", texts.put("1")));
@@ -24,7 +24,7 @@ fn file(folder: &Path, ending: &str) -> PathBuf {
 async fn compiled() -> Place {
     let place = place();
     let (digest, bytes) = guest();
-    place.sandbox.load(digest, &bytes).await.expect("it compiles");
+    place.sandbox.load(TenantId::DEFAULT, digest, &bytes).await.expect("it compiles");
     place
 }
 
@@ -39,8 +39,8 @@ async fn cached_code_is_loaded_without_a_compiler() {
     let place = compiled().await;
     let (digest, bytes) = guest();
     let again = without_compiler(&place);
-    again.load(digest, &bytes).await.expect("from the cache");
-    assert!(again.cached(digest).await.expect("readable").is_some());
+    again.load(TenantId::DEFAULT, digest, &bytes).await.expect("from the cache");
+    assert!(again.cached(TenantId::DEFAULT, digest).await.expect("readable").is_some());
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_cache_that_cannot_be_written_names_its_folder_once() {
         std::fs::remove_dir_all(entry.path()).expect("it is ours");
     }
     let (digest, bytes) = guest();
-    let error = place.sandbox.load(digest, &bytes).await.expect_err("there is nowhere to put it");
+    let error = place.sandbox.load(TenantId::DEFAULT, digest, &bytes).await.expect_err("there is nowhere to put it");
     assert_eq!(error.message.matches(&folder.display().to_string()).count(), 1, "{error}");
 }
 
@@ -60,8 +60,8 @@ async fn loaded_code_is_the_same_object() {
     let place = compiled().await;
     let (digest, bytes) = guest();
     let (one, two) = (
-        place.sandbox.load(digest, &bytes).await.expect("loads"),
-        place.sandbox.load(digest, &bytes).await.expect("loads"),
+        place.sandbox.load(TenantId::DEFAULT, digest, &bytes).await.expect("loads"),
+        place.sandbox.load(TenantId::DEFAULT, digest, &bytes).await.expect("loads"),
     );
     assert!(Arc::ptr_eq(&one, &two));
 }
@@ -69,7 +69,7 @@ async fn loaded_code_is_the_same_object() {
 #[tokio::test]
 async fn code_that_nobody_compiled_is_not_cached() {
     let sandbox = place();
-    assert!(sandbox.sandbox.cached(Digest([1; 32])).await.expect("readable").is_none());
+    assert!(sandbox.sandbox.cached(TenantId::DEFAULT, Digest([1; 32])).await.expect("readable").is_none());
 }
 
 #[tokio::test]
@@ -82,10 +82,17 @@ async fn a_damaged_file_is_refused_and_made_anew() {
         let middle = content.len() / 2;
         content[middle] ^= 1;
         fs::write(&path, content).expect("writable");
-        without_compiler(&place).load(digest, &bytes).await.expect_err("it would have to be compiled");
+        without_compiler(&place)
+            .load(TenantId::DEFAULT, digest, &bytes)
+            .await
+            .expect_err("it would have to be compiled");
         assert!(!path.exists(), "the damaged {ending} is gone");
-        Sandbox::new(options(place.folder.path())).expect("a sandbox").load(digest, &bytes).await.expect("made anew");
-        without_compiler(&place).load(digest, &bytes).await.expect("good again");
+        Sandbox::new(options(place.folder.path()))
+            .expect("a sandbox")
+            .load(TenantId::DEFAULT, digest, &bytes)
+            .await
+            .expect("made anew");
+        without_compiler(&place).load(TenantId::DEFAULT, digest, &bytes).await.expect("good again");
     }
 }
 
@@ -94,13 +101,21 @@ async fn a_file_without_seal_or_cut_short_is_made_anew() {
     let place = compiled().await;
     let (digest, bytes) = guest();
     fs::remove_file(file(place.folder.path(), "seal")).expect("removable");
-    Sandbox::new(options(place.folder.path())).expect("a sandbox").load(digest, &bytes).await.expect("made anew");
+    Sandbox::new(options(place.folder.path()))
+        .expect("a sandbox")
+        .load(TenantId::DEFAULT, digest, &bytes)
+        .await
+        .expect("made anew");
     let path = file(place.folder.path(), "code");
     let content = fs::read(&path).expect("readable");
     // Another file under that name: the one before is still mapped by those who loaded it.
     fs::remove_file(&path).expect("removable");
     fs::write(&path, &content[..content.len() / 3]).expect("writable");
-    Sandbox::new(options(place.folder.path())).expect("a sandbox").load(digest, &bytes).await.expect("made anew");
+    Sandbox::new(options(place.folder.path()))
+        .expect("a sandbox")
+        .load(TenantId::DEFAULT, digest, &bytes)
+        .await
+        .expect("made anew");
 }
 
 #[tokio::test]
@@ -109,7 +124,7 @@ async fn code_sealed_with_another_key_is_not_run() {
     let (digest, bytes) = guest();
     let options = Options { key: [8; 32], compiler: Compiler::child("/nonexistent"), ..options(place.folder.path()) };
     let stranger = Sandbox::new(options).expect("a sandbox");
-    stranger.load(digest, &bytes).await.expect_err("it would have to be compiled");
+    stranger.load(TenantId::DEFAULT, digest, &bytes).await.expect_err("it would have to be compiled");
 }
 
 #[tokio::test]
@@ -124,14 +139,17 @@ async fn code_of_one_component_does_not_pass_for_another() {
         fs::copy(folder.join(format!("{digest}.{ending}")), folder.join(format!("{other_digest}.{ending}")))
             .expect("copied");
     }
-    without_compiler(&place).load(other_digest, &other.into()).await.expect_err("the seal names the component");
+    without_compiler(&place)
+        .load(TenantId::DEFAULT, other_digest, &other.into())
+        .await
+        .expect_err("the seal names the component");
 }
 
 #[tokio::test]
 async fn several_uploads_of_the_same_bytes_compile_once() {
     let place = place();
     let (digest, bytes) = guest();
-    let all: Vec<_> = (0..8).map(|_| place.sandbox.load(digest, &bytes)).collect();
+    let all: Vec<_> = (0..8).map(|_| place.sandbox.load(TenantId::DEFAULT, digest, &bytes)).collect();
     let codes = futures_util::future::join_all(all).await;
     let first = codes[0].as_ref().expect("loads");
     assert!(codes.iter().all(|code| Arc::ptr_eq(code.as_ref().expect("loads"), first)));

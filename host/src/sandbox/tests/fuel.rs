@@ -3,7 +3,7 @@
 
 use super::support::*;
 use crate::sandbox::*;
-use trackway_replay::code;
+use trackway_replay::{TenantId, code};
 
 /// Computes differently long before each of three commands, with two deliveries among them.
 fn busy_guest() -> Vec<u8> {
@@ -53,7 +53,11 @@ async fn fuel_is_the_same_in_another_sandbox_and_when_the_code_comes_from_the_ca
     let (second, _) = run(&second_place.code(busy_guest()).await, 1_000_000, two_deliveries()).await;
     let reopened = Sandbox::new(options(second_place.folder.path())).expect("a sandbox");
     let bytes = busy_guest();
-    let code = reopened.cached(trackway_replay::Digest::of(&bytes)).await.expect("readable").expect("cached");
+    let code = reopened
+        .cached(TenantId::DEFAULT, trackway_replay::Digest::of(&bytes))
+        .await
+        .expect("readable")
+        .expect("cached");
     let (third, _) = run(&code, 1_000_000, two_deliveries()).await;
     assert_eq!((&first, &first), (&second, &third));
 }

@@ -3,7 +3,7 @@
 use crate::sandbox::*;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use trackway_replay::Digest;
+use trackway_replay::{Digest, TenantId};
 
 /// Texts of a guest, laid out in its memory; everything below 4,096 is theirs.
 #[derive(Default)]
@@ -297,7 +297,7 @@ pub fn place() -> Place {
 impl Place {
     pub async fn code(&self, component: Vec<u8>) -> Arc<Code> {
         let digest = Digest::of(&component);
-        self.sandbox.load(digest, &component.into()).await.expect("the guest loads")
+        self.sandbox.load(TenantId::DEFAULT, digest, &component.into()).await.expect("the guest loads")
     }
 }
 
@@ -307,6 +307,7 @@ pub fn call_of(role: Role) -> GuestCall {
         Role::Function => "f",
     };
     GuestCall {
+        tenant: TenantId::DEFAULT,
         role,
         name: name.into(),
         input: "{}".into(),

@@ -6,9 +6,9 @@ use trackway_replay::{
     CancelTaken, Continued, Digest, End as RunEnd, Failure, Fingerprint, Finished, Head, Kind, Position, SpendingTaken,
     Status, Timestamp, Value, code,
 };
-use trackway_storage::{InboxBody, InboxItem, Owner};
+use trackway_storage::Owner;
 
-use super::wake::{Ends, receive};
+use super::wake::{Ends, asks_to_cancel, receive};
 use super::{Driver, Stop};
 use crate::sandbox::{End, Ended};
 use crate::worker::check;
@@ -193,9 +193,7 @@ impl Driver {
         let run = self.active.run.clone();
         let items = in_reach(&run.core, run.key.run, || run.core.storage.inbox(run.key)).await.ok()?;
         let mut inner = run.lock();
-        let is_cancel =
-            |item: &InboxItem| matches!(item.body, InboxBody::Cancel { .. } | InboxBody::CancelWithin { .. });
-        if inner.state.cancel().is_none() && !items.iter().any(is_cancel) {
+        if inner.state.cancel().is_none() && !items.iter().any(asks_to_cancel) {
             return None;
         }
         items.into_iter().for_each(|item| receive(&mut inner, run.now(), item, &mut Ends::new()));

@@ -53,7 +53,11 @@ impl Driver {
             }
         }
         match in_reach(&run.core, run.key.run, || run.core.storage.inbox(run.key)).await {
-            Ok(items) => run.lock().terminate = terminate_in(&items).map(|(_, reason)| reason),
+            Ok(items) => {
+                let mut inner = run.lock();
+                inner.terminate = terminate_in(&items).map(|(_, reason)| reason);
+                inner.is_to_cancel = items.iter().any(asks_to_cancel);
+            }
             Err(error) => {
                 tracing::warn!(run = %run.key.run, %error, "the inbox cannot be read; it is tried again");
                 run.lock().rang = true;
@@ -212,6 +216,10 @@ fn resume(run: &Arc<Run>, inner: &mut Inner, clock: Timestamp, step: StepId) {
         let (number, on_record) = (attempt.attempt, OnRecord::of(attempt));
         attempt::launch(run, inner, step, number, Begin::After(on_record));
     }
+}
+
+pub(super) fn asks_to_cancel(item: &InboxItem) -> bool {
+    matches!(item.body, InboxBody::Cancel { .. } | InboxBody::CancelWithin { .. })
 }
 
 /// The first message that asks to end the run at once.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use trackway_replay::{Act, Decision, EffectId, EffectRequest, Position, Value, digest_of_model, idempotency_key};
 
-use super::{Attempt, FunctionHost, Job};
+use super::{Attempt, FunctionHost, Job, OF_EGRESS, OF_MODELS};
 use crate::effects::ModelRequest;
 use crate::sandbox::Stop;
 use crate::worker::deltas::Delta;
@@ -42,10 +42,11 @@ impl FunctionHost {
                 })?
             }
         };
-        inner.send(match (parsed, key) {
-            (Ok(request), Some(key)) => Job::Model { effect, request: Box::new(request), key, cause },
-            (Err(failure), _) => Job::Refuse { effect, failure },
-            (Ok(_), None) => return Err(Stop),
+        let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS).or_else(|| self.crossed(&OF_MODELS)));
+        inner.send(match (parsed, crossed, key) {
+            (Err(failure), ..) | (Ok(_), Some(failure), _) => Job::Refuse { effect, failure },
+            (Ok(request), None, Some(key)) => Job::Model { effect, request: Box::new(request), key, cause },
+            (Ok(_), None, None) => return Err(Stop),
         });
         Ok(id)
     }

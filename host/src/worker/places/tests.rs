@@ -2,11 +2,16 @@ use super::{Place, Places};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use trackway_fair::Weights;
 use trackway_replay::{RunId, TenantId};
 use trackway_storage::RunKey;
 
 fn run(number: u128) -> RunKey {
     RunKey { tenant: TenantId::DEFAULT, run: RunId(number) }
+}
+
+fn places(places: usize) -> Arc<Places> {
+    Places::new(places, Weights::default())
 }
 
 /// Takes a place if that needs no waiting.
@@ -32,14 +37,14 @@ fn got(waiting: &mut BoxFuture<'static, Place>) -> Option<Place> {
 
 #[test]
 fn a_run_holds_as_many_as_it_leaves_free() {
-    let places = Places::new(8);
-    let held: Vec<Vec<Place>> = (1..=5).map(|number| take_all(&places, number)).collect();
-    assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2, 1, 1, 0]);
+    let places = places(16);
+    let held: Vec<Vec<Place>> = (1..=4).map(|number| take_all(&places, number)).collect();
+    assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [8, 4, 2, 0], "and the last two are for other tenants");
 }
 
 #[test]
 fn one_place_is_enough_for_everybody_in_turn() {
-    let places = Places::new(1);
+    let places = places(1);
     let first = take(&places, 1).expect("it is free");
     let mut second = wait(&places, 2);
     let mut third = wait(&places, 1);
@@ -52,7 +57,7 @@ fn one_place_is_enough_for_everybody_in_turn() {
 
 #[test]
 fn the_run_that_holds_the_fewest_is_served_first() {
-    let places = Places::new(4);
+    let places = places(4);
     let mut held: Vec<Place> = take_all(&places, 1);
     held.extend(take_all(&places, 2));
     held.extend(take_all(&places, 3));
@@ -70,7 +75,7 @@ fn the_run_that_holds_the_fewest_is_served_first() {
 
 #[test]
 fn among_equals_whoever_came_first_is_served_first() {
-    let places = Places::new(1);
+    let places = places(1);
     let mut holding = take(&places, 9).expect("it is free");
     let mut waiting: Vec<_> = [7, 1, 5].map(|number| wait(&places, number)).into();
     for place in 0..3 {
@@ -82,7 +87,7 @@ fn among_equals_whoever_came_first_is_served_first() {
 
 #[test]
 fn whoever_gives_up_waiting_keeps_nobody_waiting() {
-    let places = Places::new(1);
+    let places = places(1);
     let holding = take(&places, 1).expect("it is free");
     let gone = wait(&places, 2);
     let unaware = wait(&places, 3);
@@ -97,7 +102,7 @@ fn whoever_gives_up_waiting_keeps_nobody_waiting() {
 
 #[test]
 fn a_resting_place_is_asked_back_when_somebody_waits() {
-    let places = Places::new(2);
+    let places = places(2);
     let (one, other) = (take(&places, 1).expect("free"), take(&places, 2).expect("free"));
     let mut of_one = one.rest();
     let mut of_other = other.rest();
@@ -113,7 +118,7 @@ fn a_resting_place_is_asked_back_when_somebody_waits() {
 
 #[test]
 fn a_place_that_rests_while_others_wait_is_asked_back_at_once() {
-    let places = Places::new(1);
+    let places = places(1);
     let holding = take(&places, 1).expect("it is free");
     let mut waiting = wait(&places, 2);
     assert!(holding.rest().now_or_never().is_some());
@@ -123,7 +128,7 @@ fn a_place_that_rests_while_others_wait_is_asked_back_at_once() {
 
 #[test]
 fn an_attempt_that_goes_on_all_the_same_lets_another_be_asked() {
-    let places = Places::new(2);
+    let places = places(2);
     let (one, other) = (take(&places, 1).expect("free"), take(&places, 2).expect("free"));
     let (_of_one, mut of_other) = (one.rest(), other.rest());
     let _waiting = wait(&places, 1);
@@ -136,10 +141,27 @@ fn an_attempt_that_goes_on_all_the_same_lets_another_be_asked() {
 
 #[test]
 fn a_place_that_woke_is_not_asked_back() {
-    let places = Places::new(1);
+    let places = places(1);
     let holding = take(&places, 1).expect("it is free");
     let mut wanted = holding.rest();
     holding.wake();
     let _waiting = wait(&places, 2);
     assert!(!matches!((&mut wanted).now_or_never(), Some(Ok(()))));
+}
+
+#[test]
+fn a_tenant_with_a_thousand_runs_leaves_places_for_another_one() {
+    let places = places(512);
+    let flood: Vec<Place> = (0..1_000).filter_map(|number| take(&places, number)).collect();
+    let mut more: Vec<_> = (0..1_000).map(|number| wait(&places, number)).collect();
+    assert_eq!(flood.len(), 448);
+    let other = |number: u128| RunKey { tenant: TenantId(2), run: RunId(number) };
+    // It finds places at once, however many of the first tenant wait.
+    let mine: Vec<Place> = (0..100).filter_map(|number| places.take(other(number)).now_or_never()).collect();
+    assert_eq!(mine.len(), 56);
+    let mut waiting: Vec<_> = (100..120).map(|number| places.take(other(number)).boxed()).collect();
+    assert!(waiting.iter_mut().all(|waiting| waiting.now_or_never().is_none()));
+    drop(flood);
+    assert!(waiting.iter_mut().filter_map(|waiting| waiting.now_or_never()).count() > 0);
+    assert!(more.iter_mut().filter_map(got).count() > 0);
 }

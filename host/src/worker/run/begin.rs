@@ -7,6 +7,7 @@ use trackway_storage::{RunKey, StartKey};
 use crate::effects::Grants;
 use crate::sandbox::Code as GuestCode;
 use crate::worker::Core;
+use crate::worker::used::Counted;
 
 /// What a run begins an activation with.
 pub(in crate::worker) struct Loaded {
@@ -18,6 +19,7 @@ pub(in crate::worker) struct Loaded {
     pub head_written: Option<Head>,
     pub recall_counted: bool,
     pub durable: Position,
+    pub counted: Counted,
 }
 
 pub(in crate::worker) struct Given {

@@ -3,14 +3,21 @@
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
-use trackway_replay::Digest;
+use std::sync::Arc;
+use trackway_replay::{Digest, TenantId};
 
-use super::{CHECKSUM_BYTES, DATA_MAX_BYTES, FIELDS_MAX_BYTES, HEADER_BYTES, MAGIC, Record, VERSION};
-use crate::{StorageError, StorageErrorKind};
+use super::{CHECKSUM_BYTES, DATA_MAX_BYTES, FIELDS_MAX_BYTES, HEADER_BYTES, MAGIC, Record, VERSION, about};
+use crate::{Seal, StorageError, StorageErrorKind};
+
+/// The data keys with which records are opened.
+pub type Openers = Arc<BTreeMap<TenantId, Seal>>;
 
 pub struct Reader<R> {
     from: R,
+    openers: Openers,
+    tenant: TenantId,
     sha: Sha256,
     records: u64,
     place_bytes: u64,
@@ -21,7 +28,16 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// `Newer` or `Damaged`; `Io` where the file cannot be read.
     pub fn new(from: R) -> Result<Reader<R>, StorageError> {
-        let mut reader = Reader { from, sha: Sha256::new(), records: 0, place_bytes: 0, has_ended: false };
+        Reader::opening(from, Openers::default())
+    }
+
+    /// Sealed records of tenants that have no key among `openers` are given as they are.
+    ///
+    /// # Errors
+    /// As [`Reader::new`].
+    pub fn opening(from: R, openers: Openers) -> Result<Reader<R>, StorageError> {
+        let (tenant, sha) = (TenantId::DEFAULT, Sha256::new());
+        let mut reader = Reader { from, openers, tenant, sha, records: 0, place_bytes: 0, has_ended: false };
         let mut head = [0; MAGIC.len() + 4];
         reader.fill(&mut head)?;
         let (magic, version) = head.split_at(MAGIC.len());
@@ -49,25 +65,25 @@ impl<R: Read> Reader<R> {
         }
         let place = self.place_bytes;
         let sha256 = Digest(self.sha.clone().finalize().into());
+        let unreadable = |why: &str| damaged(format!("the record at byte {place} cannot be read: {why}"));
         let mut header = [0; HEADER_BYTES];
         self.fill(&mut header)?;
-        let [kind, f0, f1, f2, f3, d0, d1, d2, d3] = header;
-        let fields = u32::from_le_bytes([f0, f1, f2, f3]) as usize;
-        let data = u32::from_le_bytes([d0, d1, d2, d3]) as usize;
+        let (fields, data) = sizes(&header);
         if fields > FIELDS_MAX_BYTES || data > DATA_MAX_BYTES {
             return Err(damaged(format!("the record at byte {place} claims to be larger than any is")));
         }
-        let mut body = self.take(fields + data + CHECKSUM_BYTES)?;
-        let checksum = body.split_off(fields + data);
-        let computed = crc32c::crc32c_append(crc32c::crc32c(&header), &body);
-        if checksum != computed.to_le_bytes() {
-            return Err(damaged(format!("the checksum of the record at byte {place} is wrong")));
+        let body = self.take(fields + data + CHECKSUM_BYTES)?;
+        let (mut record, mut data) = decode(&header, body).map_err(|why| unreadable(&why))?;
+        if let Record::Tenant(tenant) = record {
+            self.tenant = tenant;
         }
-        let unreadable = |why: String| damaged(format!("the record at byte {place} cannot be read: {why}"));
-        let (record, rest) =
-            postcard::take_from_bytes::<Record>(&body[..fields]).map_err(|error| unreadable(error.to_string()))?;
-        if !rest.is_empty() || record.kind() != kind {
-            return Err(unreadable("its kind and its fields do not agree".to_owned()));
+        if record == Record::Sealed
+            && let Some(seal) = self.openers.get(&self.tenant)
+        {
+            let opened = seal.open(&about(self.tenant, self.records), &data);
+            let opened = opened.ok_or_else(|| unreadable("it does not open with the data key of its tenant"))?;
+            let (header, body) = opened.split_first_chunk().ok_or_else(|| unreadable("it is too short"))?;
+            (record, data) = decode(header, body.to_vec()).map_err(|why| unreadable(&why))?;
         }
         if let Record::End { records, sha256: expected, .. } = &record {
             if *records != self.records || *expected != sha256 {
@@ -76,7 +92,6 @@ impl<R: Read> Reader<R> {
             self.has_ended = true;
         }
         self.records += 1;
-        let data = Bytes::from(body).slice(fields..);
         Ok(Some((record, data)))
     }
 
@@ -111,6 +126,31 @@ impl<R: Read> Reader<R> {
         self.place_bytes += size_bytes as u64;
         Ok(bytes)
     }
+}
+
+/// How many bytes fields and data have.
+fn sizes(header: &[u8; HEADER_BYTES]) -> (usize, usize) {
+    let [_, f0, f1, f2, f3, d0, d1, d2, d3] = *header;
+    (u32::from_le_bytes([f0, f1, f2, f3]) as usize, u32::from_le_bytes([d0, d1, d2, d3]) as usize)
+}
+
+/// `body`: fields, data and checksum.
+fn decode(header: &[u8; HEADER_BYTES], mut body: Vec<u8>) -> Result<(Record, Bytes), String> {
+    let (fields, data) = sizes(header);
+    if fields.checked_add(data).and_then(|sum| sum.checked_add(CHECKSUM_BYTES)) != Some(body.len()) {
+        return Err("it has another length than it says".to_owned());
+    }
+    let checksum = body.split_off(fields + data);
+    let computed = crc32c::crc32c_append(crc32c::crc32c(header), &body);
+    if checksum != computed.to_le_bytes() {
+        return Err("its checksum is wrong".to_owned());
+    }
+    let taken = postcard::take_from_bytes::<Record>(&body[..fields]);
+    let (record, rest) = taken.map_err(|error| error.to_string())?;
+    if !rest.is_empty() || record.kind() != header[0] {
+        return Err("its kind and its fields do not agree".to_owned());
+    }
+    Ok((record, Bytes::from(body).slice(fields..)))
 }
 
 fn damaged(why: String) -> StorageError {

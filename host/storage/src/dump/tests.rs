@@ -1,12 +1,14 @@
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use trackway_replay::{Digest, FrameId, MessageId, Position, RunId, TenantId, Timestamp, Value};
 
 use super::{Reader, Record, write};
 use crate::{
-    Append, Appended, ComponentRecord, Deployment, Faults, InboxBody, InboxItem, MemoryStorage, Owner, Removed, Rows,
-    RunKey, Sent, StartKey, Storage, StorageError, StorageErrorKind, Version,
+    Append, Appended, ComponentRecord, Deployment, EntityWrite, Faults, Hardening, InboxBody, InboxItem, MemoryStorage,
+    Owner, Removed, Rows, RunKey, Sent, Shelf, SledOptions, SledStorage, StartKey, Storage, StorageError,
+    StorageErrorKind, Version,
 };
 
 const TENANT: TenantId = TenantId::DEFAULT;
@@ -35,7 +37,7 @@ async fn dumped() -> Vec<u8> {
     dump_of(&store).await
 }
 
-async fn dump_of(store: &MemoryStorage) -> Vec<u8> {
+async fn dump_of(store: &dyn Storage) -> Vec<u8> {
     let (sink, mut pieces) = tokio::sync::mpsc::channel::<Bytes>(1_000);
     let collect = async {
         let mut bytes = Vec::new();
@@ -186,7 +188,7 @@ async fn a_run_that_is_removed_while_it_is_read_is_no_flaw_of_the_dump() {
         }
         let remove = async {
             for number in (1..=RUNS).rev() {
-                assert_eq!(store.remove(key(number)).await.expect("removed"), Removed::Gone);
+                assert_eq!(store.remove(key(number), Vec::new()).await.expect("removed"), Removed::Gone);
             }
         };
         let (bytes, ()) = tokio::join!(dump_of(&store), remove);
@@ -205,4 +207,99 @@ async fn a_run_that_is_removed_while_it_is_read_is_no_flaw_of_the_dump() {
         }
     }
     assert!(caught > 0, "none was removed in the middle");
+}
+
+const MARK: &str = "k9Vq-said-by-a-caller-Zx7";
+const ERASED: TenantId = TenantId(3);
+const KEPT: TenantId = TenantId(4);
+/// More than are read at once.
+const AUDITED: usize = super::write::RECORDS + 10;
+
+async fn say(store: &SledStorage, tenant: TenantId) {
+    let puts = (0..AUDITED).map(|number| {
+        let record = crate::Record { name: format!("{number:06}").into(), revision: 1, body: MARK.into() };
+        store.put_record(tenant, Shelf::Audit, record)
+    });
+    for put in futures_util::future::join_all(puts).await {
+        assert!(put.expect("written"));
+    }
+    let (name, value) = ("people".into(), Some(format!("\"{MARK}\"").into()));
+    let write = EntityWrite { name, key: MARK.into(), if_version: None, value, at: Timestamp(1) };
+    store.write_entity(tenant, write).await.expect("written");
+    for number in 1..=3 {
+        let run = RunKey { tenant, run: RunId(number) };
+        assert!(matches!(store.append(frame(run, 0, MARK.into(), Rows::default())).await, Appended::Durable));
+    }
+}
+
+/// A dump during which the key of a tenant is destroyed, and if `is_erased` all of it is gone, right after its `nth` sealed
+/// record was taken.
+async fn dumped_while_deleted(nth: usize, is_erased: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sealing, hardening) = (crate::seal::tests::sealing(1), Hardening::NoWait);
+    let wrap = sealing.wrap.clone().expect("it has one");
+    let options = SledOptions { sealing, cache_bytes: 8 << 20, hardening, ..SledOptions::default() };
+    let store = Arc::new(SledStorage::open(folder.path(), options).expect("it opens"));
+    say(&store, ERASED).await;
+    say(&store, KEPT).await;
+    let keys = store.seals().wrapped().expect("read");
+    let openers = keys.iter().map(|key| (key.tenant, key.unwrap(&*wrap).expect("it opens"))).collect();
+
+    let (sink, mut pieces) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let dumping = tokio::spawn({
+        let store = store.clone();
+        async move { write(&*store, Timestamp(3), "test", sink).await }
+    });
+    let (mut bytes, mut sealed) = (Vec::new(), 0);
+    while let Some(piece) = pieces.recv().await {
+        bytes.extend_from_slice(&piece);
+        if piece[0] != Record::Sealed.kind() {
+            continue;
+        }
+        sealed += 1;
+        if sealed == nth {
+            match is_erased {
+                true => store.erase(ERASED).await.expect("erased"),
+                false => store.seals().destroy(ERASED).expect("destroyed"),
+            }
+        }
+    }
+    dumping.await.expect("it ends").expect("the others can be read");
+
+    let said = bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes());
+    assert!(!said, "after {nth} records something went out open");
+    // Who has the keys of before reads all of it.
+    let mut reader = Reader::opening(bytes.as_slice(), Arc::new(openers)).expect("it is one");
+    let (mut tenant, mut of_kept) = (TENANT, 0);
+    while let Some((record, _)) = reader.read().unwrap_or_else(|error| panic!("after {nth} records: {error}")) {
+        match record {
+            Record::Tenant(next) => tenant = next,
+            Record::Unreadable { run, why } => panic!("after {nth} records: run {run}: {why}"),
+            Record::Shelved { .. } | Record::Entity(_) | Record::Frame { .. } if tenant == KEPT => of_kept += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(of_kept, AUDITED + 1 + 3, "after {nth} records");
+}
+
+#[tokio::test]
+async fn of_a_tenant_that_is_deleted_during_a_dump_nothing_goes_out_open_and_all_others_are_in_it() {
+    for is_erased in [false, true] {
+        for nth in [1, AUDITED, AUDITED + 1, AUDITED + 2] {
+            dumped_while_deleted(nth, is_erased).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_being_erased_is_left_out_of_a_dump() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sealing, hardening) = (crate::seal::tests::sealing(1), Hardening::NoWait);
+    let options = SledOptions { sealing, cache_bytes: 8 << 20, hardening, ..SledOptions::default() };
+    let store = SledStorage::open(folder.path(), options).expect("it opens");
+    say(&store, ERASED).await;
+    store.seals().destroy(ERASED).expect("destroyed");
+    let records = records(&dump_of(&store).await).expect("it is whole");
+    let kinds: Vec<u8> = records.iter().map(|(record, _)| record.kind()).collect();
+    assert_eq!(kinds, [1, 11]);
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use trackway_replay::{Digest, Frame, Kind, Position, RunId, TenantId, Timestamp};
 
-use super::{MAGIC, Record, VERSION};
-use crate::{EntityQuery, RunKey, RunQuery, Shelf, Storage, StorageError, StorageErrorKind};
+use super::{MAGIC, Record, VERSION, VERSION_OPEN, about};
+use crate::{EntityQuery, RunKey, RunQuery, Seal, Seals, Shelf, Storage, StorageError, StorageErrorKind};
 
 /// Read from the store at once.
 const FRAMES_BYTES: usize = 1 << 20;
@@ -17,10 +17,11 @@ const LOGS: usize = 1_000;
 const RUNS: usize = 1_000;
 const KEYS: usize = 1_000;
 const ENTITIES: usize = 256;
-const RECORDS: usize = 256;
+pub(super) const RECORDS: usize = 256;
 
 /// Puts the whole dump, of all tenants, into `sink`, piece by piece, as fast as it is taken. Only what was put after the
-/// last piece without an error is a dump; who stops taking stops it.
+/// last piece without an error is a dump; who stops taking stops it. Of a tenant that is erased meanwhile it holds what was
+/// read before, sealed under the key that the tenant had.
 ///
 /// # Errors
 /// Those of the store, but for a damaged run: that becomes a [`Record::Unreadable`].
@@ -31,24 +32,29 @@ pub async fn write(
     sink: mpsc::Sender<Bytes>,
 ) -> Result<(), StorageError> {
     let tenant = TenantId::DEFAULT;
-    let mut dump = Dump { storage, tenant, taken, sink, sha: Sha256::new(), runs: 0, unreadable: 0, records: 0 };
+    let seals = storage.seals();
+    let version = if seals.is_on() { VERSION } else { VERSION_OPEN };
+    let sha = Sha256::new();
+    let mut dump = Dump { storage, seals, tenant, seal: None, taken, sink, sha, runs: 0, unreadable: 0, records: 0 };
     let mut head = MAGIC.to_vec();
-    head.extend_from_slice(&VERSION.to_le_bytes());
+    head.extend_from_slice(&version.to_le_bytes());
     dump.put(head).await?;
     dump.record(&Record::Begin { taken, epoch: storage.epoch(), program: program.into() }, &[]).await?;
-    dump.tenant().await?;
+    dump.of(tenant).await?;
     // Those that are there now; one that is made meanwhile has nothing yet that was there when this began.
     for tenant in storage.tenants().await?.into_iter().filter(|tenant| *tenant != TenantId::DEFAULT) {
-        dump.tenant = tenant;
-        dump.record(&Record::Tenant(tenant), &[]).await?;
-        dump.tenant().await?;
+        dump.of(tenant).await?;
     }
     dump.end().await
 }
 
 struct Dump<'a> {
     storage: &'a dyn Storage,
+    seals: Arc<Seals>,
     tenant: TenantId,
+    /// As it was when the tenant's turn came: what was read of a tenant that is erased meanwhile waits in memory for who
+    /// takes the dump, and goes out neither open nor under the key that nobody keeps.
+    seal: Option<Arc<Seal>>,
     taken: Timestamp,
     sink: mpsc::Sender<Bytes>,
     sha: Sha256,
@@ -65,8 +71,41 @@ impl Dump<'_> {
     }
 
     async fn record(&mut self, record: &Record, data: &[u8]) -> Result<(), StorageError> {
+        let place = self.records;
         self.records += 1;
-        self.put(encode(record, data)?).await
+        let mut bytes = encode(record, data)?;
+        if record.is_to_be_sealed() {
+            // One that gets its first key meanwhile.
+            self.seal = self.seal.take().or_else(|| self.seals.of(self.tenant));
+        }
+        if record.is_to_be_sealed()
+            && let Some(seal) = &self.seal
+        {
+            bytes = encode(&Record::Sealed, &seal.seal(&about(self.tenant, place), &bytes))?;
+        }
+        self.put(bytes).await
+    }
+
+    async fn of(&mut self, tenant: TenantId) -> Result<(), StorageError> {
+        // Where a key is missing there is no backup: it would take the place of one that has more.
+        let seal = self.seals.found(tenant)?;
+        if self.seals.is_destroyed(tenant) {
+            return Ok(());
+        }
+        (self.tenant, self.seal) = (tenant, seal);
+        if tenant != TenantId::DEFAULT {
+            self.record(&Record::Tenant(tenant), &[]).await?;
+        }
+        match self.tenant().await {
+            Err(error) if error.kind == StorageErrorKind::Damaged && self.is_erased() => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Whether the key that the tenant had is destroyed by now: what is left of it does not open, and that is no flaw.
+    fn is_erased(&self) -> bool {
+        let now = self.seals.of(self.tenant);
+        self.seal.as_ref().is_some_and(|seal| !now.is_some_and(|now| Arc::ptr_eq(&now, seal)))
     }
 
     async fn tenant(&mut self) -> Result<(), StorageError> {
@@ -148,7 +187,9 @@ impl Dump<'_> {
                 }
                 match self.run(run).await {
                     Ok(()) => {}
-                    Err(error) if error.kind == StorageErrorKind::Damaged && self.is_gone(run).await => {
+                    Err(error)
+                        if error.kind == StorageErrorKind::Damaged && (self.is_erased() || self.is_gone(run).await) =>
+                    {
                         self.record(&Record::Removed { run }, &[]).await?;
                     }
                     Err(error) if error.kind == StorageErrorKind::Damaged => {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::ops::Bound;
 use std::sync::Arc;
 use trackway_replay::{Digest, Epoch, FrameId, Head, Position, QuestionName, RunId, StepId, TenantId, Timestamp};
 
@@ -10,7 +11,7 @@ use super::{Access, MemoryStorage, closed, faults, full};
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery, RunRows,
-    Sent, Shelf, StartKey, Storage, StoredFrame,
+    Sent, Shelf, StartKey, Storage, StoredFrame, UsedByDay,
 };
 
 impl Storage for MemoryStorage {
@@ -69,12 +70,15 @@ impl Storage for MemoryStorage {
         self.read(move |state| state.payloads.get(&(run, digest)).cloned())
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims> {
         Box::pin(self.call(Access::Read, move |state, doors| {
             let claims = match doors.is_newest(self.epoch) {
-                true => self.desk.claim(now, max, state.timers.iter().copied().map(Ok))?,
+                true => self.desk.claim(now, max, &without, |after| {
+                    let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+                    state.timers.range((after, Bound::Unbounded)).copied().map(Ok)
+                })?,
                 // Another process claims now; this one is told of what came for the runs that it has.
-                false => self.desk.claim(Timestamp::default(), 0, std::iter::empty())?,
+                false => self.desk.claim(Timestamp::default(), 0, &[], |_| std::iter::empty())?,
             };
             claims.runs.iter().for_each(|run| state.own(*run, self.epoch));
             Ok(claims)
@@ -92,8 +96,8 @@ impl Storage for MemoryStorage {
         }))
     }
 
-    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
-        Box::pin(self.call(Access::Write, move |state, _| Ok(state.remove(run))))
+    fn remove(&self, run: RunKey, used: UsedByDay) -> Answer<'_, Removed> {
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.remove(run, &used))))
     }
 
     fn begin_recall(&self, run: RunKey) -> Answer<'_, u32> {
@@ -148,8 +152,8 @@ impl Storage for MemoryStorage {
         })
     }
 
-    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
-        Box::pin(self.call(Access::Write, move |state, _| Ok(state.log(run, last, lines))))
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>, used: UsedByDay) -> Answer<'_, bool> {
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.log(run, last, lines, &used))))
     }
 
     fn questions(

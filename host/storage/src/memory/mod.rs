@@ -13,6 +13,7 @@ pub use standing::Snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use trackway_fair::Weights;
 use trackway_replay::Epoch;
 
 use self::doors::Doors;
@@ -80,7 +81,7 @@ impl MemoryStorage {
             let mut inner = shared.lock();
             inner.epochs = Epoch(inner.epochs.0 + 1);
             let epoch = inner.epochs;
-            let desk = Arc::new(Desk::new(inner.state.ready()));
+            let desk = Arc::new(Desk::new(inner.state.ready(), Weights::default()));
             inner.doors.open(epoch, desk.clone());
             (epoch, desk)
         };

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trackway_replay::{
     Digest, Epoch, FrameId, Head, MessageId, Position, QuestionId, QuestionName, RunId, Status, StepId, TenantId,
-    Timestamp,
+    Timestamp, Used,
 };
 
 use super::doors::Doors;
 use super::invalid;
 use crate::entity::{EntityChange, EntityTally};
 use crate::rows::Sender;
+use crate::usage::{additions, usage_record};
 use crate::{
     Append, Appended, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite, EntityWritten,
     InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Record, Removed, RunKey, RunQuery, RunRows, Sent,
-    Shelf, StartKey, StorageError, StoredFrame,
+    Shelf, StartKey, StorageError, StoredFrame, UsedByDay,
 };
 
 #[derive(Default, Clone)]
@@ -117,7 +118,7 @@ impl State {
         let landmarks = self.runs.get(&run).into_iter().flat_map(|run| &run.landmarks);
         let states = landmarks.filter_map(|(landmark, place)| match landmark {
             Landmark::State(name) => Some((name.clone(), *place)),
-            Landmark::Reply(_) => None,
+            Landmark::Reply(_) | Landmark::Metered => None,
         });
         states.collect()
     }
@@ -140,14 +141,15 @@ impl State {
         }
     }
 
-    /// Whoever lost the run has nothing to give back.
+    /// Whoever lost the run has nothing to give back. One that is parked is the newest's to wake.
     pub fn release(&mut self, run: RunKey, epoch: Epoch, doors: &Doors) {
-        if self.runs.get(&run).is_some_and(|run| run.owner == epoch) {
+        let may = |of: &Run| of.owner == epoch || of.place == Place::Parked && doors.is_newest(epoch);
+        if self.runs.get(&run).is_some_and(may) {
             doors.ready(run);
         }
     }
 
-    pub fn remove(&mut self, run: RunKey) -> Removed {
+    pub fn remove(&mut self, run: RunKey, used: &UsedByDay) -> Removed {
         match self.runs.get(&run).map(|run| run.place) {
             None => return Removed::NoSuchRun,
             Some(Place::Ready | Place::Parked) => return Removed::Open,
@@ -157,6 +159,7 @@ impl State {
         self.removed.insert(run);
         self.payloads.retain(|(of, _), _| *of != run);
         self.start_keys.retain(|(tenant, _), key| (*tenant, key.run) != (run.tenant, run.run));
+        self.add_used(run.tenant, used);
         Removed::Gone
     }
 
@@ -256,6 +259,7 @@ impl State {
         if let Some(run) = self.runs.get_mut(&key) {
             run.receipts.retain(|step, _| !rows.entities_answered.contains(step));
         }
+        self.add_used(key.tenant, &rows.used);
         self.place(key, rows.owner, doors);
         for (to, item) in rows.send {
             self.send_by(to, item, Sender::Frame, doors);
@@ -320,10 +324,11 @@ impl State {
         Ok(())
     }
 
-    pub fn log(&mut self, key: RunKey, last: FrameId, lines: Vec<LogLine>) -> bool {
+    pub fn log(&mut self, key: RunKey, last: FrameId, lines: Vec<LogLine>, used: &UsedByDay) -> bool {
         let ends_so = |run: &&mut Run| run.frames.last().is_some_and(|frame| frame.id == last);
         let Some(run) = self.open_run(key).filter(ends_so) else { return false };
         run.logs.extend(lines.into_iter().map(|line| (line.key, line)));
+        self.add_used(key.tenant, used);
         true
     }
 
@@ -395,6 +400,16 @@ impl State {
                     run.receipts.insert(step, written);
                 }
             }
+        }
+    }
+
+    fn add_used(&mut self, tenant: TenantId, used: &UsedByDay) {
+        for (name, more) in additions(used) {
+            let place = (tenant, Shelf::Usage, name.clone());
+            // What cannot be read was written by nobody here.
+            let mut sum = self.records.get(&place).and_then(|record| Used::decode(&record.body)).unwrap_or_default();
+            sum.add(&more);
+            self.records.insert(place, usage_record(name, &sum));
         }
     }
 

@@ -8,7 +8,7 @@ use super::inbox::Unread;
 use super::key::{self, Kind};
 use super::recent::Grown;
 use super::row::{OpenRow, Row, Tail};
-use crate::{Append, Appended, LogLine, Owner, Rows, RunKey, StartKey, StorageError};
+use crate::{Append, Appended, LogLine, Owner, Rows, RunKey, StartKey, StorageError, UsedByDay};
 
 impl Draft {
     pub fn append(&mut self, append: &Append) -> Result<Appended, StorageError> {
@@ -36,9 +36,7 @@ impl Draft {
         self.shared.room.check()?;
 
         let run = append.run;
-        let frame = key::frame(run, append.position);
-        let value = self.writer.frame(&frame, self.commit, append);
-        self.insert(&frame, value);
+        self.stage_frame(append)?;
         self.stage_rows(run, &append.rows)?;
         let mut changed = Changed::default();
         for (step, write) in &append.rows.entities {
@@ -60,7 +58,10 @@ impl Draft {
             self.send_along(*to, item)?;
         }
 
+        let sums = self.stage_used(run.tenant, &append.rows.used)?;
+
         // Nothing fails from here on.
+        self.sums.keep(sums);
         self.entities.merge(changed);
         self.receipts.extend(append.rows.entities.iter().map(|(step, _)| (run, *step)));
         if let Some(start_key) = &append.rows.start_key {
@@ -94,7 +95,13 @@ impl Draft {
         Ok(Appended::Durable)
     }
 
-    pub fn log(&mut self, run: RunKey, last: FrameId, lines: &[LogLine]) -> Result<bool, StorageError> {
+    pub fn log(
+        &mut self,
+        run: RunKey,
+        last: FrameId,
+        lines: &[LogLine],
+        used: &UsedByDay,
+    ) -> Result<bool, StorageError> {
         self.with_run(run, |draft, state| {
             let ends_so = state.tail.clone()?.is_some_and(|tail| tail.id == last);
             if !ends_so || !state.place.is_open() {
@@ -102,6 +109,8 @@ impl Draft {
             }
             draft.shared.room.check()?;
             lines.iter().try_for_each(|line| draft.stage(&key::log(run, line.key), line))?;
+            let sums = draft.stage_used(run.tenant, used)?;
+            draft.sums.keep(sums);
             Ok(true)
         })
     }
@@ -151,10 +160,10 @@ impl Draft {
             self.stage(&key::landmark(run, landmark), place)?;
         }
         for (digest, bytes) in &rows.payloads {
-            self.stage_payload(run, *digest, bytes);
+            self.stage_payload(run, *digest, bytes)?;
         }
         for (message, identity) in &rows.brought {
-            self.stage_message(run, *message, identity.as_ref());
+            self.stage_message(run, *message, identity.as_ref())?;
         }
         Ok(())
     }
@@ -166,7 +175,7 @@ impl Draft {
         }
         for key in self.shared.db.scan_prefix(key::of_run(Kind::Question, run)).keys() {
             let key = key.map_err(|error| self.shared.failed(&error))?;
-            self.remove(&key);
+            self.remove_row(key);
         }
         Ok(())
     }

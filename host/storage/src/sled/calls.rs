@@ -14,7 +14,7 @@ use crate::pieces::CUT_MAX_BYTES;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
     EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery, RunRows,
-    Sent, Shelf, StartKey, Storage, StoredFrame,
+    Seals, Sent, Shelf, StartKey, Storage, StoredFrame, UsedByDay,
 };
 
 impl Storage for SledStorage {
@@ -48,9 +48,10 @@ impl Storage for SledStorage {
         self.read(move |shared| shared.payload(run, digest))
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claims> {
+    fn claim(&self, now: Timestamp, max: usize, without: Vec<TenantId>) -> Answer<'_, Claims> {
         let holder = self.shared.clone();
-        let claimed = self.read(move |shared| Ok(Claimed { claims: shared.claim(now, max)?, shared: holder }));
+        let claimed =
+            self.read(move |shared| Ok(Claimed { claims: shared.claim(now, max, &without)?, shared: holder }));
         Box::pin(async move { Ok(claimed.await?.hand_over()) })
     }
 
@@ -62,9 +63,9 @@ impl Storage for SledStorage {
         self.write(|answer| Verb::Release { run, answer })
     }
 
-    fn remove(&self, run: RunKey) -> Answer<'_, Removed> {
+    fn remove(&self, run: RunKey, used: UsedByDay) -> Answer<'_, Removed> {
         Box::pin(async move {
-            let removed = self.write(|answer| Verb::Remove { run, answer }).await?;
+            let removed = self.write(|answer| Verb::Remove { run, used, answer }).await?;
             if removed == Removed::Gone {
                 // It is gone: what is left of it now goes at the next opening at the latest.
                 blocking(self.shared.clone(), move |shared| shared.remove_files(run)).await?;
@@ -120,8 +121,8 @@ impl Storage for SledStorage {
         self.read(move |shared| shared.logs(run, after, max))
     }
 
-    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>) -> Answer<'_, bool> {
-        self.write(|answer| Verb::Log { run, last, lines, answer })
+    fn log(&self, run: RunKey, last: FrameId, lines: Vec<LogLine>, used: UsedByDay) -> Answer<'_, bool> {
+        self.write(|answer| Verb::Log { run, last, lines, used, answer })
     }
 
     fn questions(
@@ -236,6 +237,7 @@ impl Storage for SledStorage {
 
     fn erase(&self, tenant: TenantId) -> Answer<'_, ()> {
         Box::pin(async move {
+            blocking(self.shared.clone(), move |shared| shared.seals.destroy(tenant)).await?;
             while self.write(|answer| Verb::Erase { tenant, answer }).await? {}
             blocking(self.shared.clone(), move |shared| shared.erase_files(tenant)).await
         })
@@ -306,6 +308,14 @@ impl Storage for SledStorage {
 
     fn check_rest(&self, tenant: TenantId) -> Answer<'_, Vec<String>> {
         self.read(move |shared| shared.check_rest(tenant))
+    }
+
+    fn seals(&self) -> Arc<Seals> {
+        self.shared.seals.clone()
+    }
+
+    fn unsealed(&self, tenant: TenantId) -> Answer<'_, Option<u64>> {
+        self.read(move |shared| shared.unsealed(tenant))
     }
 
     fn close(&self) -> Answer<'_, ()> {

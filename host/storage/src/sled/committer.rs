@@ -1,6 +1,6 @@
 //! The one thread that writes: it drains the queue, makes one batch of it, flushes once and wakes
-//! everybody. The time of a flush is what forms the next batch, so there is nothing to tune. It must
-//! never answer before the flush.
+//! everybody. The time of a flush is what forms the next batch, so there is nothing to tune; which requests that is
+//! where there are more, [`intake`](super::intake) knows. It must never answer before the flush.
 
 use bytes::Bytes;
 use std::sync::{Arc, mpsc};
@@ -12,17 +12,13 @@ use super::counter::{Counter, Stop};
 use super::draft::{Draft, Write};
 use super::entity::Receipts;
 use super::folder::io_error;
-use super::shared::{Shared, closed};
+use super::intake::{Intake, Next};
+use super::shared::Shared;
 use super::{Hardening, SledOptions, sync};
 use crate::{
     Append, Appended, ComponentRecord, Deployment, EntityRestore, EntityWrite, EntityWritten, InboxItem, LogLine,
-    Record, Removed, RunKey, Sent, Shelf, StorageError,
+    Record, Removed, RunKey, Sent, Shelf, StorageError, UsedByDay,
 };
-
-/// In one batch: more would make the first of them wait for the last.
-const BATCH_VERBS_MAX: usize = 512;
-/// Of frames and payloads in one batch.
-const BATCH_BYTES_MAX: usize = 4 << 20;
 
 pub(super) type Answerer<T> = oneshot::Sender<Result<T, StorageError>>;
 
@@ -60,6 +56,7 @@ pub(super) enum Verb {
         run: RunKey,
         last: FrameId,
         lines: Vec<LogLine>,
+        used: UsedByDay,
         answer: Answerer<bool>,
     },
     Send {
@@ -111,6 +108,7 @@ pub(super) enum Verb {
     },
     Remove {
         run: RunKey,
+        used: UsedByDay,
         answer: Answerer<Removed>,
     },
     /// The files of a removed run are gone.
@@ -142,8 +140,9 @@ pub(super) fn start(
     requests: mpsc::Receiver<Request>,
     options: SledOptions,
 ) -> std::io::Result<JoinHandle<()>> {
+    let intake = Intake::new(requests, options.weights.clone());
     let committer = Committer { draft: Draft::new(shared.clone()), shared, counter, options };
-    std::thread::Builder::new().name("trackway-commit".to_owned()).spawn(move || committer.run(&requests))
+    std::thread::Builder::new().name("trackway-commit".to_owned()).spawn(move || committer.run(intake))
 }
 
 struct Committer {
@@ -153,19 +152,12 @@ struct Committer {
     options: SledOptions,
 }
 
-/// What ends a batch.
-enum Next {
-    Go,
-    Close(oneshot::Sender<Result<(), StorageError>>),
-    Stop,
-}
-
 impl Committer {
-    fn run(mut self, requests: &mpsc::Receiver<Request>) {
+    fn run(mut self, mut intake: Intake) {
         // Also when a bug panics: then the store refuses everything instead of leaving it waiting.
         let _closing = Closing(self.shared.clone());
-        while let Ok(first) = requests.recv() {
-            let next = self.gather(first, requests);
+        loop {
+            let next = intake.fill(&mut self.draft);
             self.commit();
             match next {
                 Next::Go => {}
@@ -176,29 +168,9 @@ impl Committer {
                     let path = self.shared.folder.counter();
                     // Nobody listens if the caller gave up.
                     let _ = answer.send(settled.map_err(|error| io_error(&path, "cannot write", &error)));
-                    refuse_rest(requests);
+                    intake.refuse_rest();
                     return;
                 }
-            }
-        }
-    }
-
-    fn gather(&mut self, first: Request, requests: &mpsc::Receiver<Request>) -> Next {
-        let mut request = first;
-        let mut verbs = 0;
-        loop {
-            match request {
-                Request::Do(verb) => self.draft.take(verb),
-                Request::Close(answer) => return Next::Close(answer),
-                Request::Stop => return Next::Stop,
-            }
-            verbs += 1;
-            if verbs == BATCH_VERBS_MAX || self.draft.size_bytes() >= BATCH_BYTES_MAX {
-                return Next::Go;
-            }
-            match requests.try_recv() {
-                Ok(next) => request = next,
-                Err(_) => return Next::Go,
             }
         }
     }
@@ -258,7 +230,7 @@ impl Reply {
 
 impl Verb {
     /// Instead of carrying it out.
-    fn refuse(self, error: StorageError) {
+    pub fn refuse(self, error: StorageError) {
         match self {
             Verb::Append(_, answer) => drop(answer.send(Appended::Refused(error))),
             Verb::Payload { answer, .. }
@@ -278,17 +250,6 @@ impl Verb {
             | Verb::RemoveRecord { answer, .. }
             | Verb::Erase { answer, .. }
             | Verb::Log { answer, .. } => drop(answer.send(Err(error))),
-        }
-    }
-}
-
-/// Requests that came after a close.
-fn refuse_rest(requests: &mpsc::Receiver<Request>) {
-    while let Ok(request) = requests.try_recv() {
-        match request {
-            Request::Do(verb) => verb.refuse(closed()),
-            Request::Close(answer) => drop(answer.send(Err(closed()))),
-            Request::Stop => {}
         }
     }
 }

@@ -15,7 +15,9 @@ use super::recent::Grown;
 use super::record::Revisions;
 use super::row::{OpenRow, Tail, Writer, damaged};
 use super::shared::Shared;
-use crate::{Appended, InboxItem, RunKey, StartKey, StorageError};
+use super::spot::Spot;
+use super::usage::Sums;
+use crate::{Append, Appended, InboxItem, RunKey, StartKey, StorageError};
 
 pub(super) struct Draft {
     pub shared: Arc<Shared>,
@@ -39,6 +41,7 @@ pub(super) struct Draft {
     pub records: Revisions,
     pub entities: Changed,
     pub receipts: HashSet<(RunKey, StepId)>,
+    pub sums: Sums,
     has_erased: bool,
     news: Vec<News>,
     grown: Vec<Grown>,
@@ -116,6 +119,7 @@ impl Draft {
             sent: HashMap::new(),
             revisions: HashMap::new(),
             records: Revisions::default(),
+            sums: Sums::default(),
             has_erased: false,
             entities: Changed::default(),
             receipts: HashSet::new(),
@@ -147,8 +151,8 @@ impl Draft {
                 let done = self.park(run, due, head.as_deref());
                 Reply::Done(answer, self.settle(done))
             }
-            Verb::Log { run, last, lines, answer } => {
-                let logged = self.log(run, last, &lines);
+            Verb::Log { run, last, lines, used, answer } => {
+                let logged = self.log(run, last, &lines, &used);
                 Reply::Said(answer, self.settle(logged))
             }
             Verb::Send { run, item, answer } => {
@@ -187,8 +191,8 @@ impl Draft {
                 let receipts = self.receipts(run);
                 Reply::Receipts(answer, self.settle(receipts))
             }
-            Verb::Remove { run, answer } => {
-                let removed = self.remove_run(run);
+            Verb::Remove { run, used, answer } => {
+                let removed = self.remove_run(run, &used);
                 Reply::Removed(answer, self.settle(removed))
             }
             Verb::Forget { run, answer } => {
@@ -213,19 +217,38 @@ impl Draft {
         done
     }
 
-    pub fn insert(&mut self, key: &[u8], value: IVec) {
-        self.staged.push((key.into(), Some(value)));
+    /// An error where the row is too large to be stored, or is to be sealed and cannot be.
+    pub fn stage(&mut self, key: &[u8], body: &impl serde::Serialize) -> Result<(), StorageError> {
+        let spot = self.shared.spot(key)?;
+        let value = self.writer.row(&spot, self.commit, body)?;
+        self.staged.push((spot.key.as_ref().into(), Some(value)));
+        Ok(())
     }
 
-    /// An error where the row is too large to be stored.
-    pub fn stage(&mut self, key: &[u8], body: &impl serde::Serialize) -> Result<(), StorageError> {
-        let value = self.writer.row(key, self.commit, body)?;
-        self.insert(key, value);
+    /// An error where it is to be sealed and cannot be.
+    pub fn stage_bytes(&mut self, key: &[u8], body: &[u8]) -> Result<(), StorageError> {
+        let spot = self.shared.spot(key)?;
+        let value = self.writer.bytes(&spot, self.commit, body);
+        self.staged.push((spot.key.as_ref().into(), Some(value)));
+        Ok(())
+    }
+
+    pub fn stage_frame(&mut self, append: &Append) -> Result<(), StorageError> {
+        let key = key::frame(append.run, append.position);
+        let spot = self.shared.spot(&key)?;
+        let value = self.writer.frame(&spot, self.commit, append);
+        self.staged.push((spot.key.as_ref().into(), Some(value)));
         Ok(())
     }
 
     pub fn remove(&mut self, key: &[u8]) {
-        self.staged.push((key.into(), None));
+        let key = self.shared.in_tree(key);
+        self.staged.push((key.as_ref().into(), None));
+    }
+
+    /// As it was found in the tree.
+    pub fn remove_row(&mut self, key: IVec) {
+        self.staged.push((key, None));
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -275,7 +298,7 @@ impl Draft {
                         None => batch.remove(key),
                     }
                 }
-                batch.insert(&key::META_COMMIT, self.writer.bytes(&key::META_COMMIT, commit, &[]));
+                batch.insert(&key::META_COMMIT, self.writer.bytes(&Spot::open(&key::META_COMMIT), commit, &[]));
                 self.marked = commit;
                 Write::Marked(batch)
             }
@@ -327,6 +350,7 @@ impl Draft {
         self.records.clear();
         self.entities.clear();
         self.receipts.clear();
+        self.sums.trim();
     }
 
     /// `act` may change the state only after the last thing that can fail.
@@ -363,12 +387,9 @@ impl Draft {
         }
         if let Some((kind, row)) = is {
             let place = key::of_run(kind, run);
-            let value = self.writer.row(&place, self.commit, &row)?;
-            self.insert(&place, value);
+            self.stage(&place, &row)?;
             if let Some(due) = row.due {
-                let timer = key::timer(due, run);
-                let value = self.writer.bytes(&timer, self.commit, &[]);
-                self.insert(&timer, value);
+                self.stage_bytes(&key::timer(due, run), &[])?;
             }
         }
         Ok(())
@@ -405,8 +426,8 @@ impl RunState {
         let tail = match last {
             None => Ok(None),
             Some(pair) => {
-                let (key, value) = pair.map_err(|error| shared.failed(&error))?;
-                super::row::Row::open(&key, value).and_then(|row| row.tail(&key)).map(Some)
+                let pair = pair.map_err(|error| shared.failed(&error))?;
+                shared.opened(pair).and_then(|(key, row)| row.tail(&key)).map(Some)
             }
         };
         let open = |kind| -> Result<Option<OpenRow>, StorageError> {
@@ -424,8 +445,8 @@ impl RunState {
         let mut unread = Vec::new();
         if place.is_open() {
             for pair in shared.db.scan_prefix(key::of_run(Kind::Inbox, run)) {
-                let (key, value) = pair.map_err(|error| shared.failed(&error))?;
-                let item: InboxItem = super::row::Row::open(&key, value)?.decode(&key)?;
+                let (key, row) = shared.opened(pair.map_err(|error| shared.failed(&error))?)?;
+                let item: InboxItem = row.decode(&key)?;
                 let order = key::number_of(&key).ok_or_else(|| damaged(&key, "its key has no order"))?;
                 unread.push(Unread { order, message: item.message, share: item.body.share() });
             }

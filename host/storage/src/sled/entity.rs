@@ -43,10 +43,12 @@ impl Shared {
             Some(name) => key::entities_of(tenant, name),
             None => key::of_tenant(Kind::Entity, tenant).to_vec(),
         };
+        let prefix = self.in_tree(&prefix);
         let after = query.after.as_ref().map(|(name, key)| key::entity(tenant, name, key));
-        let low = after.as_ref().filter(|after| **after > prefix).unwrap_or(&prefix);
+        let after = after.as_deref().map(|after| self.in_tree(after));
+        let low = after.as_ref().filter(|after| after.as_ref() > prefix.as_ref()).unwrap_or(&prefix);
         let mut entities = Vec::new();
-        for pair in self.db.range(low.as_slice()..) {
+        for pair in self.db.range(low.as_ref()..) {
             let (key, row) = match pair {
                 Ok((key, _)) if !key.starts_with(&prefix) => break,
                 Ok((key, _)) if after.as_ref().is_some_and(|after| **after == *key) => continue,
@@ -74,9 +76,9 @@ impl Shared {
     /// As they are written, durable or not.
     fn receipts_written(&self, run: RunKey) -> Result<Vec<(StepId, EntityWritten)>, StorageError> {
         let rows = self.db.scan_prefix(key::of_run(Kind::Receipt, run)).map(|pair| {
-            let (key, value) = pair.map_err(|error| self.failed(&error))?;
+            let (key, row) = self.opened(pair.map_err(|error| self.failed(&error))?)?;
             let step = key::step_of(&key).ok_or_else(|| super::row::damaged(&key, "its key has no step"))?;
-            Ok((step, super::row::Row::open(&key, value)?.decode(&key)?))
+            Ok((step, row.decode(&key)?))
         });
         rows.collect()
     }
@@ -168,8 +170,8 @@ impl Draft {
         let end = match last {
             None => Position::FIRST,
             Some(pair) => {
-                let (key, value) = pair.map_err(|error| self.shared.failed(&error))?;
-                super::row::Row::open(&key, value)?.tail(&key)?.end()
+                let (key, row) = self.shared.opened(pair.map_err(|error| self.shared.failed(&error))?)?;
+                row.tail(&key)?.end()
             }
         };
         Ok((end, self.shared.receipts_written(run)?))

@@ -13,12 +13,14 @@ use super::remove::remove_folder;
 use super::row::{OpenRow, damaged};
 use super::shared::Shared;
 use super::survey::{OF_OTHERS, OF_RUNS};
-use crate::{RunKey, StorageError};
+use crate::{RunKey, Shelf, StorageError};
 
 /// Removed by one batch, so that others do not wait for long. All of one run goes with one batch.
 const ROWS_AT_ONCE: usize = 2_000;
 /// Files of a tenant stand in folders of its own under these.
 const FOLDERS: [&str; 2] = ["components", "payloads"];
+/// And the data key of one, in a file of its own.
+const KEYS: &str = "keys";
 
 impl Draft {
     /// Whether something was there: then perhaps there is more.
@@ -34,7 +36,10 @@ impl Draft {
         for kind in OF_OTHERS.into_iter().filter(|kind| is_of_tenant(*kind)) {
             for key in self.shared.db.scan_prefix(key::of_tenant(kind, tenant)).keys() {
                 let key = key.map_err(|error| self.shared.failed(&error))?;
-                self.remove(&key);
+                if matches!(key::record_of(&key), Some((Shelf::Usage, _))) && kind == Kind::Record {
+                    self.sums.set(&key, None);
+                }
+                self.remove_row(key);
                 count += 1;
                 if count >= ROWS_AT_ONCE {
                     return Ok(true);
@@ -45,7 +50,7 @@ impl Draft {
         for key in self.shared.db.scan_prefix([Kind::Timer as u8]).keys() {
             let key = key.map_err(|error| self.shared.failed(&error))?;
             if key::timer_of(&key).is_some_and(|(_, run)| run.tenant == tenant) {
-                self.remove(&key);
+                self.remove_row(key);
                 count += 1;
             }
         }
@@ -64,7 +69,7 @@ impl Draft {
         for kind in OF_RUNS {
             for key in self.shared.db.scan_prefix(key::of_run(kind, run)).keys() {
                 let key = key.map_err(|error| self.shared.failed(&error))?;
-                self.remove(&key);
+                self.remove_row(key);
                 count += 1;
             }
         }
@@ -91,6 +96,7 @@ impl Shared {
         for folder in FOLDERS {
             tenants.extend(self.tenants_in(folder)?);
         }
+        tenants.extend(self.tenants_in(KEYS)?);
         Ok(tenants.into_iter().collect())
     }
 
@@ -111,7 +117,10 @@ impl Shared {
     }
 
     pub fn erase_files(&self, tenant: TenantId) -> Result<(), StorageError> {
-        FOLDERS.iter().try_for_each(|folder| remove_folder(&self.folder.path.join(folder).join(tenant.to_string())))
+        let of_tenant = |folder: &&str| remove_folder(&self.folder.path.join(folder).join(tenant.to_string()));
+        FOLDERS.iter().try_for_each(of_tenant)?;
+        // Last: an opening in between has to know that what is left is of nobody.
+        self.seals.forget(tenant)
     }
 }
 

@@ -8,6 +8,7 @@
 //! store/        sled
 //! payloads/     TENANT/RUN/DIGEST, larger payloads
 //! components/   TENANT/DIGEST.wasm and .manifest
+//! keys/         TENANT, the data key of a sealed tenant, wrapped (see `seal`)
 //! tmp/          half-written files; emptied at the start
 //! aside-N/      copy of a store that was at commit N when the power failed
 //! ```
@@ -79,6 +80,10 @@ impl Folder {
 
     pub fn log(&self) -> PathBuf {
         self.path.join("store").join("db")
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.path.join("keys")
     }
 
     pub fn counter(&self) -> PathBuf {

@@ -72,7 +72,7 @@ impl Draft {
             draft.shared.room.check()?;
             let order = draft.commit * ORDERS_PER_COMMIT + draft.sent.len() as u64;
             draft.stage(&key::inbox(run, order), item)?;
-            draft.stage_message(run, item.message, identity.as_ref());
+            draft.stage_message(run, item.message, identity.as_ref())?;
             draft.stage_move(run, state.place, to)?;
             draft.tell(News::Knock(run));
             state.unread.push(Unread { order, message: item.message, share });
@@ -82,12 +82,17 @@ impl Draft {
     }
 
     /// From here on the message counts as sent.
-    pub fn stage_message(&mut self, run: RunKey, message: MessageId, identity: Option<&Digest>) {
+    pub fn stage_message(
+        &mut self,
+        run: RunKey,
+        message: MessageId,
+        identity: Option<&Digest>,
+    ) -> Result<(), StorageError> {
         let identity = identity.map(|digest| digest.0.as_slice()).unwrap_or_default();
         let key = key::message(run, message);
-        let value = self.writer.bytes(&key, self.commit, identity);
-        self.insert(&key, value);
+        self.stage_bytes(&key, identity)?;
         self.sent.insert((run, message), identity.to_vec());
+        Ok(())
     }
 
     fn ended_status(&self, run: RunKey) -> Result<Status, StorageError> {
@@ -104,7 +109,7 @@ impl Draft {
         }
         for key in self.shared.db.scan_prefix(key::of_run(Kind::Message, run)).keys() {
             let key = key.map_err(|error| self.shared.failed(&error))?;
-            self.remove(&key);
+            self.remove_row(key);
         }
         let of_this_batch: Vec<MessageId> =
             self.sent.keys().filter(|(to, _)| *to == run).map(|(_, message)| *message).collect();

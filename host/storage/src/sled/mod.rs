@@ -16,9 +16,11 @@ mod deployment;
 mod draft;
 mod entity;
 mod erase;
+mod file;
 mod folder;
 mod holder;
 mod inbox;
+mod intake;
 mod key;
 mod open;
 mod owner;
@@ -30,8 +32,10 @@ mod remove;
 mod room;
 mod row;
 mod shared;
+mod spot;
 mod survey;
-mod sync;
+pub(crate) mod sync;
+mod usage;
 
 use futures_util::future::ready;
 use std::path::Path;
@@ -39,11 +43,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use trackway_fair::Weights;
 use trackway_replay::{Epoch, Position};
 
 use self::committer::{Request, Verb};
 use self::shared::{Shared, closed};
-use crate::{Answer, RunKey, StorageError, StorageErrorKind};
+use crate::{Answer, RunKey, Sealing, StorageError, StorageErrorKind};
 
 /// A store that is dropped waits so long for reads that were given up, so that the folder is free.
 const READS_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -56,9 +61,12 @@ pub struct SledOptions {
     /// New work is refused when the disk has less than this free. It must cover what is written
     /// within a tenth of a second, and sled's own segments.
     pub reserve_bytes: u64,
+    /// What share each tenant has of what is written.
+    pub weights: Weights,
     /// The epoch of this opening is above this one. A store that takes over the runs of another one must
     /// be ahead of it: the epoch of a run never goes back.
     pub epoch_above: Epoch,
+    pub sealing: Sealing,
     #[doc(hidden)]
     pub hardening: Hardening,
     /// Called by the committer between writing a batch and flushing it.
@@ -103,7 +111,9 @@ impl Default for SledOptions {
         SledOptions {
             cache_bytes: 256 << 20,
             reserve_bytes: 64 << 20,
+            weights: Weights::default(),
             epoch_above: Epoch(0),
+            sealing: Sealing::default(),
             hardening: Hardening::On,
             before_flush: None,
         }
@@ -120,12 +130,13 @@ impl SledStorage {
     /// Opens the data folder, creating it if it is not there. Blocks on the disk.
     ///
     /// # Errors
-    /// `InUse`, `Newer`, `Damaged`, `Behind`, `Full`, `NotDurable` or `Io`; each message names the folder.
+    /// `InUse`, `Newer`, `NoKey`, `Damaged`, `Behind`, `Full`, `NotDurable` or `Io`; each message names the folder.
     pub fn open(folder: &Path, options: SledOptions) -> Result<SledStorage, StorageError> {
         let opened = open::open(folder, &options)?;
         let (queue, requests) = mpsc::channel();
         let (shared, counter) = Shared::new(opened, &options);
         let shared = Arc::new(shared);
+        open::miss_keys(&shared);
         if let Err(error) = shared.room.check() {
             tracing::warn!("{}", error.message);
         }

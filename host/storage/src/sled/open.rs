@@ -12,8 +12,11 @@ use super::folder::{Folder, Found, io_error};
 use super::key::{self, Kind};
 use super::remove;
 use super::row::{Row, Writer};
+use super::shared::Shared;
+use super::spot::Spot;
 use super::sync::{self, Synced};
 use super::{Hardening, SledOptions};
+use crate::seal::Seals;
 use crate::{RunKey, StorageError, StorageErrorKind};
 
 /// Fixed at creation: sled refuses to open a store under another one. With less, a page of sixteen
@@ -36,10 +39,13 @@ pub(super) struct Opened {
     pub commit: u64,
     pub epoch: Epoch,
     pub ready: Vec<RunKey>,
+    pub seals: Seals,
 }
 
 pub(super) fn open(path: &Path, options: &SledOptions) -> Result<Opened, StorageError> {
     let (folder, found) = Folder::open(path)?;
+    // Before anything is changed: without the right key nothing here is of use.
+    let seals = Seals::open(folder.keys(), options.sealing.clone())?;
     let counter_path = folder.counter();
     let opening = |error: std::io::Error| io_error(&counter_path, "cannot open", &error);
     let (mut counter, last) = Counter::open(&counter_path).map_err(opening)?;
@@ -64,7 +70,17 @@ pub(super) fn open(path: &Path, options: &SledOptions) -> Result<Opened, Storage
         // The store opened and is where it should be: the copy has nothing that it lacks.
         std::fs::remove_dir_all(&aside).map_err(|error| io_error(&aside, "cannot remove", &error))?;
     }
-    Ok(Opened { folder, db, synced, counter, commit, epoch, ready })
+    Ok(Opened { folder, db, synced, counter, commit, epoch, ready, seals })
+}
+
+/// A store of which a part cannot be read is opened all the same: what can be read is served.
+pub(super) fn miss_keys(shared: &Shared) {
+    let looked = catch_unwind(AssertUnwindSafe(|| shared.miss_keys()));
+    match looked {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "it cannot be told whether data keys are missing"),
+        Err(_) => tracing::error!("it cannot be told whether data keys are missing: the store is damaged"),
+    }
 }
 
 /// Before sled touches its files. Returns the copy, where one was needed.
@@ -147,7 +163,7 @@ fn stored_commit(db: &::sled::Db) -> Result<u64, StorageError> {
 
 fn get(db: &::sled::Db, key: &[u8]) -> Result<Option<Row>, StorageError> {
     let value = db.get(key).map_err(|error| sled_error(Path::new("store"), &error))?;
-    value.map(|value| Row::open(key, value)).transpose()
+    value.map(|value| Row::open(key, value, &Seals::none())).transpose()
 }
 
 fn sync_store(folder: &Folder) -> Result<(), StorageError> {
@@ -183,8 +199,8 @@ fn raise_epoch(
     };
     let mut writer = Writer::default();
     let mut batch = ::sled::Batch::default();
-    batch.insert(&key::META_EPOCH, writer.row(&key::META_EPOCH, commit, &epoch)?);
-    batch.insert(&key::META_COMMIT, writer.bytes(&key::META_COMMIT, commit, &[]));
+    batch.insert(&key::META_EPOCH, writer.row(&Spot::open(&key::META_EPOCH), commit, &epoch)?);
+    batch.insert(&key::META_COMMIT, writer.bytes(&Spot::open(&key::META_COMMIT), commit, &[]));
     let before = synced.calls();
     let failed = |error: ::sled::Error| sled_error(&folder.store(), &error);
     db.apply_batch(batch).map_err(failed)?;

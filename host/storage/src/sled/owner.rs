@@ -1,7 +1,8 @@
 //! What becomes of a run without an append: claimed, given back, recalled, stuck.
 
+use std::ops::Bound;
 use std::sync::Arc;
-use trackway_replay::{Head, Timestamp};
+use trackway_replay::{Head, TenantId, Timestamp};
 
 use super::draft::{Draft, News, Owned, Place};
 use super::key::{self, Kind};
@@ -12,12 +13,19 @@ use crate::{Claims, RunKey, StorageError, StorageErrorKind};
 impl Shared {
     /// Changes nothing on disk: a run's mark says "ready" until it is parked, and a timer stays until
     /// the first append, so a crash after the claim loses nothing.
-    pub fn claim(&self, now: Timestamp, max: usize) -> Result<Claims, StorageError> {
-        let timers = self.db.scan_prefix([Kind::Timer as u8]).keys().map(|key| {
-            let key = key.map_err(|error| self.failed(&error))?;
-            key::timer_of(&key).ok_or_else(|| damaged(&key, "its key is too short"))
-        });
-        self.desk.claim(now, max, timers)
+    pub fn claim(&self, now: Timestamp, max: usize, without: &[TenantId]) -> Result<Claims, StorageError> {
+        let timers = |after: Option<(Timestamp, RunKey)>| {
+            let from = match after {
+                Some((due, run)) => Bound::Excluded(key::timer(due, run).to_vec()),
+                None => Bound::Included(vec![Kind::Timer as u8]),
+            };
+            let end = Bound::Excluded(vec![Kind::Timer as u8 + 1]);
+            self.db.range::<Vec<u8>, _>((from, end)).keys().map(|key| {
+                let key = key.map_err(|error| self.failed(&error))?;
+                key::timer_of(&key).ok_or_else(|| damaged(&key, "its key is too short"))
+            })
+        };
+        self.desk.claim(now, max, without, timers)
     }
 }
 

@@ -19,11 +19,6 @@ impl Shared {
         self.folder.payloads(run)
     }
 
-    pub fn put_payload_file(&self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
-        self.room.check()?;
-        self.folder.put(&self.payloads(run), &digest.to_string(), bytes)
-    }
-
     pub fn payload(&self, run: RunKey, digest: Digest) -> Result<Option<Bytes>, StorageError> {
         if let Some(row) = self.get(&key::payload(run, digest))? {
             return Ok(Some(Bytes::copy_from_slice(row.body())));
@@ -31,8 +26,7 @@ impl Shared {
         if let Some(list) = self.get(&key::pieces(run, digest))? {
             return self.joined(run, digest, &list).map(Some);
         }
-        let path = self.payloads(run).join(digest.to_string());
-        self.digested(&path, digest)
+        self.payload_file(run, digest)
     }
 
     /// The payload that `list` has the pieces of.
@@ -69,21 +63,19 @@ impl Shared {
 impl Draft {
     pub fn put_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
         self.shared.room.check()?;
-        self.stage_payload(run, digest, bytes);
-        Ok(())
+        self.stage_payload(run, digest, bytes)
     }
 
-    pub fn stage_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) {
-        let (key, body) = match is_cut(bytes.len()) {
-            true => (key::pieces(run, digest), self.stage_pieces(run, bytes)),
-            false => (key::payload(run, digest), bytes.to_vec()),
-        };
-        let value = self.writer.bytes(&key, self.commit, &body);
-        self.insert(&key, value);
+    pub fn stage_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
+        if !is_cut(bytes.len()) {
+            return self.stage_bytes(&key::payload(run, digest), bytes);
+        }
+        let list = self.stage_pieces(run, bytes)?;
+        self.stage_bytes(&key::pieces(run, digest), &list)
     }
 
     /// Those that do not stand yet; gives the list of all.
-    fn stage_pieces(&mut self, run: RunKey, bytes: &[u8]) -> Vec<u8> {
+    fn stage_pieces(&mut self, run: RunKey, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
         let mut list = Vec::new();
         for piece in pieces(bytes) {
             let digest = Digest::of(piece);
@@ -91,11 +83,10 @@ impl Draft {
             let key = key::piece(run, digest);
             // What an earlier batch wrote is durable. One that cannot be read is written anew.
             if !matches!(self.shared.written(&key), Ok(Some(_))) {
-                let value = self.writer.bytes(&key, self.commit, piece);
-                self.insert(&key, value);
+                self.stage_bytes(&key, piece)?;
             }
         }
-        list
+        Ok(list)
     }
 }
 

@@ -24,8 +24,7 @@ impl Shared {
         let mut frames: Vec<StoredFrame> = Vec::new();
         let mut size_bytes = 0;
         for pair in self.db.range(first.as_ref()..=key::frame(run, Position(u64::MAX)).as_slice()) {
-            let (key, value) = pair.map_err(|error| self.failed(&error))?;
-            let row = Row::open(&key, value)?;
+            let (key, row) = self.opened(pair.map_err(|error| self.failed(&error))?)?;
             if row.commit > durable {
                 break;
             }
@@ -58,8 +57,7 @@ impl Shared {
     pub fn durable_end(&self, run: RunKey) -> Result<Position, StorageError> {
         let durable = self.durable.commit();
         for pair in self.db.scan_prefix(key::of_run(Kind::Frame, run)).rev() {
-            let (key, value) = pair.map_err(|error| self.failed(&error))?;
-            let row = Row::open(&key, value)?;
+            let (key, row) = self.opened(pair.map_err(|error| self.failed(&error))?)?;
             if row.commit <= durable {
                 return Ok(row.tail(&key)?.end());
             }
@@ -200,10 +198,13 @@ impl Shared {
             let (key, row) = row?;
             match key::landmark_of(&key) {
                 Some(Landmark::State(name)) => Ok((name, row.decode(&key)?)),
-                Some(Landmark::Reply(_)) | None => Err(damaged(&key, "its key has no name")),
+                Some(Landmark::Reply(_) | Landmark::Metered) | None => Err(damaged(&key, "its key has no name")),
             }
         };
-        self.rows(&key::states(run)).map(state).collect()
+        let mut states = self.rows(&key::states(run)).map(state).collect::<Result<Vec<_>, _>>()?;
+        // Where names are hidden the tree has them in no order.
+        states.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(states)
     }
 
     pub fn start_key(&self, tenant: TenantId, key: &str) -> Result<Option<StartKey>, StorageError> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use trackway_replay::TenantId;
+use trackway_replay::{TenantId, Used};
 
 use super::draft::Draft;
 use super::key;
@@ -59,6 +59,9 @@ impl Draft {
         }
         self.shared.room.check()?;
         self.stage(&key, &(record.revision, &*record.body))?;
+        if shelf == Shelf::Usage {
+            self.sums.set(&key, Used::decode(&record.body));
+        }
         self.records.insert(key, record.revision);
         Ok(true)
     }
@@ -75,6 +78,9 @@ impl Draft {
             return Ok(false);
         }
         self.remove(&key);
+        if shelf == Shelf::Usage {
+            self.sums.set(&key, None);
+        }
         self.records.insert(key, 0);
         Ok(true)
     }

@@ -12,7 +12,7 @@ use super::key::{self, Kind};
 use super::open::sled_error;
 use super::row::damaged;
 use super::shared::Shared;
-use crate::{Removed, RunKey, StorageError};
+use crate::{Removed, RunKey, StorageError, UsedByDay};
 
 /// All that may stand under a run that has ended.
 const ROWS: [Kind; 12] = [
@@ -31,7 +31,7 @@ const ROWS: [Kind; 12] = [
 ];
 
 impl Draft {
-    pub fn remove_run(&mut self, run: RunKey) -> Result<Removed, StorageError> {
+    pub fn remove_run(&mut self, run: RunKey, used: &UsedByDay) -> Result<Removed, StorageError> {
         self.with_run(run, |draft, state| {
             match state.place {
                 Place::Nowhere => return Ok(Removed::NoSuchRun),
@@ -47,10 +47,12 @@ impl Draft {
             for kind in ROWS {
                 for key in draft.shared.db.scan_prefix(key::of_run(kind, run)).keys() {
                     let key = key.map_err(|error| draft.shared.failed(&error))?;
-                    draft.remove(&key);
+                    draft.remove_row(key);
                 }
             }
             draft.stage(&key::of_run(Kind::Gone, run), &())?;
+            let sums = draft.stage_used(run.tenant, used)?;
+            draft.sums.keep(sums);
             draft.tell(News::Remove(run));
             *state = RunState::nowhere();
             Ok(Removed::Gone)

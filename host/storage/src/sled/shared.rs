@@ -3,7 +3,7 @@
 use ::sled::IVec;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use trackway_replay::Epoch;
 
 use super::SledOptions;
@@ -16,6 +16,7 @@ use super::room::Room;
 use super::row::Row;
 use super::sync::Synced;
 use crate::desk::Desk;
+use crate::seal::Seals;
 use crate::watch::Watches;
 use crate::{StorageError, StorageErrorKind};
 
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub recent: Recent,
     pub deployed: Deployed,
     pub room: Room,
+    pub seals: Arc<Seals>,
     closed: AtomicBool,
 }
 
@@ -41,7 +43,7 @@ pub(super) fn closed() -> StorageError {
 
 impl Shared {
     pub fn new(opened: Opened, options: &SledOptions) -> (Shared, Counter) {
-        let Opened { folder, db, synced, counter, commit, epoch, ready } = opened;
+        let Opened { folder, db, synced, counter, commit, epoch, ready, seals } = opened;
         let room = Room::new(folder.path.clone(), options.reserve_bytes);
         let shared = Shared {
             db,
@@ -50,11 +52,12 @@ impl Shared {
             folder,
             epoch,
             durable: Durable::new(commit),
-            desk: Desk::new(ready),
+            desk: Desk::new(ready, options.weights.clone()),
             watches: Watches::default(),
             recent: Recent::default(),
             deployed: Deployed::default(),
             room,
+            seals: Arc::new(seals),
             closed: AtomicBool::new(false),
         };
         (shared, counter)
@@ -77,8 +80,7 @@ impl Shared {
 
     /// The row as it is written, durable or not: for the committer, whose writes come after it.
     pub fn written(&self, key: &[u8]) -> Result<Option<Row>, StorageError> {
-        let value = self.db.get(key).map_err(|error| self.failed(&error))?;
-        value.map(|value| Row::open(key, value)).transpose()
+        self.row_at(key)
     }
 
     /// The row, once it is durable.
@@ -94,14 +96,14 @@ impl Shared {
         self.durable.wait(commit, &self.closed)
     }
 
-    /// Rows under a prefix, once they are durable, in the order of their keys.
+    /// Rows under a prefix of the tree, once they are durable, each with the key by which it is asked for, in the order
+    /// of the tree.
     pub fn rows<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = Result<(IVec, Row), StorageError>> + use<'a> {
         self.db.scan_prefix(prefix).map(|pair| self.shown(pair))
     }
 
     pub fn shown(&self, pair: ::sled::Result<(IVec, IVec)>) -> Result<(IVec, Row), StorageError> {
-        let (key, value) = pair.map_err(|error| self.failed(&error))?;
-        let row = Row::open(&key, value)?;
+        let (key, row) = self.opened(pair.map_err(|error| self.failed(&error))?)?;
         self.wait(row.commit)?;
         Ok((key, row))
     }

@@ -4,11 +4,8 @@
 use ::sled::IVec;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
 use trackway_replay::{Digest, Head, Position, RunId, TenantId};
 
-use super::folder::io_error;
 use super::key::{self, Kind};
 use super::record::record_in;
 use super::row::{OpenRow, Row, damaged};
@@ -115,39 +112,33 @@ impl Shared {
         let mut digests = BTreeSet::new();
         for kind in [Kind::Payload, Kind::Pieces] {
             let prefix = key::of_run(kind, run);
-            for key in self.db.scan_prefix(prefix).keys() {
-                let key = key.map_err(|error| self.failed(&error))?;
+            for pair in self.db.scan_prefix(prefix) {
+                let (key, value) = pair.map_err(|error| self.failed(&error))?;
+                // One that is not sealed need not be sound to be listed.
+                let key = match Row::is_sealed(&value) {
+                    true => self.opened((key, value))?.0,
+                    false => key,
+                };
                 digests.insert(digest_in(&key, prefix.len()).ok_or_else(|| damaged(&key, "its key has no digest"))?);
             }
         }
-        digests.extend(self.payload_files(run)?.into_iter().filter_map(|name| name.parse::<Digest>().ok()));
+        for name in self.payload_files(run)? {
+            digests.extend(self.digest_of_file(run, &name)?);
+        }
         Ok(digests.into_iter().collect())
-    }
-
-    fn payload_files(&self, run: RunKey) -> Result<Vec<String>, StorageError> {
-        let folder = self.payloads(run);
-        let failed = |error: std::io::Error| io_error(&folder, "cannot read", &error);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-        };
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-        names.collect::<std::io::Result<_>>().map_err(failed)
     }
 
     pub fn start_keys(&self, tenant: TenantId, after: Option<&str>, max: usize) -> Result<Vec<StartKey>, StorageError> {
         let low = key::named(Kind::StartKey, tenant, after.unwrap_or_default());
+        let low = self.in_tree(&low);
         let prefix = key::of_tenant(Kind::StartKey, tenant);
         let mut keys = Vec::new();
-        for pair in self.db.range(low.as_slice()..) {
+        for pair in self.db.range(low.as_ref()..) {
             let (key, row) = match pair {
                 Ok((key, _)) if !key.starts_with(&prefix) => break,
+                Ok((key, _)) if after.is_some() && *key == *low => continue,
                 pair => self.shown(pair)?,
             };
-            if after.is_some() && *key == *low {
-                continue;
-            }
             if keys.len() == max {
                 break;
             }
@@ -174,7 +165,8 @@ impl Shared {
         let inbox = self.decoded::<InboxItem>(Kind::Inbox, run, &mut flaws)?;
         let messages = self.raw(Kind::Message, run, &mut flaws)?;
         for (key, item) in &inbox {
-            if self.db.get(key::message(run, item.message)).map_err(|error| self.failed(&error))?.is_none() {
+            let message = key::message(run, item.message);
+            if self.db.get(self.in_tree(&message)).map_err(|error| self.failed(&error))?.is_none() {
                 flaws.row(key, "its message is not on record");
             }
         }
@@ -212,8 +204,8 @@ impl Shared {
         let mut before = None;
         for pair in self.db.scan_prefix(key::of_run(Kind::Frame, run)) {
             count += 1;
-            let (key, value) = pair.map_err(|error| self.failed(&error))?;
-            let tail = flaws.take(Row::open(&key, value).and_then(|row| row.tail(&key)));
+            let pair = pair.map_err(|error| self.failed(&error))?;
+            let tail = flaws.take(self.opened(pair).and_then(|(key, row)| row.tail(&key)));
             if let Some(tail) = tail {
                 let (expected, previous) = match &before {
                     None if count == 1 => (Position::FIRST, None),
@@ -249,10 +241,10 @@ impl Shared {
             }
         }
         for name in self.payload_files(run)? {
-            let path = self.payloads(run).join(&name);
-            match name.parse() {
-                Ok(digest) => drop(flaws.take(self.digested(&path, digest))),
-                Err(_) => flaws.0.push(format!("{} is no payload", path.display())),
+            match flaws.take(self.digest_of_file(run, &name)) {
+                Some(Some(digest)) => drop(flaws.take(self.read_payload_file(run, &name, digest))),
+                Some(None) => flaws.0.push(format!("{} is no payload", self.payloads(run).join(&name).display())),
+                None => {}
             }
         }
         Ok(())

@@ -34,12 +34,12 @@ pub(super) fn give_up(path: &Path, what: &str, why: &str) -> ! {
     std::process::abort()
 }
 
-pub(super) fn sync_file(path: &Path, file: &File) {
+pub(crate) fn sync_file(path: &Path, file: &File) {
     or_abort(path, file.sync_all());
 }
 
 /// Makes the names in a folder durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = File::open(path)?;
     sync_file(path, &folder);
     Ok(())

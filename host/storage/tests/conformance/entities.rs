@@ -134,12 +134,39 @@ pub async fn entities_are_listed_page_by_page(subject: Subject) {
         let entities = store.entities(TENANT, query).await.unwrap();
         entities.iter().map(|entity| format!("{} {}", entity.name, entity.key)).collect::<Vec<_>>()
     };
+    if subject.hides_names() {
+        return pages_hold_each_once(&*store).await;
+    }
     assert_eq!(listed(None, None, 9).await, ["st z", "other a", "stock a", "stock b", "stock c/é"]);
     assert_eq!(listed(None, Some(("other", "a")), 2).await, ["stock a", "stock b"]);
     assert_eq!(listed(Some("stock"), None, 2).await, ["stock a", "stock b"]);
     assert_eq!(listed(Some("stock"), Some(("stock", "b")), 2).await, ["stock c/é"]);
     assert_eq!(listed(Some("sto"), None, 9).await, Vec::<String>::new());
     assert_eq!(listed(Some("st"), Some(("st", "z")), 9).await, Vec::<String>::new());
+}
+
+/// Whatever the order is.
+async fn pages_hold_each_once(store: &dyn Storage) {
+    for (name, expected) in [
+        (None, vec!["other a", "st z", "stock a", "stock b", "stock c/é"]),
+        (Some("stock"), vec!["stock a", "stock b", "stock c/é"]),
+        (Some("sto"), Vec::new()),
+    ] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let query = EntityQuery { name: name.map(Into::into), after, limit: 2 };
+            let page = store.entities(TENANT, query).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some((last.name.clone(), last.key.clone()));
+            found.extend(page.iter().map(|entity| format!("{} {}", entity.name, entity.key)));
+        }
+        if name.is_none() {
+            let names: Vec<&str> = found.iter().map(|it| it.split(' ').next().unwrap()).collect();
+            assert_eq!(names.chunk_by(|one, other| one == other).count(), 3, "those of one name together: {found:?}");
+        }
+        found.sort();
+        assert_eq!(found, expected);
+    }
 }
 
 pub async fn of_what_comes_from_a_backup_the_latest_version_stands(subject: Subject) {

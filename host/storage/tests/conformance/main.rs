@@ -1,4 +1,4 @@
-//! What every store promises. Each promise is checked on sled and in memory by the same code; a
+//! What every store promises. Each promise is checked on sled, also where it seals, and in memory by the same code; a
 //! promise that only one store can break (a real disk, simulated faults) has a test of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -11,9 +11,11 @@ mod ownership;
 mod records;
 mod removal;
 mod rows;
+mod sealed_only;
 mod sled_only;
 mod subject;
 mod survey;
+mod usage;
 
 macro_rules! promises {
     ($($module:ident { $($promise:ident,)* })*) => {
@@ -22,6 +24,14 @@ macro_rules! promises {
                 #[tokio::test]
                 async fn $promise() {
                     crate::$module::$promise(crate::subject::Subject::sled()).await;
+                }
+            )* })*
+        }
+        mod sealed {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $promise() {
+                    crate::$module::$promise(crate::subject::Subject::sealed()).await;
                 }
             )* })*
         }
@@ -64,6 +74,7 @@ promises! {
         a_claim_takes_no_more_than_asked_and_tells_that_there_is_more,
         whoever_has_no_room_is_not_told_of_what_waits,
         a_released_run_is_ready_at_once,
+        a_parked_run_can_be_released_by_a_process_that_never_had_it,
         an_ended_run_leaves_nothing_behind,
         recalls_are_counted_across_kills_until_the_run_gets_further,
         a_stuck_run_waits_until_something_arrives,
@@ -100,6 +111,11 @@ promises! {
         records_are_listed_page_by_page_in_the_order_of_their_names,
         a_record_over_its_limits_is_refused,
         an_erased_tenant_leaves_nothing_and_others_are_as_they_were,
+    }
+    usage {
+        what_a_frame_used_is_added_once_and_with_it_or_not_at_all,
+        a_sum_that_cannot_be_read_counts_anew_and_no_frame_waits_for_it,
+        sums_outlive_the_runs_that_used_it_and_go_with_their_tenant,
     }
     entities {
         a_write_stands_with_its_frame_and_says_what_became_of_it,

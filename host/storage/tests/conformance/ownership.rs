@@ -128,13 +128,13 @@ pub async fn a_claim_takes_no_more_than_asked_and_tells_that_there_is_more(subje
     let mut claimed = Vec::new();
     for _ in 0..3 {
         news(&*store).await;
-        let claims = store.claim(at(50), 2).await.unwrap();
+        let claims = store.claim(at(50), 2, Vec::new()).await.unwrap();
         assert!(claims.runs.len() <= 2);
         claimed.extend(claims.runs);
     }
     claimed.sort();
     assert_eq!(claimed, [run(1), run(2), run(3), run(4), run(5)]);
-    assert_eq!(store.claim(at(50), 2).await.unwrap().runs, []);
+    assert_eq!(store.claim(at(50), 2, Vec::new()).await.unwrap().runs, []);
     assert!(is_quiet(store.changed()).await);
 }
 
@@ -145,7 +145,7 @@ pub async fn whoever_has_no_room_is_not_told_of_what_waits(subject: Subject) {
         journal.go(&*store, Owner::Park { due }).await;
     }
     store.send(run(1), item(1)).await.unwrap();
-    assert_eq!(store.claim(at(20), 0).await.unwrap().runs, []);
+    assert_eq!(store.claim(at(20), 0, Vec::new()).await.unwrap().runs, []);
     assert!(is_quiet(store.changed()).await, "it would claim none again and again");
     let mut claimed = claim(&*store, at(20)).await.runs;
     claimed.sort();
@@ -162,6 +162,15 @@ pub async fn a_released_run_is_ready_at_once(subject: Subject) {
 
     journal.go(&*store, Owner::Park { due: Some(at(10)) }).await;
     assert_eq!(claim(&*store, at(10)).await.runs, [run(1)]);
+    store.release(run(1)).await.unwrap();
+    assert_eq!(claim(&*store, at(1)).await.runs, [run(1)]);
+}
+
+pub async fn a_parked_run_can_be_released_by_a_process_that_never_had_it(subject: Subject) {
+    started(&*subject.store(), 1).await.go(&*subject.store(), Owner::Park { due: Some(at(10)) }).await;
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(claim(&*store, at(1)).await.runs, []);
     store.release(run(1)).await.unwrap();
     assert_eq!(claim(&*store, at(1)).await.runs, [run(1)]);
 }
@@ -264,7 +273,7 @@ pub async fn a_closed_store_answers_with_errors(subject: Subject) {
     let journal = started(&*store, 1).await;
     store.close().await.unwrap();
     assert_eq!(store.head(run(1)).await.unwrap_err().kind, StorageErrorKind::Closed);
-    assert_eq!(store.claim(at(1), 1).await.unwrap_err().kind, StorageErrorKind::Closed);
+    assert_eq!(store.claim(at(1), 1, Vec::new()).await.unwrap_err().kind, StorageErrorKind::Closed);
     assert_eq!(store.send(run(1), item(1)).await.unwrap_err().kind, StorageErrorKind::Closed);
     match store.append(journal.next(Owner::Keep)).await {
         trackway_storage::Appended::Refused(error) => assert_eq!(error.kind, StorageErrorKind::Closed),

@@ -66,9 +66,9 @@ pub async fn a_run_that_ended_can_be_removed_and_leaves_nothing(subject: Subject
     let store = subject.store();
     let mut other = started(&*store, 2).await;
     full(&*store, run(1)).await;
-    assert_eq!(store.remove(run(1)).await.unwrap(), Removed::Gone);
+    assert_eq!(store.remove(run(1), Vec::new()).await.unwrap(), Removed::Gone);
     expect_nothing_left(&*store, run(1)).await;
-    assert_eq!(store.remove(run(1)).await.unwrap(), Removed::NoSuchRun);
+    assert_eq!(store.remove(run(1), Vec::new()).await.unwrap(), Removed::NoSuchRun);
     drop(store);
     let subject = subject.kill();
     let store = subject.store();
@@ -89,7 +89,7 @@ pub async fn a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill
         let store = subject.store();
         full(&*store, key).await;
         {
-            let mut removing = store.remove(key);
+            let mut removing = store.remove(key, Vec::new());
             for _ in 0..polls {
                 let is_done = poll_fn(|cx| Poll::Ready(removing.as_mut().poll(cx).is_ready())).await;
                 if is_done {
@@ -107,7 +107,7 @@ pub async fn a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill
                 assert!(store.payload(key, Digest::of(&large)).await.unwrap().is_some());
             }
             assert!(store.check_run(key).await.unwrap().flaws.is_empty());
-            assert_eq!(store.remove(key).await.unwrap(), Removed::Gone);
+            assert_eq!(store.remove(key, Vec::new()).await.unwrap(), Removed::Gone);
         }
         expect_nothing_left(&*store, key).await;
     }
@@ -115,11 +115,11 @@ pub async fn a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill
 
 pub async fn a_run_that_is_open_cannot_be_removed(subject: Subject) {
     let store = subject.store();
-    assert_eq!(store.remove(run(1)).await.unwrap(), Removed::NoSuchRun);
+    assert_eq!(store.remove(run(1), Vec::new()).await.unwrap(), Removed::NoSuchRun);
     let mut journal = started(&*store, 1).await;
-    assert_eq!(store.remove(run(1)).await.unwrap(), Removed::Open);
+    assert_eq!(store.remove(run(1), Vec::new()).await.unwrap(), Removed::Open);
     journal.go(&*store, Owner::Park { due: None }).await;
-    assert_eq!(store.remove(run(1)).await.unwrap(), Removed::Open);
+    assert_eq!(store.remove(run(1), Vec::new()).await.unwrap(), Removed::Open);
     journal.go(&*store, Owner::End).await;
-    assert_eq!(store.remove(run(1)).await.unwrap(), Removed::Gone);
+    assert_eq!(store.remove(run(1), Vec::new()).await.unwrap(), Removed::Gone);
 }

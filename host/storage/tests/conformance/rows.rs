@@ -179,18 +179,24 @@ fn line(step: u32, attempt: u32, number: u32) -> LogLine {
 pub async fn lines_without_a_frame_stand_only_after_the_last_frame_that_is_known(subject: Subject) {
     let mut journal = started(&*subject.store(), 1).await;
     let first = journal.last.unwrap();
-    assert!(subject.store().log(run(1), first, vec![line(1, 0, 0), line(1, 0, 1)]).await.unwrap());
+    assert!(subject.store().log(run(1), first, vec![line(1, 0, 0), line(1, 0, 1)], Vec::new()).await.unwrap());
     journal.go(&*subject.store(), Owner::Park { due: None }).await;
-    assert!(!subject.store().log(run(1), first, vec![line(2, 0, 0)]).await.unwrap());
-    assert!(subject.store().log(run(1), journal.last.unwrap(), vec![line(1, 0, 1), line(3, 0, 0)]).await.unwrap());
-    assert!(!subject.store().log(run(2), first, vec![line(1, 0, 0)]).await.unwrap());
+    assert!(!subject.store().log(run(1), first, vec![line(2, 0, 0)], Vec::new()).await.unwrap());
+    assert!(
+        subject
+            .store()
+            .log(run(1), journal.last.unwrap(), vec![line(1, 0, 1), line(3, 0, 0)], Vec::new())
+            .await
+            .unwrap()
+    );
+    assert!(!subject.store().log(run(2), first, vec![line(1, 0, 0)], Vec::new()).await.unwrap());
 
     let subject = subject.kill();
     let store = subject.store();
     assert_eq!(store.logs(run(1), None, 9).await.unwrap(), [line(1, 0, 0), line(1, 0, 1), line(3, 0, 0)]);
     assert_eq!(claim(&*store, at(9)).await.runs, [], "a line makes no run ready");
     journal.go(&*store, Owner::End).await;
-    assert!(!store.log(run(1), journal.last.unwrap(), vec![line(4, 0, 0)]).await.unwrap());
+    assert!(!store.log(run(1), journal.last.unwrap(), vec![line(4, 0, 0)], Vec::new()).await.unwrap());
 }
 
 pub async fn log_lines_stand_once_in_order(subject: Subject) {

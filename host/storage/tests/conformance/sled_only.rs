@@ -425,7 +425,7 @@ async fn a_claim_that_nobody_waits_for_leaves_its_runs_to_the_next_one() {
     for round in 1..=20 {
         journal.go(&store, Owner::Park { due: Some(at(round)) }).await;
         // Polled once and dropped; the thread that claims goes on, unless it was that quick.
-        if !is_quiet(async { drop(store.claim(at(round), 1).await) }).await {
+        if !is_quiet(async { drop(store.claim(at(round), 1, Vec::new()).await) }).await {
             store.release(run(1)).await.unwrap();
         }
         within_patience(async {
@@ -455,7 +455,7 @@ async fn timers_of_many_parked_runs_are_read_from_the_front() {
     drop(Arc::into_inner(store).unwrap());
 
     let store = open(folder.path());
-    let claims = store.claim(at(1_002), 10).await.unwrap();
+    let claims = store.claim(at(1_002), 10, Vec::new()).await.unwrap();
     assert_eq!(claims.runs, [run(0), run(1), run(2)]);
     assert_eq!(claims.next_due, Some(at(1_003)));
 }

@@ -7,23 +7,41 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trackway_replay::{Digest, FrameId, Head, MessageId, Position, RunId, Status, TenantId, Timestamp, Value};
 use trackway_storage::{
-    Append, Appended, Claims, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, SledOptions, SledStorage,
-    Storage,
+    Append, Appended, Claims, InboxBody, InboxItem, MemoryStorage, Owner, Rows, RunKey, Sealing, SledOptions,
+    SledStorage, Storage, StorageError, StorageErrorKind, Wrap,
 };
+use zeroize::Zeroizing;
 
 /// Far more than any store needs; a promise that waits longer is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub enum Subject {
-    Sled { folder: TempDir, store: Option<Arc<SledStorage>> },
+    Sled { folder: TempDir, options: SledOptions, store: Option<Arc<SledStorage>> },
     Memory(Arc<MemoryStorage>),
 }
 
 impl Subject {
     pub fn sled() -> Subject {
+        Subject::sled_with(small())
+    }
+
+    /// The same, with every tenant sealed.
+    pub fn sealed() -> Subject {
+        Subject::sled_with(SledOptions { sealing: sealing(1), ..small() })
+    }
+
+    fn sled_with(options: SledOptions) -> Subject {
         let folder = TempDir::new().unwrap();
-        let store = Some(Arc::new(open(&folder)));
-        Subject::Sled { folder, store }
+        let store = Some(Arc::new(SledStorage::open(folder.path(), options.clone()).unwrap()));
+        Subject::Sled { folder, options, store }
+    }
+
+    /// Whether lists of what has a name are in an order that means nothing.
+    pub fn hides_names(&self) -> bool {
+        match self {
+            Subject::Sled { options, .. } => options.sealing.every_tenant,
+            Subject::Memory(_) => false,
+        }
     }
 
     pub fn memory() -> Subject {
@@ -40,10 +58,10 @@ impl Subject {
     /// Nothing of the old store may be held any more.
     pub fn kill(self) -> Subject {
         match self {
-            Subject::Sled { folder, store } => {
+            Subject::Sled { folder, options, store } => {
                 drop(Arc::into_inner(store.unwrap()).unwrap());
-                let store = Some(Arc::new(open(&folder)));
-                Subject::Sled { folder, store }
+                let store = Some(Arc::new(SledStorage::open(folder.path(), options.clone()).unwrap()));
+                Subject::Sled { folder, options, store }
             }
             Subject::Memory(store) => Subject::Memory(Arc::new(store.crash())),
         }
@@ -55,8 +73,30 @@ impl Subject {
     }
 }
 
-fn open(folder: &TempDir) -> SledStorage {
-    SledStorage::open(folder.path(), small()).unwrap()
+/// A server whose key is one byte, over and over: enough to tell two of them apart.
+struct Server(u8);
+
+impl Wrap for Server {
+    fn wrap(&self, about: &[u8], key: &[u8]) -> Result<String, StorageError> {
+        let bytes = about.iter().chain(key).map(|byte| format!("{:02x}", byte ^ self.0));
+        Ok(format!("{}:{}", self.0, bytes.collect::<String>()))
+    }
+
+    fn unwrap(&self, about: &[u8], wrapped: &str) -> Result<Zeroizing<Vec<u8>>, StorageError> {
+        let beginning = self.wrap(about, &[])?;
+        let no_key = || StorageError::new(StorageErrorKind::NoKey, "it is wrapped under another key");
+        let hex = wrapped.strip_prefix(&beginning).ok_or_else(no_key)?;
+        let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        Ok(Zeroizing::new(pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap() ^ self.0).collect()))
+    }
+
+    fn is_current(&self, wrapped: &str) -> bool {
+        wrapped.starts_with(&format!("{}:", self.0))
+    }
+}
+
+pub fn sealing(server: u8) -> Sealing {
+    Sealing { wrap: Some(Arc::new(Server(server))), every_tenant: true }
 }
 
 pub fn small() -> SledOptions {
@@ -169,7 +209,7 @@ pub fn item(message: u128) -> InboxItem {
 }
 
 pub async fn claim(store: &dyn Storage, now: Timestamp) -> Claims {
-    store.claim(now, 100).await.unwrap()
+    store.claim(now, 100, Vec::new()).await.unwrap()
 }
 
 /// Waits for news, but not for ever.

@@ -25,13 +25,20 @@ pub async fn runs_start_keys_and_payloads_are_listed_page_by_page(subject: Subje
     assert_eq!(store.runs(TENANT, Some(RunId(2)), 2).await.unwrap(), [RunId(3)]);
     assert!(store.runs(TENANT, Some(RunId(u128::MAX)), 2).await.unwrap().is_empty());
     assert!(store.runs(TenantId(7), None, 2).await.unwrap().is_empty());
-    let keys = async |after| {
+    let keys = async |after: Option<&str>| {
         let keys = store.start_keys(TENANT, after, 2).await.unwrap();
         keys.iter().map(|key| key.run.0).collect::<Vec<_>>()
     };
-    assert_eq!(keys(None).await, [1, 2]);
-    assert_eq!(keys(Some("key-2")).await, [3]);
-    assert!(keys(Some("key-3")).await.is_empty());
+    if subject.hides_names() {
+        let first = store.start_keys(TENANT, None, 2).await.unwrap();
+        let mut all = [keys(None).await, keys(Some(&first[1].key)).await].concat();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
+    } else {
+        assert_eq!(keys(None).await, [1, 2]);
+        assert_eq!(keys(Some("key-2")).await, [3]);
+        assert!(keys(Some("key-3")).await.is_empty());
+    }
     assert_eq!(store.payloads(run(2)).await.unwrap().len(), 2);
     assert!(store.payloads(run(1)).await.unwrap().is_empty());
     assert_eq!((store.end(run(1)).await.unwrap(), store.end(run(9)).await.unwrap()), (Position(1), Position(0)));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sled::key::Kind;
+use crate::sled::spot::Spot;
 use crate::{SledOptions, SledStorage, Storage};
 use trackway_replay::{RunId, TenantId};
 
@@ -60,7 +61,7 @@ async fn a_payload_that_stands_whole_in_a_row_or_a_file_is_read_as_it_is() {
     let store = open(folder.path());
     let (row, file) = (text(1, 20_000), text(2, 50_000));
     let key = key::payload(RUN, Digest::of(&row));
-    let value = crate::sled::row::Writer::default().bytes(&key, 1, &row);
+    let value = crate::sled::row::Writer::default().bytes(&Spot::open(&key), 1, &row);
     store.shared.db.insert(key, value).expect("written");
     store.shared.put_payload_file(RUN, Digest::of(&file), &file).expect("written");
     for bytes in [row, file] {

@@ -45,7 +45,8 @@ impl Allowance {
 
     fn grown(self, now: Timestamp) -> Allowance {
         let Rate { in_a_row, every } = self.rate;
-        let more = now.since(self.since).as_millis() / every.as_millis();
+        // Some are shorter than a millisecond.
+        let more = now.since(self.since).as_nanos() / every.as_nanos().max(1);
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         match self.left.saturating_add(more) {
             // What is left of a wait counts on.
@@ -71,5 +72,16 @@ mod tests {
         assert!(allowance.take(at(1)).is_err());
         assert!(!allowance.is_whole(at(19)));
         assert!(allowance.is_whole(at(1 << 40)));
+    }
+
+    #[test]
+    fn one_that_grows_often_in_a_millisecond_grows_so() {
+        for every in [Duration::from_micros(500), Duration::from_micros(1), Duration::ZERO] {
+            let at = |micros: u64| Timestamp(1_000_000 + micros);
+            let mut allowance = Allowance::new(Rate { in_a_row: 2, every }, at(0));
+            (0..2).try_for_each(|_| allowance.take(at(0))).expect("two in a row");
+            assert_eq!(allowance.take(at(0)), Err(every));
+            allowance.take(at(500)).expect("one has come");
+        }
     }
 }
