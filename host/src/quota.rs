@@ -98,7 +98,7 @@ quotas! {
     FuelPerDelivery "fuel_per_delivery" Fuel OfRun 1_000_000, fuel(), 1_000_000_000_000; "fuel between two deliveries to a guest";
     FuelPerDay "fuel_per_day" Fuel OfDay 0, UNLIMITED, LIMIT_MAX; "fuel of all guests in a day";
     MemoryPerInstance "memory_per_instance" Bytes OfRun 1 << 20, memory_bytes(), memory_bytes(); "memory of one instance";
-    Memory "memory" Bytes AtOnce 1 << 20, UNLIMITED, LIMIT_MAX; "memory of all instances together";
+    Memory "memory" Bytes Waits 1 << 20, UNLIMITED, LIMIT_MAX; "memory of all instances together";
     Runs "runs" Count AtOnce 0, UNLIMITED, LIMIT_MAX; "runs that have not ended";
     Instances "instances" Count Waits 1, UNLIMITED, LIMIT_MAX; "runs that hold an instance at once";
     Attempts "attempts" Count Waits 1, UNLIMITED, LIMIT_MAX; "attempts of functions that hold an instance at once";

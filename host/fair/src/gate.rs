@@ -5,7 +5,7 @@
 //! whoever holds some leaves some: with a portion of 7 a tenant may hold seven times as many as it leaves free, so one
 //! alone has seven eighths, two have seven fifteenths each, and whoever comes finds a free one until there are as many
 //! tenants as places. Of those that wait, the tenant that holds the least for its weight is next. It is passed by only
-//! where a part of it has had too much.
+//! where a part of it has had too much, or where it holds all that it may ever hold: its cap.
 
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
@@ -27,10 +27,14 @@ pub struct Portion {
     pub part: u64,
 }
 
+/// What a tenant may hold at most. Asked each time, so that a change counts from the next place on.
+pub type Cap = Box<dyn Fn(TenantId) -> u64 + Send + Sync>;
+
 pub struct Gate<P: Ord + Copy = ()> {
     state: Mutex<State<P>>,
     weights: Weights,
     portion: Portion,
+    cap: Cap,
     freed: Notify,
 }
 
@@ -73,8 +77,13 @@ pub struct Waiting<P: Ord + Copy = ()> {
 
 impl<P: Ord + Copy> Gate<P> {
     pub fn new(places: usize, portion: Portion, weights: Weights) -> Arc<Gate<P>> {
+        Gate::capped(places, portion, weights, Box::new(|_| u64::MAX))
+    }
+
+    /// `cap` must not ask the gate.
+    pub fn capped(places: usize, portion: Portion, weights: Weights, cap: Cap) -> Arc<Gate<P>> {
         let state = State { free: places as u64, tenants: Turns::default(), parts: BTreeMap::new(), last: 0 };
-        Arc::new(Gate { state: Mutex::new(state), weights, portion, freed: Notify::new() })
+        Arc::new(Gate { state: Mutex::new(state), weights, portion, cap, freed: Notify::new() })
     }
 
     /// No change is made in two steps that a panic could come between.
@@ -128,8 +137,8 @@ impl<P: Ord + Copy> Gate<P> {
         Permit { gate: Arc::clone(self), tenant, part, places }
     }
 
-    /// Gives free places to those that wait and may have them.
-    fn serve(self: &Arc<Self>) {
+    /// Gives free places to those that wait and may have them. To be called where a cap was raised.
+    pub fn serve(self: &Arc<Self>) {
         loop {
             let (waiter, permit) = {
                 let mut state = self.lock();
@@ -182,11 +191,22 @@ impl<P: Ord + Copy> Gate<P> {
         self.lock().tenants.held(tenant)
     }
 
-    /// Whoever is next in line.
+    /// Whoever is next in line, of those that are not at their caps.
     pub fn next(&self) -> Option<(TenantId, P)> {
         let state = self.lock();
-        let tenant = state.tenants.next()?;
-        Some((tenant, state.parts.get(&tenant)?.turns.next()?))
+        let tenant = state.tenants.waiting().find(|tenant| !state.is_capped(self, *tenant, 1))?;
+        Some((tenant, state.next_of(tenant)?))
+    }
+
+    /// Which part of a tenant is next, where the tenant waits and is at its cap.
+    pub fn next_under_cap(&self, tenant: TenantId) -> Option<P> {
+        let state = self.lock();
+        if state.is_capped(self, tenant, 1) { state.next_of(tenant) } else { None }
+    }
+
+    /// Whether it holds all that it may ever hold.
+    pub fn is_capped(&self, tenant: TenantId) -> bool {
+        self.lock().is_capped(self, tenant, 1)
     }
 
     /// How many wait.
@@ -206,11 +226,20 @@ impl<P: Ord + Copy> State<P> {
     /// Nobody who would be next is passed by.
     fn is_let_in(&self, gate: &Gate<P>, tenant: TenantId, part: P, places: u64) -> bool {
         let is_next = || self.tenants.would_be_next(tenant, gate.weights.of(tenant));
-        (self.tenants.is_empty() || is_next()) && self.may_take(gate.portion, tenant, part, places)
+        (self.tenants.is_empty() || is_next())
+            && !self.is_capped(gate, tenant, places)
+            && self.tenant_may_take(gate.portion, tenant, places)
+            && self.part_may_take(gate.portion, tenant, part, places)
     }
 
-    fn may_take(&self, portion: Portion, tenant: TenantId, part: P, places: u64) -> bool {
-        self.tenant_may_take(portion, tenant, places) && self.part_may_take(portion, tenant, part, places)
+    /// Whoever holds nothing gets something, whatever the cap is: many at once may be more than that.
+    fn is_capped(&self, gate: &Gate<P>, tenant: TenantId, places: u64) -> bool {
+        let held = self.tenants.held(tenant);
+        held > 0 && held.saturating_add(places) > (gate.cap)(tenant)
+    }
+
+    fn next_of(&self, tenant: TenantId) -> Option<P> {
+        self.parts.get(&tenant)?.turns.next()
     }
 
     fn tenant_may_take(&self, portion: Portion, tenant: TenantId, places: u64) -> bool {
@@ -267,6 +296,10 @@ impl<P: Ord + Copy> State<P> {
             let parts = self.parts.get(&tenant)?;
             for part in parts.turns.waiting() {
                 let (number, waiter) = parts.waiting.get(&part)?.first_key_value()?;
+                // What it waits for are its own places: nobody else is passed over for it.
+                if self.is_capped(gate, tenant, waiter.places) {
+                    break;
+                }
                 // Nobody passes by a tenant, and least of all one that wants many: it would never find them.
                 if !self.tenant_may_take(gate.portion, tenant, waiter.places) {
                     return None;

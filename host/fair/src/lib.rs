@@ -13,7 +13,7 @@ mod queue;
 mod turns;
 mod weights;
 
-pub use gate::{Gate, Permit, Portion, Waiting};
+pub use gate::{Cap, Gate, Permit, Portion, Waiting};
 pub use processors::{AtOnce, Fair, Processors, at_once};
 pub use queue::Queue;
 pub use turns::Turns;

@@ -73,7 +73,7 @@ impl Host {
             let record = Record { name: NAME.into(), revision: revision + 1, body: body.into() };
             if self.storage.put_record(tenant.id, Shelf::Policies, record).await? {
                 self.worker.quotas().set(tenant.id, &said);
-                return self.worker.wake_held(tenant.id).await;
+                return self.worker.quotas_changed(tenant.id).await;
             }
         }
         Err(Error::new(Code::DeploymentConflict, "the quotas were changed by others meanwhile").hint("try again"))

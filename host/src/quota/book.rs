@@ -43,13 +43,19 @@ impl TenantLimits {
     }
 
     /// Runs in hand at once; more wait.
-    pub fn instances(&self) -> usize {
-        usize::try_from(self.get(Quota::Instances)).unwrap_or(usize::MAX)
+    pub fn instances(&self) -> u64 {
+        self.get(Quota::Instances).min(self.fit_in_memory())
     }
 
     /// Attempts in hand at once; more wait.
-    pub fn attempts(&self) -> usize {
-        usize::try_from(self.get(Quota::Attempts)).unwrap_or(usize::MAX)
+    pub fn attempts(&self) -> u64 {
+        self.get(Quota::Attempts).min(self.fit_in_memory())
+    }
+
+    /// Runs, and as many attempts: half of the memory is for either, so that neither waits for what the other holds. An
+    /// instance counts with all that it may grow to, for what it does must not depend on what others have.
+    fn fit_in_memory(&self) -> u64 {
+        (self.get(Quota::Memory) / 2 / self.get(Quota::MemoryPerInstance).max(1)).max(1)
     }
 
     /// What a run pins that starts now.

@@ -48,6 +48,24 @@ fn what_is_said_of_a_tenant_counts_over_the_defaults_and_shows_at_once() {
 }
 
 #[test]
+fn memory_in_sum_bounds_what_lives_at_once_and_leaves_one_of_each() {
+    let book = Book::default();
+    let limits = book.of(TenantId(7));
+    let mut say = |name: &str, limit: &str| {
+        let mut over = Quotas::default();
+        over.set_text("memory", "1GiB").expect("a limit");
+        over.set_text(name, limit).expect("a limit");
+        book.set(TenantId(7), &over);
+        (limits.instances(), limits.attempts())
+    };
+    assert_eq!(say("weight", "100"), (2, 2), "256 MiB each");
+    assert_eq!(say("memory_per_instance", "64MiB"), (8, 8));
+    assert_eq!(say("attempts", "1"), (2, 1), "whatever is less");
+    assert_eq!(say("memory", "1MiB"), (1, 1));
+    assert_eq!(say("memory", "unlimited"), (UNLIMITED, UNLIMITED));
+}
+
+#[test]
 fn a_limit_out_of_bounds_is_refused_with_the_bounds() {
     let mut quotas = Quotas::default();
     let refused = |error: Error| (error.code, error.message);

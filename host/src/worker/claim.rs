@@ -140,7 +140,17 @@ async fn place_in(core: &Arc<Core>, tenant: TenantId, place: Result<Permit, Wait
 
 /// Ends a warm run so that one of `tenant` finds room.
 pub(super) fn make_room(core: &Core, tenant: TenantId) {
-    drop(core.registry.evict_for(tenant, |tenant| core.runs.held(tenant)));
+    // What others hold is no help to one that may hold no more.
+    let least = if core.runs.is_capped(tenant) { u64::MAX } else { core.runs.held(tenant) };
+    drop(core.registry.evict_for(tenant, least, |tenant| core.runs.held(tenant)));
+}
+
+/// A run of `tenant` is warm from here on: somebody may want its place.
+pub(super) fn give_way(core: &Core, tenant: TenantId) {
+    let of_its_own = core.runs.next_under_cap(tenant).map(|()| tenant);
+    if let Some(tenant) = of_its_own.or_else(|| core.runs.next().map(|(tenant, ())| tenant)) {
+        make_room(core, tenant);
+    }
 }
 
 fn evict_expired(core: &Core) {
@@ -150,6 +160,6 @@ fn evict_expired(core: &Core) {
     while core.registry.evict(since).is_some() {}
     // Somebody waits for what warm runs hold.
     while let Some(tenant) = core.sandbox.next_in_line()
-        && core.registry.evict_for(tenant, |tenant| core.runs.held(tenant)).is_some()
+        && core.registry.evict_for(tenant, core.runs.held(tenant), |tenant| core.runs.held(tenant)).is_some()
     {}
 }

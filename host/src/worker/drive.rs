@@ -161,11 +161,7 @@ pub(super) async fn drive(active: Box<Active>) {
                     continue;
                 }
                 // Whoever waits for room came before there was anything to evict.
-                Parked::Done => {
-                    if let Some((tenant, ())) = core.runs.next() {
-                        claim::make_room(&core, tenant);
-                    }
-                }
+                Parked::Done => claim::give_way(&core, run.key.tenant),
             },
             Stop::Held => {
                 drop(active);

@@ -213,12 +213,17 @@ impl Worker {
         let Parts { storage, sandbox, effects, clock, randomness, spawner, shares, options } = parts;
         let Shares { weights, processors } = shares;
         let portion = Portion { tenant: TENANT_PORTION, part: u64::MAX };
+        let quotas = Arc::new(Book::new(options.quotas.clone()).weighing(weights.clone()));
+        let cap = |most: fn(&TenantLimits) -> u64| {
+            let quotas = quotas.clone();
+            Box::new(move |tenant: TenantId| most(&quotas.of(tenant)))
+        };
         let core = Arc::new(Core {
-            runs: Gate::new(options.runs_max, portion, weights.clone()),
+            runs: Gate::capped(options.runs_max, portion, weights.clone(), cap(TenantLimits::instances)),
             processors,
-            places: places::Places::new(options.attempts_max, weights.clone()),
+            places: places::Places::new(options.attempts_max, weights.clone(), cap(TenantLimits::attempts)),
             rested: rested::Rested::default(),
-            quotas: Arc::new(Book::new(options.quotas.clone()).weighing(weights.clone())),
+            quotas,
             answers: answers::Answers::default(),
             forks: forks::Forks::default(),
             deltas: Arc::default(),
@@ -249,8 +254,14 @@ impl Worker {
         used::limits_of(&self.core, tenant).await
     }
 
-    /// Runs of the tenant that are held by a quota are looked at again.
-    pub async fn wake_held(&self, tenant: TenantId) -> Result<()> {
+    /// Quotas were changed: what waits for one is looked at again, and so are runs of the tenant that one holds.
+    pub async fn quotas_changed(&self, tenant: TenantId) -> Result<()> {
+        self.core.runs.serve();
+        self.core.places.look_again();
+        self.wake_held(tenant).await
+    }
+
+    async fn wake_held(&self, tenant: TenantId) -> Result<()> {
         let storage = &self.core.storage;
         let mut before = None;
         loop {

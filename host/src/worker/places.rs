@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
-use trackway_fair::{Gate, Permit, Portion, Weights};
+use trackway_fair::{Cap, Gate, Permit, Portion, Weights};
 use trackway_replay::{RunId, TenantId};
 use trackway_storage::RunKey;
 
@@ -43,8 +43,9 @@ pub(super) struct Place {
 pub(super) type Wanted = oneshot::Receiver<()>;
 
 impl Places {
-    pub fn new(places: usize, weights: Weights) -> Arc<Places> {
-        let gate = Gate::new(places, PORTION, weights);
+    /// `cap`: the attempts of a tenant.
+    pub fn new(places: usize, weights: Weights, cap: Cap) -> Arc<Places> {
+        let gate = Gate::capped(places, PORTION, weights, cap);
         Arc::new(Places { gate, resting: Mutex::default(), last: AtomicU64::new(0) })
     }
 
@@ -82,12 +83,22 @@ impl Places {
         }
     }
 
-    /// Rather one of `run` itself than of others of its tenant; of another tenant only if that holds as many at least.
+    /// Caps may have been raised.
+    pub fn look_again(&self) {
+        self.gate.serve();
+    }
+
+    /// Rather one of `run` itself than of others of its tenant; of another tenant only if that holds as many at least, and
+    /// only for one that may have more.
     fn whose(&self, run: RunKey, resting: &BTreeMap<RunKey, BTreeMap<u64, oneshot::Sender<()>>>) -> Option<RunKey> {
         if resting.contains_key(&run) {
             return Some(run);
         }
         let first_of = |tenant: TenantId| RunKey { tenant, run: RunId(0) };
+        if self.gate.is_capped(run.tenant) {
+            let own = resting.range(first_of(run.tenant)..).next().map(|(key, _)| *key);
+            return own.filter(|key| key.tenant == run.tenant);
+        }
         let mut next = Some(first_of(TenantId(0)));
         let mut found: Option<(u64, RunKey)> = None;
         while let Some((key, _)) = next.and_then(|from| resting.range(from..).next()) {
@@ -103,8 +114,10 @@ impl Places {
         found.map(|(_, key)| key)
     }
 
-    fn ask_back_if_wanted(&self) {
-        if let Some((tenant, run)) = self.gate.next() {
+    /// For others of `tenant`, where these wait for nothing but its own places, else for whoever is next.
+    fn ask_back_if_wanted(&self, tenant: TenantId) {
+        let of_its_own = self.gate.next_under_cap(tenant).map(|run| (tenant, run));
+        if let Some((tenant, run)) = of_its_own.or_else(|| self.gate.next()) {
             self.ask_back(RunKey { tenant, run });
         }
     }
@@ -126,14 +139,14 @@ impl Place {
     pub fn rest(&self) -> Wanted {
         let (asked, wanted) = oneshot::channel();
         self.places.resting().entry(self.run).or_default().insert(self.number, asked);
-        self.places.ask_back_if_wanted();
+        self.places.ask_back_if_wanted(self.run.tenant);
         wanted
     }
 
     /// The attempt goes on. If it had been asked to leave, another one is.
     pub fn wake(&self) {
         if !self.places.wake(self.run, self.number) {
-            self.places.ask_back_if_wanted();
+            self.places.ask_back_if_wanted(self.run.tenant);
         }
     }
 }

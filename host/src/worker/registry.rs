@@ -161,8 +161,8 @@ impl Registry {
     }
 
     /// Takes out a warm run so that `tenant` finds room: the one that has been warm the longest of the tenant that has most
-    /// in hand, but of no other that has less than `tenant` itself.
-    pub fn evict_for(&self, tenant: TenantId, held: impl Fn(TenantId) -> u64) -> Option<Box<Active>> {
+    /// in hand, but of no other that has less than `least`.
+    pub fn evict_for(&self, tenant: TenantId, least: u64, held: impl Fn(TenantId) -> u64) -> Option<Box<Active>> {
         let mut slots = self.lock();
         let is_current = |runs: &BTreeMap<RunKey, Slot>, (parked, key): &(Timestamp, RunKey)| matches!(runs.get(key), Some(Slot::Warm { since, .. }) if since == parked);
         let Slots { runs, warm } = &mut *slots;
@@ -171,7 +171,6 @@ impl Registry {
         for (place, (_, key)) in warm.iter().enumerate() {
             oldest.entry(key.tenant).or_insert(place);
         }
-        let least = held(tenant);
         let most = oldest.into_iter().map(|(whose, place)| (held(whose), whose == tenant, place));
         let (_, _, place) = most.filter(|(held, is_own, _)| *is_own || *held >= least).max()?;
         let (_, key) = warm.remove(place)?;

@@ -223,7 +223,7 @@ async fn a_held_run_is_recalled_for_whatever_knocks_and_goes_on_when_the_quota_i
         rig.until(run, is_held).await;
     }
     rig.worker.quotas().set(TENANT, &Quotas::default());
-    rig.worker.wake_held(TENANT).await.expect("woken");
+    rig.worker.quotas_changed(TENANT).await.expect("woken");
     rig.until(run, |head| head.status == Status::Succeeded).await;
 }
 

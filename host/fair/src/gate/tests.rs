@@ -3,6 +3,7 @@ use crate::{Weight, Weights};
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use trackway_replay::TenantId;
 
 const EQUAL: Portion = Portion { tenant: 7, part: u64::MAX };
@@ -196,4 +197,41 @@ proptest! {
         held.clear();
         prop_assert_eq!(gate.free(), places);
     }
+}
+
+/// Of tenant 1 no more than `cap` says.
+fn capped(places: usize, cap: &Arc<AtomicU64>) -> Arc<Gate> {
+    let cap = cap.clone();
+    let of = move |tenant: TenantId| if tenant.0 == 1 { cap.load(Ordering::Relaxed) } else { u64::MAX };
+    Gate::capped(places, EQUAL, Weights::default(), Box::new(of))
+}
+
+#[test]
+fn whoever_is_at_its_cap_waits_for_its_own_places_and_nobody_waits_for_it() {
+    let cap = Arc::new(AtomicU64::new(2));
+    let gate = capped(64, &cap);
+    let mut held = take_all(&gate, 1);
+    assert_eq!(held.len(), 2);
+    assert!(gate.is_capped(TenantId(1)) && !gate.is_capped(TenantId(2)));
+    let (mut first, mut second) = (wait(&gate, 1), wait(&gate, 1));
+    assert_eq!((gate.next(), gate.next_under_cap(TenantId(1))), (None, Some(())));
+    // It holds less than the other one, and is passed by.
+    let others: Vec<Permit> = (0..8).map(|_| gate.line_up(TenantId(2), (), 1).ok().expect("there is room")).collect();
+    assert!(got(&mut first).is_none(), "not before one of its own comes back");
+    held.pop();
+    let got_first = got(&mut first).expect("one came back");
+    assert!(got(&mut second).is_none());
+    drop(others);
+    assert!(got(&mut second).is_none(), "places of others are no help");
+    cap.store(3, Ordering::Relaxed);
+    gate.serve();
+    let got_second = got(&mut second).expect("it may have three now");
+    assert_eq!(gate.held(TenantId(1)), 3);
+    drop((got_first, got_second));
+}
+
+#[test]
+fn a_cap_below_one_still_lets_one_in() {
+    let gate = capped(8, &Arc::new(AtomicU64::new(0)));
+    assert_eq!(take_all(&gate, 1).len(), 1);
 }

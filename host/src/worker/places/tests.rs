@@ -11,7 +11,7 @@ fn run(number: u128) -> RunKey {
 }
 
 fn places(places: usize) -> Arc<Places> {
-    Places::new(places, Weights::default())
+    Places::new(places, Weights::default(), Box::new(|_| u64::MAX))
 }
 
 /// Takes a place if that needs no waiting.
@@ -164,4 +164,23 @@ fn a_tenant_with_a_thousand_runs_leaves_places_for_another_one() {
     drop(flood);
     assert!(waiting.iter_mut().filter_map(|waiting| waiting.now_or_never()).count() > 0);
     assert!(more.iter_mut().filter_map(got).count() > 0);
+}
+
+#[test]
+fn whoever_is_at_its_cap_asks_for_places_of_its_own_only() {
+    let places =
+        Places::new(16, Weights::default(), Box::new(|tenant| if tenant == TenantId(1) { 1 } else { u64::MAX }));
+    let of = |tenant, number| RunKey { tenant: TenantId(tenant), run: RunId(number) };
+    let take = |run| places.take(run).now_or_never();
+    let others: Vec<Place> = (1..=4).filter_map(|number| take(of(2, number))).collect();
+    let mut rest_of_others: Vec<_> = others.iter().map(Place::rest).collect();
+    let own = take(of(1, 1)).expect("the first one");
+    let waiting = places.clone();
+    let mut second = async move { waiting.take(of(1, 2)).await }.boxed();
+    assert!((&mut second).now_or_never().is_none(), "it may have one");
+    let rests = own.rest();
+    assert!(matches!(rests.now_or_never(), Some(Ok(()))), "another one of the tenant waits for it");
+    assert!(rest_of_others.iter_mut().all(|wanted| wanted.try_recv().is_err()), "and nobody for these");
+    drop(own);
+    assert!((&mut second).now_or_never().is_some());
 }
