@@ -1,6 +1,7 @@
 //! The worker drives runs to their end, with simulated storage and virtual time.
 
 mod asking;
+mod at_once;
 mod backups;
 mod cancel;
 mod children;
