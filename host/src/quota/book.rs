@@ -54,7 +54,7 @@ impl TenantLimits {
 
     /// Runs, and as many attempts: half of the memory is for either, so that neither waits for what the other holds. An
     /// instance counts with all that it may grow to, for what it does must not depend on what others have.
-    fn fit_in_memory(&self) -> u64 {
+    pub(super) fn fit_in_memory(&self) -> u64 {
         (self.get(Quota::Memory) / 2 / self.get(Quota::MemoryPerInstance).max(1)).max(1)
     }
 

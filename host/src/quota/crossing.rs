@@ -104,6 +104,16 @@ impl TenantLimits {
         Ok(starting)
     }
 
+    /// What keeps one more run from being in hand, where `held` are and that is all.
+    pub fn full_of_runs(&self, held: u64) -> Crossing {
+        let (instances, memory) = (self.get(Quota::Instances), self.get(Quota::Memory));
+        let (quota, limit, used) = match self.fit_in_memory() < instances {
+            true => (Quota::Memory, memory, memory),
+            false => (Quota::Instances, instances, held),
+        };
+        Crossing { quota, limit, used, again_after: None }
+    }
+
     /// Before a run of the tenant starts another one.
     pub fn admit_child(self: &Arc<Self>, now: Timestamp) -> Result<Starting, Crossing> {
         let starting = Starting::begin(self)?;

@@ -16,7 +16,7 @@ use super::load::grants_of;
 use super::run::{Given, Loaded, Run, first_state};
 use super::used::{Counted, limits_of};
 use super::{Core, Worker};
-use crate::quota::Starting;
+use crate::quota::{Starting, TenantLimits};
 use crate::{Code, Error, Result};
 
 /// A start waits so long for room among the runs in hand. Most stop for a moment within it; whoever waits
@@ -80,7 +80,9 @@ impl Worker {
         let room = tokio::select! {
             biased;
             room = claim::room(core, tenant) => room,
-            () = core.clock.sleep_until(core.clock.now() + ROOM_WAIT_MAX) => return Err(no_room(core)),
+            () = core.clock.sleep_until(core.clock.now() + ROOM_WAIT_MAX) => {
+                return Err(no_room(core, &limits));
+            }
         };
         let code = code_of(core, tenant, start.component).await?;
         let now = core.clock.now();
@@ -110,7 +112,10 @@ impl Worker {
     }
 }
 
-fn no_room(core: &Core) -> Error {
+fn no_room(core: &Core, limits: &TenantLimits) -> Error {
+    if core.runs.is_capped(limits.tenant()) {
+        return limits.full_of_runs(core.runs.held(limits.tenant())).error();
+    }
     let message = format!(
         "as many runs are active as may be ({}), and none made room within {} s; nothing was started",
         core.options.runs_max,
