@@ -12,6 +12,22 @@ pub struct Plan {
     pub url: String,
 }
 
+/// How many steps, and how much each of them answers.
+#[value]
+pub struct Texts {
+    pub n: u64,
+    /// Letters of each.
+    pub bytes: u64,
+}
+
+/// One of them.
+#[value]
+pub struct Text {
+    /// No two texts of a run are of the same number.
+    pub number: u64,
+    pub bytes: u64,
+}
+
 /// Steps one after the other, each a pure function; `n`.
 #[workflow]
 pub async fn chain_pure(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
@@ -62,6 +78,16 @@ pub async fn evicted(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
     Ok(number)
 }
 
+/// Steps one after the other, each answered with a text; how many letters came.
+#[workflow]
+pub async fn large_outputs(ctx: Ctx, texts: Texts) -> Result<u64, Failure> {
+    let mut letters = 0;
+    for number in 0..texts.n {
+        letters += ctx.step(write, Text { number, bytes: texts.bytes }).await?.len() as u64;
+    }
+    Ok(letters)
+}
+
 async fn pure_steps(ctx: &Ctx, n: u64) -> Result<u64, Failure> {
     let mut number = 0;
     for _ in 0..n {
@@ -75,9 +101,22 @@ fn plus_one(number: u64) -> u64 {
     number + 1
 }
 
+/// Letters in no order, so that no stretch of them comes a second time and has to be kept once only.
+#[function]
+fn write(text: Text) -> String {
+    let mut state = text.number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'a' + (state >> 60) as u8)
+    };
+    (0..text.bytes).map(letter).collect()
+}
+
 #[function(hosts = ["http://127.0.0.1"])]
 async fn post(url: String) -> Result<u64, Failure> {
     http::post(url).body("1").send().await?.error_for_status()?.json()
 }
 
-export!(chain_pure, chain_http, fan_pure, fan_http, rests, evicted, plus_one, post);
+export!(chain_pure, chain_http, fan_pure, fan_http, rests, evicted, large_outputs, plus_one, write, post);
