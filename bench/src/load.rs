@@ -11,7 +11,7 @@ use crate::client::{Acknowledges, Connection};
 use crate::row::{self, millis, quantile};
 use crate::world;
 
-const STEPS_OF_A_RUN: u32 = 3;
+pub const STEPS_OF_A_RUN: u32 = 3;
 const STEPS_OF_A_LONG_RUN: u32 = 1_000;
 /// Before anything is counted: code is loaded and compiled, connections are opened.
 const WARM_UP: u32 = 5;
@@ -21,14 +21,15 @@ const BETWEEN_READS: Duration = Duration::from_millis(1);
 /// Starts in flight.
 const STARTERS: usize = 64;
 
-/// A server that is measured.
-struct Target {
+/// A server that is measured, as whoever has the key.
+#[derive(Clone)]
+pub struct Target {
     system: String,
-    address: String,
+    pub address: String,
     world: String,
     key: String,
     /// How often each thing is done takes as long.
-    time: Duration,
+    pub time: Duration,
     /// Behind the name of the work, where the same is measured under other conditions.
     mark: String,
 }
@@ -90,7 +91,7 @@ pub async fn start(arguments: &Arguments) -> Result<()> {
 }
 
 impl Target {
-    fn read(arguments: &Arguments) -> Result<Target> {
+    pub fn read(arguments: &Arguments) -> Result<Target> {
         Ok(Target {
             system: arguments.text("system")?.to_owned(),
             address: arguments.text("address")?.to_owned(),
@@ -101,12 +102,17 @@ impl Target {
         })
     }
 
-    fn put(&self, work: &str, metric: &str, value: f64, unit: &str) {
+    /// The same server, asked by somebody else.
+    pub fn with_key(&self, key: &str) -> Target {
+        Target { key: key.to_owned(), ..self.clone() }
+    }
+
+    pub fn put(&self, work: &str, metric: &str, value: f64, unit: &str) {
         row::put(&format!("{work}{}", self.mark), &self.system, metric, value, unit);
     }
 
     /// A whole request that starts a workflow and waits for its end.
-    fn request(&self, workflow: &str, steps: u32) -> Vec<u8> {
+    pub fn request(&self, workflow: &str, steps: u32) -> Vec<u8> {
         let url = format!("http://{}/", self.world);
         let input = format!(r#"{{"n":{steps},"url":"{url}"}}"#);
         let (path, body) = match self.system.as_str() {
@@ -123,7 +129,7 @@ impl Target {
         self.post(&path, &body)
     }
 
-    fn get(&self, path: &str) -> Vec<u8> {
+    pub fn get(&self, path: &str) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{}\r\n", self.address, self.authorization()).into_bytes()
     }
 
@@ -131,17 +137,21 @@ impl Target {
         if self.key.is_empty() { String::new() } else { format!("authorization: Bearer {}\r\n", self.key) }
     }
 
-    fn post(&self, path: &str, body: &str) -> Vec<u8> {
+    pub fn post(&self, path: &str, body: &str) -> Vec<u8> {
+        self.post_as("application/json", path, body.as_bytes())
+    }
+
+    pub fn post_as(&self, content_type: &str, path: &str, body: &[u8]) -> Vec<u8> {
         let (address, key, length) = (&self.address, self.authorization(), body.len());
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{key}content-type: application/json\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        )
-        .into_bytes()
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{key}content-type: {content_type}\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        [head.as_bytes(), body].concat()
     }
 
     /// Runs once; the run has to end well.
-    async fn run(&self, connection: &mut Connection, request: &[u8]) -> Result<Duration> {
+    pub async fn run(&self, connection: &mut Connection, request: &[u8]) -> Result<Duration> {
         let begun = Instant::now();
         let answer = connection.ask(request).await?;
         let took = begun.elapsed();
@@ -166,7 +176,7 @@ impl Target {
         Connection::open_with(&self.address, acknowledges).await
     }
 
-    async fn warm(&self, request: &[u8], times: u32) -> Result<Connection> {
+    pub async fn warm(&self, request: &[u8], times: u32) -> Result<Connection> {
         let mut connection = self.open().await?;
         for _ in 0..times {
             self.run(&mut connection, request).await?;
@@ -175,7 +185,7 @@ impl Target {
     }
 }
 
-fn has(text: &[u8], part: &[u8]) -> bool {
+pub fn has(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 

@@ -5,9 +5,11 @@ mod arguments;
 mod client;
 mod evicted;
 mod fill;
+mod flood;
 mod floor;
 mod host;
 mod load;
+mod neighbour;
 mod parked;
 mod row;
 mod sandbox;
@@ -26,11 +28,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
-    let program = words.next().context("which program? load, floor, engine, start, fill, world")?;
+    let program = words.next().context("which program? load, floor, engine, neighbour, start, fill, world")?;
     let arguments = Arguments::read(words)?;
     match program.as_str() {
         "load" => one_thread()?.block_on(load::measure(&arguments)),
         "floor" => one_thread()?.block_on(floor::measure(&arguments)),
+        "neighbour" => one_thread()?.block_on(neighbour::measure(&arguments)),
         "start" => one_thread()?.block_on(load::start(&arguments)),
         "fill" => many_threads()?.block_on(fill::fill(&arguments)),
         "world" => {

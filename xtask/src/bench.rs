@@ -3,6 +3,7 @@
 
 mod alone;
 mod footprint;
+mod neighbour;
 mod obelisk;
 mod peers;
 mod system;
@@ -112,7 +113,8 @@ fn measure(plan: &Plan, systems: &[System], folder: &Path, rows: &mut Rows) -> R
         program.arg("--guests").arg(tree::guests()).arg("--folder").arg(folder).args(["--works", &engine.join(",")]);
         rows.take(&mut program)?;
     }
-    alone::measure(&plan.works, plan.pace, folder, rows)
+    alone::measure(&plan.works, plan.pace, folder, rows)?;
+    neighbour::measure(&plan.works, plan.pace, folder, rows)
 }
 
 fn shared_works(system: System, works: &[&str], pace: Pace, folder: &Path, rows: &mut Rows) -> Result<()> {
@@ -163,7 +165,8 @@ impl Drop for Folder {
 
 impl Plan {
     fn read(arguments: &[String]) -> Result<Plan> {
-        let known: Vec<&str> = SHARED.into_iter().chain(footprint::WORKS).chain(ENGINE).chain(alone::WORKS).collect();
+        let alone = ENGINE.into_iter().chain(alone::WORKS).chain(neighbour::WORKS);
+        let known: Vec<&str> = SHARED.into_iter().chain(footprint::WORKS).chain(alone).collect();
         let mut plan = Plan {
             json: None,
             works: known.clone(),

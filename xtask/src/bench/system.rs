@@ -98,11 +98,17 @@ impl Server {
     }
 
     fn deploy(&self, world: &str) -> Result<()> {
-        let mut deploy = Command::new(trackway());
+        let mut deploy = self.typed(&self.key);
         deploy.arg("deploy").arg(tree::guests().join("work.wasm")).args(["--name", "work", "--allow-host"]);
-        deploy.arg(format!("http://{world}")).current_dir(&self.folder);
-        deploy.env("TRACKWAY_SERVER", format!("http://{}", self.address)).env("TRACKWAY_KEY", &self.key);
-        output(&mut deploy).map(drop)
+        output(deploy.arg(format!("http://{world}"))).map(drop)
+    }
+
+    /// The command line of the host, as whoever has the key.
+    pub fn typed(&self, key: &str) -> Command {
+        let mut command = Command::new(trackway());
+        command.current_dir(&self.folder).env("TRACKWAY_SERVER", format!("http://{}", self.address));
+        command.env("TRACKWAY_KEY", key);
+        command
     }
 
     fn start_restate(&mut self) -> Result<()> {

@@ -1,5 +1,5 @@
 //! What was measured: medians over the rounds, printed side by side, and written as JSON. It judges
-//! nothing.
+//! nothing but what it was told a target of.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -10,12 +10,17 @@ use std::process::{Command, Stdio};
 use super::system::System;
 use crate::process::flush;
 
+/// Beside whose figures the others stand, and whose targets there are.
+const OWN: &str = "trackway";
+
 #[derive(Default)]
 pub struct Rows {
     /// Of a figure and a system, one value for each round.
     values: BTreeMap<(Figure, String), Vec<f64>>,
     /// In the order in which they came.
     figures: Vec<Figure>,
+    /// Of a work and a metric, what Trackway's figure is to be at most.
+    targets: BTreeMap<(String, String), f64>,
     left_out: Vec<(System, String)>,
 }
 
@@ -57,6 +62,11 @@ impl Rows {
         self.left_out.push((system, why.to_owned()));
     }
 
+    /// The table will say where Trackway's figure is above `most`.
+    pub fn aim(&mut self, work: &str, metric: &str, most: f64) {
+        self.targets.insert((work.to_owned(), metric.to_owned()), most);
+    }
+
     /// A row for each figure and system.
     pub fn medians(&self) -> Vec<Value> {
         let mut rows = Vec::new();
@@ -83,20 +93,19 @@ impl Rows {
                 systems.push(system);
             }
         }
-        systems.sort_by_key(|system| *system != "trackway");
-        println!("\nmedians; in brackets: so many times the figure of trackway\n");
+        systems.sort_by_key(|system| *system != OWN);
+        println!("\nmedians; in brackets: so many times the figure of {OWN}, or a target that it misses\n");
         let mut table = vec![vec!["work".to_owned(), "metric".to_owned(), "unit".to_owned()]];
         table[0].extend(systems.iter().map(|system| (*system).to_owned()));
         for figure in &self.figures {
             let value = |system: &str| self.values.get(&(figure.clone(), system.to_owned())).map(|all| median(all));
-            let own = value("trackway");
+            let own = value(OWN);
+            let most = self.targets.get(&(figure.work.clone(), figure.metric.clone())).copied();
             let mut line = vec![figure.work.clone(), figure.metric.clone(), figure.unit.clone()];
-            line.extend(systems.iter().map(|system| match (value(system), own) {
-                (None, _) => String::new(),
-                (Some(value), Some(own)) if *system != "trackway" && own > 0.0 => {
-                    format!("{} ({:.2})", number(value), value / own)
-                }
-                (Some(value), _) => number(value),
+            line.extend(systems.iter().map(|system| match value(system) {
+                None => String::new(),
+                Some(value) if *system == OWN => own_cell(value, most),
+                Some(value) => cell(value, own),
             }));
             table.push(line);
         }
@@ -105,6 +114,20 @@ impl Rows {
             println!("\n!!! {} was not measured: {why}", system.name());
         }
         flush();
+    }
+}
+
+fn cell(value: f64, own: Option<f64>) -> String {
+    match own.filter(|own| *own > 0.0) {
+        Some(own) => format!("{} ({:.2})", number(value), value / own),
+        None => number(value),
+    }
+}
+
+fn own_cell(value: f64, most: Option<f64>) -> String {
+    match most.filter(|most| value > *most) {
+        Some(most) => format!("{} (missed: {most} at most)", number(value)),
+        None => number(value),
     }
 }
 
@@ -155,4 +178,23 @@ pub fn machine() -> String {
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or_default();
     format!("{cores} cores ({cpu}), {memory} of memory, load average {load}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_above_its_target_is_told_of_and_no_other_is() {
+        assert_eq!(own_cell(3.5, Some(3.0)), "3.500 (missed: 3 at most)");
+        assert_eq!(own_cell(3.0, Some(3.0)), "3.000");
+        assert_eq!(own_cell(3.5, None), "3.500");
+    }
+
+    #[test]
+    fn figures_of_others_stand_beside_trackways() {
+        assert_eq!(cell(9.0, Some(3.0)), "9.000 (3.00)");
+        assert_eq!(cell(9.0, Some(0.0)), "9.000");
+        assert_eq!(cell(9.0, None), "9.000");
+    }
 }
