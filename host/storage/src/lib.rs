@@ -383,6 +383,9 @@ pub trait Storage: Send + Sync + 'static {
 
     fn components(&self, tenant: TenantId) -> Answer<'_, Vec<ComponentRecord>>;
 
+    /// Removes a component with its bytes; false: there was none. Whether anything is pinned to it is the caller's to know.
+    fn remove_component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, bool>;
+
     fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>>;
 
     fn deployments(&self, tenant: TenantId) -> Answer<'_, Vec<Deployment>>;
@@ -390,6 +393,10 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes `deployment` if the stored one has revision `deployment.revision - 1` (0: there is
     /// none); false if not.
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool>;
+
+    /// Removes the deployment with all its versions, if it has that revision; false if not. Another one of that name begins
+    /// with revision 1 again.
+    fn remove_deployment(&self, tenant: TenantId, name: &str, revision: u64) -> Answer<'_, bool>;
 
     /// A record of the operator.
     fn record(&self, tenant: TenantId, shelf: Shelf, name: &str) -> Answer<'_, Option<Record>>;

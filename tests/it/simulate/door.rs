@@ -180,6 +180,10 @@ impl Storage for Door {
         self.store.components(tenant)
     }
 
+    fn remove_component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, bool> {
+        self.store.remove_component(tenant, digest)
+    }
+
     fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>> {
         self.store.deployment(tenant, name)
     }
@@ -190,6 +194,10 @@ impl Storage for Door {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         self.store.put_deployment(tenant, deployment)
+    }
+
+    fn remove_deployment(&self, tenant: TenantId, name: &str, revision: u64) -> Answer<'_, bool> {
+        self.store.remove_deployment(tenant, name, revision)
     }
 
     fn record(&self, tenant: TenantId, shelf: Shelf, name: &str) -> Answer<'_, Option<Record>> {

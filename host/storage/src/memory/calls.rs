@@ -200,6 +200,10 @@ impl Storage for MemoryStorage {
         })
     }
 
+    fn remove_component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, bool> {
+        Box::pin(self.call(Access::Write, move |state, _| Ok(state.components.remove(&(tenant, digest)).is_some())))
+    }
+
     fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>> {
         let key = (tenant, name.into());
         self.read(move |state| state.deployments.get(&key).cloned())
@@ -214,6 +218,14 @@ impl Storage for MemoryStorage {
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         Box::pin(self.call(Access::Write, move |state, _| Ok(state.put_deployment(tenant, deployment))))
+    }
+
+    fn remove_deployment(&self, tenant: TenantId, name: &str, revision: u64) -> Answer<'_, bool> {
+        let place = (tenant, Arc::from(name));
+        Box::pin(self.call(Access::Write, move |state, _| {
+            let stands = state.deployments.get(&place).is_some_and(|stored| stored.revision == revision);
+            Ok(stands && state.deployments.remove(&place).is_some())
+        }))
     }
 
     fn record(&self, tenant: TenantId, shelf: Shelf, name: &str) -> Answer<'_, Option<Record>> {

@@ -148,27 +148,29 @@ impl Storage for SledStorage {
     }
 
     fn put_component(&self, tenant: TenantId, record: ComponentRecord, bytes: Bytes) -> Answer<'_, ()> {
-        Box::pin(async move {
-            let shared = self.shared.clone();
-            let record = blocking(shared, move |shared| {
-                shared.put_component_files(tenant, &record, &bytes)?;
-                Ok(record)
-            });
-            let record = record.await?;
-            self.write(|answer| Verb::Component { tenant, record: Box::new(record), answer }).await
-        })
+        let asking = self.asking();
+        self.read(move |shared| shared.put_component(tenant, record, &bytes, &asking))
     }
 
     fn component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<ComponentRecord>> {
-        self.read(move |shared| shared.component(tenant, digest))
+        self.found(move |shared| shared.component(tenant, digest))
     }
 
     fn component_bytes(&self, tenant: TenantId, digest: Digest) -> Answer<'_, Option<Bytes>> {
-        self.read(move |shared| shared.component_bytes(tenant, digest))
+        self.found(move |shared| shared.component_bytes(tenant, digest))
     }
 
     fn components(&self, tenant: TenantId) -> Answer<'_, Vec<ComponentRecord>> {
-        self.read(move |shared| shared.components(tenant))
+        Box::pin(async move {
+            let components = self.read(move |shared| shared.components(tenant)).await?;
+            self.settled().await?;
+            Ok(components)
+        })
+    }
+
+    fn remove_component(&self, tenant: TenantId, digest: Digest) -> Answer<'_, bool> {
+        let asking = self.asking();
+        self.read(move |shared| shared.remove_component(tenant, digest, &asking))
     }
 
     fn deployment(&self, tenant: TenantId, name: &str) -> Answer<'_, Option<Deployment>> {
@@ -178,7 +180,7 @@ impl Storage for SledStorage {
             Err(generation) => generation,
         };
         let name = name.to_owned();
-        self.read(move |shared| {
+        self.found(move |shared| {
             let deployment = shared.deployment(tenant, &name)?;
             if let Some(deployment) = &deployment {
                 shared.deployed.keep(tenant, deployment, generation);
@@ -188,11 +190,20 @@ impl Storage for SledStorage {
     }
 
     fn deployments(&self, tenant: TenantId) -> Answer<'_, Vec<Deployment>> {
-        self.read(move |shared| shared.deployments(tenant))
+        Box::pin(async move {
+            let deployments = self.read(move |shared| shared.deployments(tenant)).await?;
+            self.settled().await?;
+            Ok(deployments)
+        })
     }
 
     fn put_deployment(&self, tenant: TenantId, deployment: Deployment) -> Answer<'_, bool> {
         self.write(|answer| Verb::Deployment { tenant, deployment: Box::new(deployment), answer })
+    }
+
+    fn remove_deployment(&self, tenant: TenantId, name: &str, revision: u64) -> Answer<'_, bool> {
+        let name = Arc::from(name);
+        self.write(|answer| Verb::RemoveDeployment { tenant, name, revision, answer })
     }
 
     fn record(&self, tenant: TenantId, shelf: Shelf, name: &str) -> Answer<'_, Option<Record>> {

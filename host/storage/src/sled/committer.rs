@@ -69,9 +69,20 @@ pub(super) enum Verb {
         record: Box<ComponentRecord>,
         answer: Answerer<()>,
     },
+    RemoveComponent {
+        tenant: TenantId,
+        digest: Digest,
+        answer: Answerer<bool>,
+    },
     Deployment {
         tenant: TenantId,
         deployment: Box<Deployment>,
+        answer: Answerer<bool>,
+    },
+    RemoveDeployment {
+        tenant: TenantId,
+        name: Arc<str>,
+        revision: u64,
         answer: Answerer<bool>,
     },
     PutRecord {
@@ -245,7 +256,9 @@ impl Verb {
             Verb::Receipts { answer, .. } => drop(answer.send(Err(error))),
             Verb::Remove { answer, .. } => drop(answer.send(Err(error))),
             Verb::Forget { answer, .. } => drop(answer.send(Err(error))),
-            Verb::Deployment { answer, .. }
+            Verb::RemoveComponent { answer, .. }
+            | Verb::Deployment { answer, .. }
+            | Verb::RemoveDeployment { answer, .. }
             | Verb::PutRecord { answer, .. }
             | Verb::RemoveRecord { answer, .. }
             | Verb::Erase { answer, .. }

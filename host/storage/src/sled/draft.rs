@@ -8,6 +8,7 @@ use std::sync::Arc;
 use trackway_replay::{MessageId, Status, StepId, TenantId, Timestamp};
 
 use super::committer::{Reply, Verb};
+use super::deployment::Standing;
 use super::entity::Changed;
 use super::inbox::Unread;
 use super::key::{self, Kind};
@@ -37,7 +38,7 @@ pub(super) struct Draft {
     pub start_keys: HashMap<(TenantId, Arc<str>), StartKey>,
     /// With what tells one message from another.
     pub sent: HashMap<(RunKey, MessageId), Vec<u8>>,
-    pub revisions: HashMap<(TenantId, Arc<str>), u64>,
+    pub deployments: HashMap<(TenantId, Arc<str>), Standing>,
     pub records: Revisions,
     pub entities: Changed,
     pub receipts: HashSet<(RunKey, StepId)>,
@@ -117,7 +118,7 @@ impl Draft {
             touched: Vec::new(),
             start_keys: HashMap::new(),
             sent: HashMap::new(),
-            revisions: HashMap::new(),
+            deployments: HashMap::new(),
             records: Revisions::default(),
             sums: Sums::default(),
             has_erased: false,
@@ -163,9 +164,17 @@ impl Draft {
                 let done = self.put_component(tenant, &record);
                 Reply::Done(answer, self.settle(done))
             }
+            Verb::RemoveComponent { tenant, digest, answer } => {
+                let removed = self.remove_component(tenant, digest);
+                Reply::Said(answer, self.settle(removed))
+            }
             Verb::Deployment { tenant, deployment, answer } => {
                 let deployed = self.put_deployment(tenant, &deployment);
                 Reply::Said(answer, self.settle(deployed))
+            }
+            Verb::RemoveDeployment { tenant, name, revision, answer } => {
+                let removed = self.remove_deployment(tenant, name, revision);
+                Reply::Said(answer, self.settle(removed))
             }
             Verb::PutRecord { tenant, shelf, record, answer } => {
                 let put = self.put_record(tenant, shelf, &record);
@@ -311,7 +320,7 @@ impl Draft {
     /// is answered or woken finds it in every read.
     pub fn publish(&mut self, commit: Option<u64>) {
         let shared = self.shared.clone();
-        if !self.revisions.is_empty() || std::mem::take(&mut self.has_erased) {
+        if !self.deployments.is_empty() || std::mem::take(&mut self.has_erased) {
             shared.deployed.forget();
         }
         let grown: Vec<RunKey> = self.grown.iter().map(|grown| grown.run).collect();
@@ -346,7 +355,7 @@ impl Draft {
         }
         self.start_keys.clear();
         self.sent.clear();
-        self.revisions.clear();
+        self.deployments.clear();
         self.records.clear();
         self.entities.clear();
         self.receipts.clear();

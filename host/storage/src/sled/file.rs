@@ -88,7 +88,7 @@ impl Shared {
     }
 }
 
-fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {
     let failed = |error: io::Error| io_error(folder, "cannot read", &error);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -170,7 +170,9 @@ fn cost(verb: &Verb) -> u64 {
         | Verb::BeginRecall { .. }
         | Verb::Park { .. }
         | Verb::Component { .. }
+        | Verb::RemoveComponent { .. }
         | Verb::Deployment { .. }
+        | Verb::RemoveDeployment { .. }
         | Verb::RemoveRecord { .. }
         | Verb::Receipts { .. }
         | Verb::Remove { .. }
@@ -221,7 +223,9 @@ impl Verb {
             | Verb::Remove { run, .. }
             | Verb::Forget { run, .. } => Some(run.tenant),
             Verb::Component { tenant, .. }
+            | Verb::RemoveComponent { tenant, .. }
             | Verb::Deployment { tenant, .. }
+            | Verb::RemoveDeployment { tenant, .. }
             | Verb::PutRecord { tenant, .. }
             | Verb::RemoveRecord { tenant, .. }
             | Verb::Erase { tenant, .. }

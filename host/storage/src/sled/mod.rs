@@ -137,6 +137,7 @@ impl SledStorage {
         let (shared, counter) = Shared::new(opened, &options);
         let shared = Arc::new(shared);
         open::miss_keys(&shared);
+        open::tidy(&shared);
         if let Err(error) = shared.room.check() {
             tracing::warn!("{}", error.message);
         }
@@ -179,6 +180,25 @@ impl SledStorage {
         Box::pin(blocking(shared, read))
     }
 
+    /// For what is read, written and asked for in one piece: whoever waits for it may give up, it is done to its end.
+    fn asking(&self) -> Asking {
+        Asking(self.queue.clone())
+    }
+
+    /// As [`SledStorage::read`]; that nothing is there is as durable as what is.
+    fn found<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<Option<T>, StorageError> + Send + 'static,
+    ) -> Answer<'_, Option<T>> {
+        Box::pin(async move {
+            let found = self.read(read).await?;
+            if found.is_none() {
+                self.settled().await?;
+            }
+            Ok(found)
+        })
+    }
+
     /// Resolves when all that could be read by now is durable, also that rows are gone.
     fn settled(&self) -> Answer<'_, ()> {
         self.write(|answer| Verb::Settle { answer })
@@ -202,6 +222,18 @@ impl SledStorage {
     pub fn damage_frame(&self, run: RunKey, position: Position) -> Result<bool, StorageError> {
         self.shared.recent.forget(run);
         self.shared.damage_frame(run, position)
+    }
+}
+
+/// Hands verbs to the committer, from a thread that may block.
+struct Asking(mpsc::Sender<Request>);
+
+impl Asking {
+    /// Waits until it is carried out, or the store is closed.
+    fn ask<T>(&self, verb: impl FnOnce(oneshot::Sender<Result<T, StorageError>>) -> Verb) -> Result<T, StorageError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Request::Do(verb(answer))).map_err(|_| closed())?;
+        answered.blocking_recv().unwrap_or_else(|_| Err(closed()))
     }
 }
 

@@ -83,6 +83,16 @@ pub(super) fn miss_keys(shared: &Shared) {
     }
 }
 
+/// Files that no row names would be kept for nothing. They are in nobody's way, so an opening does not fail for them.
+pub(super) fn tidy(shared: &Shared) {
+    let tidied = catch_unwind(AssertUnwindSafe(|| shared.remove_left_components()));
+    match tidied {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "files of components that were removed may be left"),
+        Err(_) => tracing::warn!("files of components that were removed may be left: the store is damaged"),
+    }
+}
+
 /// Before sled touches its files. Returns the copy, where one was needed.
 fn prepare(folder: &Folder, found: Found, last: Option<Last>) -> Result<Option<PathBuf>, StorageError> {
     let Some(last) = last.filter(|_| found == Found::Store) else { return Ok(None) };

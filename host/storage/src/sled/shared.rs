@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use trackway_replay::Epoch;
 
 use super::SledOptions;
+use super::component::InHand;
 use super::counter::Counter;
 use super::deployment::Deployed;
 use super::folder::Folder;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub watches: Watches,
     pub recent: Recent,
     pub deployed: Deployed,
+    pub components: InHand,
     pub room: Room,
     pub seals: Arc<Seals>,
     closed: AtomicBool,
@@ -56,6 +58,7 @@ impl Shared {
             watches: Watches::default(),
             recent: Recent::default(),
             deployed: Deployed::default(),
+            components: InHand::default(),
             room,
             seals: Arc::new(seals),
             closed: AtomicBool::new(false),

@@ -6,6 +6,7 @@
 mod entities;
 mod faults;
 mod journal;
+mod left_files;
 mod listing;
 mod ownership;
 mod records;
@@ -15,6 +16,7 @@ mod sealed_only;
 mod sled_only;
 mod subject;
 mod survey;
+mod undeployed;
 mod usage;
 
 macro_rules! promises {
@@ -105,6 +107,14 @@ promises! {
         a_run_that_ended_can_be_removed_and_leaves_nothing,
         a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill,
         a_run_that_is_open_cannot_be_removed,
+    }
+    undeployed {
+        a_removed_component_leaves_nothing_and_may_come_again,
+        a_component_that_comes_and_goes_at_once_is_whole_or_not_there,
+        a_removal_of_a_component_is_whole_or_has_not_begun_after_a_kill,
+        a_deployment_is_removed_whole_and_only_from_the_revision_it_has,
+        a_deployment_that_loses_versions_has_the_others,
+        of_a_change_and_a_removal_at_once_one_is_done,
     }
     records {
         a_record_is_changed_only_from_the_revision_it_has,
