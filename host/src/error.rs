@@ -118,6 +118,8 @@ codes! {
     CannotMove = "TW0321", "cannot go on with other code";
     /// It has not ended, so it cannot be removed.
     RunOpen = "TW0322", "run has not ended";
+    /// A version, a proposal or an open run has it, so it cannot be removed.
+    ComponentInUse = "TW0323", "component in use";
     /// No step of the run waits for a person or for its next attempt.
     NothingToRetry = "TW0315", "nothing to try again";
     /// No entity of that name and key.

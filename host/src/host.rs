@@ -37,6 +37,7 @@ mod signature;
 mod start;
 mod stream;
 mod tenants;
+mod undeploy;
 mod updates;
 mod usage;
 mod views;
@@ -145,6 +146,8 @@ pub struct Shared {
     redactions: redaction::Redactions,
     audit: audit::Audit,
     changes: tenants::Changes,
+    /// Whoever points a deployment to a component reads, whoever removes one of them writes.
+    pointing: tenants::Changes,
     stopping: AtomicBool,
 }
 
@@ -197,6 +200,7 @@ impl Host {
             redactions: redaction::Redactions::default(),
             audit: audit::Audit::default(),
             changes: tenants::Changes::default(),
+            pointing: tenants::Changes::default(),
             stopping: AtomicBool::default(),
         });
         Arc::new(Host { tenant: TenantId::DEFAULT, shared })
@@ -381,7 +385,10 @@ impl Host {
                 let bytes = self.component_bytes(digest).await?;
                 Some((digest, self.sandbox.load(self.tenant, digest, &Arc::from(&*bytes)).await?))
             }
-            None => None,
+            None => {
+                self.refuse_without_code(run).await?;
+                None
+            }
         };
         self.worker.replay(self.key_of(run), with).await
     }

@@ -4,14 +4,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::body::{self, Asked, Limit};
+use super::body::{self, Asked, Limit, Params};
 use super::model::{Deploy, Deployment, DeploymentList, Problem, Promote, Rollback};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
-use crate::Code;
 use crate::host::{Allow, Outcome, Pointer, Signature, Wish};
+use crate::{Code, Error};
 
 /// All deployments, by name.
 #[utoipa::path(get, operation_id = "list_deployments", path = "/v1/deployments", tag = "deployments", responses((status = 200, body = DeploymentList)))]
@@ -71,6 +73,40 @@ pub async fn deploy(
     let asked = asked(&headers, content).await?;
     let outcome = api.host.deploy(&name, &asking(&asked)?.wish()).await?;
     answer(&api, outcome).await
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RemoveParams {
+    /// Only this version of it, which must not be the current one.
+    version: Option<u32>,
+}
+
+/// Removes a deployment with all its versions and all that waits for an approval under its name; with `version` only that
+/// one. Runs that are open go on; what their functions may reach goes with the version.
+#[utoipa::path(
+    delete,
+    operation_id = "remove_deployment",
+    path = "/v1/deployments/{name}",
+    tag = "deployments",
+    params(("name" = String, Path), RemoveParams),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "New runs use that version."),
+    )
+)]
+pub async fn remove(
+    api: Api,
+    Path(name): Path<String>,
+    Params(RemoveParams { version }): Params<RemoveParams>,
+) -> Answer<StatusCode> {
+    // In a task of its own: whoever asked may go away half way.
+    let host = api.host.clone();
+    let removed = tokio::spawn(async move { host.remove_deployment(&name, version).await }).await;
+    removed.map_err(|error| Error::new(Code::Internal, format!("removing a deployment: {error}")))??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn asked(headers: &HeaderMap, content: Body) -> Answer<Deploy> {

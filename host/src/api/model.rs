@@ -3,6 +3,7 @@
 //! numbers above 2^53 are text. Nothing here decides or fetches anything.
 
 mod children;
+mod components;
 mod control;
 mod entities;
 mod identity;
@@ -19,6 +20,7 @@ mod talk;
 mod usage;
 
 pub use children::{Child, Children};
+pub use components::{ComponentList, ListedComponent};
 pub use control::Move;
 pub use entities::{Entity, EntityPage};
 pub use identity::{AuditLine, AuditPage, Key, KeyList, MadeKey, NewKey, NewTenant, RotateKey, Tenant, TenantList};

@@ -143,6 +143,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::CannotRestart
         | Code::CannotMove
         | Code::RunOpen
+        | Code::ComponentInUse
         | Code::NothingToRetry
         | Code::KeyConflict
         | Code::DeploymentConflict

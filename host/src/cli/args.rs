@@ -9,6 +9,7 @@ pub mod control;
 use super::duration::parse_duration;
 use super::output::Format;
 
+mod components;
 mod confine;
 mod entities;
 mod identity;
@@ -24,6 +25,7 @@ mod server;
 mod store;
 mod trace;
 
+pub use components::{Components, DeploymentsRm};
 pub use confine::Confine;
 pub use entities::{Entities, OneEntity};
 pub use identity::{Audit, Keys, OneKey, OneTenant, Tenants};
@@ -110,11 +112,18 @@ pub enum Command {
         command: Policy,
     },
 
-    /// List deployments, or move one to another version
+    /// List deployments, move one to another version, or remove it
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Deployments {
         #[command(subcommand)]
         command: Deployments,
+    },
+
+    /// List components, and remove those that nothing uses
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Components {
+        #[command(subcommand)]
+        command: Components,
     },
 
     /// Start a run, wait for its end and print its output
@@ -380,6 +389,8 @@ pub enum Deployments {
         #[command(flatten)]
         connect: Connect,
     },
+    /// Remove a deployment, or one version of it
+    Rm(DeploymentsRm),
     /// Point a deployment to what another one points to, or to a component that was uploaded
     #[command(after_help = "Examples:\n  trackway deployments promote news --from news-test\n  \
                             trackway deployments promote news --component 9f86d081…   # all 64 characters")]

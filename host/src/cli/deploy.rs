@@ -142,6 +142,15 @@ pub async fn deployments(command: args::Deployments, context: &Context) -> Done 
             output.say(&format!("version {} of {} will not be deployed", args.version, clean(&args.name)));
             return Ok(Exit::Ok);
         }
+        args::Deployments::Rm(args) => {
+            context.client(args.connect)?.remove_deployment(&args.name, args.version).await?;
+            let name = clean(&args.name);
+            output.say(&match args.version {
+                Some(version) => format!("removed: version {version} of {name}"),
+                None => format!("removed: {name}"),
+            });
+            return Ok(Exit::Ok);
+        }
         args::Deployments::Promote(args) => {
             let allow_hosts = (!args.allow_host.is_empty()).then_some(args.allow_host);
             let allow_models = (!args.allow_model.is_empty()).then_some(args.allow_model);

@@ -83,6 +83,7 @@ impl Exit {
             | Code::CannotRestart
             | Code::CannotMove
             | Code::RunOpen
+            | Code::ComponentInUse
             | Code::QuestionSettled
             | Code::TenantExists
             | Code::NothingToRetry => Exit::Conflict,

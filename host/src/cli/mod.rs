@@ -7,6 +7,7 @@ mod cargo_config;
 mod check;
 mod client;
 mod complete;
+mod components;
 pub mod config;
 mod confined;
 mod control;
@@ -139,6 +140,7 @@ async fn with_runtime(command: Command, context: &Context) -> Done {
         Command::Deploy(args) => deploy::deploy(args, context).await,
         Command::Policy { command } => plan::policy(command, context).await,
         Command::Deployments { command } => deploy::deployments(command, context).await,
+        Command::Components { command } => components::components(command, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Runs { command } | Command::Inspect { command: Inspect::Runs { command } } => {
             runs::runs(command, context).await

@@ -327,6 +327,10 @@ impl Catalogs {
         self.lock().get(&digest).map(Arc::clone)
     }
 
+    pub fn forget(&self, digest: Digest) {
+        self.lock().remove(&digest);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Catalog>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,7 +26,7 @@ const VERSIONS_MAX_BYTES: usize = 40 << 10;
 const HOSTS_MAX: usize = 64;
 const HOSTS_MAX_BYTES: usize = 8 << 10;
 /// Somebody else changed the deployment this often while we did: give up and say so.
-const TRIES_MAX: u32 = 8;
+pub(super) const TRIES_MAX: u32 = 8;
 
 /// An upload's answer.
 #[derive(Debug, Clone)]
@@ -140,6 +140,7 @@ impl Host {
     pub async fn deploy(&self, name: &str, wish: &Wish<'_>) -> Result<Outcome> {
         self.refuse_if_stopping()?;
         check_wish(name, wish)?;
+        let _pointing = self.pointing.of(self.tenant).read_owned().await;
         self.component(wish.component).await?;
         let allow = written(wish.allow);
         self.put_forward(name, wish.component, (wish.if_revision, wish.signature), |_| allow.clone()).await
@@ -151,6 +152,7 @@ impl Host {
         self.refuse_if_stopping()?;
         check_name(name)?;
         check_lists(allow.map(Option::unwrap_or_default))?;
+        let _pointing = self.pointing.of(self.tenant).read_owned().await;
         let component = match to {
             Pointer::Component(digest) => self.component(*digest).await?.digest,
             Pointer::Deployment(from) => current(&self.deployment(from).await?)?.component,
@@ -205,6 +207,7 @@ impl Host {
     /// Points `name` back: to the version given, or to the one before the current one.
     pub async fn rollback(&self, name: &str, version: Option<u32>) -> Result<Deployment> {
         self.refuse_if_stopping()?;
+        let _pointing = self.pointing.of(self.tenant).read_owned().await;
         self.deployment(name).await?;
         let policy = self.policy().await?;
         self.change(name, None, |deployment| {
@@ -403,11 +406,11 @@ fn check_lists(allow: Allow<&[String]>) -> Result<()> {
     Grants::of(hosts, models, secrets, mcp).map(drop)
 }
 
-fn no_such_component(digest: Digest) -> Error {
+pub(super) fn no_such_component(digest: Digest) -> Error {
     Error::new(Code::NoSuchComponent, format!("there is no component {digest}")).hint("upload it first")
 }
 
-fn no_such_version(deployment: &Deployment, wanted: Option<u32>) -> Error {
+pub(super) fn no_such_version(deployment: &Deployment, wanted: Option<u32>) -> Error {
     let name = &deployment.name;
     let why = match wanted {
         Some(version) => format!("deployment `{name}` has no version {version}"),

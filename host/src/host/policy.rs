@@ -148,6 +148,16 @@ impl Host {
         self.put_over(&format!("{SIGNED}{component}"), signature.to_string().into_bytes().into()).await
     }
 
+    /// The component is about to go.
+    pub(super) async fn forget_signature(&self, component: Digest) -> Result<()> {
+        let name = format!("{SIGNED}{component}");
+        if let Some(record) = self.storage.record(self.tenant, Shelf::Policies, &name).await? {
+            // Nobody gives another one meanwhile: whoever deploys waits.
+            self.storage.remove_record(self.tenant, Shelf::Policies, &name, record.revision).await?;
+        }
+        Ok(())
+    }
+
     async fn put_over(&self, name: &str, body: Bytes) -> Result<()> {
         for _ in 0..TRIES_MAX {
             let before = self.storage.record(self.tenant, Shelf::Policies, name).await?;

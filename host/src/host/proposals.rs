@@ -129,6 +129,7 @@ impl Host {
     /// Makes the proposal the current version. Twice is once.
     pub async fn approve(&self, name: &str, version: u32) -> Result<Deployment> {
         self.refuse_if_stopping()?;
+        let _pointing = self.pointing.of(self.tenant).read_owned().await;
         let (record, proposal) = self.proposal(name, version).await?;
         let signature = self.signature_of(proposal.component, None).await?;
         self.policy().await?.admit(&proposal.allow, proposal.component, signature.as_ref())?;
@@ -150,6 +151,18 @@ impl Host {
         let (record, _) = self.proposal(name, version).await?;
         self.storage.remove_record(self.tenant, Shelf::Policies, &record.name, record.revision).await?;
         Ok(())
+    }
+
+    /// Throws all of them away. Answers how many there were.
+    pub(super) async fn reject_all(&self, name: &str) -> Result<usize> {
+        let prefix = prefix_of(name);
+        let found = self.storage.records(self.tenant, Shelf::Policies, Some(&prefix), PROPOSALS_MAX + 1).await?;
+        let mut count = 0;
+        for record in found.iter().take_while(|record| record.name.starts_with(&prefix)) {
+            self.storage.remove_record(self.tenant, Shelf::Policies, &record.name, record.revision).await?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Keeps what was asked for until somebody approves of it. The same again is the same proposal.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::timeout;
-use trackway_replay::{Status, TenantId, Timestamp};
+use trackway_replay::{Digest, Status, TenantId, Timestamp};
 use trackway_storage::RunQuery;
 
 use super::Host;
@@ -67,12 +67,12 @@ impl Tenant {
     }
 }
 
-/// Changes of tenants that are under way by request. Whoever deletes a tenant waits for them.
+/// Changes that are under way by request, by tenant. Whoever has to be alone waits for them.
 #[derive(Default)]
 pub(super) struct Changes(Mutex<BTreeMap<TenantId, Arc<RwLock<()>>>>);
 
 impl Changes {
-    fn of(&self, tenant: TenantId) -> Arc<RwLock<()>> {
+    pub(super) fn of(&self, tenant: TenantId) -> Arc<RwLock<()>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(locks.entry(tenant).or_default())
@@ -172,7 +172,7 @@ impl Host {
             self.storage.erase(tenant.id).await?;
             if !self.storage.tenants().await?.contains(&tenant.id) {
                 let digests = components.iter().map(|component| component.digest);
-                self.forget_code(digests).await?;
+                self.forget_code(tenant.id, digests).await?;
                 directory.remove_tenant(&*self.storage, tenant).await?;
                 self.worker.quotas().forget(tenant.id);
                 self.redactions.forget(tenant.id);
@@ -202,13 +202,13 @@ impl Host {
         }
     }
 
-    /// Removes compiled code that no tenant has a component for.
-    async fn forget_code(&self, digests: impl Iterator<Item = trackway_replay::Digest>) -> Result<()> {
+    /// Removes compiled code that no tenant but `of` has a component for. Where that cannot be told, it stays.
+    pub(super) async fn forget_code(&self, of: TenantId, digests: impl Iterator<Item = Digest>) -> Result<()> {
         let tenants = self.storage.tenants().await?;
         for digest in digests {
             let mut is_needed = false;
-            for tenant in &tenants {
-                is_needed = is_needed || self.storage.component(*tenant, digest).await?.is_some();
+            for tenant in tenants.iter().filter(|tenant| **tenant != of) {
+                is_needed = is_needed || !matches!(self.storage.component(*tenant, digest).await, Ok(None));
             }
             if !is_needed {
                 self.sandbox.forget(digest).await?;

@@ -1,7 +1,7 @@
 //! One loaded component, and how its exports are called. Each call gets an instance of its own that
 //! dies with the call.
 
-use super::guest::{Guest, GuestPurpose};
+use super::guest::{self, Guest, GuestPurpose};
 use super::imports;
 use super::lane::{SlowLane, Traveller};
 use super::manifest::Manifest;
@@ -243,7 +243,8 @@ fn store(
     store.set_fuel(fuel)?;
     store.set_hostcall_fuel(CROSSING_VALUES_MAX.saturating_mul(limits.value_bytes as usize));
     store.set_epoch_deadline(TICKS_PER_TURN);
-    store.epoch_deadline_callback(|cx| {
+    store.epoch_deadline_callback(|mut cx| {
+        guest::computes(&mut cx)?;
         let turn = cx.data().traveller.clone().turn();
         Ok(UpdateDeadline::YieldCustom(TICKS_PER_TURN, Box::pin(turn)))
     });

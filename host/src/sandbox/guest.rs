@@ -99,6 +99,17 @@ pub fn command<'a>(
     Ok(reply.id)
 }
 
+/// Tells the host how far the guest is, which goes on to compute.
+pub fn computes(cx: &mut StoreContextMut<'_, Guest>) -> wasmtime::Result<()> {
+    let left = cx.get_fuel()?;
+    let guest = cx.data_mut();
+    let used = guest.meter.used(left);
+    if let Some(host) = &mut guest.host {
+        host.computes(used);
+    }
+    Ok(())
+}
+
 /// Waits until the host has room for what the guest did.
 pub async fn room(cx: &mut StoreContextMut<'_, Guest>) -> wasmtime::Result<()> {
     waiting(cx, |guest, cx| Ok(guest.host()?.poll_room(cx))).await?;

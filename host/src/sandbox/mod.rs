@@ -109,6 +109,9 @@ pub trait GuestHost: Send + 'static {
     /// Ready with the next delivery; pending parks the guest. Polled again after a wake.
     fn poll_next(&mut self, cx: &mut Context<'_>, fuel: u64) -> Poll<Result<Delivery, Stop>>;
 
+    /// It computes, and has used so much since its last delivery. Told now and then.
+    fn computes(&mut self, _fuel: u64) {}
+
     /// Who has it settles the promise of that id. Only of a workflow; of an id that is none it opens nothing.
     fn promise_token(&mut self, _id: u32) -> String {
         String::new()

@@ -58,7 +58,14 @@ pub(super) enum Begin {
 pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u32, begin: Begin) {
     let (abort, registration) = AbortHandle::new_pair();
     let poke = Arc::new(Notify::new());
-    let live = LiveAttempt { attempt: number, abort, idle: Idle::No, settled: Vec::new(), poke: poke.clone() };
+    let live = LiveAttempt {
+        attempt: number,
+        abort,
+        idle: Idle::No,
+        settled: Vec::new(),
+        poke: poke.clone(),
+        fuel: Arc::default(),
+    };
     inner.attempts.insert(step, live);
     let task = make(run.clone(), step, number, (begin, poke));
     let task: BoxFuture<'static, ()> = Box::pin(async move {
@@ -117,7 +124,7 @@ impl Making {
         };
         let loaded = code_for(run, with.as_ref()).await;
         let digest = with.map_or(run.code.digest(), |with| with.component);
-        let (function, input, options, machine, origin, given, on_record) = {
+        let (function, input, options, machine, fuel, origin, given, on_record) = {
             let mut inner = run.lock();
             if !inner.is_live(step, number) || run.core.is_draining() {
                 return Err(Trouble::Gone);
@@ -154,6 +161,7 @@ impl Making {
             };
             let given = inner.attempt_state(step).and_then(|attempt| attempt.given.clone());
             let machine = recalling(run, &inner, &on_record, number, digest);
+            let fuel = inner.attempts.get(&step).map(|live| live.fuel.clone()).unwrap_or_default();
             if !is_new {
                 inner.sequence(run.now(), Kind::AttemptResumed(AttemptResumed { step, attempt: number }));
             }
@@ -165,7 +173,7 @@ impl Making {
                 run.force(&mut inner, end);
                 end
             });
-            (function, input, options, machine, origin, given, on_record)
+            (function, input, options, machine, fuel, origin, given, on_record)
         };
         if let Some(end) = on_record {
             run.durable(end).await?;
@@ -181,14 +189,21 @@ impl Making {
         let input = run.text(&input).await.map_err(unreadable)?;
         let timeout = options.timeout(entry);
         let heartbeat_timeout = options.heartbeat_timeout(entry);
-        let fuel = machine.allowance(0);
+        let allowance = machine.allowance(0);
         let (sender, jobs) = mpsc::unbounded_channel();
         let random = Random::of_attempt(run.attempt_seed, step, origin);
-        let attempt = Attempt::new(run.clone(), grants, (step, number), machine, random, sender);
+        let attempt = Attempt::new(run.clone(), grants, (step, number), (machine, fuel), random, sender);
         let context = context(run, step, number, given.as_ref());
         let tenant = run.key.tenant;
-        let call =
-            GuestCall { tenant, role: Role::Function, name: function, input, context: context.into(), limits, fuel };
+        let call = GuestCall {
+            tenant,
+            role: Role::Function,
+            name: function,
+            input,
+            context: context.into(),
+            limits,
+            fuel: allowance,
+        };
         Ok(Making { attempt, code, call, jobs, timeout, heartbeat_timeout })
     }
 
@@ -281,7 +296,8 @@ impl Making {
             Ended::Returned(_) | Ended::Trapped(_) | Ended::Stopped => Broken::ByItself,
         };
         let kept = self.kept(broken);
-        let inner = self.attempt.lock();
+        let mut inner = self.attempt.lock();
+        self.attempt.computes(&mut inner, end.fuel);
         let not_resumable = |why: String| Failure::new(code::NOT_RESUMABLE, why);
         let result = match end.how {
             Ended::Returned(_) | Ended::Trapped(_) if !inner.machine.has_caught_up() => {

@@ -12,6 +12,7 @@ use trackway_replay::{
 };
 use trackway_storage::{Append, Landmark, Owner, Rows, RunKey, StartKey};
 
+use super::code::missing;
 use super::entity;
 use super::forks::Fork;
 use super::load::{Journal, read_journal};
@@ -51,6 +52,10 @@ impl Worker {
             let why = format!("run {} cannot be restarted from there: {why}", source.run);
             Error::new(Code::CannotRestart, why).hint(format!("`trackway trace {}` lists its steps", source.run))
         })?;
+        // It may have been removed since the run had it, and what is compiled of it for another tenant is not this one's.
+        if core.storage.component(source.tenant, kept.component).await?.is_none() {
+            return Err(missing(kept.component));
+        }
         let started = Started {
             run: key.run,
             key_seed: core.random(),

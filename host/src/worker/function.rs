@@ -3,6 +3,7 @@
 
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(super) struct Attempt {
     pub step: StepId,
     pub number: u32,
     pub grants: Arc<Grants>,
+    /// What its guest has computed that stands in no entry, for whoever ends it.
+    fuel: Arc<AtomicU64>,
     inner: Mutex<AttemptInner>,
 }
 
@@ -112,7 +115,7 @@ impl Attempt {
         run: Arc<Run>,
         grants: Arc<Grants>,
         (step, number): (StepId, u32),
-        machine: Machine,
+        (machine, fuel): (Machine, Arc<AtomicU64>),
         random: Random,
         jobs: mpsc::UnboundedSender<Job>,
     ) -> Arc<Attempt> {
@@ -128,11 +131,17 @@ impl Attempt {
             log_room: LogRoom::default(),
             delta_room: DeltaRoom::default(),
         };
-        Arc::new(Attempt { run, step, number, grants, inner: Mutex::new(inner) })
+        Arc::new(Attempt { run, step, number, grants, fuel, inner: Mutex::new(inner) })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, AttemptInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its guest has used so much since its last delivery.
+    pub fn computes(&self, inner: &mut AttemptInner, fuel: u64) {
+        inner.machine.computes(fuel);
+        self.fuel.store(inner.machine.fuel_beside(), Ordering::Relaxed);
     }
 
     /// Journals what it said last of its progress, if it has not been yet.
@@ -372,7 +381,9 @@ impl GuestHost for FunctionHost {
             | Command::AcceptUpdate { .. }
             | Command::Reply { .. } => return Err(Stop),
         };
-        Ok(Reply { id, fuel: Some(self.attempt.lock().machine.allowance(fuel)) })
+        let mut inner = self.attempt.lock();
+        self.attempt.computes(&mut inner, fuel);
+        Ok(Reply { id, fuel: Some(inner.machine.allowance(fuel)) })
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
@@ -405,6 +416,7 @@ impl GuestHost for FunctionHost {
         if inner.stop.is_some() {
             return Poll::Ready(Err(Stop));
         }
+        attempt.computes(&mut inner, fuel);
         match inner.machine.deliver() {
             Next::Deliver(completion) => {
                 let allowance = inner.machine.allowance(0);
@@ -433,6 +445,10 @@ impl GuestHost for FunctionHost {
                 Poll::Ready(Err(inner.stopped(AttemptStop::NotResumable(divergence.to_string()))))
             }
         }
+    }
+
+    fn computes(&mut self, fuel: u64) {
+        self.attempt.computes(&mut self.attempt.lock(), fuel);
     }
 
     fn now_ms(&mut self) -> u64 {

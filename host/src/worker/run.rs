@@ -389,6 +389,7 @@ impl Inner {
             | Kind::SpanEnded(_)
             | Kind::UpdateOffered(_)
             | Kind::UpdateExpired(_)
+            | Kind::FuelUsed(_)
             | Kind::EffectSettled(_) => {}
         }
         self.note_questions(position, &asked, &asks);
@@ -414,6 +415,7 @@ impl Inner {
     }
 
     pub fn answer(&mut self, clock: Timestamp, step: StepId, outcome: Outcome) {
+        self.note_fuel(clock, step);
         self.sequence(clock, Kind::Answered(Answered { step, outcome }));
     }
 

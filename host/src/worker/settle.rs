@@ -33,6 +33,7 @@ pub(super) fn settle(run: &Arc<Run>, step: StepId, number: u32, ending: Ending) 
         return;
     }
     let clock = run.now();
+    inner.note_fuel(clock, step);
     inner.attempts.remove(&step);
     match ending.result {
         Ok(output) => {

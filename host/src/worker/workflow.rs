@@ -199,6 +199,7 @@ impl WorkflowHost {
         let clock = self.run.now();
         inner.remove_timer(step);
         let child = inner.child_to_cancel(step);
+        inner.note_fuel(clock, step);
         if is_forget {
             inner.sequence(clock, Kind::Forgotten(Forgotten { step, proof }));
         } else {
@@ -318,6 +319,8 @@ impl GuestHost for WorkflowHost {
             inner.guest = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        inner.machine.computes(fuel);
+        inner.note_own_fuel(run.now());
         match inner.machine.deliver() {
             Next::Deliver(completion) => {
                 self.catch_up(&mut inner);
@@ -343,6 +346,10 @@ impl GuestHost for WorkflowHost {
             }
             Next::Diverged(divergence) => Poll::Ready(Err(diverged(&mut inner, divergence))),
         }
+    }
+
+    fn computes(&mut self, fuel: u64) {
+        self.run.lock().machine.computes(fuel);
     }
 
     fn promise_token(&mut self, id: u32) -> String {

@@ -47,7 +47,8 @@ macro_rules! entry {
             /// `CancelReceived`, `Finished`, `Paused`, `Resumed`, `Forked`, `ChildOf`, `ChildStarted`,
             /// `ChildEnded`, `FailedKeeping`, `Parked`, `RetryReceived`, `Progressed`, `DeadlineSet`,
             /// `Signalled`, `Settled`, `Patched`, `Moved`, `StepTimed`, `Continued`, `GraceSet`,
-            /// `Emitted`, `AttemptEmitted`, `ModelUsed`, `SpendingTaken`, `UpdateOffered` or `UpdateExpired`.
+            /// `Emitted`, `AttemptEmitted`, `ModelUsed`, `SpendingTaken`, `SpanBegun`, `SpanEnded`, `UpdateOffered`,
+            /// `UpdateExpired`, `EffectSettled` or `FuelUsed`.
             pub kind: String,
             $(
                 #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -187,6 +187,7 @@ async fn lists_beginnings_of_ids_and_keys_of_starts_stay_within_the_tenant() {
     let theirs = full(&server, &one).await;
     for (path, field) in [
         ("/v1/runs", "runs"),
+        ("/v1/components", "components"),
         ("/v1/deployments", "deployments"),
         ("/v1/entities", "entities"),
         ("/v1/questions", "questions"),

@@ -153,6 +153,12 @@ pub fn entry(entry: &Entry) -> model::Entry {
             show_value(&emitted.data, &mut view.payload, &mut view.payload_stored);
             show_proof(&mut view, &emitted.proof);
         }
+        Kind::FuelUsed(used) => {
+            if let Some((step, attempt)) = used.attempt {
+                show_attempt(&mut view, step.0, attempt);
+            }
+            view.fuel = Some(used.fuel);
+        }
         Kind::EffectSettled(settled) => {
             show_attempt(&mut view, settled.step.0, settled.attempt);
             view.effect = Some(settled.effect.0);

@@ -1,4 +1,4 @@
-//! What a client asks before and after a deploy: plans, approvals, policies, redaction. It decides nothing.
+//! What a client asks before and after a deploy: plans, approvals, policies, redaction, removals. It decides nothing.
 
 use reqwest::Method;
 use trackway_replay::Digest;
@@ -14,6 +14,22 @@ impl Client {
 
     pub async fn component(&self, digest: Digest) -> Result<model::Component> {
         self.get(&["components", &digest.to_string()]).await
+    }
+
+    pub async fn components(&self) -> Result<Vec<model::ListedComponent>> {
+        let list: model::ComponentList = self.get(&["components"]).await?;
+        Ok(list.components)
+    }
+
+    pub async fn remove_component(&self, digest: Digest) -> Result<()> {
+        self.send(self.request(Method::DELETE, &["components", &digest.to_string()])?).await.map(drop)
+    }
+
+    /// All of it, or one version.
+    pub async fn remove_deployment(&self, name: &str, version: Option<u32>) -> Result<()> {
+        let query: Vec<_> = version.map(|version| ("version", version.to_string())).into_iter().collect();
+        let request = self.request_with(Method::DELETE, &["deployments", name], &query)?;
+        self.send(request).await.map(drop)
     }
 
     pub async fn plan(&self, name: &str, deploy: &model::Deploy) -> Result<model::Plan> {

@@ -94,10 +94,11 @@ impl Driver {
         }
         {
             let mut inner = run.lock();
-            // From here on no attempt writes; they are stopped when the end is durable.
-            let live = std::mem::take(&mut inner.attempts);
-            let last = inner.end();
-            inner.aborts.extend(live.into_values().map(|live| (last, live.abort)));
+            inner.abandon_all(run.now());
+            // An end that the guest came to by itself says so.
+            if fingerprint.is_none() {
+                inner.note_own_fuel(run.now());
+            }
             // What nobody read is named when the frame is written: until then more may come.
             inner.sequence(run.now(), Kind::Finished(Finished { end, fingerprint, unread: Vec::new() }));
             // Nor does its workflow, which may be computing on another thread at this moment.
@@ -120,9 +121,7 @@ impl Driver {
         }
         {
             let mut inner = run.lock();
-            let live = std::mem::take(&mut inner.attempts);
-            let last = inner.end();
-            inner.aborts.extend(live.into_values().map(|live| (last, live.abort)));
+            inner.abandon_all(run.now());
             // The places of the mail stand in the same entry.
             let input = inner.value(&next.input, Value::EFFECT_INLINE_MAX_BYTES);
             let state = &inner.state;

@@ -3,8 +3,11 @@
 
 use futures_util::future::AbortHandle;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
-use trackway_replay::{AttemptState, EffectId, Outcome, Phase, Position, StepId, Timestamp};
+use trackway_replay::{
+    AttemptState, EffectId, FuelUsed, Kind, NOTED_FUEL_MIN, Outcome, Phase, Position, StepId, Timestamp,
+};
 
 use super::Inner;
 use crate::worker::rested::Resting;
@@ -17,6 +20,8 @@ pub(in crate::worker) struct LiveAttempt {
     pub settled: Vec<SettledEffect>,
     /// Tells its task that there are some.
     pub poke: Arc<Notify>,
+    /// Fuel of its guest that stands in no entry, as far as anybody knows.
+    pub fuel: Arc<AtomicU64>,
 }
 
 /// Until when nothing happens in an attempt by itself.
@@ -76,6 +81,33 @@ impl Inner {
             | Phase::Entity
             | Phase::Accepting => None,
         }
+    }
+
+    /// Journals what the attempt of a step has computed, before what ends it.
+    pub fn note_fuel(&mut self, clock: Timestamp, step: StepId) {
+        let Some(live) = self.attempts.get(&step) else { return };
+        // Once: what it computes from here on, it does for nobody.
+        let (attempt, fuel) = (live.attempt, live.fuel.swap(0, Ordering::Relaxed));
+        let is_open = self.attempt_state(step).is_some_and(|open| open.attempt == attempt);
+        if is_open && fuel >= NOTED_FUEL_MIN {
+            self.sequence(clock, Kind::FuelUsed(FuelUsed { attempt: Some((step, attempt)), fuel }));
+        }
+    }
+
+    /// The same of the workflow, before it waits or is ended.
+    pub fn note_own_fuel(&mut self, clock: Timestamp) {
+        if let Some(fuel) = self.machine.fuel_to_note() {
+            self.sequence(clock, Kind::FuelUsed(FuelUsed { attempt: None, fuel }));
+        }
+    }
+
+    /// The run comes to an end: from here on no attempt writes, and each is stopped when that is durable.
+    pub fn abandon_all(&mut self, clock: Timestamp) {
+        let steps: Vec<StepId> = self.attempts.keys().copied().collect();
+        steps.into_iter().for_each(|step| self.note_fuel(clock, step));
+        let last = self.end();
+        let live = std::mem::take(&mut self.attempts);
+        self.aborts.extend(live.into_values().map(|live| (last, live.abort)));
     }
 
     /// Takes an attempt out of hand; it can write nothing from here on, and is stopped when all
