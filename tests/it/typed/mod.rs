@@ -22,6 +22,7 @@ mod outputs;
 mod progress;
 mod questions;
 mod quotas;
+mod quotas_of_days;
 mod redacted;
 mod removed;
 mod retries;

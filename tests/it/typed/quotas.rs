@@ -9,16 +9,16 @@ use super::{LOOK_EVERY, PATIENCE, Place, Server, run, signal};
 use crate::rig::guests;
 
 impl Server {
-    fn deployed(&self, guest: &str, flags: &str) {
+    pub(super) fn deployed(&self, guest: &str, flags: &str) {
         run(self.trackway(&format!("deploy {flags}")).arg(guests().join(format!("{guest}.wasm")))).expect(0);
     }
 
-    fn typed(&self, words: &str) -> crate::left::Left {
+    pub(super) fn typed(&self, words: &str) -> crate::left::Left {
         run(&mut self.trackway(words))
     }
 
     /// Looks until the run is so.
-    fn until(&self, run: &str, flags: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(super) fn until(&self, run: &str, flags: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let found = self.typed(&format!("runs describe {run} {flags} -o json")).expect(0).json();
@@ -221,7 +221,7 @@ fn journals_of(server: &Server) -> Vec<Vec<Value>> {
     runs.lines().map(|run| wire.journal(run)).collect()
 }
 
-fn total_of(server: &Server, flags: &str) -> Value {
+pub(super) fn total_of(server: &Server, flags: &str) -> Value {
     server.typed(&format!("usage {flags} -o json")).expect(0).json()["total"].clone()
 }
 
