@@ -11,6 +11,7 @@ mod control;
 mod deployments;
 mod disk;
 mod entities;
+mod erased;
 mod fair;
 mod floods;
 mod follow;
