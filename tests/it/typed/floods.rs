@@ -1,15 +1,16 @@
 //! One tenant does the worst that it can, and another one does a run of three steps after the other. What is held is who
 //! has a turn, not how long that took: so a share is a share on any machine.
 
-use serde_json::json;
-use std::io::Read as _;
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::wire::Wire;
-use super::{Place, Server, run};
+use super::{KEY, PATIENCE, Place, Server, run};
 use crate::rig::guests;
 
 /// Connections of a tenant that floods, each with one request after the other.
@@ -19,6 +20,13 @@ const RUNS: usize = 20;
 /// While one run of the neighbour goes through its turns, a tenant with 64 runs in flight ends a few. If tasks were served in
 /// the order in which they became ready, it would end about 64, one for each place that the neighbour waits for.
 const ENDED_FOR_EACH_MAX: usize = 24;
+/// Lines that a run of a flood logs, and their length.
+const LINES: usize = 200;
+const LINE_BYTES: usize = 500;
+/// Of a value that lies beside the store, in a file of its own.
+const LARGE_BYTES: usize = 1_100_000;
+/// What a flooder may be told that uploads: taken, known, too slow, too much at once, no room.
+const OF_UPLOADS: [u16; 5] = [201, 200, 408, 429, 503];
 
 /// A server with two tenants: whoever floods is `default`, and its neighbour has a key of its own.
 struct Neighbours {
@@ -28,7 +36,10 @@ struct Neighbours {
 
 impl Neighbours {
     fn new() -> Neighbours {
-        let server = Server::start(Place::new(), "");
+        Neighbours::of(Server::start(Place::new(), ""))
+    }
+
+    fn of(server: Server) -> Neighbours {
         let typed = |words: &str| run(&mut server.trackway(words)).expect(0).stdout;
         typed("tenants create neighbour");
         let key = typed("keys create --tenant neighbour --scope admin first -o id").trim().to_owned();
@@ -47,6 +58,21 @@ impl Neighbours {
             let run = wire.run("sequential", &json!(1));
             assert_eq!(run["output"], 16, "the {nth}th run of the neighbour: {run}");
         }
+    }
+
+    /// The same while a flood goes on that is served as well. No run waits for the flood to end: each ends within the minute
+    /// for which its start waits.
+    fn runs_beside(&self, flood: &Flood) {
+        self.runs();
+        let before = flood.done();
+        self.runs();
+        assert!(flood.done() > before, "nothing of the flood was served beside {RUNS} runs of the neighbour");
+    }
+
+    /// How much of it the tenant that floods has used.
+    fn used(&self, what: &str) -> u64 {
+        let usage = Wire::to(&self.server).get("usage");
+        usage["total"][what].as_u64().unwrap_or_else(|| panic!("no `{what}` in {usage}"))
     }
 
     /// Does `deed` again and again on connections of their own, until it is dropped. Counts how often it was done.
@@ -90,10 +116,37 @@ impl Drop for Flood {
 }
 
 /// What a flooder may be told: done, or that there is no room or no more for it.
-fn start(wire: &mut Wire, path: &str, workflow: &str, input: &serde_json::Value) {
+fn start(wire: &mut Wire, path: &str, workflow: &str, input: &Value) {
     let body = json!({ "workflow": workflow, "input": input }).to_string();
     let (status, answer) = wire.ask("POST", path, "application/json", body.as_bytes());
     assert!([201, 429, 503].contains(&status), "{status} {answer}");
+}
+
+/// One component that differs from all others in a custom section at its end.
+fn component(module: &[u8], number: usize) -> Vec<u8> {
+    let name = format!("n{number:012}");
+    let name_bytes = u8::try_from(name.len()).expect("a short name");
+    // Its number; its size, which fits into one byte; its name. It holds nothing more.
+    [module, &[0, name_bytes + 1, name_bytes], name.as_bytes()].concat()
+}
+
+/// Uploads on a connection of its own: one that is thrown out is closed. `None`: it was, before there was an answer.
+fn upload(url: &str, key: &str, bytes: &[u8]) -> Option<u16> {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE))).ok()?;
+    let head = format!(
+        "POST /v1/components HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+         Content-Type: application/wasm\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    // It may be answered before all of it was read.
+    let _ = stream.write_all(&[head.as_bytes(), bytes].concat());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1)?.parse::<u16>().ok()?;
+    assert!(OF_UPLOADS.contains(&status), "{answer}");
+    Some(status)
 }
 
 /// Takes connections and never answers.
@@ -200,4 +253,51 @@ fn everything_at_once_leaves_another_tenant_its_turns() {
     neighbours.runs();
     neighbours.runs();
     assert!(flood.done() > 0, "nothing was flooded");
+}
+
+#[test]
+fn a_run_takes_its_turns_while_another_tenant_logs_as_much_as_it_can() {
+    let neighbours = Neighbours::new();
+    neighbours.deploy("raw", "");
+    let line = json!(["log", "info", "y".repeat(LINE_BYTES), ""]);
+    let input = json!({ "ops": [["repeat", LINES, [line]], ["return", "1"]] });
+    let flood = neighbours.flood(move |wire| start(wire, "runs?wait=60", "script", &input));
+    neighbours.runs_beside(&flood);
+    let logged = neighbours.used("log_bytes");
+    assert!(logged >= (LINES * LINE_BYTES) as u64, "only {logged} bytes were logged");
+}
+
+#[test]
+fn a_run_takes_its_turns_while_another_tenant_uploads_as_much_as_it_can() {
+    let neighbours = Neighbours::new();
+    let module = std::fs::read(guests().join("raw.wasm")).expect("it was built");
+    let (url, flooded) = (neighbours.server.url.clone(), module.clone());
+    let (nth, taken) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let takes = Arc::clone(&taken);
+    let flood = neighbours.flood(move |_| {
+        let bytes = component(&flooded, nth.fetch_add(1, Ordering::SeqCst));
+        if upload(&url, KEY, &bytes) == Some(201) {
+            takes.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    neighbours.runs_beside(&flood);
+    // Places to upload are few; the neighbour comes to one all the same.
+    let bytes = component(&module, usize::MAX);
+    let begun = Instant::now();
+    while !matches!(upload(&neighbours.server.url, &neighbours.key, &bytes), Some(200 | 201)) {
+        assert!(begun.elapsed() < PATIENCE, "no upload of the neighbour was taken:\n{}", neighbours.server.log());
+    }
+    assert!(taken.load(Ordering::SeqCst) > 0, "nothing of the flood was taken");
+}
+
+#[test]
+fn a_run_takes_its_turns_while_another_tenant_stores_values_as_large_as_it_can() {
+    // What has ended goes soon, or the flood would fill the disk of whoever runs this.
+    let neighbours = Neighbours::of(Server::start(Place::new(), "--keep-finished 30s"));
+    neighbours.deploy("values", "");
+    let input = json!("z".repeat(LARGE_BYTES));
+    let flood = neighbours.flood(move |wire| start(wire, "runs?wait=60", "echo", &input));
+    neighbours.runs_beside(&flood);
+    let stored = neighbours.used("payload_bytes");
+    assert!(stored >= LARGE_BYTES as u64, "only {stored} bytes were stored");
 }
