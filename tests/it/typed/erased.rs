@@ -36,6 +36,10 @@ const OPEN_RUNS: usize = 30;
 /// Of components, values and code that a tenant had to itself.
 const FOLDERS: [&str; 2] = ["store/payloads", "store/components"];
 
+/// What a tenant has, as it lists it.
+const LISTS: [&str; 7] =
+    ["runs ls", "deployments ls", "components ls", "secrets ls", "entities ls", "questions ls", "redact show"];
+
 /// A tenant that has everything that there is, each with a mark in it.
 struct Marked {
     key: String,
@@ -267,9 +271,8 @@ fn expect_gone(server: Server, marked: &Marked, flags: &str) {
     let server = stopped(server, flags, |data| expect_unmade(data, is_sealed));
     typed(&server, "doctor --deep");
     typed(&server, &format!("tenants create {TENANT}"));
-    let lists = ["runs", "deployments", "secrets", "entities", "questions"].map(|what| format!("{what} ls -o id"));
-    for words in lists.into_iter().chain(["redact show -o id".to_owned()]) {
-        assert_eq!(typed(&server, &format!("{words} --tenant {TENANT}")), "", "{words}");
+    for what in LISTS {
+        assert_eq!(typed(&server, &format!("{what} --tenant {TENANT} -o id")), "", "{what}");
     }
     assert!(marks_in(typed(&server, &format!("audit -o jsonl --tenant {TENANT}")).as_bytes()).is_empty());
     stopped(server, flags, |data| expect_unsaid(data, is_sealed));

@@ -203,6 +203,11 @@ fn fuel_in(journals: &[Vec<Value>]) -> (u64, u64, u64) {
             steps += u64::from(kind == "Asked");
             started += u64::from(kind == "Started");
             let Some(used) = entry["fuel"].as_u64() else { continue };
+            if kind == "FuelUsed" {
+                // What no command tells of, beside all that is told.
+                fuel += used;
+                continue;
+            }
             let of_attempt = matches!(kind, "EffectAsked" | "AttemptEmitted" | "SpanBegun" | "SpanEnded");
             let number = |name: &str| if of_attempt { entry[name].as_u64().unwrap_or(0) } else { 0 };
             let deliveries = entry["deliveries"].as_u64().unwrap_or(0);
