@@ -14,8 +14,8 @@ mod others;
 
 pub use attempts::{
     AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted, EffectAnswered,
-    EffectAsked, EffectSettled, EffectVerdict, Kept, ModelUsed, Park, Progressed, RetryReceived, SpanBegun, SpanEnded,
-    SpanKind, With,
+    EffectAsked, EffectSettled, EffectVerdict, FuelUsed, Kept, ModelUsed, Park, Progressed, RetryReceived, SpanBegun,
+    SpanEnded, SpanKind, With,
 };
 pub use others::{
     CancelReceived, ChildEnded, ChildOf, ChildStarted, GraceSet, Moved, Paused, Resumed, Settled, Signalled, Tie,
@@ -110,6 +110,8 @@ pub enum Kind {
     UpdateExpired(UpdateExpired),
     /// A question of an attempt has its outcome from outside, or its time is over.
     EffectSettled(EffectSettled),
+    /// What a guest has computed that no proof tells of.
+    FuelUsed(FuelUsed),
 }
 
 /// The first entry of a run. It pins everything about the host that the guest can observe.
@@ -365,6 +367,7 @@ impl Kind {
             Kind::UpdateOffered(_) => "UpdateOffered",
             Kind::UpdateExpired(_) => "UpdateExpired",
             Kind::EffectSettled(_) => "EffectSettled",
+            Kind::FuelUsed(_) => "FuelUsed",
         }
     }
 
@@ -394,6 +397,7 @@ impl Kind {
             Kind::SpanBegun(begun) => Some(begun.step),
             Kind::SpanEnded(ended) => Some(ended.step),
             Kind::EffectSettled(settled) => Some(settled.step),
+            Kind::FuelUsed(used) => used.attempt.map(|(step, _)| step),
             Kind::Started(_)
             | Kind::Claimed(_)
             | Kind::CancelReceived(_)
@@ -433,6 +437,7 @@ impl Kind {
             Kind::SpanBegun(begun) => Some(begun.attempt),
             Kind::SpanEnded(ended) => Some(ended.attempt),
             Kind::EffectSettled(settled) => Some(settled.attempt),
+            Kind::FuelUsed(used) => used.attempt.map(|(_, number)| number),
             _ => None,
         }
     }
@@ -508,6 +513,7 @@ impl Kind {
             | Kind::ModelUsed(_)
             | Kind::SpendingTaken(_)
             | Kind::UpdateExpired(_)
+            | Kind::FuelUsed(_)
             | Kind::Moved(_) => Vec::new(),
         }
     }

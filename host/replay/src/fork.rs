@@ -88,6 +88,7 @@ pub fn kept(journal: &[Entry], step: StepId, deadline: Option<Timestamp>) -> Res
             Kind::SpanBegun(begun) => closed.contains(&begun.step),
             Kind::SpanEnded(ended) => closed.contains(&ended.step),
             Kind::EffectSettled(settled) => closed.contains(&settled.step),
+            Kind::FuelUsed(used) => used.attempt.is_none_or(|(step, _)| closed.contains(&step)),
             // A new run has time of its own.
             Kind::DeadlineSet(_) => false,
             // Of the other run: a new one has what its workflow or its cancel says.

@@ -39,9 +39,9 @@ pub use entry::{
     Answered, Asked, AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed,
     AttemptStarted, CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut,
     DeadlineSet, EffectAnswered, EffectAsked, EffectSettled, EffectVerdict, Emitted, End, Entry, Fingerprint, Finished,
-    Forgotten, Forked, GraceSet, Kept, Kind, ModelUsed, Moved, Park, Patched, Paused, Progressed, Proof, Published,
-    Replied, Resumed, RetryReceived, Settled, Signalled, SpanBegun, SpanEnded, SpanKind, SpendingTaken, Started,
-    StepCancelAsked, StepTimed, Tie, UpdateExpired, UpdateOffered, UpdateReceived, With,
+    Forgotten, Forked, FuelUsed, GraceSet, Kept, Kind, ModelUsed, Moved, Park, Patched, Paused, Progressed, Proof,
+    Published, Replied, Resumed, RetryReceived, Settled, Signalled, SpanBegun, SpanEnded, SpanKind, SpendingTaken,
+    Started, StepCancelAsked, StepTimed, Tie, UpdateExpired, UpdateOffered, UpdateReceived, With,
 };
 pub use failure::{Failure, code, is_code};
 pub use form::{FORM_MAX_BYTES, Field, FieldKind, Form};
@@ -51,7 +51,9 @@ pub use ids::{
     BadId, Digest, EffectId, Epoch, FrameId, MessageId, Position, QuestionId, QuestionName, RunId, StepId, TenantId,
 };
 pub use limits::{Limits, PUBLISHED_KEYS_MAX, PUBLISHED_MAX_BYTES};
-pub use machine::{Compared, Completion, Decision, FuelRule, Machine, Next, PATCHES_MAX, PatchDecision};
+pub use machine::{
+    Compared, Completion, Decision, FuelRule, Machine, NOTED_FUEL_MIN, Next, PATCHES_MAX, PatchDecision,
+};
 pub use mail::{Letter, MAIL_TAKEN_ALONG_MAX, Topic};
 pub use meter::{Day, Meter, Used};
 pub use model::{Finish, Spending, Usage};

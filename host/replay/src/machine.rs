@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use self::beside::Beside;
 use self::compare::Held;
 use crate::divergence::describe;
 use crate::mail::{Mail, Taken};
@@ -17,12 +18,15 @@ use crate::{
     Outcome, Position, Proof, Timestamp, Topic,
 };
 
+mod beside;
 mod compare;
 mod patches;
 mod told;
 
 #[cfg(test)]
 mod tests;
+
+pub use beside::NOTED_FUEL_MIN;
 
 /// What to do about a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +180,7 @@ pub struct Machine {
     /// counts otherwise. Its budget grows by as much, so that a new engine cannot end a run that
     /// the old one let go on.
     excess: u64,
+    beside: Beside,
     end: Option<RecordedEnd>,
     compared: Compared,
 }
@@ -212,6 +217,7 @@ impl Machine {
             now,
             budget,
             excess: 0,
+            beside: Beside::default(),
             end: None,
             compared: Compared::default(),
         }
@@ -273,6 +279,7 @@ impl Machine {
                 self.expect_end(*fingerprint, trapped, fuel_rule);
             }
             Kind::Continued(continued) => self.expect_end(continued.fingerprint, false, fuel_rule),
+            Kind::FuelUsed(used) if used.attempt.is_none() => self.beside.noted(used.fuel),
             Kind::Finished(Finished { fingerprint: None, .. })
             | Kind::Started(_)
             | Kind::Claimed(_)
@@ -302,6 +309,7 @@ impl Machine {
             | Kind::UpdateOffered(_)
             | Kind::UpdateExpired(_)
             | Kind::EffectSettled(_)
+            | Kind::FuelUsed(_)
             | Kind::DeadlineSet(_) => {}
         }
     }
@@ -587,6 +595,7 @@ impl Machine {
     fn delivered(&mut self, time: Timestamp) {
         self.deliveries = self.deliveries.saturating_add(1);
         self.excess = 0;
+        self.beside.delivered();
         self.now = self.now.max(time);
         self.compared.deliveries += u64::from(!self.recorded.is_empty() || self.end.is_some());
     }

@@ -181,6 +181,7 @@ impl Meter {
                 self.forget_attempts(begun.step);
                 Used { attempts: 1, ..nothing }
             }
+            Kind::FuelUsed(it) => Used { fuel: it.fuel, ..nothing },
             Kind::EffectAsked(asked) => self.effect_asked(asked),
             Kind::EffectAnswered(answered) => answer_of(answered),
             Kind::ModelUsed(it) => Used {

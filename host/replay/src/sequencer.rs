@@ -113,6 +113,7 @@ fn stays_with(before: &Entry, entry: &Entry) -> bool {
     match (&before.kind, &entry.kind) {
         (Kind::Asked(asked), Kind::Answered(answered)) => asked.step == answered.step,
         (Kind::StepCancelAsked(asked), Kind::Answered(answered)) => asked.step == answered.step,
+        (Kind::FuelUsed(used), ended) => used.attempt.is_some_and(|(step, _)| ended.step() == Some(step)),
         (Kind::ModelUsed(_), Kind::EffectAnswered(_)) | (Kind::Continued(_), Kind::SpendingTaken(_)) => true,
         _ => false,
     }
@@ -214,6 +215,7 @@ fn size_max(kind: &Kind) -> usize {
         | Kind::GraceSet(_)
         | Kind::SpendingTaken(_)
         | Kind::UpdateExpired(_)
+        | Kind::FuelUsed(_)
         | Kind::DeadlineSet(_) => 0,
     };
     texts + ENTRY_OVERHEAD_BYTES

@@ -221,6 +221,11 @@ impl RunState {
                     self.spending.add(used);
                 }
             }
+            Kind::FuelUsed(used) => match used.attempt {
+                Some((step, attempt)) => _ = self.attempt_mut(step, attempt).ok_or_else(unexpected)?,
+                None if self.claims.is_empty() => return Err(unexpected()),
+                None => {}
+            },
             Kind::SpendingTaken(taken) => {
                 if self.continued_at() != Some(self.last.0) {
                     return Err(unexpected());

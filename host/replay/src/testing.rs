@@ -6,9 +6,9 @@ use crate::{
     Answered, Asked, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed, AttemptStarted,
     CancelReceived, ChildOf, Claimed, Cut, DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest,
     EffectSettled, EffectVerdict, End, Entry, Epoch, Failure, Fingerprint, Finish, Finished, Forgotten, Forked,
-    GraceSet, Kept, Kind, Limits, MessageId, ModelUsed, Outcome, Park, Paused, Position, Progressed, Proof, Published,
-    RULES, Replied, Resumed, RetryReceived, RunId, Settled, Signalled, Started, StepCancelAsked, StepId, StepRequest,
-    StepTimed, Tie, Timestamp, UpdateReceived, Usage, Value, With, code,
+    FuelUsed, GraceSet, Kept, Kind, Limits, MessageId, ModelUsed, Outcome, Park, Paused, Position, Progressed, Proof,
+    Published, RULES, Replied, Resumed, RetryReceived, RunId, Settled, Signalled, Started, StepCancelAsked, StepId,
+    StepRequest, StepTimed, Tie, Timestamp, UpdateReceived, Usage, Value, With, code,
 };
 
 pub const PROOF: Proof = Proof { digest: Digest([7; 32]), deliveries: 0, fuel: 10 };
@@ -245,6 +245,11 @@ pub fn succeeded() -> Kind {
     finished(End::Succeeded(Value::inline("\"done\"")))
 }
 
+/// Of an attempt, or of the workflow.
+pub fn fuel_used(attempt: Option<(u32, u32)>, fuel: u64) -> Kind {
+    Kind::FuelUsed(FuelUsed { attempt: attempt.map(|(step, number)| (StepId(step), number)), fuel })
+}
+
 /// A journal that holds every kind of entry.
 pub fn every_kind() -> Vec<Entry> {
     journal([
@@ -274,10 +279,12 @@ pub fn every_kind() -> Vec<Entry> {
         settled(7),
         published("place", "3"),
         update(2, "move"),
+        fuel_used(None, 2_000_000),
         accept(8, "move"),
         replied(8, 2),
         attempt(1, 2),
         progressed(1, 2, "0.5"),
+        fuel_used(Some((1, 2)), 1_000_000),
         failed_keeping(1, 2, 2_000, Kept { answers: 0, last: None }),
         attempt(1, 3),
         parked(1, 3, Park::Exhausted),

@@ -320,7 +320,9 @@ impl GuestHost for WorkflowHost {
             return Poll::Pending;
         }
         inner.machine.computes(fuel);
-        inner.note_own_fuel(run.now());
+        if inner.machine.open_count() > 0 {
+            inner.note_own_fuel(run.now());
+        }
         match inner.machine.deliver() {
             Next::Deliver(completion) => {
                 self.catch_up(&mut inner);

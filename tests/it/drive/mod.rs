@@ -11,6 +11,7 @@ mod crash;
 mod deadline;
 mod ends;
 mod entities;
+mod fuel;
 mod grace;
 mod late;
 mod limits;

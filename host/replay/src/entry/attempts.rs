@@ -210,3 +210,12 @@ pub struct SpanEnded {
     pub proof: Proof,
     pub at: Option<Arc<str>>,
 }
+
+/// What a guest computed before it waited or came to its end, beside what stands in its proofs. Little of it is not worth
+/// an entry: see [`crate::NOTED_FUEL_MIN`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FuelUsed {
+    /// Whose it is, right before what ends the attempt; `None`: the workflow's.
+    pub attempt: Option<(StepId, u32)>,
+    pub fuel: u64,
+}

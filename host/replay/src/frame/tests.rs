@@ -189,6 +189,8 @@ fn a_kind_is_known_by_its_place() {
         "SpanEnded",
         "UpdateOffered",
         "UpdateExpired",
+        "EffectSettled",
+        "FuelUsed",
     ];
     for entry in every_kind() {
         let tag = postcard::to_allocvec(&entry.kind).expect("an entry can be written")[0];

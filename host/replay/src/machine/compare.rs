@@ -15,6 +15,7 @@ impl Machine {
                 return Held::Diverged(Box::new(self.divergence_from_end(end).against(id, command, &proof)));
             }
             self.commands += 1;
+            self.beside.proved(fuel);
             return Held::New(proof);
         };
         if !recorded.agrees_with(command, &proof) {
@@ -29,6 +30,7 @@ impl Machine {
         }
         self.recorded.pop_front();
         self.commands += 1;
+        self.beside.proved(fuel);
         Held::Same
     }
 

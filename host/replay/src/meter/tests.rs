@@ -83,3 +83,18 @@ fn a_day_ends_at_midnight() {
     assert_eq!(Day::of(Timestamp(day.next().begin().0 - 1)), day);
     assert_eq!(Position::FIRST, Position(0));
 }
+
+#[test]
+fn what_was_noted_counts_beside_the_proofs() {
+    let kinds = [
+        started(),
+        claimed(),
+        asked_after(1, 0, 10),
+        fuel_used(None, 500),
+        attempt(1, 1),
+        fuel_used(Some((1, 1)), 7_000),
+        answered(1),
+        asked_after(2, 1, 5),
+    ];
+    assert_eq!(used(&journal(kinds)).fuel, 10 + 500 + 7_000 + 5);
+}

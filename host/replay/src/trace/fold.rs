@@ -146,8 +146,8 @@ impl<'a> Fold<'a> {
                 }
                 self.model_used(used)
             }
-            // The sum of what stands before.
-            Kind::SpendingTaken(_) => Some(()),
+            // Sums, of what stands before and of what nobody asked for.
+            Kind::SpendingTaken(_) | Kind::FuelUsed(_) => Some(()),
             Kind::Failed(AttemptFailed { step, attempt, failure, next_at }) => {
                 self.attempt_failed(place, (*step, *attempt), failure, Some(*next_at))
             }

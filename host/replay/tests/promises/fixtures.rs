@@ -13,11 +13,11 @@ use trackway_replay::{
     Answered, Asked, AttemptEmitted, AttemptFailed, AttemptFailedKeeping, AttemptParked, AttemptResumed,
     AttemptStarted, CancelReceived, CancelTaken, ChildEnded, ChildOf, ChildStarted, Claimed, Continued, Cut,
     DeadlineSet, Digest, EffectAnswered, EffectAsked, EffectId, EffectRequest, EffectSettled, EffectVerdict, Emitted,
-    End, EntityAct, Entry, Epoch, FORMAT, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, Frame, GraceSet,
-    Kept, Kind, Limits, MessageId, ModelUsed, Moved, Outcome, Park, Patched, Paused, Position, Progressed, Proof,
-    Published, Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, SpanBegun, SpanEnded,
-    SpanKind, Spending, SpendingTaken, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie, Timestamp,
-    UpdateExpired, UpdateOffered, UpdateReceived, Usage, Value, With, code,
+    End, EntityAct, Entry, Epoch, FORMAT, Failure, Fingerprint, Finish, Finished, Forgotten, Forked, Frame, FuelUsed,
+    GraceSet, Kept, Kind, Limits, MessageId, ModelUsed, Moved, Outcome, Park, Patched, Paused, Position, Progressed,
+    Proof, Published, Replied, Resumed, RetryReceived, RunId, RunState, Sequencer, Settled, Signalled, SpanBegun,
+    SpanEnded, SpanKind, Spending, SpendingTaken, Started, StepCancelAsked, StepId, StepRequest, StepTimed, Tie,
+    Timestamp, UpdateExpired, UpdateOffered, UpdateReceived, Usage, Value, With, code,
 };
 
 fn folder(format: u8) -> PathBuf {
@@ -170,6 +170,7 @@ fn journals() -> Vec<(&'static str, Vec<Vec<Entry>>)> {
         ("spans", frames(spans())),
         ("offers", frames(offers())),
         ("questions-of-functions", frames(questions_of_functions())),
+        ("fuel", frames(fuel())),
     ]
 }
 
@@ -816,6 +817,39 @@ fn questions_of_functions() -> Vec<Kind> {
         Kind::Finished(Finished {
             end: End::Succeeded(Value::inline("7")),
             fingerprint: Some(Fingerprint { commands: 1, deliveries: 1, fuel: 99 }),
+            unread: Vec::new(),
+        }),
+    ]
+}
+
+/// A workflow that computes before it waits, and attempts that compute before they end: one fails, one is given up.
+fn fuel() -> Vec<Kind> {
+    let used = |attempt: Option<(u32, u32)>, fuel| {
+        Kind::FuelUsed(FuelUsed { attempt: attempt.map(|(step, number)| (StepId(step), number)), fuel })
+    };
+    let begun = |step, attempt| Kind::AttemptStarted(AttemptStarted { step: StepId(step), attempt });
+    vec![
+        started(Value::null()),
+        claimed("worker-1"),
+        call(1, Value::inline("1")),
+        call(2, Value::inline("2")),
+        begun(1, 1),
+        begun(2, 1),
+        used(None, 100_000),
+        used(Some((1, 1)), u64::MAX),
+        Kind::Failed(AttemptFailed {
+            step: StepId(1),
+            attempt: 1,
+            failure: Failure::new("LATER", "not yet").to_value(),
+            next_at: Timestamp::from_millis(1_750_000_000_000),
+        }),
+        begun(1, 2),
+        used(Some((1, 2)), 250_000),
+        Kind::Answered(Answered { step: StepId(1), outcome: Outcome::Succeeded(Value::inline("7")) }),
+        used(Some((2, 1)), 300_000),
+        Kind::Finished(Finished {
+            end: End::Succeeded(Value::inline("7")),
+            fingerprint: Some(Fingerprint { commands: 2, deliveries: 1, fuel: 99 }),
             unread: Vec::new(),
         }),
     ]
