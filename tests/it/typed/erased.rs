@@ -118,8 +118,8 @@ fn found_in(data: &Path) -> Vec<(String, &'static str)> {
 }
 
 fn marks_in(bytes: &[u8]) -> Vec<&'static str> {
-    let holds = |mark: &str| bytes.windows(mark.len()).any(|window| window == mark.as_bytes());
-    MARKS.into_iter().filter(|mark| holds(mark)).collect()
+    let holds = |mark: &[u8]| bytes.windows(mark.len()).any(|window| window[0] == mark[0] && window == mark);
+    MARKS.into_iter().filter(|mark| holds(mark.as_bytes())).collect()
 }
 
 /// The store's own files, which keep in free pages what was removed, until they are written over.
