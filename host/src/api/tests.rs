@@ -18,6 +18,7 @@ mod secrets;
 mod signals;
 mod stream;
 mod support;
+mod undeploy;
 mod uploads;
 
 #[test]

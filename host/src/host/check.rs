@@ -364,7 +364,8 @@ impl<'a> Look<'a> {
 
     fn marks(&mut self, state: &RunState, head: Option<&Head>, mark: Option<Mark>) {
         let component = state.component();
-        if !self.components.contains(&component) {
+        // One that has ended does not hold it: it may have been removed.
+        if state.end().is_none() && !self.components.contains(&component) {
             self.flaw(None, format!("its component {component} is not there"), ADVICE_COMPONENT);
         }
         if state.started().run != self.run.run {

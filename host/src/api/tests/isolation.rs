@@ -28,7 +28,7 @@ impl Server {
         self.raw(method, path, &[("authorization", authorization.as_str())], body.as_bytes()).await
     }
 
-    async fn deploy_with(&self, key: &str, name: &str, component: &[u8]) -> String {
+    pub async fn deploy_with(&self, key: &str, name: &str, component: &[u8]) -> String {
         let authorization = format!("Bearer {key}");
         let headers = [("authorization", authorization.as_str())];
         let uploaded = self.raw("POST", "/v1/components", &headers, component).await;

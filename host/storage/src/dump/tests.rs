@@ -209,6 +209,48 @@ async fn a_run_that_is_removed_while_it_is_read_is_no_flaw_of_the_dump() {
     assert!(caught > 0, "none was removed in the middle");
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_deployment_of_a_dump_lacks_a_component_that_is_removed_meanwhile() {
+    const COUNT: u8 = 12;
+    let mut caught = 0;
+    for seed in 0..20 {
+        let store = slow(seed);
+        let mut digests = Vec::new();
+        for number in 0..COUNT {
+            let (digest, bytes) = (Digest::of(&[number]), Bytes::copy_from_slice(&[number]));
+            let manifest = "{}".into();
+            let record = ComponentRecord { digest, size_bytes: 1, uploaded: Timestamp(1), manifest, pure: true };
+            store.put_component(TENANT, record, bytes).await.expect("stored");
+            let version = Version { version: 1, component: digest, deployed: Timestamp(2), allow: Vec::new() };
+            let name = format!("news-{number:02}").into();
+            let deployment = Deployment { name, revision: 1, current: 1, versions: vec![version] };
+            assert!(store.put_deployment(TENANT, deployment).await.expect("stored"));
+            digests.push(digest);
+        }
+        let remove = async {
+            for (number, digest) in digests.iter().enumerate() {
+                let name = format!("news-{number:02}");
+                assert!(store.remove_deployment(TENANT, &name, 1).await.expect("removed"));
+                assert!(store.remove_component(TENANT, *digest).await.expect("removed"));
+            }
+        };
+        let (bytes, ()) = tokio::join!(dump_of(&store), remove);
+        let mut there = BTreeSet::new();
+        for (record, _) in records(&bytes).expect("it is whole") {
+            match record {
+                Record::Component(component) => drop(there.insert(component.digest)),
+                Record::Deployment(deployment) => {
+                    let component = deployment.versions[0].component;
+                    assert!(there.contains(&component), "seed {seed}: {} has no code", deployment.name);
+                }
+                _ => {}
+            }
+        }
+        caught += usize::from((1..usize::from(COUNT)).contains(&there.len()));
+    }
+    assert!(caught > 0, "none was removed in the middle");
+}
+
 const MARK: &str = "k9Vq-said-by-a-caller-Zx7";
 const ERASED: TenantId = TenantId(3);
 const KEPT: TenantId = TenantId(4);

@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 use trackway_replay::{Digest, Frame, Kind, Position, RunId, TenantId, Timestamp};
 
 use super::{MAGIC, Record, VERSION, VERSION_OPEN, about};
-use crate::{EntityQuery, RunKey, RunQuery, Seal, Seals, Shelf, Storage, StorageError, StorageErrorKind};
+use crate::{
+    Deployment, EntityQuery, RunKey, RunQuery, Seal, Seals, Shelf, Storage, StorageError, StorageErrorKind, Version,
+};
 
 /// Read from the store at once.
 const FRAMES_BYTES: usize = 1 << 20;
@@ -134,18 +136,38 @@ impl Dump<'_> {
     async fn components(&mut self) -> Result<(), StorageError> {
         // Deployments first: every component that one of them names was there before it.
         let deployments = self.storage.deployments(self.tenant).await?;
+        let mut written = BTreeSet::new();
         for record in self.storage.components(self.tenant).await? {
             let bytes = self.storage.component_bytes(self.tenant, record.digest).await?;
             let Some(bytes) = bytes else {
-                // Of a tenant that is being erased.
+                // It was removed meanwhile, or its tenant is being erased.
                 continue;
             };
+            written.insert(record.digest);
             self.record(&Record::Component(record), &bytes).await?;
         }
         for deployment in deployments {
-            self.record(&Record::Deployment(deployment), &[]).await?;
+            if let Some(deployment) = self.standing(deployment, &written).await? {
+                self.record(&Record::Deployment(deployment), &[]).await?;
+            }
         }
         Ok(())
+    }
+
+    /// As it is to be restored: without versions that were removed meanwhile, and their components after them. `None`:
+    /// there is none any more.
+    async fn standing(&self, read: Deployment, there: &BTreeSet<Digest>) -> Result<Option<Deployment>, StorageError> {
+        let has_code = |version: &Version| there.contains(&version.component);
+        if read.versions.iter().all(has_code) {
+            return Ok(Some(read));
+        }
+        let now = self.storage.deployment(self.tenant, &read.name).await?;
+        // Whatever is missing was not removed: a restore says so.
+        if now.as_ref() == Some(&read) {
+            return Ok(now);
+        }
+        let left = now.map(|now| Deployment { versions: now.versions.into_iter().filter(has_code).collect(), ..now });
+        Ok(left.filter(|left| left.versions.iter().any(|version| version.version == left.current)))
     }
 
     /// Before all runs: what one of those wrote since stands in its journal.
