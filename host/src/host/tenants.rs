@@ -168,11 +168,13 @@ impl Host {
             }
         }
         let components = self.storage.components(tenant.id).await.unwrap_or_default();
+        let digests = || components.iter().map(|component| component.digest);
+        // Also before: who goes on after a kill finds no components any more that would name the code.
+        self.forget_code(tenant.id, digests()).await?;
         for _ in 0..ERASURES_MAX {
             self.storage.erase(tenant.id).await?;
             if !self.storage.tenants().await?.contains(&tenant.id) {
-                let digests = components.iter().map(|component| component.digest);
-                self.forget_code(tenant.id, digests).await?;
+                self.forget_code(tenant.id, digests()).await?;
                 directory.remove_tenant(&*self.storage, tenant).await?;
                 self.worker.quotas().forget(tenant.id);
                 self.redactions.forget(tenant.id);

@@ -212,6 +212,8 @@ impl FunctionHost {
             let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, digest, nth).into();
             parsed.author_key().or_else(|| parsed.wants_key().then(derived))
         });
+        // Before it is on record, and counts itself.
+        let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS));
         let cause = match proof {
             // On record; what resumes the attempt is durable already.
             None => Position::FIRST,
@@ -224,7 +226,6 @@ impl FunctionHost {
                 })?
             }
         };
-        let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS));
         inner.send(match (parsed, crossed) {
             (Ok(request), None) => Job::Http { effect, request: Box::new(request), key, cause },
             (Err(failure), _) | (Ok(_), Some(failure)) => Job::Refuse { effect, failure },

@@ -27,6 +27,8 @@ impl FunctionHost {
             let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, digest, nth).into();
             parsed.author_key().unwrap_or_else(derived)
         });
+        // Before it is on record, and counts itself.
+        let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS).or_else(|| self.crossed(&OF_MODELS)));
         let cause = match proof {
             // On record; what resumes the attempt is durable already.
             None => Position::FIRST,
@@ -42,7 +44,6 @@ impl FunctionHost {
                 })?
             }
         };
-        let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS).or_else(|| self.crossed(&OF_MODELS)));
         inner.send(match (parsed, crossed, key) {
             (Err(failure), ..) | (Ok(_), Some(failure), _) => Job::Refuse { effect, failure },
             (Ok(request), None, Some(key)) => Job::Model { effect, request: Box::new(request), key, cause },
