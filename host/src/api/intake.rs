@@ -20,6 +20,10 @@ use crate::{Code, Error};
 const UPLOADS_AT_ONCE_MAX: usize = 32;
 /// What came of all of them together, and of those that wait to be compiled: four of the largest.
 const UPLOADS_BYTES_MAX: usize = 256 << 20;
+/// Of one tenant that came as a whole and wait to be compiled: nothing makes them give way, so they leave room.
+const WHOLE_OF_ONE_MAX: usize = UPLOADS_AT_ONCE_MAX / 4 * 3;
+/// And what they hold of memory: three of the largest.
+const WHOLE_BYTES_OF_ONE_MAX: usize = UPLOADS_BYTES_MAX / 4 * 3;
 /// A tenant's own uploads give way to its next one only when they have had so long to come.
 const OWN_AGE_MIN: Duration = Duration::from_secs(5);
 /// When a place is likely to be free again: trickling ones are thrown out by then.
@@ -100,7 +104,7 @@ impl Intake {
             self.grow(&place, chunk.len(), Instant::now())?;
             bytes.extend_from_slice(&chunk);
         }
-        self.lock().came(place.number);
+        self.lock().came(place.number)?;
         Ok((bytes.freeze(), place))
     }
 
@@ -143,10 +147,19 @@ impl Uploads {
     }
 
     /// It is here as a whole; nothing makes it give way any more.
-    fn came(&mut self, number: u64) {
+    fn came(&mut self, number: u64) -> crate::Result<()> {
+        let Some((tenant, bytes)) = self.held.get(&number).map(|held| (held.tenant, held.bytes)) else {
+            return Err(gave_way());
+        };
+        let whole = self.held.values().filter(|held| held.tenant == tenant && held.throw_out.is_none());
+        let (count, bytes) = whole.fold((1, bytes), |(count, bytes), held| (count + 1, bytes + held.bytes));
+        if count > WHOLE_OF_ONE_MAX || bytes > WHOLE_BYTES_OF_ONE_MAX {
+            return Err(full("as many uploads of this tenant as may be wait to be compiled"));
+        }
         if let Some(held) = self.held.get_mut(&number) {
             held.throw_out = None;
         }
+        Ok(())
     }
 
     /// Throws one out for `newcomer`: of the tenant that holds the most, the one that comes the slowest.

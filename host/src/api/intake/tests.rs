@@ -63,13 +63,31 @@ fn memory_is_bounded_and_taken_from_whoever_holds_the_most() {
 #[test]
 fn an_upload_that_came_as_a_whole_is_never_thrown_out_and_its_memory_counts_until_it_is_let_go() {
     let (intake, now) = (Intake::default(), Instant::now());
-    let whole = begin(&intake, ONE, now).expect("there is a place");
-    intake.grow(&whole.place, UPLOADS_BYTES_MAX, now).expect("there is memory");
-    intake.lock().came(whole.place.number);
+    let parts = [(ONE, WHOLE_BYTES_OF_ONE_MAX), (TenantId(3), UPLOADS_BYTES_MAX - WHOLE_BYTES_OF_ONE_MAX)];
+    let whole = parts.map(|(tenant, bytes)| {
+        let sent = begin(&intake, tenant, now).expect("there is a place");
+        intake.grow(&sent.place, bytes, now).expect("there is memory");
+        intake.lock().came(sent.place.number).expect("it may hold so much");
+        sent
+    });
     let late = begin(&intake, OTHER, now).expect("there is a place");
     assert!(intake.grow(&late.place, 1, now + OWN_AGE_MIN).is_err());
     drop(whole);
     intake.grow(&late.place, 1, now).expect("it was let go");
+}
+
+#[test]
+fn what_one_tenant_has_sent_as_a_whole_leaves_room_for_others() {
+    let (intake, now) = (Intake::default(), Instant::now());
+    let sent = fill(&intake, ONE, now);
+    let came = sent.iter().map(|sent| intake.lock().came(sent.place.number)).filter(Result::is_ok).count();
+    assert_eq!(came, WHOLE_OF_ONE_MAX);
+    let other = begin(&intake, OTHER, now).expect("one that was refused gives way");
+    intake.lock().came(other.place.number).expect("it is its first");
+    drop((sent, other));
+    let large = begin(&intake, ONE, now).expect("there is a place");
+    intake.grow(&large.place, WHOLE_BYTES_OF_ONE_MAX + 1, now).expect("there is memory");
+    assert_eq!(intake.lock().came(large.place.number).map_err(|error| error.code), Err(Code::Overloaded));
 }
 
 #[test]
