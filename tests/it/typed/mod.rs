@@ -35,6 +35,7 @@ mod states;
 mod streaming;
 mod tenants;
 mod tokens;
+mod undeployed;
 mod updates;
 mod wire;
 mod witness;
