@@ -3,7 +3,7 @@
 
 use std::iter::once;
 use trackway_replay::{Digest, Head, RunId, Status};
-use trackway_storage::{ComponentRecord, Deployment, RunQuery, Shelf};
+use trackway_storage::{ComponentRecord, Deployment, RunQuery};
 
 use super::Host;
 use super::deployments::{TRIES_MAX, join, no_such_component, no_such_version};
