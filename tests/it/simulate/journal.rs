@@ -232,6 +232,7 @@ pub fn value_of(kind: &Kind) -> Option<&Value> {
         | Kind::StepTimed(_)
         | Kind::GraceSet(_)
         | Kind::UpdateExpired(_)
+        | Kind::FuelUsed(_)
         | Kind::Moved(_) => None,
     }
 }
