@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use trackway_fair::{Weight, Weights};
 use trackway_replay::{Limits, TenantId};
 
-use super::{Ledger, Quota, Quotas};
+use super::{Ledger, Quota, Quotas, UNLIMITED};
 
 /// What a tenant may use now. Held on to by those who ask often: a change shows in it at once.
 #[derive(Debug)]
@@ -55,7 +55,10 @@ impl TenantLimits {
     /// Runs, and as many attempts: half of the memory is for either, so that neither waits for what the other holds. An
     /// instance counts with all that it may grow to, for what it does must not depend on what others have.
     pub(super) fn fit_in_memory(&self) -> u64 {
-        (self.get(Quota::Memory) / 2 / self.get(Quota::MemoryPerInstance).max(1)).max(1)
+        match self.get(Quota::Memory) {
+            UNLIMITED => UNLIMITED,
+            memory => (memory / 2 / self.get(Quota::MemoryPerInstance).max(1)).max(1),
+        }
     }
 
     /// What a run pins that starts now.

@@ -51,7 +51,7 @@ fn what_is_said_of_a_tenant_counts_over_the_defaults_and_shows_at_once() {
 fn memory_in_sum_bounds_what_lives_at_once_and_leaves_one_of_each() {
     let book = Book::default();
     let limits = book.of(TenantId(7));
-    let mut say = |name: &str, limit: &str| {
+    let say = |name: &str, limit: &str| {
         let mut over = Quotas::default();
         over.set_text("memory", "1GiB").expect("a limit");
         over.set_text(name, limit).expect("a limit");
