@@ -85,9 +85,9 @@ impl Inner {
 
     /// Journals what the attempt of a step has computed, before what ends it.
     pub fn note_fuel(&mut self, clock: Timestamp, step: StepId) {
-        let Some(live) = self.attempts.get(&step) else { return };
-        // Once: what it computes from here on, it does for nobody.
-        let (attempt, fuel) = (live.attempt, live.fuel.swap(0, Ordering::Relaxed));
+        let Some(live) = self.attempts.get_mut(&step) else { return };
+        // Once: what it computes from here on, it does for nobody, and tells nobody of.
+        let (attempt, fuel) = (live.attempt, std::mem::take(&mut live.fuel).load(Ordering::Relaxed));
         let is_open = self.attempt_state(step).is_some_and(|open| open.attempt == attempt);
         if is_open && fuel >= NOTED_FUEL_MIN {
             self.sequence(clock, Kind::FuelUsed(FuelUsed { attempt: Some((step, attempt)), fuel }));
