@@ -257,6 +257,9 @@ impl Worker {
     /// Quotas were changed: what waits for one is looked at again, and so are runs of the tenant that one holds.
     pub async fn quotas_changed(&self, tenant: TenantId) -> Result<()> {
         self.core.runs.serve();
+        if let Some((next, ())) = self.core.runs.next() {
+            claim::make_room(&self.core, next);
+        }
         self.core.places.look_again();
         self.wake_held(tenant).await
     }

@@ -86,6 +86,10 @@ impl Places {
     /// Caps may have been raised.
     pub fn look_again(&self) {
         self.gate.serve();
+        // Whoever waited for its own places may wait for those of others now.
+        if let Some((tenant, run)) = self.gate.next() {
+            self.ask_back(RunKey { tenant, run });
+        }
     }
 
     /// Rather one of `run` itself than of others of its tenant; of another tenant only if that holds as many at least, and
