@@ -113,6 +113,8 @@ fn stays_with(before: &Entry, entry: &Entry) -> bool {
     match (&before.kind, &entry.kind) {
         (Kind::Asked(asked), Kind::Answered(answered)) => asked.step == answered.step,
         (Kind::StepCancelAsked(asked), Kind::Answered(answered)) => asked.step == answered.step,
+        // Several attempts end with their run's round.
+        (Kind::FuelUsed(_), Kind::FuelUsed(_) | Kind::Continued(_)) => true,
         (Kind::FuelUsed(used), ended) => used.attempt.is_some_and(|(step, _)| ended.step() == Some(step)),
         (Kind::ModelUsed(_), Kind::EffectAnswered(_)) | (Kind::Continued(_), Kind::SpendingTaken(_)) => true,
         _ => false,

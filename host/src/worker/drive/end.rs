@@ -115,13 +115,13 @@ impl Driver {
         }
         let deployment = run.lock().state.deployment().clone();
         let component = newest_code(&run, &deployment).await;
-        run.lock().abandon_all(run.now());
         // So that the head goes with one frame that holds all.
         if let Some(stop) = self.write_all(Owner::Keep).await {
             return stop;
         }
         {
             let mut inner = run.lock();
+            inner.abandon_all(run.now());
             // The places of the mail stand in the same entry.
             let input = inner.value(&next.input, Value::EFFECT_INLINE_MAX_BYTES);
             let state = &inner.state;
