@@ -59,6 +59,8 @@ impl Host {
             }
             None => None,
         };
+        // Nobody removes what it starts on until it stands.
+        let _pointing = self.pointing.of(self.tenant).read_owned().await;
         let target = self.resolve(&request.workflow).await?;
         let checked = catalog::check_input(&target.catalog, &target.workflow, &input, self.sandbox.program()).await;
         if !is_given && checked.is_err() {

@@ -50,6 +50,12 @@ impl Host {
             Ok(_) => {}
             // It can be removed all the same.
             Err(error) if error.code == Code::DataDamaged => {}
+            // Somebody was cut off in between: what that left goes now.
+            Err(error) if error.code == Code::NoSuchComponent => {
+                self.storage.remove_component(self.tenant, digest).await?;
+                self.forget_code(self.tenant, once(digest)).await?;
+                return Err(error);
+            }
             Err(error) => return Err(error),
         }
         let users = self.users_of(digest).await?;

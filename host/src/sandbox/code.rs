@@ -21,6 +21,8 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 /// One crossing of text may carry this many times the limit of one value, so that a value over the
 /// limit reaches the worker, which refuses it by a journaled failure; what is larger traps.
 const CROSSING_VALUES_MAX: usize = 4;
+/// A guest that computes without a call is seen to have used so much more: what it has used lies in a register until then.
+const FUEL_SEEN_EVERY: u64 = 20_000_000;
 
 /// `describe` computes for a moment and needs little; more is a mistake.
 const DESCRIBE_FUEL: u64 = 2_000_000_000;
@@ -240,6 +242,7 @@ fn store(
     let guest = Guest::new(purpose, host, limits, fuel, traveller);
     let mut store = Store::try_new(&runtime.engine, guest)?;
     store.limiter(|guest| &mut guest.limiter);
+    store.fuel_async_yield_interval(Some(FUEL_SEEN_EVERY))?;
     store.set_fuel(fuel)?;
     store.set_hostcall_fuel(CROSSING_VALUES_MAX.saturating_mul(limits.value_bytes as usize));
     store.set_epoch_deadline(TICKS_PER_TURN);

@@ -286,6 +286,19 @@ fn usage_is_what_the_journals_say_also_after_kills_and_in_a_backup() {
 }
 
 #[test]
+fn what_an_attempt_computes_until_it_is_broken_off_is_used() {
+    let server = Server::with_guest("raw", "");
+    let options = json!({ "timeout_ms": 500, "retry": { "attempts": 1 } });
+    let spins =
+        json!({ "ops": [["call", "script", { "ops": [["spin"]] }, options.to_string()], ["next"], ["return", "1"]] });
+    run(server.trackway("run script -i").arg(spins.to_string())).expect(0);
+    let journals = journals_of(&server);
+    let noted = journals.iter().flatten().filter(|entry| entry["kind"] == "FuelUsed").collect::<Vec<_>>();
+    assert!(noted.len() == 1 && noted[0]["fuel"].as_u64() >= Some(20_000_000), "{journals:?}");
+    assert_eq!(total_of(&server, "")["fuel"], json!(fuel_in(&journals).0));
+}
+
+#[test]
 fn with_a_tenant_go_its_quotas_and_what_it_used() {
     let server = Server::start(Place::new(), "");
     let make = || {
