@@ -1,6 +1,7 @@
 //! Removes runs that have ended: one by its name, or all that ended long enough ago. A run that is open, or whose end
 //! somebody has not read yet, is never touched.
 
+use futures_util::{StreamExt as _, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::{Code, Error, Result};
 
 /// Looked at in one go.
 const PAGE_RUNS: usize = 200;
+/// Removed at once: each waits for the store, which writes together what several want.
+const REMOVED_AT_ONCE: usize = 16;
 /// Between two looks for runs that may go: a part of the time that they are kept, within these bounds.
 const LOOK_PARTS: u32 = 10;
 const LOOK_AFTER_MIN: Duration = Duration::from_millis(100);
@@ -125,6 +128,7 @@ impl Host {
             let runs = self.storage.runs(self.tenant, after, PAGE_RUNS).await?;
             let Some(last) = runs.last() else { return Ok(count) };
             after = Some(*last);
+            let (mut over, mut is_last) = (Vec::new(), false);
             for run in runs {
                 let head = match self.storage.head(self.key_of(run)).await {
                     Err(error) => {
@@ -136,18 +140,34 @@ impl Host {
                 };
                 // In the order in which they began: no later one has ended before.
                 if head.started > before(shortest) || self.is_stopping() {
-                    return Ok(count);
+                    is_last = true;
+                    break;
                 }
                 let is_over = keep.of(&head).zip(head.finished).is_some_and(|(keep, end)| end <= before(keep));
                 if head.status.has_ended() && is_over {
-                    match self.remove(run).await {
-                        Ok(()) => count += 1,
-                        Err(error) if matches!(error.code, Code::RunOpen | Code::NoSuchRun) => {}
-                        Err(error) => cannot_be_removed(run, &error)?,
-                    }
+                    over.push(run);
                 }
             }
+            count += self.remove_all(over).await?;
+            if is_last {
+                return Ok(count);
+            }
         }
+    }
+
+    /// As many of them as can go. Answers how many went.
+    async fn remove_all(&self, runs: Vec<RunId>) -> Result<u64> {
+        let removals: Vec<_> = runs.into_iter().map(|run| async move { (run, self.remove(run).await) }).collect();
+        let removed: Vec<_> = stream::iter(removals).buffer_unordered(REMOVED_AT_ONCE).collect().await;
+        let mut count = 0;
+        for (run, removed) in removed {
+            match removed {
+                Ok(()) => count += 1,
+                Err(error) if matches!(error.code, Code::RunOpen | Code::NoSuchRun) => {}
+                Err(error) => cannot_be_removed(run, &error)?,
+            }
+        }
+        Ok(count)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, RwLock, Semaphore, SemaphorePermit};
 use trackway_fair::AtOnce;
 use trackway_replay::{Day, Frame, Kind, Position, RunId, Status, TenantId};
 use trackway_storage::{Removed, RunKey, RunQuery, Storage};
@@ -20,8 +20,8 @@ const PAGE_RUNS: usize = 200;
 pub(super) struct Forks {
     /// Each with the run that it comes from.
     of: Mutex<BTreeMap<RunId, RunId>>,
-    /// Held by who removes a run: nobody begins to need it meanwhile.
-    removing: tokio::sync::Mutex<()>,
+    /// Shared by those who remove runs: nobody begins to need one meanwhile.
+    removing: RwLock<()>,
     /// Those that an earlier process began are known.
     learned: OnceCell<()>,
     reads: Semaphore,
@@ -29,7 +29,7 @@ pub(super) struct Forks {
 
 impl Default for Forks {
     fn default() -> Forks {
-        let (of, removing, learned) = (Mutex::default(), tokio::sync::Mutex::default(), OnceCell::default());
+        let (of, removing, learned) = (Mutex::default(), RwLock::default(), OnceCell::default());
         Forks { of, removing, learned, reads: Semaphore::new(FORK_READS_MAX) }
     }
 }
@@ -45,7 +45,7 @@ impl Forks {
     /// From here on `source` stays, if it is there, until `fork` has all of it.
     pub async fn need(&self, fork: RunId, source: RunId) {
         let _at_once = trackway_fair::at_once();
-        let _nobody_removes = self.removing.lock().await;
+        let _nobody_removes = self.removing.write().await;
         self.lock().insert(fork, source);
     }
 
@@ -131,7 +131,7 @@ impl Worker {
         let storage = &self.core.storage;
         let forks = &self.core.forks;
         let _at_once = trackway_fair::at_once();
-        let _removing = forks.removing.lock().await;
+        let _removing = forks.removing.read().await;
         forks.learned.get_or_try_init(|| forks.learn(&**storage)).await?;
         let of_it: Vec<RunId> =
             forks.lock().iter().filter(|(_, source)| **source == run.run).map(|(fork, _)| *fork).collect();
