@@ -12,9 +12,9 @@ use super::model::{Binary, Component, ComponentList, ListedComponent, Problem};
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
+use crate::Code;
 use crate::host::UPLOAD_MAX_BYTES;
 use crate::sandbox::Manifest;
-use crate::{Code, Error};
 
 const UPLOAD: Limit = Limit { max_bytes: UPLOAD_MAX_BYTES, code: Code::UploadTooLarge };
 
@@ -94,11 +94,7 @@ pub async fn list(api: Api) -> Answer<Json<ComponentList>> {
     )
 )]
 pub async fn remove(api: Api, Path(digest): Path<String>) -> Answer<StatusCode> {
-    let digest = digest_of(&digest)?;
-    // In a task of its own: whoever asked may go away half way.
-    let host = api.host.clone();
-    let removed = tokio::spawn(async move { host.remove_component(digest).await }).await;
-    removed.map_err(|error| Error::new(Code::Internal, format!("removing a component: {error}")))??;
+    api.host.remove_component(digest_of(&digest)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,8 +11,8 @@ use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::runs::{Accepted, accepted, started};
 use super::view;
+use crate::Code;
 use crate::host::MoveRequest;
-use crate::{Code, Error};
 
 /// Holds a run: it begins nothing and gets nothing until it is resumed or cancelled. What is under way
 /// comes to its end.
@@ -50,10 +50,7 @@ pub async fn pause(api: Api, Found(head): Found, Asked { key, body: asked }: Ask
     )
 )]
 pub async fn remove(api: Api, Found(head): Found) -> Answer<StatusCode> {
-    // In a task of its own: whoever asked may go away half way.
-    let host = api.host.clone();
-    let removed = tokio::spawn(async move { host.remove(head.run).await }).await;
-    removed.map_err(|error| Error::new(Code::Internal, format!("removing a run: {error}")))??;
+    api.host.remove(head.run).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

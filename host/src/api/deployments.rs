@@ -12,8 +12,8 @@ use super::model::{Deploy, Deployment, DeploymentList, Problem, Promote, Rollbac
 use super::problem::{Answer, Refusal};
 use super::routes::Api;
 use super::view;
+use crate::Code;
 use crate::host::{Allow, Outcome, Pointer, Signature, Wish};
-use crate::{Code, Error};
 
 /// All deployments, by name.
 #[utoipa::path(get, operation_id = "list_deployments", path = "/v1/deployments", tag = "deployments", responses((status = 200, body = DeploymentList)))]
@@ -102,10 +102,7 @@ pub async fn remove(
     Path(name): Path<String>,
     Params(RemoveParams { version }): Params<RemoveParams>,
 ) -> Answer<StatusCode> {
-    // In a task of its own: whoever asked may go away half way.
-    let host = api.host.clone();
-    let removed = tokio::spawn(async move { host.remove_deployment(&name, version).await }).await;
-    removed.map_err(|error| Error::new(Code::Internal, format!("removing a deployment: {error}")))??;
+    api.host.remove_deployment(&name, version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -64,7 +64,7 @@ pub(super) fn launch(run: &Arc<Run>, inner: &mut Inner, step: StepId, number: u3
         idle: Idle::No,
         settled: Vec::new(),
         poke: poke.clone(),
-        fuel: Arc::default(),
+        fuel: Some(Arc::default()),
     };
     inner.attempts.insert(step, live);
     let task = make(run.clone(), step, number, (begin, poke));
@@ -161,7 +161,7 @@ impl Making {
             };
             let given = inner.attempt_state(step).and_then(|attempt| attempt.given.clone());
             let machine = recalling(run, &inner, &on_record, number, digest);
-            let fuel = inner.attempts.get(&step).map(|live| live.fuel.clone()).unwrap_or_default();
+            let fuel = inner.attempts.get(&step).and_then(|live| live.fuel.clone()).unwrap_or_default();
             if !is_new {
                 inner.sequence(run.now(), Kind::AttemptResumed(AttemptResumed { step, attempt: number }));
             }

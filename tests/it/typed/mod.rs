@@ -138,6 +138,18 @@ impl Server {
         std::fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
     }
 
+    /// Another process on the same data. This one is killed so long after somebody typed these words.
+    fn killed_after(self, words: &str, wait: Duration) -> Server {
+        let mut typed = self.trackway(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let begun = Instant::now();
+        while begun.elapsed() < wait {
+            std::hint::spin_loop();
+        }
+        signal(&self.child, "KILL");
+        typed.wait().expect("it ends");
+        Server::start(self.wait().1, "")
+    }
+
     /// Waits for the end of the process; gives back its place.
     fn wait(mut self) -> (Option<i32>, Place) {
         let status = wait_for(&mut self.child);

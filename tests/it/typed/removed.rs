@@ -2,7 +2,6 @@
 
 use super::{PATIENCE, Server, run, signal};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 pub(super) fn succeeded(server: &Server, id: &str) {
@@ -59,16 +58,7 @@ fn a_server_that_dies_while_it_removes_has_all_of_a_run_or_nothing() {
     let mut server = Server::with_guest("values", "");
     for try_ms in [0, 2, 5, 10, 20, 40] {
         let id = ended(&server, &format!("after-{try_ms}"));
-        let mut removing = server.trackway(&format!("runs rm {id}"));
-        let mut removing = removing.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(try_ms) {
-            std::hint::spin_loop();
-        }
-        signal(&server.child, "KILL");
-        removing.wait().expect("it ends");
-        let (_, place) = server.wait();
-        server = Server::start(place, "");
+        server = server.killed_after(&format!("runs rm {id}"), Duration::from_millis(try_ms));
         let found = run(&mut server.trackway(&format!("runs describe {id}")));
         if found.exit == 0 {
             run(&mut server.trackway(&format!("replay {id}"))).expect(0);

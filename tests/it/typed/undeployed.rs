@@ -1,11 +1,10 @@
 //! What was deployed, removed by hand: deployments, versions and components, to the last byte in the data folder.
 
 use super::removed::succeeded;
-use super::{PATIENCE, Place, Server, run, signal};
+use super::{PATIENCE, Place, Server, run};
 use crate::rig::guests;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Of a component: what is found nowhere else.
@@ -97,16 +96,7 @@ fn a_server_that_dies_while_it_removes_a_component_has_all_of_it_or_nothing() {
         deploy(&server);
         let digest = run(&mut server.trackway("components ls -o id")).expect(0).line().to_owned();
         run(&mut server.trackway("deployments rm naps")).expect(0);
-        let mut removing = server.trackway(&format!("components rm {digest}"));
-        let mut removing = removing.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(try_ms) {
-            std::hint::spin_loop();
-        }
-        signal(&server.child, "KILL");
-        removing.wait().expect("it ends");
-        let (_, place) = server.wait();
-        server = Server::start(place, "");
+        server = server.killed_after(&format!("components rm {digest}"), Duration::from_millis(try_ms));
         let data = server.place.path().join("data");
         if run(&mut server.trackway("components ls -o id")).expect(0).line() == digest {
             assert_eq!(named(&data, &format!("{digest}.wasm")).len(), 1, "after {try_ms} ms");

@@ -20,8 +20,8 @@ pub(in crate::worker) struct LiveAttempt {
     pub settled: Vec<SettledEffect>,
     /// Tells its task that there are some.
     pub poke: Arc<Notify>,
-    /// Fuel of its guest that stands in no entry, as far as anybody knows.
-    pub fuel: Arc<AtomicU64>,
+    /// Fuel of its guest that stands in no entry, as far as anybody knows; `None` once it was journaled.
+    pub fuel: Option<Arc<AtomicU64>>,
 }
 
 /// Until when nothing happens in an attempt by itself.
@@ -85,9 +85,10 @@ impl Inner {
 
     /// Journals what the attempt of a step has computed, before what ends it.
     pub fn note_fuel(&mut self, clock: Timestamp, step: StepId) {
-        let Some(live) = self.attempts.get_mut(&step) else { return };
         // Once: what it computes from here on, it does for nobody, and tells nobody of.
-        let (attempt, fuel) = (live.attempt, std::mem::take(&mut live.fuel).load(Ordering::Relaxed));
+        let told = self.attempts.get_mut(&step).and_then(|live| Some((live.attempt, live.fuel.take()?)));
+        let Some((attempt, fuel)) = told else { return };
+        let fuel = fuel.load(Ordering::Relaxed);
         let is_open = self.attempt_state(step).is_some_and(|open| open.attempt == attempt);
         if is_open && fuel >= NOTED_FUEL_MIN {
             self.sequence(clock, Kind::FuelUsed(FuelUsed { attempt: Some((step, attempt)), fuel }));

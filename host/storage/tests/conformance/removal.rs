@@ -1,12 +1,10 @@
 //! Promises about runs that are removed.
 
 use bytes::Bytes;
-use std::future::poll_fn;
-use std::task::Poll;
 use trackway_replay::{Digest, FrameId, Position, QuestionId, StepId, TenantId};
 use trackway_storage::{Landmark, LogKey, LogLine, Owner, Removed, RunKey, StartKey, Storage};
 
-use crate::subject::{Journal, Subject, at, durable, item, run, started};
+use crate::subject::{Journal, Subject, at, durable, given_up_after, item, run, started};
 
 const TENANT: TenantId = TenantId::DEFAULT;
 
@@ -88,16 +86,7 @@ pub async fn a_removal_that_was_asked_for_is_whole_or_has_not_begun_after_a_kill
         let key = run(polls);
         let store = subject.store();
         full(&*store, key).await;
-        {
-            let mut removing = store.remove(key, Vec::new());
-            for _ in 0..polls {
-                let is_done = poll_fn(|cx| Poll::Ready(removing.as_mut().poll(cx).is_ready())).await;
-                if is_done {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
+        given_up_after(polls, store.remove(key, Vec::new())).await;
         drop(store);
         subject = subject.kill();
         let store = subject.store();

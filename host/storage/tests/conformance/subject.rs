@@ -1,8 +1,11 @@
 //! The stores under test, and short words for what the promises need.
 
 use bytes::Bytes;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tempfile::TempDir;
 use trackway_replay::{Digest, FrameId, Head, MessageId, Position, RunId, Status, TenantId, Timestamp, Value};
@@ -227,5 +230,16 @@ pub async fn is_quiet(waiting: impl Future<Output = ()>) -> bool {
         biased;
         () = waiting => false,
         () = std::future::ready(()) => true,
+    }
+}
+
+/// Polls it so often, and drops it: whoever asked for it has gone.
+pub async fn given_up_after(polls: u128, asked: impl Future) {
+    let mut asked = pin!(asked);
+    for _ in 0..polls {
+        if poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_ready())).await {
+            return;
+        }
+        tokio::task::yield_now().await;
     }
 }

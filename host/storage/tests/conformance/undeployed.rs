@@ -1,12 +1,10 @@
 //! Promises about components and deployments that are removed.
 
 use bytes::Bytes;
-use std::future::poll_fn;
-use std::task::Poll;
 use trackway_replay::{Digest, TenantId};
 use trackway_storage::{ComponentRecord, Deployment, Storage, Version};
 
-use crate::subject::{Subject, at};
+use crate::subject::{Subject, at, given_up_after};
 
 const TENANT: TenantId = TenantId::DEFAULT;
 const OTHER: TenantId = TenantId(2);
@@ -87,16 +85,7 @@ pub async fn a_removal_of_a_component_is_whole_or_has_not_begun_after_a_kill(sub
     for polls in 0..6 {
         let store = subject.store();
         let digest = put(&*store, TENANT, 1).await;
-        {
-            let mut removing = store.remove_component(TENANT, digest);
-            for _ in 0..polls {
-                let is_done = poll_fn(|cx| Poll::Ready(removing.as_mut().poll(cx).is_ready())).await;
-                if is_done {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
+        given_up_after(polls, store.remove_component(TENANT, digest)).await;
         drop(store);
         subject = subject.kill();
         let store = subject.store();
