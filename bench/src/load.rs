@@ -15,7 +15,6 @@ pub const STEPS_OF_A_RUN: u32 = 3;
 const STEPS_OF_A_LONG_RUN: u32 = 1_000;
 /// Before anything is counted: code is loaded and compiled, connections are opened.
 const WARM_UP: u32 = 5;
-const LONG_RUNS: usize = 3;
 /// So that reading is no load by itself.
 const BETWEEN_READS: Duration = Duration::from_millis(1);
 /// Starts in flight.
@@ -35,7 +34,7 @@ pub struct Target {
 }
 
 /// `load --system NAME --address HOST:PORT --world HOST:PORT --works WORK,... [--key KEY]
-/// [--seconds S] [--levels N,...] [--mark TEXT]`
+/// [--seconds S] [--levels N,...] [--long-runs N] [--mark TEXT]`
 pub async fn measure(arguments: &Arguments) -> Result<()> {
     let target = Arc::new(Target::read(arguments)?);
     world::serve(&target.world)?;
@@ -49,8 +48,8 @@ pub async fn measure(arguments: &Arguments) -> Result<()> {
                     load(&target, work, effect, level.parse()?).await?;
                 }
             }
-            "steps1000" => long(&target, work, &format!("chain_{effect}")).await?,
-            "fan1000" => long(&target, work, &format!("fan_{effect}")).await?,
+            "steps1000" => long(&target, work, &format!("chain_{effect}"), arguments.get("long-runs")?).await?,
+            "fan1000" => long(&target, work, &format!("fan_{effect}"), arguments.get("long-runs")?).await?,
             "reads" => {
                 for level in arguments.list("levels")? {
                     reads(&target, work, effect, level.parse()?).await?;
@@ -275,12 +274,12 @@ async fn reads(target: &Arc<Target>, work: &str, effect: &str, level: usize) -> 
     Ok(())
 }
 
-/// A single run of many steps.
-async fn long(target: &Target, work: &str, workflow: &str) -> Result<()> {
+/// A single run of many steps, and again.
+async fn long(target: &Target, work: &str, workflow: &str, times: u32) -> Result<()> {
     let request = target.request(workflow, STEPS_OF_A_LONG_RUN);
     let mut connection = target.warm(&target.request(workflow, STEPS_OF_A_RUN), WARM_UP).await?;
     let mut took = Vec::new();
-    for _ in 0..LONG_RUNS {
+    for _ in 0..times {
         took.push(target.run(&mut connection, &request).await?);
     }
     took.sort_unstable();

@@ -28,6 +28,7 @@ cargo xtask TASK
   bless           write the files anew that are made from the code and checked in
   bench           measure Trackway, its peers and the floor, in turn on this machine
                   [--json FILE] [--only WORK,SYSTEM,...] [--quick] [--rounds N] [--with-obelisk] [--no-build]
+                  --quick: one short round, without `neighbour` unless --only names it
   prove NAME      run a proof at length: power, kill, simulate, fuzz, damage, limits, soak
                   [--rounds N] [--seed S] [--minutes M]";
 

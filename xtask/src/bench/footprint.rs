@@ -36,7 +36,7 @@ fn of_system(system: System, works: &[&str], pace: Pace, folder: &Path, rows: &m
     let address = free_address()?;
     let server = Server::start(system, &folder.0, &address)?;
     let _world = World::start(&address)?;
-    let count = if pace.is_quick { 3 } else { 10 };
+    let count = if pace.is_quick { 1 } else { 10 };
     let mut put = |work: &str, metric: &str, value: f64, unit: &str| {
         rows.put(work, system.name(), metric, value, unit);
     };
