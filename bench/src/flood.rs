@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 use crate::client::{Answer, Connection};
 use crate::load::{STEPS_OF_A_RUN, Target, has};
 
+/// All that there are; `mixed` is a share of the connections for each.
+const KINDS: [&str; 9] = ["starts", "compute", "payloads", "logs", "uploads", "reads", "egress", "signals", "timers"];
+const MIXED: &str = "mixed";
 const CONNECTIONS: usize = 64;
 /// Computes for longer than a turn, and so shortly that runs end while others are measured.
 const THOUGHTS: u64 = 2_000_000;
@@ -26,6 +29,21 @@ const LINE_BYTES: u64 = 1_000;
 /// What is read: a long trace, a full page of runs, and a run that goes on for longer than anybody waits.
 const STEPS_READ: u64 = 1_000;
 const RUNS_READ: u32 = 500;
+/// Requests of one run at once, and how long the other side takes for each: with all connections more than a tenant may
+/// have open, held for long.
+const REQUESTS_AT_ONCE: u32 = 16;
+const HELD_MS: u64 = 2_000;
+/// So many that most are in nobody's hand when something is sent to them.
+const SLEEPERS: usize = 2_000;
+const DAY_MS: u64 = 86_400_000;
+/// More than any of them is sent.
+const SIGNALS_OF_A_RUN: u64 = 100_000;
+/// A host keeps what it has run in hand for a few seconds; putting it away is no part of a quiet host.
+const SETTLE_FOR: Duration = Duration::from_secs(5);
+/// Runs that each run starts, and which sleep for a moment so often.
+const CHILDREN: u64 = 32;
+const NAPS: u64 = 20;
+const NAP_MS: u64 = 100;
 /// One of the largest that are built here, so it takes the compiler long.
 const UPLOADED: &str = "chaos.wasm";
 const SECTION_NAME: &[u8] = b"flood";
@@ -37,7 +55,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Ready to begin.
 pub struct Flood {
     flooder: Target,
-    asks: Asks,
+    /// A connection keeps to one of them.
+    asks: Vec<Asks>,
     sent: AtomicU64,
     done: AtomicU64,
     refused: AtomicU64,
@@ -47,6 +66,8 @@ pub struct Flood {
 enum Asks {
     /// A connection keeps to one of them.
     Same(Vec<Vec<u8>>),
+    /// One after the other, whichever connection it is.
+    Turns(Vec<Vec<u8>>),
     /// A run, of which the end is waited for.
     Run(Vec<u8>),
     /// A component, each time with other bytes.
@@ -71,28 +92,12 @@ pub struct Answered {
 impl Flood {
     /// With all that it asks about.
     pub async fn prepare(name: &str, flooder: Target, guests: &Path) -> Result<Flood> {
-        let start = |workflow: &str, input: &Value| flooder.post("/v1/runs", &start_body(workflow, input));
-        let run = |workflow: &str, input: &Value| flooder.post("/v1/runs?wait=60", &start_body(workflow, input));
-        let asks = match name {
-            // Its end is not waited for: they pile up as far as the host lets them.
-            "starts" => Asks::Same(vec![start("work/chain_pure", &json!({ "n": STEPS_OF_A_RUN }))]),
-            "compute" => Asks::Run(run("hostile/script", &thinking())),
-            "payloads" => {
-                let input = json!({ "n": STEPS_OF_A_RUN, "bytes": OUTPUT_BYTES });
-                Asks::Run(run("work/large_outputs", &input))
-            }
-            "logs" => {
-                let line = json!(["log", "info", { "x": LINE_BYTES }, ""]);
-                Asks::Run(run("hostile/script", &json!({ "ops": [["repeat", LINES, [line]]] })))
-            }
-            "uploads" => {
-                let path = guests.join(UPLOADED);
-                let bytes = std::fs::read(&path).with_context(|| format!("{}: cargo xtask guests", path.display()))?;
-                Asks::Upload(bytes)
-            }
-            "reads" => Asks::Same(readings(&flooder).await?),
-            _ => bail!("`{name}` is no flood: starts, compute, payloads, logs, uploads, reads"),
-        };
+        let kinds = KINDS.into_iter().filter(|kind| name == MIXED || *kind == name);
+        let mut asks = Vec::new();
+        for kind in kinds {
+            asks.push(Asks::prepare(kind, &flooder, guests).await?);
+        }
+        ensure!(!asks.is_empty(), "`{name}` is no flood: {}, {MIXED}", KINDS.join(", "));
         let (sent, done, refused) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         Ok(Flood { flooder, asks, sent, done, refused })
     }
@@ -109,12 +114,22 @@ impl Flood {
         Ok(Running { flood, stop, thread })
     }
 
+    /// What a connection asks for, and its number among those that ask for the same.
+    fn asks(&self, connection: usize) -> (&Asks, usize) {
+        let kinds = self.asks.len();
+        (&self.asks[connection % kinds], connection / kinds)
+    }
+
     fn request(&self, connection: usize) -> Vec<u8> {
         let nth = self.sent.fetch_add(1, Relaxed);
-        match &self.asks {
-            Asks::Same(requests) => requests.get(connection % requests.len().max(1)).cloned().unwrap_or_default(),
-            Asks::Run(request) => request.clone(),
-            Asks::Upload(bytes) => {
+        let of = |requests: &[Vec<u8>], place: usize| {
+            requests.get(place % requests.len().max(1)).cloned().unwrap_or_default()
+        };
+        match self.asks(connection) {
+            (Asks::Same(requests), place) => of(requests, place),
+            (Asks::Turns(requests), _) => of(requests, nth as usize),
+            (Asks::Run(request), _) => request.clone(),
+            (Asks::Upload(bytes), _) => {
                 let bytes = [bytes.as_slice(), &section(nth)].concat();
                 self.flooder.post_as("application/wasm", "/v1/components", &bytes)
             }
@@ -122,16 +137,17 @@ impl Flood {
     }
 
     /// Counts an answer; one that shows that there is no flood is an error.
-    fn take(&self, answer: &Answer<'_>) -> Result<()> {
+    fn take(&self, connection: usize, answer: &Answer<'_>) -> Result<()> {
         let says = |word: &str| has(answer.body, format!("\"{word}\"").as_bytes());
-        let counts = match (&self.asks, answer.status) {
+        let counts = match (self.asks(connection).0, answer.status) {
             (_, 429 | 503) => Some(&self.refused),
             // Neither it nor a step of it may have failed. One that takes longer than a wait counts for nothing.
             (Asks::Run(_), 201) if !says("failed") => says("succeeded").then_some(&self.done),
             (Asks::Same(_), 200 | 201) => Some(&self.done),
+            (Asks::Turns(_), 202) => Some(&self.done),
             // With 200 it was there already, and not compiled.
             (Asks::Upload(_), 201) => Some(&self.done),
-            (Asks::Same(_) | Asks::Run(_) | Asks::Upload(_), status) => {
+            (Asks::Same(_) | Asks::Turns(_) | Asks::Run(_) | Asks::Upload(_), status) => {
                 bail!("the flood was answered {status} {}", String::from_utf8_lossy(answer.body))
             }
         };
@@ -139,6 +155,41 @@ impl Flood {
             count.fetch_add(1, Relaxed);
         }
         Ok(())
+    }
+}
+
+impl Asks {
+    async fn prepare(kind: &str, flooder: &Target, guests: &Path) -> Result<Asks> {
+        let run = |workflow: &str, input: &Value| flooder.post("/v1/runs?wait=60", &start_body(workflow, input));
+        Ok(match kind {
+            // Its end is not waited for: they pile up as far as the host lets them.
+            "starts" => {
+                let input = json!({ "n": STEPS_OF_A_RUN });
+                Asks::Same(vec![flooder.post("/v1/runs", &start_body("work/chain_pure", &input))])
+            }
+            "compute" => Asks::Run(run("hostile/script", &thinking())),
+            "payloads" => {
+                let input = json!({ "n": STEPS_OF_A_RUN, "bytes": OUTPUT_BYTES });
+                Asks::Run(run("work/large_outputs", &input))
+            }
+            "logs" => {
+                let line = json!(["log", "info", { "x": LINE_BYTES }, ""]);
+                Asks::Run(run("hostile/script", &json!({ "ops": [["repeat", LINES, [line]]] })))
+            }
+            "uploads" => {
+                let path = guests.join(UPLOADED);
+                let bytes = std::fs::read(&path).with_context(|| format!("{}: cargo xtask guests", path.display()))?;
+                Asks::Upload(bytes)
+            }
+            "reads" => Asks::Same(readings(flooder).await?),
+            "egress" => {
+                let url = format!("http://{}/after/{HELD_MS}", flooder.world);
+                Asks::Run(run("work/fan_http", &json!({ "n": REQUESTS_AT_ONCE, "url": url })))
+            }
+            "signals" => Asks::Turns(signals(flooder).await?),
+            "timers" => Asks::Run(run("hostile/script", &napping())),
+            _ => bail!("nobody knows how to flood with `{kind}`"),
+        })
     }
 }
 
@@ -189,7 +240,7 @@ async fn ask_on(flood: Arc<Flood>, number: usize) -> Result<()> {
     let mut connection = Connection::open(&flood.flooder.address).await?;
     loop {
         let request = flood.request(number);
-        let taken = connection.ask(&request).await.map(|answer| flood.take(&answer));
+        let taken = connection.ask(&request).await.map(|answer| flood.take(number, &answer));
         match taken {
             Ok(taken) => taken?,
             // Hung up on, as an upload is that had to give way.
@@ -210,6 +261,28 @@ fn thinking() -> Value {
     let think = json!(["think", THOUGHTS]);
     let function = json!({ "ops": [think] }).to_string();
     json!({ "ops": [think, ["call", "script", function, ""], ["next"]] })
+}
+
+/// Starts others and waits for them; each of them sleeps again and again.
+fn napping() -> Value {
+    let naps = json!(["repeat", NAPS, [["sleep", NAP_MS, ""], ["next"]]]);
+    let child = json!({ "ops": [naps] }).to_string();
+    json!({ "ops": [["repeat", CHILDREN, [["start-run", "script", child, ""]]], ["repeat", CHILDREN, [["next"]]]] })
+}
+
+/// A signal to each of many runs that sleep for a day, and wake for signals only.
+async fn signals(flooder: &Target) -> Result<Vec<Vec<u8>>> {
+    let receives = json!(["repeat", SIGNALS_OF_A_RUN, [["receive", "flood", ""], ["next"]]]);
+    let sleeper = json!({ "ops": [["sleep", DAY_MS, ""], receives] });
+    let sleeper = flooder.post("/v1/runs", &start_body("hostile/script", &sleeper));
+    let mut connection = Connection::open(&flooder.address).await?;
+    let mut requests = Vec::new();
+    for _ in 0..SLEEPERS {
+        let run = started(&mut connection, &sleeper).await?;
+        requests.push(flooder.post(&format!("/v1/runs/{run}/signals/flood"), "1"));
+    }
+    tokio::time::sleep(SETTLE_FOR).await;
+    Ok(requests)
 }
 
 /// Requests for what is there to be read, once it is there.

@@ -25,7 +25,8 @@ const STARTERS: usize = 64;
 pub struct Target {
     system: String,
     pub address: String,
-    world: String,
+    /// Where requests of steps go.
+    pub world: String,
     key: String,
     /// How often each thing is done takes as long.
     pub time: Duration,

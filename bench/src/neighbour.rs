@@ -18,7 +18,7 @@ const RUNS_MIN: usize = 300;
 /// With less than that it ends here: a tenant that starves is measured too.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// `neighbour --system trackway --address HOST:PORT --world - --key KEY --flooder KEY --flood NAME
+/// `neighbour --system trackway --address HOST:PORT --world HOST:PORT --key KEY --flooder KEY --flood NAME
 /// --guests PATH [--seconds S]`
 pub async fn measure(arguments: &Arguments) -> Result<()> {
     let neighbour = Target::read(arguments)?;

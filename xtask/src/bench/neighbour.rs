@@ -5,20 +5,25 @@ use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::Duration;
 
+use super::alone::World;
 use super::system::{Server, System};
 use super::table::Rows;
-use super::{Folder, Pace, program};
+use super::{Folder, Pace, free_address, program};
 use crate::process::{output, say};
 use crate::tree;
 
 const WORK: &str = "neighbour.";
-pub const WORKS: [&str; 6] = [
+pub const WORKS: [&str; 10] = [
     "neighbour.starts",
     "neighbour.compute",
     "neighbour.payloads",
     "neighbour.logs",
     "neighbour.uploads",
     "neighbour.reads",
+    "neighbour.egress",
+    "neighbour.signals",
+    "neighbour.timers",
+    "neighbour.mixed",
 ];
 
 /// What is promised, whatever the other tenant does.
@@ -48,24 +53,32 @@ fn beside_flood(work: &str, pace: Pace, folder: &Path, rows: &mut Rows) -> Resul
     PROMISED.into_iter().for_each(|metric| rows.aim(work, metric, TIMES_QUIET_MAX));
     let folder = Folder(folder.join("neighbour"));
     let server = Server::start_bare(System::Trackway, &folder.0)?;
-    let key = tenant(&server, "neighbour", &["work"])?;
-    let flooder = tenant(&server, "flooder", &["work", "hostile"])?;
+    // What functions of the flooder hold on to.
+    let address = free_address()?;
+    let _world = World::start(&address)?;
+    let key = tenant(&server, "neighbour", &["work"], &address)?;
+    let flooder = tenant(&server, "flooder", &["work", "hostile"], &address)?;
     let mut neighbour = program("neighbour");
-    neighbour.args(["--system", System::Trackway.name(), "--address", &server.address, "--world", "-"]);
+    neighbour.args(["--system", System::Trackway.name(), "--address", &server.address, "--world", &address]);
     neighbour.args(["--key", &key, "--flooder", &flooder, "--flood", work.trim_start_matches(WORK)]);
     neighbour.args(["--seconds", &pace.seconds.to_string(), "--guests"]).arg(tree::guests());
     // What is left of the flood then is ended with the server, which is killed, and removed with the folder.
     rows.take(&mut neighbour).with_context(|| format!("{work}:\n{}", server.log_tail()))
 }
 
-/// Makes a tenant that has those guests deployed; its key.
-fn tenant(server: &Server, name: &str, guests: &[&str]) -> Result<String> {
+/// Makes a tenant that has those guests deployed, of which `work` may reach the world; its key.
+fn tenant(server: &Server, name: &str, guests: &[&str], world: &str) -> Result<String> {
     output(server.typed(&server.key).args(["tenants", "create", name]))?;
     let create = ["keys", "create", "--tenant", name, "--scope", "admin", "bench", "-o", "id"];
     let key = output(server.typed(&server.key).args(create))?.trim().to_owned();
     for guest in guests {
         let module = tree::guests().join(format!("{guest}.wasm"));
-        output(server.typed(&key).arg("deploy").arg(module).args(["--name", *guest]))?;
+        let mut deploy = server.typed(&key);
+        deploy.arg("deploy").arg(module).args(["--name", *guest]);
+        if *guest == "work" {
+            deploy.args(["--allow-host", &format!("http://{world}")]);
+        }
+        output(&mut deploy)?;
     }
     Ok(key)
 }
