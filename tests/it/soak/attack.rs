@@ -9,7 +9,10 @@ use super::tenant::Tenant;
 
 /// How many starts a flood sends at once.
 const AT_ONCE: usize = 16;
-const PAYLOAD_BYTES: usize = 1 << 20;
+/// Of a value that goes into a run, through a function and out again.
+pub const PAYLOAD_BYTES: usize = 1 << 20;
+/// Of what a run shows of itself: below what it may, and more than stands in a journal.
+const PUBLISHED_BYTES: usize = 200_000;
 const LOG_BYTES: usize = 100_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -64,11 +67,12 @@ async fn once(tenant: &Tenant, attack: Attack, of_another: &str, count: u64) -> 
         }
         Attack::Fills => {
             let line = json!(["log", "info", { "x": LOG_BYTES }, "{}"]);
-            let value = json!(["publish", format!("key-{}", count % 10), { "quoted": PAYLOAD_BYTES }]);
+            let value = json!(["publish", format!("key-{}", count % 10), { "quoted": PUBLISHED_BYTES }]);
             let mut ops = vec![line; 20];
             ops.push(value);
             is_no_breakdown(tenant.start("hostile/script", &json!({ "ops": ops })).await?)?;
-            is_no_breakdown(tenant.start("sleeper/naps", &json!("x".repeat(PAYLOAD_BYTES))).await?)
+            let value = format!("{count} {}", "x".repeat(PAYLOAD_BYTES));
+            tenant.run("values/echo", &json!(value)).await.map(drop)
         }
         Attack::Uploads => {
             let bytes = std::fs::read(crate::rig::guests().join("sleeper.wasm")).expect("it was built");
@@ -89,7 +93,7 @@ async fn once(tenant: &Tenant, attack: Attack, of_another: &str, count: u64) -> 
                 }
             }
             let key = format!("tw_{count:032}");
-            let (status, told) = tenant.send_with(&key, Method::GET, "runs", &Value::Null).await?;
+            let (status, told) = tenant.get_with(&key, "runs").await?;
             match status {
                 StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => Ok(()),
                 _ => Err(format!("a key of nobody gets {status}: {told}")),

@@ -1,21 +1,24 @@
 //! Twenty tenants on one host for a long while, six of whom mean harm: every run of the others ends as it should, memory
-//! and disk stay level, and the audit log tells of every start. The attackers' own runs may end in any way.
+//! and disk stay level, the audit log tells of every request that changes something, and what is not the attackers' own is
+//! found as it was. The attackers' own runs may end in any way.
 //!
 //! `cargo xtask prove soak` goes on for longer; what has to be level is judged only there, since a short form is all
 //! beginning.
 
 mod attack;
+mod ledger;
 mod tenant;
+mod victim;
 
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use self::attack::ATTACKS;
+use self::attack::{ATTACKS, Attack, PAYLOAD_BYTES};
 use self::tenant::{Done, Tenant};
+use self::victim::Victim;
 use crate::proof;
 use crate::server::Server;
 use crate::world::{Reply, World};
@@ -80,7 +83,7 @@ impl Soak {
         for number in 0..TENANTS {
             let tenant = Tenant::make(&server, &format!("tenant-{number:02}")).await;
             let guests: &[&str] = if number < ATTACKS.len() {
-                &["limits", "hostile", "sleeper"]
+                &["limits", "hostile", "sleeper", "values"]
             } else {
                 &["parallel", "sleeper", "effects"]
             };
@@ -95,12 +98,11 @@ impl Soak {
     async fn go_on(self, time: Duration) -> Told {
         let stop = Arc::new(AtomicBool::new(false));
         let (hostile, honest) = self.tenants.split_at(ATTACKS.len());
-        let victim = honest[0].clone();
-        let a_run = victim.run_detached("sleeper/naps", &json!([1])).await.expect("nothing else goes on yet");
+        let victim = Victim::begin(honest[0].clone(), time).await;
         let mut attackers = tokio::task::JoinSet::new();
         for (tenant, attack) in hostile.iter().zip(ATTACKS) {
-            let (tenant, stop, a_run) = (tenant.clone(), stop.clone(), a_run.clone());
-            attackers.spawn(async move { attack::go_on(&tenant, attack, &a_run, &stop).await });
+            let (tenant, stop, of_another) = (tenant.clone(), stop.clone(), victim.run.clone());
+            attackers.spawn(async move { attack::go_on(&tenant, attack, &of_another, &stop).await });
         }
         let mut others = tokio::task::JoinSet::new();
         for (number, tenant) in honest.iter().enumerate() {
@@ -121,8 +123,12 @@ impl Soak {
             told.broken.extend(broken);
         }
         told.broken.extend(not_level(&looks));
+        told.broken.extend(victim.harm().await);
+        for (tenant, _) in hostile.iter().zip(ATTACKS).filter(|(_, attack)| matches!(attack, Attack::Fills)) {
+            told.broken.extend(not_filled(tenant).await);
+        }
         for tenant in &self.tenants {
-            let (lines, missing) = audited(tenant).await;
+            let (lines, missing) = ledger::audited(tenant).await;
             told.lines += lines;
             told.broken.extend(missing);
         }
@@ -192,38 +198,16 @@ fn not_level(looks: &[(u64, u64)]) -> Vec<String> {
     broken
 }
 
-/// How many lines the log of a tenant has, and what it lacks of the starts that were answered.
-async fn audited(tenant: &Tenant) -> (u64, Vec<String>) {
-    let mut told: BTreeMap<u16, u64> = BTreeMap::new();
-    let (mut lines, mut cursor) = (0, None::<String>);
-    // Lines are written together, half a second later at most.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    loop {
-        let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-        let page = match tenant.get(&format!("audit?limit=1000{after}")).await {
-            Ok(page) => page,
-            Err(why) => return (lines, vec![format!("{}: the audit log: {why}", tenant.name)]),
-        };
-        for line in page["lines"].as_array().into_iter().flatten() {
-            lines += 1;
-            if line["what"] == "POST /v1/runs" {
-                *told.entry(line["status"].as_u64().unwrap_or(0) as u16).or_default() += 1;
-            }
+/// Whoever fills the store with values has stored some.
+async fn not_filled(tenant: &Tenant) -> Option<String> {
+    match tenant.stored_bytes().await {
+        Ok(stored) if stored >= PAYLOAD_BYTES as u64 => {
+            println!("{}: {} MiB of values were stored", tenant.name, stored >> 20);
+            None
         }
-        match page["cursor"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => break,
-        }
+        Ok(stored) => Some(format!("{}: only {stored} bytes of values were stored", tenant.name)),
+        Err(why) => Some(format!("{}: {why}", tenant.name)),
     }
-    let seen = tenant.starts();
-    let differs = told != seen;
-    (
-        lines,
-        differs
-            .then(|| format!("{}: the log tells of {told:?}, and {seen:?} was answered", tenant.name))
-            .into_iter()
-            .collect(),
-    )
 }
 
 fn size_of(folder: &Path) -> u64 {

@@ -1,11 +1,10 @@
-//! One tenant and what it was answered. It never judges.
+//! One tenant: what it asks for, and notes for its audit log. It never judges.
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::ledger::{FIRST, Ledger};
 use crate::rig::guests;
 use crate::server::{KEY, Server};
 
@@ -17,9 +16,12 @@ pub struct Tenant {
     url: String,
     key: String,
     client: Client,
-    /// Answers to starts, by their status.
-    starts: Mutex<BTreeMap<u16, u64>>,
+    /// What it asked for that its audit log has to tell.
+    pub ledger: Ledger,
 }
+
+/// Status and body; an error is why there are none.
+pub type Answered = Result<(StatusCode, Value), String>;
 
 /// How a run ended.
 pub struct Done {
@@ -31,13 +33,16 @@ impl Tenant {
     pub async fn make(server: &Server, name: &str) -> Tenant {
         let _: Value = server.send(Method::POST, "tenants", &json!({ "name": name })).await;
         let client = Client::builder().no_proxy().build().expect("a client");
-        let request = client.post(format!("{}/v1/keys", server.url)).bearer_auth(KEY).header("trackway-tenant", name);
+        let (url, ledger) = (server.url.clone(), Ledger::default());
+        let request = client.post(format!("{url}/v1/keys")).bearer_auth(KEY).header("trackway-tenant", name);
         let wanted = json!({ "name": "all", "scopes": ["admin"] }).to_string();
+        ledger.asked(FIRST);
         let made = answer(request.header("content-type", "application/json").body(wanted)).await;
         let (status, made) = made.expect("the server answers");
         assert!(status.is_success(), "{name}: {status} {made}");
+        ledger.answered(FIRST.to_owned(), status.as_u16(), &made);
         let key = made["bearer"].as_str().expect("a key").to_owned();
-        Tenant { name: name.to_owned(), url: server.url.clone(), key, client, starts: Mutex::default() }
+        Tenant { name: name.to_owned(), url, key, client, ledger }
     }
 
     pub async fn deploy(&self, guest: &str, host: &str) {
@@ -50,24 +55,30 @@ impl Tenant {
         assert!(status.is_success(), "{}: {guest}: {status} {told}", self.name);
     }
 
-    pub async fn upload(&self, bytes: Vec<u8>) -> Result<(StatusCode, Value), String> {
+    pub async fn upload(&self, bytes: Vec<u8>) -> Answered {
         let request = self.client.post(format!("{}/v1/components", self.url)).bearer_auth(&self.key);
-        answer(request.header("content-type", "application/wasm").body(bytes)).await
+        self.noted("POST /v1/components", request.header("content-type", "application/wasm").body(bytes)).await
     }
 
-    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Value), String> {
-        self.send_with(&self.key, method, path, body).await
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Answered {
+        let what = format!("{method} /v1/{path}");
+        let is_audited = method != Method::GET;
+        let request = self.client.request(method, format!("{}/v1/{path}", self.url)).bearer_auth(&self.key);
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        if is_audited { self.noted(&what, request).await } else { answer(request).await }
     }
 
-    pub async fn send_with(
-        &self,
-        key: &str,
-        method: Method,
-        path: &str,
-        body: &Value,
-    ) -> Result<(StatusCode, Value), String> {
-        let request = self.client.request(method, format!("{}/v1/{path}", self.url)).bearer_auth(key);
-        answer(request.header("content-type", "application/json").body(body.to_string())).await
+    /// Sends it, and notes it before and after.
+    async fn noted(&self, what: &str, request: RequestBuilder) -> Answered {
+        self.ledger.asked(what);
+        let (status, told) = answer(request).await?;
+        self.ledger.answered(what.to_owned(), status.as_u16(), &told);
+        Ok((status, told))
+    }
+
+    /// Asks with a key that is not its own. Of whoever is not known no log tells.
+    pub async fn get_with(&self, key: &str, path: &str) -> Answered {
+        answer(self.client.get(format!("{}/v1/{path}", self.url)).bearer_auth(key)).await
     }
 
     pub async fn get(&self, path: &str) -> Result<Value, String> {
@@ -76,12 +87,8 @@ impl Tenant {
     }
 
     /// One start, whatever is answered.
-    pub async fn start(&self, workflow: &str, input: &Value) -> Result<(StatusCode, Value), String> {
-        let start = json!({ "workflow": workflow, "input": input });
-        let (status, told) = self.send(Method::POST, "runs", &start).await?;
-        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        *starts.entry(status.as_u16()).or_default() += 1;
-        Ok((status, told))
+    pub async fn start(&self, workflow: &str, input: &Value) -> Answered {
+        self.send(Method::POST, "runs", &json!({ "workflow": workflow, "input": input })).await
     }
 
     /// Starts it, as soon as the host takes it.
@@ -106,12 +113,14 @@ impl Tenant {
         Ok(Done { status, output: if run["failure"].is_null() { &run["output"] } else { &run["failure"] }.to_string() })
     }
 
-    pub fn starts(&self) -> BTreeMap<u16, u64> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The bytes of values that were stored beside its journals, also of those that are removed by now.
+    pub async fn stored_bytes(&self) -> Result<u64, String> {
+        let usage = self.get("usage").await?;
+        usage["total"]["payload_bytes"].as_u64().ok_or_else(|| format!("usage answers {usage}"))
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), String> {
+async fn answer(request: RequestBuilder) -> Answered {
     let response = request.send().await.map_err(|error| format!("{error:?}"))?;
     let status = response.status();
     let text = response.text().await.map_err(|error| format!("{error:?}"))?;
