@@ -4,6 +4,9 @@
 //! begins with its version and ends with this checksum, so that a newer one is known as such. Bytes
 //! from a disk are never trusted: what cannot be read is an error, not a panic.
 
+use std::fmt;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::{Entry, Epoch, Kind, Position, Timestamp};
@@ -12,6 +15,8 @@ use crate::{Entry, Epoch, Kind, Position, Timestamp};
 pub const FORMAT: u8 = 1;
 
 const CHECKSUM_BYTES: usize = 4;
+/// Room is made for so many entries before they are read, whatever the frame says how many it holds.
+const ENTRIES_AT_ONCE_MAX: usize = 1_024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -45,7 +50,33 @@ struct BodyOut<'a> {
 struct BodyIn {
     epoch: Epoch,
     position: Position,
-    entries: Vec<(Timestamp, Kind)>,
+    /// Without their epoch and position.
+    #[serde(deserialize_with = "entries_in")]
+    entries: Vec<Entry>,
+}
+
+/// An entry is large: it is made where it stays.
+fn entries_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<Entry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the entries of a frame")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut found: A) -> Result<Vec<Entry>, A::Error> {
+            let count = found.size_hint().unwrap_or(0).min(ENTRIES_AT_ONCE_MAX);
+            let mut entries = Vec::with_capacity(count);
+            while let Some((time, kind)) = found.next_element::<(Timestamp, Kind)>()? {
+                entries.push(Entry { position: Position::FIRST, epoch: Epoch(0), time, kind });
+            }
+            Ok(entries)
+        }
+    }
+
+    deserializer.deserialize_seq(Entries)
 }
 
 impl Frame {
@@ -94,17 +125,10 @@ impl Frame {
         if body.position.0.checked_add(body.entries.len() as u64).is_none() {
             return Err(bad("its positions do not fit a number"));
         }
-        let entries = body
-            .entries
-            .into_iter()
-            .enumerate()
-            .map(|(place, (time, kind))| Entry {
-                position: body.position.plus(place as u64),
-                epoch: body.epoch,
-                time,
-                kind,
-            })
-            .collect();
+        let BodyIn { epoch, position, mut entries } = body;
+        for (place, entry) in entries.iter_mut().enumerate() {
+            (entry.epoch, entry.position) = (epoch, position.plus(place as u64));
+        }
         Ok(Frame { entries })
     }
 }
