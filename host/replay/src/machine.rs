@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use self::beside::Beside;
 use self::compare::Held;
+use self::early::Early;
 use crate::divergence::describe;
 use crate::mail::{Mail, Taken};
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
 
 mod beside;
 mod compare;
+mod early;
 mod patches;
 mod told;
 
@@ -145,7 +147,7 @@ pub struct Machine {
     /// On record and not yet done by the guest, in the order of the program.
     recorded: VecDeque<Recorded>,
     /// Answers on record for ids that the guest has not asked for yet.
-    early: BTreeMap<u32, Arrived>,
+    early: Early,
     /// Asked for, neither delivered nor forgotten; with the place of the answer, once it is there.
     open: BTreeMap<u32, Option<Position>>,
     /// The answers of open ids, by their place in the journal.
@@ -197,7 +199,7 @@ impl Machine {
     pub fn new(now: Timestamp, budget: u64) -> Machine {
         Machine {
             recorded: VecDeque::new(),
-            early: BTreeMap::new(),
+            early: Early::default(),
             open: BTreeMap::new(),
             deliverable: BTreeMap::new(),
             mail: Mail::default(),
@@ -351,7 +353,7 @@ impl Machine {
     pub fn answered(&mut self, position: Position, time: Timestamp, id: u32, outcome: Outcome) {
         self.mail.close(id);
         if id > self.ids {
-            self.early.entry(id).or_insert(Arrived { position, time, outcome });
+            self.early.arrived(id, Arrived { position, time, outcome });
         } else if let Some(answer @ None) = self.open.get_mut(&id) {
             *answer = Some(position);
             self.deliverable.insert(position, (id, time, outcome));
@@ -374,7 +376,7 @@ impl Machine {
             return Decision::Diverged(divergence);
         }
         self.ids = id;
-        let arrived = self.early.remove(&id);
+        let arrived = self.early.take(id);
         if arrived.is_none()
             && let Some(topic) = topic
         {
