@@ -219,3 +219,6 @@ fn encode(module: &[u8]) -> Result<Vec<u8>> {
             .hint("generate its bindings from `wit/` with wit-bindgen or the Trackway SDK")
     })
 }
+
+#[cfg(test)]
+mod tests;
