@@ -3,6 +3,7 @@
 //! durable.
 
 mod apart;
+mod approvals;
 mod audit;
 mod backup;
 mod capability;

@@ -175,7 +175,8 @@ pub async fn promote(
     answer(&api, outcome).await
 }
 
-/// Points a name back: to the version given, or to the one before the current one.
+/// Points a name back: to the version given, or to the one before the current one. Where the tenant's policy wants
+/// approvals, one that reaches more than the current version and was never approved is only proposed.
 #[utoipa::path(
     post,
     operation_id = "rollback_deployment",
@@ -183,13 +184,17 @@ pub async fn promote(
     tag = "deployments",
     params(("name" = String, Path)),
     request_body = Option<Rollback>,
-    responses((status = 200, body = Deployment), (status = 404, body = Problem, content_type = "application/problem+json"))
+    responses(
+        (status = 200, body = Deployment),
+        (status = 202, body = Deployment, description = "It waits for an approval: see `proposed`."),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub async fn rollback(
     api: Api,
     Path(name): Path<String>,
     Asked { body: asked, .. }: Asked<Rollback>,
-) -> Answer<Json<Deployment>> {
-    let deployment = api.host.rollback(&name, asked.version).await?;
-    Ok(Json(view::deployment(&api.host, &deployment).await?))
+) -> Answer<(StatusCode, Json<Deployment>)> {
+    let outcome = api.host.rollback(&name, asked.version).await?;
+    answer(&api, outcome).await
 }

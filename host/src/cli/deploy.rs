@@ -161,7 +161,12 @@ pub async fn deployments(command: args::Deployments, context: &Context) -> Done 
             context.client(args.connect)?.promote(&args.name, &promote).await?
         }
         args::Deployments::Rollback { name, to, connect } => {
-            context.client(connect)?.rollback(&name, &model::Rollback { version: to }).await?
+            let after = context.client(connect)?.rollback(&name, &model::Rollback { version: to }).await?;
+            // Where it is not there yet, this is why.
+            if let Some(proposed) = after.proposed.last().filter(|_| to.is_none_or(|to| after.current != to)) {
+                say_that_it_waits(&after.name, proposed, output);
+            }
+            after
         }
     };
     output.one(&changed, &changed.name, || deployed(&changed))?;

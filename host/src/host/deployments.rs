@@ -195,8 +195,7 @@ impl Host {
             let asked = allow(deployment);
             // What was not wider may be so by now, where somebody else made the deployment narrower.
             if !wider(deployment, &asked).is_empty() || !policy.beyond(&asked).is_empty() {
-                let why = format!("deployment `{name}` was changed by somebody else meanwhile");
-                return Err(Error::new(Code::DeploymentConflict, why).hint("try again"));
+                return Err(changed_meanwhile(name));
             }
             self.add_version(deployment, None, component, asked);
             Ok(())
@@ -204,25 +203,34 @@ impl Host {
         changed.await.map(Outcome::Deployed)
     }
 
-    /// Points `name` back: to the version given, or to the one before the current one.
-    pub async fn rollback(&self, name: &str, version: Option<u32>) -> Result<Deployment> {
+    /// Points `name` back: to the version given, or to the one before the current one. It was let through before, but the
+    /// policy may have become narrower since, and so may the deployment: what reaches more than the current version is
+    /// only proposed where the policy wants that, unless somebody approved of this very version.
+    pub async fn rollback(&self, name: &str, version: Option<u32>) -> Result<Outcome> {
         self.refuse_if_stopping()?;
         let _pointing = self.pointing.of(self.tenant).read_owned().await;
-        self.deployment(name).await?;
-        let policy = self.policy().await?;
-        self.change(name, None, |deployment| {
-            let known = deployment.versions.iter();
-            let target = match version {
-                Some(version) => known.clone().find(|known| known.version == version),
-                None => known.filter(|known| known.version < deployment.current).max_by_key(|known| known.version),
-            };
-            let target = target.ok_or_else(|| no_such_version(deployment, version))?;
-            // It was let through before; the policy may have become narrower since.
-            policy.admit_grants(&target.allow)?;
+        let (policy, before) = (self.policy().await?, self.deployment(name).await?);
+        let target = target_of(&before, version)?.clone();
+        let signature = self.signature_of(target.component, None).await?;
+        policy.admit(&target.allow, target.component, signature.as_ref())?;
+        let is_approved = self.is_approved(name, &target).await?;
+        let wider = |deployment: &Deployment| match policy.widening {
+            Widening::NeedsApproval if !is_approved => widens(reached(deployment), &target.allow),
+            Widening::Free | Widening::NeedsApproval => Vec::new(),
+        };
+        let more = wider(&before);
+        if !more.is_empty() {
+            return self.propose(before, target.component, target.allow.clone(), more).await;
+        }
+        let changed = self.change(name, None, |deployment| {
+            // What was looked at may be another version by now, or reach more than the one that is current now.
+            if *target_of(deployment, version)? != target || !wider(deployment).is_empty() {
+                return Err(changed_meanwhile(name));
+            }
             deployment.current = target.version;
             Ok(())
-        })
-        .await
+        });
+        changed.await.map(Outcome::Deployed)
     }
 
     /// As it is stored; one without versions where there is none.
@@ -285,9 +293,24 @@ impl Host {
     }
 }
 
+/// Where a rollback goes.
+fn target_of(deployment: &Deployment, version: Option<u32>) -> Result<&Version> {
+    let mut known = deployment.versions.iter();
+    let target = match version {
+        Some(version) => known.find(|known| known.version == version),
+        None => known.filter(|known| known.version < deployment.current).max_by_key(|known| known.version),
+    };
+    target.ok_or_else(|| no_such_version(deployment, version))
+}
+
 /// What the functions of the current version may reach.
 fn reached(deployment: &Deployment) -> &[Arc<str>] {
     current(deployment).map(|version| version.allow.as_slice()).unwrap_or_default()
+}
+
+fn changed_meanwhile(name: &str) -> Error {
+    let why = format!("deployment `{name}` was changed by somebody else meanwhile");
+    Error::new(Code::DeploymentConflict, why).hint("try again")
 }
 
 fn check_revision(deployment: &Deployment, wanted: Option<u64>) -> Result<()> {

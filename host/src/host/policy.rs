@@ -13,7 +13,7 @@ use super::signature::{Signature, TrustedKey};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
 
-/// On the shelf of policies; proposals stand beside it under names of their own.
+/// On the shelf of policies; proposals and approvals stand beside it under names of their own.
 const NAME: &str = "policy";
 /// In front of the digest of a component, whose signature it is.
 const SIGNED: &str = "signed/";
@@ -158,7 +158,7 @@ impl Host {
         Ok(())
     }
 
-    async fn put_over(&self, name: &str, body: Bytes) -> Result<()> {
+    pub(super) async fn put_over(&self, name: &str, body: Bytes) -> Result<()> {
         for _ in 0..TRIES_MAX {
             let before = self.storage.record(self.tenant, Shelf::Policies, name).await?;
             let revision = before.map_or(0, |record| record.revision) + 1;

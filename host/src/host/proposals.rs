@@ -140,6 +140,7 @@ impl Host {
             Ok(())
         });
         let deployment = deployment.await?;
+        self.keep_approval(&deployment).await?;
         // Somebody else may have done so, which is as good.
         self.storage.remove_record(self.tenant, Shelf::Policies, &record.name, record.revision).await?;
         Ok(deployment)

@@ -101,11 +101,14 @@ impl Host {
             Ok(())
         });
         changed.await?;
+        self.forget_approval(name, version).await?;
         tracing::info!(deployment = name, version, "removed a version");
         Ok(())
     }
 
     async fn remove_versions(&self, name: &str) -> Result<()> {
+        // First: whoever is cut off behind it has to be approved of anew, and nothing is left for one of that name to come.
+        self.forget_approvals(name).await?;
         let was_deployed = self.remove_stored(name).await?;
         let proposals = self.reject_all(name).await?;
         if !was_deployed && proposals == 0 {

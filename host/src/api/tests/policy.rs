@@ -151,3 +151,81 @@ async fn a_component_without_a_signature_that_counts_is_not_deployed() {
     .await;
     assert_eq!(put("third", json!({ "component": component })).await.problem(), refused);
 }
+
+async fn back(server: &Server, version: u32) -> Reply {
+    ask(server, "POST", "/v1/deployments/news/rollback", &json!({ "version": version })).await
+}
+
+#[tokio::test]
+async fn a_rollback_to_what_reaches_more_waits_unless_somebody_approved_of_that_version() {
+    let server = Server::start().await;
+    let (one, two) = (uploaded(&server, echo()).await, uploaded(&server, nap(1, "1")).await);
+    let put = async |component: &str, hosts: Value| {
+        let body = json!({ "component": component, "allow_hosts": hosts });
+        let reply = ask(&server, "PUT", "/v1/deployments/news", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    };
+    put(&one, json!(["a.test"])).await;
+    put(&one, json!([])).await;
+    set_policy(&server, json!({ "widening": "needs-approval" })).await;
+
+    // It is from before the policy.
+    let waits = back(&server, 1).await;
+    let now: Value = waits.json();
+    assert_eq!((waits.status, &now["current"]), (202, &json!(2)), "{now}");
+    assert_eq!((&now["proposed"][0]["version"], &now["proposed"][0]["widens"]), (&json!(3), &json!(["a.test"])));
+    // Without a number it is the same version, and the same proposal.
+    let waits = server.post("/v1/deployments/news/rollback", "").await;
+    let now: Value = waits.json();
+    assert_eq!((waits.status, now["proposed"].as_array().map(Vec::len)), (202, Some(1)), "{now}");
+
+    let approved = ask(&server, "POST", "/v1/deployments/news/approve", &json!({ "version": 3 })).await;
+    assert_eq!(approved.json::<Value>()["current"], 3, "{}", approved.text());
+    let goes = async |version: u32| {
+        let reply = back(&server, version).await;
+        assert_eq!((reply.status, &reply.json::<Value>()["current"]), (200, &json!(version)), "{}", reply.text());
+    };
+    // What reaches less needs nobody, nor does what was approved, nor what reaches no more than that.
+    goes(2).await;
+    goes(3).await;
+    goes(1).await;
+    goes(2).await;
+    assert_eq!(back(&server, 1).await.status, 202, "nobody approved of this one");
+
+    // Of a deployment that is gone nothing is approved, whatever has its name and numbers.
+    assert_eq!(server.ask("DELETE", "/v1/deployments/news", &[], b"").await.status, 204);
+    set_policy(&server, json!({})).await;
+    put(&one, json!([])).await;
+    put(&two, json!([])).await;
+    put(&one, json!(["a.test"])).await;
+    put(&one, json!([])).await;
+    set_policy(&server, json!({ "widening": "needs-approval" })).await;
+    assert_eq!(back(&server, 3).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_rollback_goes_only_to_what_is_signed_where_the_policy_wants_that() {
+    let server = Server::start().await;
+    let (one, two) = (uploaded(&server, echo()).await, uploaded(&server, nap(1, "1")).await);
+    let key = SigningKey::read(&SigningKey::generate().expect("random bytes")).expect("a key");
+    let put = async |component: &str, is_signed: bool| {
+        let digest: trackway_replay::Digest = component.parse().expect("a digest");
+        let signature = is_signed.then(|| key.sign(digest).to_string());
+        let body = json!({ "component": component, "signature": signature });
+        let reply = ask(&server, "PUT", "/v1/deployments/news", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    };
+    put(&one, false).await;
+    set_policy(&server, json!({ "trusted_keys": [{ "name": "release", "key": key.public() }] })).await;
+    put(&two, true).await;
+
+    assert_eq!(back(&server, 1).await.problem(), (422, "TW0210".to_owned()));
+    assert_eq!(server.post("/v1/deployments/news/rollback", "").await.problem(), (422, "TW0210".to_owned()));
+    assert_eq!(server.get("/v1/deployments/news").await.json::<Value>()["current"], 2);
+    // It is signed by now.
+    put(&one, true).await;
+    for version in [2, 1] {
+        let reply = back(&server, version).await;
+        assert_eq!((reply.status, &reply.json::<Value>()["current"]), (200, &json!(version)), "{}", reply.text());
+    }
+}
