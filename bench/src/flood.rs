@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, Connection};
-use crate::load::{STEPS_OF_A_RUN, Target, has};
+use crate::load::{STEPS_OF_A_RUN, Target, has, started};
 
 /// All that there are; `mixed` is a share of the connections for each.
 const KINDS: [&str; 9] = ["starts", "compute", "payloads", "logs", "uploads", "reads", "egress", "signals", "timers"];
@@ -303,14 +303,6 @@ async fn readings(flooder: &Target) -> Result<Vec<Vec<u8>>> {
         format!("/v1/runs/{asleep}/wait?timeout=0.001"),
     ];
     Ok(paths.iter().map(|path| flooder.get(path)).collect())
-}
-
-/// The id of a run.
-async fn started(connection: &mut Connection, request: &[u8]) -> Result<String> {
-    let answer = connection.ask(request).await?;
-    let body: Value = serde_json::from_slice(answer.body)?;
-    ensure!(answer.status == 201, "a run was not started: {} {body}", answer.status);
-    Ok(body["run"]["id"].as_str().with_context(|| format!("no id in {body}"))?.to_owned())
 }
 
 /// A section of a module that means nothing to anybody. Lengths below 128 are one byte each.

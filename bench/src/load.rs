@@ -2,6 +2,7 @@
 //! when the run has ended. It counts only runs that ended well.
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ pub const STEPS_OF_A_RUN: u32 = 3;
 const STEPS_OF_A_LONG_RUN: u32 = 1_000;
 /// Before anything is counted: code is loaded and compiled, connections are opened.
 const WARM_UP: u32 = 5;
+/// A host remembers the last runs, 4,096 of them; one that began before so many others is read from its store.
+const RUNS_SINCE: u32 = 5_000;
 /// So that reading is no load by itself.
 const BETWEEN_READS: Duration = Duration::from_millis(1);
 /// Starts in flight.
@@ -189,6 +192,14 @@ pub fn has(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
+/// The id of a run of Trackway, which the request starts.
+pub async fn started(connection: &mut Connection, request: &[u8]) -> Result<String> {
+    let answer = connection.ask(request).await?;
+    let body: Value = serde_json::from_slice(answer.body)?;
+    ensure!(answer.status == 201, "a run was not started: {} {body}", answer.status);
+    Ok(body["run"]["id"].as_str().with_context(|| format!("no id in {body}"))?.to_owned())
+}
+
 /// One run after the other.
 async fn run3(target: &Target, work: &str, effect: &str) -> Result<()> {
     let request = target.request(&format!("chain_{effect}"), STEPS_OF_A_RUN);
@@ -235,14 +246,21 @@ async fn load(target: &Arc<Target>, work: &str, effect: &str, level: usize) -> R
     Ok(())
 }
 
-/// Whoever looks at a run and at the list of runs while so many others are in flight.
+/// Whoever looks at runs and at the list of them while so many others are in flight, beside which no run stays a recent
+/// one.
 async fn reads(target: &Arc<Target>, work: &str, effect: &str, level: usize) -> Result<()> {
     let request: Arc<[u8]> = target.request(&format!("chain_{effect}"), STEPS_OF_A_RUN).into();
     let mut connection = target.warm(&request, WARM_UP).await?;
-    let started = connection.ask(&request).await?;
-    let started: serde_json::Value = serde_json::from_slice(started.body)?;
-    let run = started["run"]["id"].as_str().context("a start was answered without an id")?;
-    let requests = [("run", target.get(&format!("/v1/runs/{run}"))), ("list", target.get("/v1/runs?limit=20"))];
+    let older = started(&mut connection, &request).await?;
+    for _ in 0..RUNS_SINCE {
+        target.run(&mut connection, &request).await?;
+    }
+    let recent = started(&mut connection, &request).await?;
+    let read = |run: &str| target.get(&format!("/v1/runs/{run}"));
+    let mut requests = vec![("older run", read(&older)), ("list", target.get("/v1/runs?limit=20"))];
+    if level == 0 {
+        requests.push(("recent run", read(&recent)));
+    }
     let ended = Arc::new(AtomicBool::new(false));
     let mut others = Vec::new();
     for _ in 0..level {
