@@ -75,6 +75,30 @@ pub struct Command {
 }
 
 impl Act {
+    /// What it names first, if it names something.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Act::Call { function: name }
+            | Act::StartRun { workflow: name }
+            | Act::Receive { signal: name }
+            | Act::Promise { name }
+            | Act::Entity { entity: name, .. }
+            | Act::AcceptUpdate { update: name }
+            | Act::Publish { key: name }
+            | Act::Patched { patch: name }
+            | Act::Emit { name }
+            | Act::Begin { name, .. } => Some(name),
+            Act::Http
+            | Act::Model
+            | Act::Sleep { .. }
+            | Act::AskPerson
+            | Act::Reply { .. }
+            | Act::Forget { .. }
+            | Act::Cancel { .. }
+            | Act::End { .. } => None,
+        }
+    }
+
     /// What it waits for, if it waits for something that is sent.
     pub(crate) fn topic(&self) -> Option<Topic> {
         match self {

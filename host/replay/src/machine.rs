@@ -543,6 +543,11 @@ impl Machine {
         bound.saturating_sub(fuel)
     }
 
+    /// What the guest does next, if it does what is on record.
+    pub fn next_on_record(&self) -> Option<&Command> {
+        self.recorded.front().map(|recorded| &recorded.command)
+    }
+
     /// Nothing on record is left to be done by the guest: what it does from here on is new.
     pub fn has_caught_up(&self) -> bool {
         self.recorded.is_empty()

@@ -174,10 +174,16 @@ fn too_much_mail() -> Failure {
     Failure::permanent(code::TOO_MANY, message)
 }
 
+/// To compare a text is quicker than to make a new one.
+fn shared_or_new(known: Option<&Arc<str>>, text: &str) -> Arc<str> {
+    known.filter(|known| ***known == *text).map_or_else(|| text.into(), Arc::clone)
+}
+
 impl Asking<'_> {
-    /// As it is held against the record.
-    pub fn produced(&self) -> Produced {
-        let name = |name| Arc::from(check::cut(name, check::NAME_MAX_BYTES));
+    /// As it is held against the record. `likely`: what is on record next, whose texts it shares where they are the same.
+    pub fn produced(&self, likely: Option<&Produced>) -> Produced {
+        let known = likely.and_then(|likely| likely.act.name());
+        let name = |name| shared_or_new(known, check::cut(name, check::NAME_MAX_BYTES));
         let act = match *self {
             Asking::Call { function, .. } => Act::Call { function: name(function) },
             Asking::Sleep { duration_ms, .. } => Act::Sleep { duration_ms },
@@ -198,7 +204,8 @@ impl Asking<'_> {
         | Asking::Promise { at, .. }
         | Asking::AcceptUpdate { at, .. }
         | Asking::Entity { at, .. }) = self;
-        let at = at.map(|at| check::cut(at, check::AT_MAX_BYTES).into());
+        let known = likely.and_then(|likely| likely.at.as_ref());
+        let at = at.map(|at| shared_or_new(known, check::cut(at, check::AT_MAX_BYTES)));
         Produced { act, digest: self.digest(), at }
     }
 

@@ -278,7 +278,10 @@ impl GuestHost for ReplayHost {
             return Err(inner.stop(Why::GuestFailed(failure)));
         }
         let decision = match commanded {
-            Commanded::Ask(asking) => inner.machine.ask(asking.produced(), fuel),
+            Commanded::Ask(asking) => {
+                let produced = asking.produced(inner.machine.next_on_record());
+                inner.machine.ask(produced, fuel)
+            }
             Commanded::Forget { id } => {
                 let id = inner.machine.step_of(id);
                 let command = Produced { act: Act::Forget { id }, digest: digest_of_forget(id), at: None };

@@ -36,7 +36,7 @@ impl WorkflowHost {
         if let Some(failure) = over_limit(&inner.machine, &self.run.started.limits) {
             return Err(fails_with(inner, failure));
         }
-        let command = request.produced();
+        let command = request.produced(inner.machine.next_on_record());
         let at = command.at.clone();
         let open = inner.machine.open_count();
         match inner.machine.ask(command, fuel) {
