@@ -444,18 +444,21 @@ impl Kind {
 
     /// The values in it that may stand beside the journal.
     pub fn values(&self) -> Vec<&Value> {
+        self.value().into_iter().collect()
+    }
+
+    /// The same: no entry has more than one.
+    pub(crate) fn value(&self) -> Option<&Value> {
         match self {
-            Kind::Started(started) => vec![&started.input],
+            Kind::Started(started) => Some(&started.input),
             Kind::Asked(Asked {
                 request: StepRequest::Call { input, .. } | StepRequest::StartRun { input, .. },
                 ..
-            }) => {
-                vec![input]
-            }
+            }) => Some(input),
             Kind::EffectAsked(EffectAsked {
                 request: EffectRequest::Http { request, .. } | EffectRequest::Model { request, .. },
                 ..
-            }) => vec![request],
+            }) => Some(request),
             Kind::EffectAnswered(EffectAnswered { outcome, .. })
             | Kind::Answered(Answered { outcome, .. })
             | Kind::ChildEnded(ChildEnded { outcome, .. })
@@ -463,26 +466,26 @@ impl Kind {
             | Kind::Replied(Replied { outcome, .. })
             | Kind::EffectSettled(EffectSettled { outcome, .. })
             | Kind::SpanEnded(SpanEnded { outcome, .. }) => match outcome {
-                Outcome::Succeeded(value) | Outcome::Failed(value) => vec![value],
+                Outcome::Succeeded(value) | Outcome::Failed(value) => Some(value),
             },
-            Kind::SpanBegun(begun) => vec![&begun.input],
-            Kind::Continued(continued) => vec![&continued.input],
-            Kind::Failed(failed) => vec![&failed.failure],
-            Kind::FailedKeeping(failed) => vec![&failed.failure],
-            Kind::Parked(parked) => vec![&parked.failure],
-            Kind::Progressed(progressed) => vec![&progressed.progress],
-            Kind::Emitted(Emitted { data, .. }) | Kind::AttemptEmitted(AttemptEmitted { data, .. }) => vec![data],
-            Kind::RetryReceived(RetryReceived { verdict: Some(EffectVerdict::Answer(value)), .. }) => vec![value],
-            Kind::Signalled(signalled) => vec![&signalled.payload],
-            Kind::Published(published) => vec![&published.value],
-            Kind::UpdateReceived(update) => vec![&update.payload],
-            Kind::UpdateOffered(offered) => vec![&offered.payload],
+            Kind::SpanBegun(begun) => Some(&begun.input),
+            Kind::Continued(continued) => Some(&continued.input),
+            Kind::Failed(failed) => Some(&failed.failure),
+            Kind::FailedKeeping(failed) => Some(&failed.failure),
+            Kind::Parked(parked) => Some(&parked.failure),
+            Kind::Progressed(progressed) => Some(&progressed.progress),
+            Kind::Emitted(Emitted { data, .. }) | Kind::AttemptEmitted(AttemptEmitted { data, .. }) => Some(data),
+            Kind::RetryReceived(RetryReceived { verdict: Some(EffectVerdict::Answer(value)), .. }) => Some(value),
+            Kind::Signalled(signalled) => Some(&signalled.payload),
+            Kind::Published(published) => Some(&published.value),
+            Kind::UpdateReceived(update) => Some(&update.payload),
+            Kind::UpdateOffered(offered) => Some(&offered.payload),
             Kind::Asked(Asked { request: StepRequest::AskPerson { form, .. }, .. })
-            | Kind::EffectAsked(EffectAsked { request: EffectRequest::AskPerson { form, .. }, .. }) => vec![form],
-            Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => vec![value],
+            | Kind::EffectAsked(EffectAsked { request: EffectRequest::AskPerson { form, .. }, .. }) => Some(form),
+            Kind::Finished(Finished { end: End::Succeeded(value) | End::Failed(value), .. }) => Some(value),
             Kind::Asked(Asked { request: StepRequest::Entity { act, .. }, .. }) => match act {
-                EntityAct::Set { value } => vec![value],
-                EntityAct::Get | EntityAct::Delete => Vec::new(),
+                EntityAct::Set { value } => Some(value),
+                EntityAct::Get | EntityAct::Delete => None,
             },
             Kind::Asked(Asked {
                 request:
@@ -514,7 +517,7 @@ impl Kind {
             | Kind::SpendingTaken(_)
             | Kind::UpdateExpired(_)
             | Kind::FuelUsed(_)
-            | Kind::Moved(_) => Vec::new(),
+            | Kind::Moved(_) => None,
         }
     }
 

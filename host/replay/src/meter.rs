@@ -144,7 +144,7 @@ pub struct Meter {
 impl Meter {
     /// What the entry adds, but for the bytes of its frame.
     pub fn count(&mut self, entry: &Entry) -> Used {
-        let payload_bytes = entry.kind.values().into_iter().map(stored_bytes).sum();
+        let payload_bytes = entry.kind.value().map_or(0, stored_bytes);
         let used = Used { payload_bytes, ..self.count_kind(&entry.kind) };
         // Its deadline stands between what says that it is a fork and what it copies.
         if self.copies > 0 && !matches!(entry.kind, Kind::DeadlineSet(_)) {
