@@ -6,6 +6,7 @@ mod apart;
 mod approvals;
 mod audit;
 mod backup;
+mod bring;
 mod capability;
 mod catalog;
 mod check;
@@ -86,7 +87,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use trackway_fair::{Fair, Shares};
 use trackway_replay::{Digest, Epoch, MessageId, RunId, TenantId, Timestamp, Topic, Value};
-use trackway_storage::{INBOX_MAX, InboxBody, InboxItem, RunKey, Sent, Storage};
+use trackway_storage::{InboxBody, InboxItem, RunKey, Sent, Storage};
 
 use self::catalog::Catalogs;
 use self::compiling::CompileShares;
@@ -364,18 +365,6 @@ impl Host {
             return Err(sent_otherwise(run));
         }
         journal::has_message(&*self.storage, self.key_of(run), message).await
-    }
-
-    /// Puts a large value on its way into an inbox beside the journal, where it stays as long as the run; before that
-    /// it is seen whether there is room for what names it.
-    async fn bring(&self, run: RunId, value: &Value, text: &Arc<str>) -> Result<()> {
-        let Value::Stored { digest, .. } = value else { return Ok(()) };
-        let unread = self.storage.inbox(self.key_of(run)).await?;
-        if unread.iter().filter(|item| item.body.is_message()).count() >= INBOX_MAX {
-            return Err(inbox_full(run));
-        }
-        let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-        Ok(self.storage.put_payload(self.key_of(run), *digest, bytes).await?)
     }
 
     /// Re-executes a run from its journal, with its own code or another's. Nothing leaves the host.

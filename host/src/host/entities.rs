@@ -27,6 +27,7 @@ impl Host {
             true => Error::new(Code::InputTooLarge, failure.message),
             false => Error::new(Code::InputNotJson, failure.message),
         })?;
+        self.refuse_over_storage().await?;
         let (name, key, at): (Arc<str>, Arc<str>, _) = (name.into(), key.into(), self.clock.now());
         let write = EntityWrite { name: name.clone(), key: key.clone(), if_version, value: Some(value.clone()), at };
         let version = self.write_entity(write).await?;

@@ -85,13 +85,17 @@ impl TenantLimits {
 
     /// Whether nothing is left of any of these.
     pub fn crossed(&self, quotas: &[Quota], now: Timestamp) -> Option<Crossing> {
-        quotas.iter().find_map(|quota| {
-            let limit = self.get(*quota);
-            // Most tenants have no such limit, and nobody sums up for them.
-            let used = if limit == UNLIMITED { None } else { self.in_use(*quota, now) }?;
-            let again_after = (quota.kind() == Kind::OfDay).then(|| Day::of(now).next().begin().since(now));
-            (used >= limit).then_some(Crossing { quota: *quota, limit, used, again_after })
-        })
+        quotas.iter().find_map(|quota| self.crossed_by(*quota, 0, 0, now))
+    }
+
+    /// Whether nothing is left of the quota, or not `more`, where `uncounted` is in use and in no sum yet.
+    pub fn crossed_by(&self, quota: Quota, uncounted: u64, more: u64, now: Timestamp) -> Option<Crossing> {
+        let limit = self.get(quota);
+        // Most tenants have no such limit, and nobody sums up for them.
+        let counted = if limit == UNLIMITED { None } else { self.in_use(quota, now) }?;
+        let used = counted.saturating_add(uncounted);
+        let again_after = (quota.kind() == Kind::OfDay).then(|| Day::of(now).next().begin().since(now));
+        (used >= limit || used.saturating_add(more) > limit).then_some(Crossing { quota, limit, used, again_after })
     }
 
     /// Before a run is started for the tenant by request.

@@ -97,6 +97,25 @@ fn what_is_said_of_a_weight_reaches_every_queue_at_once() {
 }
 
 #[test]
+fn what_is_in_no_sum_yet_counts_and_so_does_what_is_to_come() {
+    let mut said = Quotas::default();
+    said.set_text("payload_bytes", "100").expect("a limit");
+    let book = Book::default();
+    book.set(TenantId(7), &said);
+    let limits = book.of(TenantId(7));
+    let crossed = |uncounted, more| {
+        let crossing = limits.crossed_by(Quota::PayloadBytes, uncounted, more, Timestamp(0));
+        crossing.map(|crossing| (crossing.used, crossing.limit))
+    };
+    assert_eq!((crossed(0, 100), crossed(40, 60)), (None, None));
+    assert_eq!(crossed(0, 101), Some((0, 100)));
+    assert_eq!(crossed(40, 61), Some((40, 100)));
+    assert_eq!(crossed(100, 0), Some((100, 100)));
+    assert_eq!(crossed(u64::MAX, 1), Some((u64::MAX, 100)));
+    assert!(limits.crossed_by(Quota::JournalBytes, u64::MAX - 1, 0, Timestamp(0)).is_none(), "without a limit");
+}
+
+#[test]
 fn as_many_starts_in_a_second_as_can_be_said_are_taken_and_counted() {
     let (_, most) = Quota::StartsPerSecond.range();
     for limit in [1, 1_000, 1_001, 2_000, most] {

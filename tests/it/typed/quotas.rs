@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use super::wire::Wire;
@@ -125,6 +126,55 @@ fn a_refused_start_says_on_the_wire_which_quota_it_was() {
     server.typed("tenants quota default --unset fuel_per_day --set payload_bytes=0").expect(0);
     let (status, problem) = wire.ask("POST", "runs", "application/json", body.as_bytes());
     assert_eq!((status, &problem["quota"]["name"]), (507, &json!("payload_bytes")), "{problem}");
+}
+
+/// In it and in the folders in it; none where there is no such folder.
+fn files_below(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    paths.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn what_is_said_to_a_run_over_a_quota_is_refused_by_name_and_what_ends_it_is_not() {
+    let server = Server::with_guest("sleeper", "");
+    let start = || server.typed("run sleeps -i 80000000 --detach -o id").expect(0).line().to_owned();
+    let runs = [start(), start()];
+    let quota = |words: &str| server.typed(&format!("tenants quota default {words}")).expect(0);
+    let large = json!("x".repeat(100 << 10)).to_string();
+    let payloads = server.place.path().join("data/store/payloads");
+    let mut wire = Wire::to(&server);
+    let mut ask = |method: &str, path: &str, body: &str| {
+        let (status, answer) = wire.ask(method, path, "application/json", body.as_bytes());
+        (status, answer["quota"].clone())
+    };
+    let (signals, updates) = (format!("runs/{}/signals/go", runs[0]), format!("runs/{}/updates/go", runs[0]));
+
+    quota("--set payload_bytes=0");
+    let none_left = json!({ "name": "payload_bytes", "limit": 0, "used": 0 });
+    assert_eq!(ask("POST", &signals, &large), (507, none_left.clone()));
+    assert_eq!(ask("POST", &updates, &large), (507, none_left.clone()));
+    assert_eq!(ask("PUT", "entities/count/a", "1"), (507, none_left));
+    assert_eq!(files_below(&payloads), 0, "nothing of it is stored");
+    assert_eq!(ask("POST", &signals, "1").0, 202, "nothing of it stands beside the journal");
+
+    // No journal has what nobody read, and it counts all the same.
+    quota("--set payload_bytes=250KiB");
+    assert_eq!((ask("POST", &signals, &large).0, ask("POST", &signals, &large).0), (202, 202));
+    let used = json!({ "name": "payload_bytes", "limit": 250 << 10, "used": 2 * large.len() });
+    assert_eq!(ask("POST", &signals, &large), (507, used));
+    assert_eq!(files_below(&payloads), 1, "both are the same");
+
+    quota("--unset payload_bytes --set journal_bytes=1");
+    for (method, path) in [("POST", signals.as_str()), ("PUT", "entities/count/a")] {
+        let (status, quota) = ask(method, path, "1");
+        assert_eq!((status, &quota["name"]), (507, &json!("journal_bytes")), "{path}: {quota}");
+    }
+    server.typed(&format!("runs cancel {}", runs[0])).expect(0);
+    server.typed(&format!("runs terminate {}", runs[1])).expect(0);
+    for run in &runs {
+        server.until(run, "", |run| run["finished_at"].is_string());
+    }
 }
 
 #[test]
