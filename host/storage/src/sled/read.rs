@@ -84,25 +84,42 @@ impl Shared {
         let mut heads = Vec::new();
         if !query.status.is_empty() && !query.status.iter().any(|status| status.has_ended()) {
             // Few runs are open, however many have ended.
-            for run in self.open_runs(&runs) {
-                if heads.len() >= query.limit {
-                    break;
-                }
-                heads.extend(self.head(run?)?.filter(|head| query.wants(head)));
-            }
-            return Ok(heads);
+            let open = self.open_runs(&runs);
+            return self.wanted(query, open.filter_map(|run| run.and_then(|run| self.written_head(run)).transpose()));
         }
-        for pair in self.newest_first(Kind::Head, &runs) {
-            if heads.len() >= query.limit {
-                break;
-            }
-            let (key, row) = self.shown(pair)?;
-            let head: Head = row.decode(&key)?;
+        let heads = self.newest_first(Kind::Head, &runs).map(|pair| -> Result<(u64, Head), StorageError> {
+            let (key, row) = self.opened(pair.map_err(|error| self.failed(&error))?)?;
+            Ok((row.commit, row.decode(&key)?))
+        });
+        self.wanted(query, heads)
+    }
+
+    /// With the commit that wrote it, durable or not.
+    fn written_head(&self, run: RunKey) -> Result<Option<(u64, Head)>, StorageError> {
+        let key = key::of_run(Kind::Head, run);
+        let Some(row) = self.written(&key)? else { return Ok(None) };
+        Ok(Some((row.commit, row.decode(&key)?)))
+    }
+
+    /// The heads that are asked for, of some as they are written. It waits once, until all that it looked at is durable:
+    /// that a head is left out tells of it, too.
+    fn wanted(
+        &self,
+        query: &RunQuery,
+        mut heads: impl Iterator<Item = Result<(u64, Head), StorageError>>,
+    ) -> Result<Vec<Head>, StorageError> {
+        let (mut wanted, mut newest) = (Vec::new(), 0);
+        while wanted.len() < query.limit
+            && let Some(head) = heads.next()
+        {
+            let (commit, head) = head?;
+            newest = newest.max(commit);
             if query.wants(&head) {
-                heads.push(head);
+                wanted.push(head);
             }
         }
-        Ok(heads)
+        self.wait(newest)?;
+        Ok(wanted)
     }
 
     fn newest_first(

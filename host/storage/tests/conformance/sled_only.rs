@@ -282,23 +282,26 @@ async fn shows_nothing_new(store: &Arc<SledStorage>, number: u128) -> Waiting {
         let store = store.clone();
         async move { store.head(run(number)).await.unwrap().unwrap() }
     });
-    let heads = tokio::spawn({
-        let (store, ended) = (store.clone(), list(Status::Succeeded));
-        async move { store.heads(run(number).tenant, ended).await.unwrap() }
-    });
-    Waiting { number, head, heads }
+    let heads = |status| {
+        let (store, wanted) = (store.clone(), list(status));
+        tokio::spawn(async move { store.heads(run(number).tenant, wanted).await.unwrap() })
+    };
+    Waiting { number, head, heads: heads(Status::Succeeded), without: heads(Status::Failed) }
 }
 
 struct Waiting {
     number: u128,
     head: tokio::task::JoinHandle<Head>,
     heads: tokio::task::JoinHandle<Vec<Head>>,
+    /// A list that the run is not in, as it was before and as it will be.
+    without: tokio::task::JoinHandle<Vec<Head>>,
 }
 
 impl Waiting {
     /// Before the flush.
     async fn look(&mut self) {
         assert!(!self.heads.is_finished(), "a list shows what is not durable");
+        assert!(!self.without.is_finished(), "a list leaves out what is not durable");
         if self.head.is_finished() {
             let head = (&mut self.head).await.unwrap();
             assert_eq!(head.status, Status::Running, "run {} is shown before it is durable", self.number);
@@ -310,6 +313,7 @@ impl Waiting {
     async fn end(self) {
         let heads = within_patience(self.heads).await.unwrap();
         assert!(heads.iter().any(|head| head.run == run(self.number).run));
+        assert!(within_patience(self.without).await.unwrap().is_empty());
         self.head.abort();
     }
 }
