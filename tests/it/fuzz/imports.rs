@@ -2,9 +2,11 @@
 //! it agrees. The process dies in the middle of some. A host that panics leaves its run behind, which is how it is seen.
 
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{rounds, time};
+use super::{mutate, rounds, time};
+use crate::hostile::text::{Taken, imports};
 use crate::proof;
 use crate::rig::{Rig, in_virtual_time};
 use crate::simulate::dice::Dice;
@@ -13,6 +15,10 @@ use crate::simulate::dice::Dice;
 const SCRIPTS_SHORT: u64 = 150;
 const SCRIPTS_WEIGHT: u64 = 40;
 const OPS_MAX: u64 = 24;
+/// Of the texts, those that are changed: with more of them little of a script makes any sense.
+const CHANGED_PERCENT: u64 = 20;
+/// Of the scripts, those that may send what is no UTF-8. Most of them end right there.
+const RAW_PERCENT: u64 = 25;
 /// What a run may take that waits for what nobody brings.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
@@ -61,13 +67,13 @@ const STEP: [Import; 13] = [
     ("publish", &[Name, Value, Place]),
     ("continue-with", &[Value, Ids]),
     ("accept-update", &[Name, Options, Place]),
-    ("reply", &[Id, Value, Flag]),
+    ("reply", &[Id, Value, Flag, Place]),
 ];
 const EFFECT: [Import; 6] = [
     ("http", &[Request, Options, Place]),
     ("model", &[Conversation, Options, Place]),
     ("begin", &[Name, Name, Value, Options, Place]),
-    ("end", &[Id, Value, Flag]),
+    ("end", &[Id, Value, Flag, Place]),
     ("progress", &[Value]),
     ("delta", &[Name, Value]),
 ];
@@ -154,9 +160,13 @@ const FORMS: [&str; 6] = [
     "{\"title\":\"t\",\"fields\":[{\"name\":\"a\",\"kind\":\"choice\",\"options\":[]}]}",
     "[]",
 ];
+const PLACES: [&str; 4] = ["src/lib.rs:41", "", "\u{0}", "\n"];
+/// What readers of all of these look for.
+const WORDS: [&str; 10] =
+    ["\"", "null", "{}", ":", "..", "script", "\"label\":", "\"span\":1", "\"timeout_ms\":", "\"ops\":[]"];
 const NUMBERS: [u64; 9] = [0, 1, 2, 50, 5_000, 86_400_000, u64::MAX, u64::MAX / 1_000, i64::MAX as u64];
 
-fn argument(dice: &mut Dice, of: Arg) -> Json {
+fn argument(dice: &mut Dice, of: Arg, is_raw: bool) -> Json {
     // As long or as deep as nobody has use for.
     let is_large = dice.chance(4);
     let large = |dice: &mut Dice| match dice.within(0..=3) {
@@ -164,30 +174,44 @@ fn argument(dice: &mut Dice, of: Arg) -> Json {
         1 => json!({ "quoted": *dice.one_of(&[600, 40_000, 300_000, 1_100_000]) }),
         _ => json!({ "deep": *dice.one_of(&[100, 200, 5_000, 200_000]) }),
     };
-    match of {
-        Name | Value | Options | Request | Conversation | Form if is_large => large(dice),
-        Name => json!(dice.one_of(&NAMES)),
-        Value => json!(dice.one_of(&VALUES)),
-        Options => json!(dice.one_of(&OPTIONS)),
-        Request => json!(dice.one_of(&REQUESTS)),
-        Conversation => json!(dice.one_of(&CONVERSATIONS)),
-        Form => json!(dice.one_of(&FORMS)),
-        Id => json!(*dice.one_of(&[0, 1, 1, 2, 2, 3, 4, 5, 9, u32::MAX])),
-        Ids => json!((0..dice.within(0..=4)).map(|_| dice.within(0..=5)).collect::<Vec<u64>>()),
-        Number => json!(*dice.one_of(&NUMBERS)),
-        Place if dice.chance(70) => Json::Null,
-        Place => json!(dice.one_of(&["src/lib.rs:41", "", "\u{0}", "\n"])),
-        Flag => {
-            if dice.chance(50) {
-                Json::Null
-            } else {
-                json!(true)
-            }
+    let table: &[&str] = match of {
+        Name | Value | Options | Request | Conversation | Form if is_large => return large(dice),
+        Name => &NAMES,
+        Value => &VALUES,
+        Options => &OPTIONS,
+        Request => &REQUESTS,
+        Conversation => &CONVERSATIONS,
+        Form => &FORMS,
+        Place if dice.chance(70) => return Json::Null,
+        Place => &PLACES,
+        Id => return json!(*dice.one_of(&[0, 1, 1, 2, 2, 3, 4, 5, 9, u32::MAX])),
+        Ids => return json!((0..dice.within(0..=4)).map(|_| dice.within(0..=5)).collect::<Vec<u64>>()),
+        Number => return json!(*dice.one_of(&NUMBERS)),
+        Flag if dice.chance(50) => return Json::Null,
+        Flag => return json!(true),
+    };
+    text(dice, table, is_raw)
+}
+
+/// One of the table, or what became of it.
+fn text(dice: &mut Dice, table: &[&str], is_raw: bool) -> Json {
+    let text = *dice.one_of(table);
+    if !dice.chance(CHANGED_PERCENT) {
+        return json!(text);
+    }
+    let (mut bytes, other) = (text.as_bytes().to_vec(), *dice.one_of(table));
+    mutate::bytes(dice, &mut bytes, other.as_bytes(), &WORDS);
+    match String::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(error) if is_raw => {
+            let hex: String = error.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "hex": hex })
         }
+        Err(error) => json!(String::from_utf8_lossy(error.as_bytes())),
     }
 }
 
-fn ops(dice: &mut Dice, own: &[Import]) -> Json {
+fn ops(dice: &mut Dice, own: &[Import], is_raw: bool) -> Json {
     let count = dice.within(1..=OPS_MAX);
     let op = |dice: &mut Dice| {
         let (name, args) = match dice.within(0..=9) {
@@ -195,7 +219,7 @@ fn ops(dice: &mut Dice, own: &[Import]) -> Json {
             3..=5 => *dice.one_of(&BOTH),
             _ => *dice.one_of(own),
         };
-        let args = args.iter().map(|of| argument(dice, *of));
+        let args = args.iter().map(|of| argument(dice, *of, is_raw));
         std::iter::once(json!(name)).chain(args).collect::<Json>()
     };
     let ops: Vec<Json> = (0..count).map(|_| op(dice)).collect();
@@ -204,10 +228,11 @@ fn ops(dice: &mut Dice, own: &[Import]) -> Json {
 
 /// What a workflow is started with.
 fn script(dice: &mut Dice) -> String {
+    let is_raw = dice.chance(RAW_PERCENT);
     if dice.chance(50) {
-        return json!({ "ops": ops(dice, &STEP) }).to_string();
+        return json!({ "ops": ops(dice, &STEP, is_raw) }).to_string();
     }
-    let of_function = json!({ "ops": ops(dice, &EFFECT) }).to_string();
+    let of_function = json!({ "ops": ops(dice, &EFFECT, is_raw) }).to_string();
     let options = *dice.one_of(&["", "", "{\"retry\":{\"attempts\":2,\"backoff_ms\":10,\"resume\":true}}"]);
     json!({ "ops": [["call", "script", of_function, options], ["next"]] }).to_string()
 }
@@ -246,4 +271,51 @@ fn whatever_a_guest_asks_for_is_answered_or_refused_or_ends_it() {
         scripts += 1;
     }
     proof::checked("scripts of guests", scripts, 0);
+}
+
+/// What the contract takes where a script gives these: a text with a flag behind it is an outcome.
+fn taken(args: &[Arg]) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    for arg in args {
+        let as_taken = match arg {
+            Name | Value | Options | Request | Conversation | Form => Taken::Text,
+            Id => Taken::Id,
+            Ids => Taken::Ids,
+            Number => Taken::Time,
+            Place => Taken::Place,
+            Flag => {
+                assert_eq!(taken.pop(), Some(Taken::Text), "a flag says what a text is");
+                Taken::Outcome
+            }
+        };
+        taken.push(as_taken);
+    }
+    taken
+}
+
+#[test]
+fn every_import_of_the_contract_is_asked_for_with_all_that_it_takes() {
+    let mut asked = BTreeSet::new();
+    for (interface, own) in [("step", &STEP[..]), ("effect", &EFFECT[..])] {
+        for (name, args) in BOTH.iter().chain(own) {
+            let is_new = asked.insert((interface, (*name).to_owned(), taken(args)));
+            assert!(is_new, "{interface}.{name} stands twice");
+        }
+    }
+    let there: BTreeSet<_> =
+        imports().into_iter().map(|import| (import.interface, import.name, import.takes)).collect();
+    assert_eq!(asked, there);
+    // Or it would trap instead.
+    let guest = include_str!("../../guests/hostile/src/lib.rs");
+    for (interface, name, _) in there {
+        assert!(guest.contains(&format!("\"{name}\" =>")), "the guest does not know {interface}.{name}");
+    }
+}
+
+#[test]
+fn some_scripts_send_what_is_no_text_and_most_do_not() {
+    const SCRIPTS: usize = 400;
+    let sends = |seed: u64| script(&mut Dice::of(seed, "imports")).contains("hex");
+    let raw = (0..SCRIPTS as u64).filter(|seed| sends(*seed)).count();
+    assert!(raw > SCRIPTS / 50 && raw < SCRIPTS / 2, "{raw} of {SCRIPTS} scripts");
 }

@@ -4,7 +4,7 @@
 mod asks;
 mod memory;
 mod outside;
-mod text;
+pub mod text;
 mod uploads;
 
 use std::time::Duration;

@@ -16,14 +16,14 @@ pub const MANIFEST: &str = r#"{"contract":"0.1","workflows":[{"name":"w"}],
 pub struct Import {
     pub interface: &'static str,
     pub name: String,
-    takes: Vec<Taken>,
+    pub takes: Vec<Taken>,
     params: Vec<&'static str>,
     results: Vec<&'static str>,
 }
 
 /// What an import takes, by how it lies in a core module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Taken {
     Id,
     Time,
     Text,

@@ -2,7 +2,7 @@
 //! The output tells what each operation gave. It keeps to the types of the contract and to nothing else.
 //!
 //! A text may also be said in other ways: `{"x": 9}` is so many letters, `{"quoted": 9}` the same as JSON, `{"deep": 9}` so
-//! many arrays, one within the other.
+//! many arrays, one within the other. `{"hex": "ff00"}` is sent as these bytes, also where they are no text.
 
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -43,6 +43,9 @@ impl Op<'_> {
 
     fn text(&self, place: usize) -> String {
         let of = |key: &str| self.value(place)[key].as_u64().map(|count| count as usize);
+        if let Some(hex) = self.value(place)["hex"].as_str() {
+            return raw(hex);
+        }
         match self.value(place) {
             Value::String(text) => text.clone(),
             Value::Object(_) => match (of("x"), of("quoted"), of("deep")) {
@@ -71,6 +74,15 @@ impl Op<'_> {
     fn outcome(&self, place: usize) -> Result<String, String> {
         if self.value(place + 1).is_null() { Ok(self.text(place)) } else { Err(self.text(place)) }
     }
+}
+
+/// Bytes for the host to look at, whatever they are.
+#[allow(unsafe_code, reason = "a text that is none can be made in no other way")]
+fn raw(hex: &str) -> String {
+    let digits: Vec<u8> = hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    let bytes = digits.chunks_exact(2).map(|pair| (pair[0] << 4) | pair[1]).collect();
+    // SAFETY: nothing here reads it: all that becomes of it is an address and a length for the host.
+    unsafe { String::from_utf8_unchecked(bytes) }
 }
 
 fn delivered(completion: Completion) -> Value {
@@ -124,7 +136,7 @@ fn of_workflow(op: &Op<'_>) -> Then {
         "accept-update" => json!(step::accept_update(&text(1), &text(2), op.at(3).as_deref())),
         "reply" => {
             let answer = op.outcome(2);
-            json!(step::reply(op.id(1), answer.as_deref().map_err(String::as_str), None))
+            json!(step::reply(op.id(1), answer.as_deref().map_err(String::as_str), op.at(4).as_deref()))
         }
         _ => both!(step, op),
     })
@@ -138,7 +150,7 @@ fn of_function(op: &Op<'_>) -> Then {
         "begin" => json!(effect::begin(&text(1), &text(2), &text(3), &text(4), op.at(5).as_deref())),
         "end" => {
             let outcome = op.outcome(2);
-            json!(effect::end(op.id(1), outcome.as_deref().map_err(String::as_str), None))
+            json!(effect::end(op.id(1), outcome.as_deref().map_err(String::as_str), op.at(4).as_deref()))
         }
         "progress" => json!(effect::progress(&text(1))),
         "delta" => json!(effect::delta(&text(1), &text(2))),
