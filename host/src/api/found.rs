@@ -1,5 +1,5 @@
 //! What a path names: the run, by its id, the beginning of one, or `@last`; and what is asked of it. It
-//! reads the run's head and nothing else.
+//! reads the run's head, or its detail where that is all that is asked for, and nothing else.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -9,6 +9,7 @@ use trackway_replay::{BadId, Digest, Head, QuestionName};
 use super::problem::{Answer, Refusal};
 use super::routes::{Api, Common};
 use crate::Code;
+use crate::host::RunDetail;
 
 /// What `{id}` of the path stands for. No such run, or several, end the request.
 pub struct Found(pub Head);
@@ -20,6 +21,19 @@ impl FromRequestParts<Common> for Found {
         let id = parameter(parts, common, "id").await?;
         let api = Api::from_request_parts(parts, common).await?;
         Ok(Found(api.host.find(&id).await?))
+    }
+}
+
+/// As [`Found`], for who shows the run with what it got and gave: all of it is read at once.
+pub struct FoundDetail(pub RunDetail);
+
+impl FromRequestParts<Common> for FoundDetail {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, common: &Common) -> Answer<FoundDetail> {
+        let id = parameter(parts, common, "id").await?;
+        let api = Api::from_request_parts(parts, common).await?;
+        Ok(FoundDetail(api.host.find_detail(&id).await?))
     }
 }
 

@@ -15,7 +15,7 @@ use trackway_storage::RunQuery;
 use utoipa::IntoParams;
 
 use super::body::{self, Asked, Limit, Params};
-use super::found::Found;
+use super::found::{Found, FoundDetail};
 use super::model::{
     Cancel, EffectWord, LogPage, Problem, Retried, Retry, Run, RunPage, Start, Started, Terminate, Trace,
 };
@@ -167,8 +167,8 @@ pub async fn list(api: Api, Params(params): Params<ListParams>) -> Answer<Json<R
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Several runs fit."),
     )
 )]
-pub async fn get(api: Api, Found(head): Found) -> Answer<Json<Run>> {
-    detail(&api, head.run).await.map(Json)
+pub async fn get(FoundDetail(detail): FoundDetail) -> Json<Run> {
+    Json(view::detail(&detail))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -66,14 +66,6 @@ pub async fn fold(storage: &dyn Storage, run: RunKey, mut show: impl FnMut(&Entr
     state.ok_or_else(|| unreadable(run, BadJournal::Empty.to_string()))
 }
 
-pub async fn first(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> {
-    let frames = storage.frames(run, Position::FIRST, 1).await?;
-    match frames.first() {
-        Some(frame) => Ok(decode(run, frame)?.into_iter().next()),
-        None => Ok(None),
-    }
-}
-
 /// The entry at a position, if it is durable.
 pub async fn at(storage: &dyn Storage, run: RunKey, position: Position) -> Result<Option<Entry>> {
     let frames = storage.frames(run, position, 1).await?;
@@ -83,14 +75,9 @@ pub async fn at(storage: &dyn Storage, run: RunKey, position: Position) -> Resul
     }
 }
 
-pub async fn last(storage: &dyn Storage, run: RunKey) -> Result<Option<Entry>> {
-    let end = storage.end(run).await?;
-    let Some(last) = end.0.checked_sub(1) else { return Ok(None) };
-    let frames = storage.frames(run, Position(last), 1).await?;
-    match frames.first() {
-        Some(frame) => Ok(decode(run, frame)?.into_iter().next_back()),
-        None => Ok(None),
-    }
+/// The entries of a frame of the run, if there is one.
+pub fn of_frame(run: RunKey, frame: Option<&StoredFrame>) -> Result<Vec<Entry>> {
+    frame.map_or(Ok(Vec::new()), |frame| decode(run, frame))
 }
 
 fn decode(run: RunKey, stored: &StoredFrame) -> Result<Vec<Entry>> {
@@ -119,21 +106,25 @@ pub async fn text(storage: &dyn Storage, run: RunKey, value: &Value) -> Result<A
 
 /// What a run was started with.
 pub async fn input(storage: &dyn Storage, run: RunKey) -> Result<Option<Arc<str>>> {
-    match first(storage, run).await?.map(|entry| entry.kind) {
+    let frames = storage.frames(run, Position::FIRST, 1).await?;
+    input_of(storage, run, &of_frame(run, frames.first())?).await
+}
+
+/// The same, of a run that begins with these entries.
+pub async fn input_of(storage: &dyn Storage, run: RunKey, beginning: &[Entry]) -> Result<Option<Arc<str>>> {
+    match beginning.first().map(|entry| &entry.kind) {
         Some(Kind::Started(started)) => Ok(Some(text(storage, run, &started.input).await?)),
         Some(other) => Err(unreadable(run, format!("it begins with {}", other.name()))),
         None => Ok(None),
     }
 }
 
-/// Which step of which run started a run, if one did: it stands right behind the start.
-pub async fn child_of(storage: &dyn Storage, run: RunKey) -> Result<Option<ChildOf>> {
-    let frames = storage.frames(run, Position::FIRST, 1).await?;
-    let Some(frame) = frames.first() else { return Ok(None) };
-    Ok(match decode(run, frame)?.into_iter().nth(1).map(|entry| entry.kind) {
-        Some(Kind::ChildOf(child_of)) => Some(child_of),
+/// Which step of which run started a run that begins with these entries, if one did: it stands right behind the start.
+pub fn child_of(beginning: &[Entry]) -> Option<ChildOf> {
+    match beginning.get(1).map(|entry| &entry.kind) {
+        Some(Kind::ChildOf(child_of)) => Some(child_of.clone()),
         Some(_) | None => None,
-    })
+    }
 }
 
 /// The time that a run was given when it began.

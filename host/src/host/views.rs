@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use trackway_replay::trace::{Payloads, Trace, payloads_wanted, trace_with};
 use trackway_replay::{ChildOf, Digest, End, Entry, Head, Kind, Position, RunId, Status, Value};
-use trackway_storage::{LogKey, LogLine, RunKey, RunQuery};
+use trackway_storage::{Glimpse, LogKey, LogLine, RunKey, RunQuery, StoredFrame};
 
 use super::room::Held;
 use super::{Host, journal};
@@ -76,24 +76,37 @@ impl Host {
 
     /// A run with its input and, where it has ended, what came of it.
     pub async fn detail(&self, run: RunId) -> Result<RunDetail> {
-        let head = self.head(run).await?;
-        let input = match journal::input(&*self.storage, self.key_of(run)).await {
+        let key = self.key_of(run);
+        let glimpse = self.storage.glimpse(key).await?;
+        let Glimpse { head, first, last } = glimpse.ok_or_else(|| no_such_run(&run.to_string()))?;
+        let beginning = first.map_err(Error::from).and_then(|first| journal::of_frame(key, first.as_ref()));
+        let beginning = match beginning {
             // What it is stuck on stands in the head, and that is what people ask for.
+            Err(error) if head.status == Status::Stuck && is_unreadable(&error) => Vec::new(),
+            beginning => beginning?,
+        };
+        let input = match journal::input_of(&*self.storage, key, &beginning).await {
             Err(error) if may_be_unreadable(head.status) && is_unreadable(&error) => None,
             input => input?,
         };
-        let end = if head.status.has_ended() { self.end(run).await? } else { None };
-        let parent = match journal::child_of(&*self.storage, self.key_of(run)).await {
-            Err(error) if head.status == Status::Stuck && is_unreadable(&error) => None,
-            parent => parent?,
-        };
+        let end = if head.status.has_ended() { self.end(key, last?.as_ref()).await? } else { None };
+        let parent = journal::child_of(&beginning);
         Ok(RunDetail { head, input, end, parent })
     }
 
-    async fn end(&self, run: RunId) -> Result<Option<RunEnd>> {
-        let last = journal::last(&*self.storage, self.key_of(run)).await?;
+    /// The detail of what [`Host::find`] finds: by a whole id it is found and read at once.
+    pub async fn find_detail(&self, reference: &str) -> Result<RunDetail> {
+        let run = match reference.parse::<RunId>() {
+            Ok(run) => run,
+            Err(_) => self.find(reference).await?.run,
+        };
+        self.detail(run).await
+    }
+
+    async fn end(&self, run: RunKey, last: Option<&StoredFrame>) -> Result<Option<RunEnd>> {
+        let last = journal::of_frame(run, last)?.pop();
         let Some(Kind::Finished(finished)) = last.map(|entry| entry.kind) else { return Ok(None) };
-        let text = async |value: &Value| journal::text(&*self.storage, self.key_of(run), value).await;
+        let text = async |value: &Value| journal::text(&*self.storage, run, value).await;
         Ok(Some(match finished.end {
             End::Succeeded(output) => RunEnd::Succeeded(text(&output).await?),
             End::Failed(failure) => RunEnd::Failed(text(&failure).await?),

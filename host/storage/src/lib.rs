@@ -8,6 +8,7 @@ mod desk;
 pub mod dump;
 mod entity;
 mod error;
+mod glimpse;
 mod memory;
 mod pieces;
 mod record;
@@ -24,6 +25,7 @@ pub use entity::{
     EntityQuery, EntityRestore, EntityWrite, EntityWritten,
 };
 pub use error::{StorageError, StorageErrorKind};
+pub use glimpse::Glimpse;
 pub use memory::{Faults, MemoryStorage, Snapshot};
 pub use record::{RECORD_MAX_BYTES, RECORD_NAME_MAX_BYTES, Record, Shelf};
 pub use rows::{
@@ -339,6 +341,9 @@ pub trait Storage: Send + Sync + 'static {
     fn head(&self, run: RunKey) -> Answer<'_, Option<Head>>;
 
     fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>>;
+
+    /// The head of a run and where its journal begins and ends, in one read; `None` where [`Storage::head`] finds none.
+    fn glimpse(&self, run: RunKey) -> Answer<'_, Option<Glimpse>>;
 
     /// Removes a run that has ended: all at once, its start key too, which may start another run from then
     /// on. Whatever comes in between, all of it stands or nothing is seen of it any more.

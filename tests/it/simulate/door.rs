@@ -9,7 +9,7 @@ use trackway_replay::{
 };
 use trackway_storage::{
     Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Record, Removed, RunKey,
+    EntityWritten, Glimpse, InboxItem, Landmark, LogKey, LogLine, MemoryStorage, OpenQuestion, Record, Removed, RunKey,
     RunQuery, RunRows, Sent, Shelf, StartKey, Storage, StorageError, StoredFrame, UsedByDay,
 };
 
@@ -129,6 +129,10 @@ impl Storage for Door {
 
     fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>> {
         self.store.heads(tenant, query)
+    }
+
+    fn glimpse(&self, run: RunKey) -> Answer<'_, Option<Glimpse>> {
+        self.store.glimpse(run)
     }
 
     fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()> {

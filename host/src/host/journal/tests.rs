@@ -37,15 +37,13 @@ async fn journal(frames: impl IntoIterator<Item = u64>) -> MemoryStorage {
 async fn check(frames: Vec<u64>) {
     let total: u64 = frames.iter().sum();
     let storage = journal(frames.clone()).await;
-    let last = last(&storage, RUN).await.expect("a read").map(|entry| entry.position.0);
-    assert_eq!(last, total.checked_sub(1), "{frames:?}");
     let mut entries = Vec::new();
     extend(&storage, RUN, &mut entries, &mut Room::default().hold(0).expect("room")).await.expect("a read");
     assert_eq!(entries, (0..total).map(entry).collect::<Vec<_>>(), "{frames:?}");
 }
 
 #[tokio::test]
-async fn the_end_is_found_wherever_it_is() {
+async fn a_journal_is_read_to_its_end_wherever_it_is() {
     check(vec![]).await;
     check(vec![1; 200]).await;
     check(vec![1, 300, 1, 2, 64, 1, 1_000, 3]).await;

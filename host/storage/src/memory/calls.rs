@@ -10,8 +10,8 @@ use super::state::State;
 use super::{Access, MemoryStorage, closed, faults, full};
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery, RunRows,
-    Sent, Shelf, StartKey, Storage, StoredFrame, UsedByDay,
+    EntityWritten, Glimpse, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery,
+    RunRows, Sent, Shelf, StartKey, Storage, StoredFrame, UsedByDay,
 };
 
 impl Storage for MemoryStorage {
@@ -126,6 +126,10 @@ impl Storage for MemoryStorage {
 
     fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>> {
         self.read(move |state| state.heads(tenant, &query))
+    }
+
+    fn glimpse(&self, run: RunKey) -> Answer<'_, Option<Glimpse>> {
+        self.read(move |state| state.glimpse(run))
     }
 
     fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()> {

@@ -15,8 +15,8 @@ use crate::rows::Sender;
 use crate::usage::{additions, usage_record};
 use crate::{
     Append, Appended, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite, EntityWritten,
-    InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Record, Removed, RunKey, RunQuery, RunRows, Sent,
-    Shelf, StartKey, StorageError, StoredFrame, UsedByDay,
+    Glimpse, InboxItem, Landmark, LogKey, LogLine, Mark, OpenQuestion, Owner, Record, Removed, RunKey, RunQuery,
+    RunRows, Sent, Shelf, StartKey, StorageError, StoredFrame, UsedByDay,
 };
 
 #[derive(Default, Clone)]
@@ -339,6 +339,11 @@ impl State {
         let wanted = newest_first.filter(|(key, _)| query.before.is_none_or(|before| key.run < before));
         let heads = wanted.filter_map(|(_, run)| run.head.clone());
         heads.filter(|head| query.wants(head)).take(query.limit).collect()
+    }
+
+    pub fn glimpse(&self, run: RunKey) -> Option<Glimpse> {
+        let run = self.runs.get(&run)?;
+        Some(Glimpse::of(run.head.clone()?, &run.frames))
     }
 
     pub fn known(&self, key: RunKey, item: &InboxItem) -> Option<Sent> {

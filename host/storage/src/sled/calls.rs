@@ -13,8 +13,8 @@ use super::{SledStorage, blocking};
 use crate::pieces::CUT_MAX_BYTES;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery, RunRows,
-    Seals, Sent, Shelf, StartKey, Storage, StoredFrame, UsedByDay,
+    EntityWritten, Glimpse, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery,
+    RunRows, Seals, Sent, Shelf, StartKey, Storage, StorageErrorKind, StoredFrame, UsedByDay,
 };
 
 impl Storage for SledStorage {
@@ -101,6 +101,20 @@ impl Storage for SledStorage {
 
     fn heads(&self, tenant: TenantId, query: RunQuery) -> Answer<'_, Vec<Head>> {
         self.read(move |shared| shared.heads(tenant, &query))
+    }
+
+    fn glimpse(&self, run: RunKey) -> Answer<'_, Option<Glimpse>> {
+        let looked = self.look(|shared| shared.recent.glimpse(run).map(Some), move |shared| shared.glimpse(run));
+        Box::pin(async move {
+            match looked.await {
+                // sled may have given up on a frame: the head is shown all the same, if it can be read.
+                Err(error) if error.kind == StorageErrorKind::Damaged => {
+                    let head = self.head(run).await?;
+                    Ok(head.map(|head| Glimpse { head, first: Err(error.clone()), last: Err(error) }))
+                }
+                glimpse => glimpse,
+            }
+        })
     }
 
     fn grown(&self, run: RunKey, seen: Position) -> BoxFuture<'_, ()> {

@@ -8,7 +8,7 @@ use trackway_replay::{Head, Position, QuestionId, QuestionName, RunId, StepId, T
 use super::key::{self, Kind};
 use super::row::{Row, damaged, gap};
 use super::shared::Shared;
-use crate::{Landmark, LogKey, LogLine, OpenQuestion, RunKey, RunQuery, StartKey, StorageError, StoredFrame};
+use crate::{Glimpse, Landmark, LogKey, LogLine, OpenQuestion, RunKey, RunQuery, StartKey, StorageError, StoredFrame};
 
 impl Shared {
     /// Stops at the first frame that is not durable yet: the caller must not wait for it.
@@ -55,14 +55,34 @@ impl Shared {
 
     /// How many entries of the run are durable.
     pub fn durable_end(&self, run: RunKey) -> Result<Position, StorageError> {
+        match self.durable_last(run)? {
+            Some((key, row)) => Ok(row.tail(&key)?.end()),
+            None => Ok(Position::FIRST),
+        }
+    }
+
+    /// The row of the last frame that is durable. Nobody waits for one that is not.
+    fn durable_last(&self, run: RunKey) -> Result<Option<(IVec, Row)>, StorageError> {
         let durable = self.durable.commit();
         for pair in self.db.scan_prefix(key::of_run(Kind::Frame, run)).rev() {
             let (key, row) = self.opened(pair.map_err(|error| self.failed(&error))?)?;
             if row.commit <= durable {
-                return Ok(row.tail(&key)?.end());
+                return Ok(Some((key, row)));
             }
         }
-        Ok(Position::FIRST)
+        Ok(None)
+    }
+
+    pub fn glimpse(&self, run: RunKey) -> Result<Option<Glimpse>, StorageError> {
+        // Before the frames: the one that brought it became durable with it, so that it is there to be read.
+        let Some(head) = self.head(run)? else { return Ok(None) };
+        let first = self.frames(run, Position::FIRST, 1).map(|frames| frames.into_iter().next());
+        let last = if head.status.has_ended() { self.last_frame(run) } else { Ok(None) };
+        Ok(Some(Glimpse { head, first, last }))
+    }
+
+    fn last_frame(&self, run: RunKey) -> Result<Option<StoredFrame>, StorageError> {
+        self.durable_last(run)?.map(|(key, row)| row.frame(&key)).transpose()
     }
 
     pub fn head(&self, run: RunKey) -> Result<Option<Head>, StorageError> {
@@ -81,7 +101,6 @@ impl Shared {
             return Ok(Vec::new());
         }
         let runs = RunKey { tenant, run: low }..=RunKey { tenant, run: high };
-        let mut heads = Vec::new();
         if !query.status.is_empty() && !query.status.iter().any(|status| status.has_ended()) {
             // Few runs are open, however many have ended.
             let open = self.open_runs(&runs);
@@ -101,8 +120,8 @@ impl Shared {
         Ok(Some((row.commit, row.decode(&key)?)))
     }
 
-    /// The heads that are asked for, of some as they are written. It waits once, until all that it looked at is durable:
-    /// that a head is left out tells of it, too.
+    /// Those of the written heads that are asked for. It waits once, until all that it looked at is durable: that a head
+    /// is left out tells of it, too.
     fn wanted(
         &self,
         query: &RunQuery,

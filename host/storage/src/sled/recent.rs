@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trackway_replay::{Head, Position};
 
-use crate::{Append, RunKey, StoredFrame};
+use crate::{Append, Glimpse, RunKey, StoredFrame};
 
 /// More than are in flight at once on any machine, few beside all that a store holds.
 const RUNS_MAX: usize = 4_096;
@@ -76,6 +76,13 @@ impl Recent {
 
     pub fn head(&self, run: RunKey) -> Option<Head> {
         self.lock().runs.get(&run)?.head.clone()
+    }
+
+    /// As the tree would give it: both ends of the journal and the head are of one moment.
+    pub fn glimpse(&self, run: RunKey) -> Option<Glimpse> {
+        let known = self.lock();
+        let run = known.runs.get(&run)?;
+        Some(Glimpse::of(run.head.clone()?, run.frames.as_deref()?))
     }
 
     pub fn end(&self, run: RunKey) -> Option<Position> {

@@ -147,6 +147,25 @@ async fn a_delayed_append_is_not_shown_and_is_lost_in_a_crash() {
     assert_eq!(store.head(run(1)).await.unwrap_err().kind, StorageErrorKind::Closed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_glimpse_shows_nothing_of_an_append_that_is_under_way() {
+    let store = MemoryStorage::new();
+    let journal = started(&store, 1).await;
+    let slow = store.join(Faults { delay_max: Duration::from_secs(3_600), ..Faults::default() });
+    let ending = tokio::spawn({
+        let end = journal.next(Owner::End);
+        async move { slow.append(end).await }
+    });
+    tokio::task::yield_now().await;
+    let before = store.glimpse(run(1)).await.unwrap().unwrap();
+    assert!(!ending.is_finished());
+    assert!(!before.head.status.has_ended() && before.last.unwrap().is_none());
+    assert!(matches!(ending.await.unwrap(), Appended::Durable));
+    let after = store.glimpse(run(1)).await.unwrap().unwrap();
+    assert!(after.head.status.has_ended());
+    assert_eq!(after.last.unwrap().map(|frame| frame.position), Some(Position(1)));
+}
+
 #[tokio::test]
 async fn a_process_that_joins_claims_what_another_has_in_hand_and_the_first_to_append_keeps_it() {
     let store = MemoryStorage::new();

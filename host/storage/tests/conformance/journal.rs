@@ -1,8 +1,8 @@
 //! Promises about frames.
 
 use bytes::Bytes;
-use trackway_replay::{Position, TenantId};
-use trackway_storage::{Appended, FRAME_MAX_BYTES, Owner, RunKey, StorageErrorKind, StoredFrame};
+use trackway_replay::{Digest, Position, Status, TenantId};
+use trackway_storage::{Appended, FRAME_MAX_BYTES, Glimpse, Owner, RunKey, Storage, StorageErrorKind, StoredFrame};
 
 use crate::subject::{Journal, Subject, durable, fenced, frame_id, run, started, within_patience};
 
@@ -208,4 +208,59 @@ pub async fn a_tenant_sees_nothing_of_another(subject: Subject) {
         store.heads(TenantId(2), trackway_storage::RunQuery { limit: 9, ..Default::default() }).await.unwrap().len(),
         1
     );
+}
+
+/// What its head says, and where the first and the last frame begin; they are those that are read alone.
+async fn glimpsed(store: &dyn Storage, run: RunKey) -> Option<(Status, Option<u64>, Option<u64>)> {
+    let glimpse = store.glimpse(run).await.unwrap();
+    let head = store.head(run).await.unwrap();
+    assert_eq!(glimpse.as_ref().map(|glimpse| &glimpse.head), head.as_ref());
+    let Glimpse { head, first, last } = glimpse?;
+    let (first, last) = (first.unwrap(), last.unwrap());
+    let frames = store.frames(run, Position::FIRST, ALL).await.unwrap();
+    for shown in first.iter().chain(&last) {
+        assert!(frames.contains(shown), "{shown:?} is not in the journal");
+    }
+    let place = |frame: Option<StoredFrame>| frame.map(|frame| frame.position.0);
+    Some((head.status, place(first), place(last)))
+}
+
+pub async fn a_glimpse_shows_the_head_the_first_frame_and_after_the_end_the_last(subject: Subject) {
+    let store = subject.store();
+    assert_eq!(glimpsed(&*store, run(7)).await, None);
+    let input = Bytes::from_static(b"7");
+    store.put_payload(run(7), Digest::of(&input), input).await.unwrap();
+    assert_eq!(glimpsed(&*store, run(7)).await, None, "it has an input, and has not begun");
+    // Neighbours, so that a read that runs over is seen.
+    for number in [6, 8] {
+        Journal::new(run(number)).go(&*store, Owner::End).await;
+        assert_eq!(glimpsed(&*store, run(number)).await, Some((Status::Succeeded, Some(0), Some(0))));
+    }
+    assert_eq!(glimpsed(&*store, run(7)).await, None);
+    let mut journal = started(&*store, 7).await;
+    assert_eq!(glimpsed(&*store, run(7)).await, Some((Status::Running, Some(0), None)));
+    for _ in 0..4 {
+        let mut append = journal.next(Owner::Keep);
+        append.entries = 10;
+        append.frame = Bytes::from(vec![7; 10_000]);
+        journal.append(&*store, append).await;
+    }
+    assert_eq!(glimpsed(&*store, run(7)).await, Some((Status::Running, Some(0), None)));
+    let mut end = journal.next(Owner::End);
+    end.entries = 3;
+    journal.append(&*store, end).await;
+    let other = RunKey { tenant: TenantId(2), ..run(7) };
+    let ended = Some((Status::Succeeded, Some(0), Some(41)));
+    assert_eq!(glimpsed(&*store, run(7)).await, ended);
+    assert_eq!(glimpsed(&*store, other).await, None);
+    drop(store);
+
+    let subject = subject.kill();
+    let store = subject.store();
+    assert_eq!(glimpsed(&*store, run(7)).await, ended);
+    assert_eq!(glimpsed(&*store, run(6)).await, Some((Status::Succeeded, Some(0), Some(0))));
+    assert_eq!(glimpsed(&*store, other).await, None);
+    Journal::new(other).go(&*store, Owner::Keep).await;
+    assert_eq!(glimpsed(&*store, other).await, Some((Status::Running, Some(0), None)));
+    assert_eq!(glimpsed(&*store, run(7)).await, ended);
 }

@@ -62,6 +62,7 @@ promises! {
         a_watcher_wakes_when_the_run_grows,
         a_watcher_that_is_late_does_not_wait,
         a_tenant_sees_nothing_of_another,
+        a_glimpse_shows_the_head_the_first_frame_and_after_the_end_the_last,
     }
     ownership {
         whoever_starts_a_run_owns_it,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use trackway_replay::{Head, Position, Status};
-use trackway_storage::{Appended, Owner, RunQuery, Sent, SledOptions, SledStorage, Storage, StorageErrorKind};
+use trackway_storage::{Appended, Glimpse, Owner, RunQuery, Sent, SledOptions, SledStorage, Storage, StorageErrorKind};
 
 use crate::subject::{Journal, at, claim, is_quiet, item, run, small, started, within_patience};
 
@@ -88,6 +88,21 @@ async fn a_damaged_frame_is_named_and_the_rest_stays_readable() {
     assert!(error.message.contains("position 1"), "{error}");
     assert_eq!(length(&store, 2).await, 1);
     assert_eq!(store.heads(run(1).tenant, RunQuery { limit: 9, ..RunQuery::default() }).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_glimpse_of_a_run_with_a_damaged_frame_shows_its_head_and_the_other_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for (number, damaged) in [(1, Position::FIRST), (2, Position(1))] {
+        started(&store, number).await.go(&store, Owner::End).await;
+        assert!(store.damage_frame(run(number), damaged).unwrap());
+        let Glimpse { head, first, last } = store.glimpse(run(number)).await.unwrap().unwrap();
+        assert!(head.status.has_ended());
+        let (spoiled, sound) = if damaged == Position::FIRST { (first, last) } else { (last, first) };
+        assert_eq!(spoiled.unwrap_err().kind, StorageErrorKind::Damaged);
+        assert_ne!(sound.unwrap().unwrap().position, damaged);
+    }
 }
 
 #[tokio::test]
@@ -286,7 +301,11 @@ async fn shows_nothing_new(store: &Arc<SledStorage>, number: u128) -> Waiting {
         let (store, wanted) = (store.clone(), list(status));
         tokio::spawn(async move { store.heads(run(number).tenant, wanted).await.unwrap() })
     };
-    Waiting { number, head, heads: heads(Status::Succeeded), without: heads(Status::Failed) }
+    let glimpse = tokio::spawn({
+        let store = store.clone();
+        async move { store.glimpse(run(number)).await.unwrap().unwrap() }
+    });
+    Waiting { number, head, heads: heads(Status::Succeeded), without: heads(Status::Failed), glimpse }
 }
 
 struct Waiting {
@@ -295,6 +314,7 @@ struct Waiting {
     heads: tokio::task::JoinHandle<Vec<Head>>,
     /// A list that the run is not in, as it was before and as it will be.
     without: tokio::task::JoinHandle<Vec<Head>>,
+    glimpse: tokio::task::JoinHandle<Glimpse>,
 }
 
 impl Waiting {
@@ -302,6 +322,12 @@ impl Waiting {
     async fn look(&mut self) {
         assert!(!self.heads.is_finished(), "a list shows what is not durable");
         assert!(!self.without.is_finished(), "a list leaves out what is not durable");
+        if self.glimpse.is_finished() {
+            let Glimpse { head, last, .. } = (&mut self.glimpse).await.unwrap();
+            let shown = (head.status, last.unwrap().map(|frame| frame.position));
+            assert_eq!(shown, (Status::Running, None), "run {} is shown before it is durable", self.number);
+            self.glimpse = tokio::spawn(std::future::pending());
+        }
         if self.head.is_finished() {
             let head = (&mut self.head).await.unwrap();
             assert_eq!(head.status, Status::Running, "run {} is shown before it is durable", self.number);
@@ -314,6 +340,7 @@ impl Waiting {
         let heads = within_patience(self.heads).await.unwrap();
         assert!(heads.iter().any(|head| head.run == run(self.number).run));
         assert!(within_patience(self.without).await.unwrap().is_empty());
+        self.glimpse.abort();
         self.head.abort();
     }
 }
@@ -381,6 +408,8 @@ async fn nothing_is_shown_before_it_is_durable() {
         assert!(store.head(run(number)).await.unwrap().unwrap().status.has_ended());
         assert_eq!(length(&store, number).await, 2);
         assert_eq!(store.end(run(number)).await.unwrap(), Position(2));
+        let last = store.glimpse(run(number)).await.unwrap().unwrap().last.unwrap();
+        assert_eq!(last.map(|frame| frame.position), Some(Position(1)));
         shown.end().await;
         assert_eq!(within_patience(sending).await.unwrap().unwrap(), Sent::Delivered);
         within_patience(watching).await.unwrap();
