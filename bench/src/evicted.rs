@@ -15,18 +15,20 @@ const PARTS: [u32; 3] = [10, 3, 1];
 /// Of a journal at once.
 const READ_MAX_BYTES: usize = 1 << 20;
 
-pub async fn measure(guests: &Path, folder: &Path, evictions: u32) -> Result<()> {
-    let host = Host::start(&folder.join("evicted"), Duration::ZERO)?;
-    let work = host.deploy(guests, "work").await?;
+/// `work` is the name of the rows, `workflow` one of the guest `work`.
+pub async fn measure(guests: &Path, folder: &Path, work: &str, workflow: &str, evictions: u32) -> Result<()> {
+    let host = Host::start(&folder.join(workflow), Duration::ZERO)?;
+    let guest = host.deploy(guests, "work").await?;
     for part in PARTS {
         let steps = evictions / part;
         let begun = Instant::now();
-        let run = host.run(&work, "work", "evicted", format!(r#"{{"n":{steps}}}"#)).await?;
+        let input = format!(r#"{{"n":{steps},"url":"http://world.test"}}"#);
+        let run = host.run(&guest, "work", workflow, input).await?;
         host.finish(run).await?;
         let each = begun.elapsed().as_secs_f64() * 1e3 / f64::from(steps);
         let claims = claims(&host, run).await?;
         ensure!(claims > steps, "the run of {steps} sleeps was taken up only {claims} times");
-        row::put("evicted", "trackway", &format!("each of {steps} evictions"), each, "ms");
+        row::put(work, "trackway", &format!("each of {steps} evictions"), each, "ms");
     }
     Ok(host.worker.drain(Duration::ZERO).await?)
 }

@@ -65,7 +65,12 @@ async fn engine(arguments: &Arguments) -> Result<()> {
             "instance" => sandbox::measure(guests, folder.path()).await?,
             "step" => steps::step(guests, folder.path()).await?,
             "replay" => steps::replay(guests, folder.path()).await?,
-            "evicted" => evicted::measure(guests, folder.path(), arguments.get_or("evictions", 1_000)?).await?,
+            "replay.http" => steps::replay_http(guests, folder.path()).await?,
+            "evicted" | "evicted.http" => {
+                let workflow = if work == "evicted" { "evicted" } else { "evicted_http" };
+                let evictions = arguments.get_or("evictions", 1_000)?;
+                evicted::measure(guests, folder.path(), work, workflow, evictions).await?;
+            }
             "parked" => parked::measure(guests, folder.path()).await?,
             _ => bail!("`{work}` is no work of the engine"),
         }

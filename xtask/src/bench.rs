@@ -31,7 +31,7 @@ const SHARED: [&str; 8] = [
     "fan1000.http",
 ];
 /// Works of a host without HTTP, in the process that measures it.
-const ENGINE: [&str; 4] = ["instance", "step", "replay", "parked"];
+const ENGINE: [&str; 5] = ["instance", "step", "replay", "replay.http", "parked"];
 
 /// How long and how often.
 #[derive(Clone, Copy)]

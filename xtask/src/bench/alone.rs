@@ -12,8 +12,20 @@ use super::table::Rows;
 use super::{Folder, Pace, free_address, program};
 use crate::process::{output, say};
 
-pub const WORKS: [&str; 9] =
-    ["coldstart", "memory", "reads", "fan", "growth", "waiting", "resume", "evicted", "history"];
+pub const WORKS: [&str; 12] = [
+    "coldstart",
+    "memory",
+    "reads",
+    "fan",
+    "growth",
+    "growth.http",
+    "waiting",
+    "resume",
+    "resume.http",
+    "evicted",
+    "evicted.http",
+    "history",
+];
 
 const SYSTEM: &str = "trackway";
 /// Cold and warm starts, of which the median counts.
@@ -42,10 +54,14 @@ pub fn measure(works: &[&str], pace: Pace, folder: &Path, rows: &mut Rows) -> Re
             "memory" => bench.memory()?,
             "reads" => bench.reads()?,
             "fan" => bench.fan()?,
-            "growth" => bench.growth()?,
+            "growth" => bench.growth(work, "chain_pure", if pace.is_quick { 100_000 } else { 1_000_000 })?,
+            "growth.http" => bench.growth(work, "chain_http", if pace.is_quick { 10_000 } else { 100_000 })?,
             "waiting" => bench.waiting()?,
-            "resume" => bench.resume()?,
-            "evicted" => bench.evicted()?,
+            // A run asks for a million operations at most, and the sleep is one of them.
+            "resume" => bench.resume(work, "rests", if pace.is_quick { 100_000 } else { 999_999 })?,
+            "resume.http" => bench.resume(work, "rests_http", if pace.is_quick { 10_000 } else { 100_000 })?,
+            "evicted" => bench.evicted(work, if pace.is_quick { 300 } else { 10_000 })?,
+            "evicted.http" => bench.evicted(work, if pace.is_quick { 300 } else { 1_000 })?,
             _ => bench.history()?,
         }
     }
@@ -126,13 +142,14 @@ impl Bench<'_> {
     }
 
     /// Steps one after the other, by more and more of them.
-    fn growth(&mut self) -> Result<()> {
-        let (_folder, server, _) = self.host()?;
-        run(&server, "chain_pure", STEPS_OF_A_LONG_RUN)?;
-        let most = if self.pace.is_quick { 100_000 } else { 1_000_000 };
+    fn growth(&mut self, work: &str, workflow: &str, most: u64) -> Result<()> {
+        let (_folder, server, world) = self.host()?;
+        let _world = World::start(&world)?;
+        let url = format!("http://{world}/");
+        run_with(&server, workflow, STEPS_OF_A_LONG_RUN, &url)?;
         for steps in [1_000, 10_000, 100_000, 1_000_000].into_iter().filter(|steps| *steps <= most) {
-            let each = self.each_step(&server, "chain_pure", steps, "")?;
-            self.put("growth", &format!("each of {steps} in a row"), each, "us");
+            let each = self.each_step(&server, workflow, steps, &url)?;
+            self.put(work, &format!("each of {steps} in a row"), each, "us");
         }
         server.stop()
     }
@@ -188,19 +205,18 @@ impl Bench<'_> {
 
     /// A parked run of many steps is cancelled: it is recalled from its journal to the end, told, and
     /// ends.
-    fn resume(&mut self) -> Result<()> {
-        // A run asks for a million operations at most, and the sleep is one of them.
-        let lengths: &[u64] = if self.pace.is_quick { &[10_000, 100_000] } else { &[10_000, 100_000, 999_999] };
-        for steps in lengths {
-            let (folder, mut server, _) = self.host()?;
+    fn resume(&mut self, work: &str, workflow: &str, most: u64) -> Result<()> {
+        for steps in [10_000, 100_000, 999_999].into_iter().filter(|steps| *steps <= most) {
+            let (folder, mut server, world) = self.host()?;
+            let _world = World::start(&world)?;
             let mut runs = Vec::new();
-            let tries = if *steps > 100_000 { 2 } else { 4 };
+            let tries = if steps > 100_000 { 2 } else { 4 };
             for _ in 0..tries {
                 let begun = Instant::now();
-                let run = start(&server, "rests", *steps, "")?;
+                let run = start(&server, workflow, steps, &format!("http://{world}/"))?;
                 wait_for(&server, &run, "sleeping")?;
-                let each_second = *steps as f64 / begun.elapsed().as_secs_f64();
-                self.put(&format!("resume.{steps}"), "live steps", each_second, "1/s");
+                let each_second = steps as f64 / begun.elapsed().as_secs_f64();
+                self.put(&format!("{work}.{steps}"), "live steps", each_second, "1/s");
                 runs.push(run);
             }
             for (number, run) in runs.iter().enumerate() {
@@ -217,18 +233,17 @@ impl Bench<'_> {
                 ask(&server, &format!("GET /v1/runs/{run}/wait"))?;
                 let took = millis(begun);
                 wait_for(&server, run, "cancelled")?;
-                self.put(&format!("resume.{steps}"), if is_cold { "cold" } else { "warm" }, took, "ms");
+                self.put(&format!("{work}.{steps}"), if is_cold { "cold" } else { "warm" }, took, "ms");
             }
             server.stop()?;
         }
         Ok(())
     }
 
-    fn evicted(&mut self) -> Result<()> {
-        let evictions = if self.pace.is_quick { "300" } else { "10000" };
+    fn evicted(&mut self, work: &str, evictions: u32) -> Result<()> {
         let mut engine = program("engine");
         engine.arg("--guests").arg(crate::tree::guests()).arg("--folder").arg(self.folder);
-        self.rows.take(engine.args(["--works", "evicted", "--evictions", evictions]))
+        self.rows.take(engine.args(["--works", work, "--evictions", &evictions.to_string()]))
     }
 
     /// The host on stores that hold more and more runs that have ended: the first works again on each.

@@ -37,11 +37,7 @@ pub async fn chain_pure(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
 /// Steps one after the other, each one request; `n`.
 #[workflow]
 pub async fn chain_http(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
-    let mut sum = 0;
-    for _ in 0..plan.n {
-        sum += ctx.step(post, plan.url.clone()).await?;
-    }
-    Ok(sum)
+    http_steps(&ctx, &plan).await
 }
 
 /// Steps all at once, each a pure function; the sum of `1..=n`.
@@ -66,6 +62,14 @@ pub async fn rests(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
     Ok(number)
 }
 
+/// The same with steps of one request each.
+#[workflow]
+pub async fn rests_http(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    let sum = http_steps(&ctx, &plan).await?;
+    ctx.sleep(Duration::from_secs(86_400)).await?;
+    Ok(sum)
+}
+
 /// Sleeps before each step for longer than a host keeps a run in hand, so that one that keeps nothing warm
 /// recalls it each time.
 #[workflow]
@@ -76,6 +80,17 @@ pub async fn evicted(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
         number = ctx.step(plus_one, number).await?;
     }
     Ok(number)
+}
+
+/// The same with steps of one request each.
+#[workflow]
+pub async fn evicted_http(ctx: Ctx, plan: Plan) -> Result<u64, Failure> {
+    let mut sum = 0;
+    for _ in 0..plan.n {
+        ctx.sleep(Duration::from_millis(10)).await?;
+        sum += ctx.step(post, plan.url.clone()).await?;
+    }
+    Ok(sum)
 }
 
 /// Steps one after the other, each answered with a text; how many letters came.
@@ -94,6 +109,14 @@ async fn pure_steps(ctx: &Ctx, n: u64) -> Result<u64, Failure> {
         number = ctx.step(plus_one, number).await?;
     }
     Ok(number)
+}
+
+async fn http_steps(ctx: &Ctx, plan: &Plan) -> Result<u64, Failure> {
+    let mut sum = 0;
+    for _ in 0..plan.n {
+        sum += ctx.step(post, plan.url.clone()).await?;
+    }
+    Ok(sum)
 }
 
 #[function]
@@ -119,4 +142,17 @@ async fn post(url: String) -> Result<u64, Failure> {
     http::post(url).body("1").send().await?.error_for_status()?.json()
 }
 
-export!(chain_pure, chain_http, fan_pure, fan_http, rests, evicted, large_outputs, plus_one, write, post);
+export!(
+    chain_pure,
+    chain_http,
+    fan_pure,
+    fan_http,
+    rests,
+    rests_http,
+    evicted,
+    evicted_http,
+    large_outputs,
+    plus_one,
+    write,
+    post
+);
