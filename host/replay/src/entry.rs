@@ -159,6 +159,7 @@ pub struct Asked {
     /// When it was asked for, on the guest's clock: the time of the last delivery. A sleep is
     /// due at this time plus its duration.
     pub now: Timestamp,
+    #[serde(default, deserialize_with = "crate::text::maybe_text")]
     pub at: Option<Arc<str>>,
 }
 

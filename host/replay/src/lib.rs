@@ -29,6 +29,7 @@ mod sequencer;
 mod state;
 #[cfg(test)]
 mod testing;
+mod text;
 mod time;
 pub mod trace;
 mod value;

@@ -9,8 +9,10 @@ use crate::{Digest, RunId, Value};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepRequest {
     Call {
+        #[serde(deserialize_with = "crate::text::text")]
         function: Arc<str>,
         input: Value,
+        #[serde(deserialize_with = "crate::text::text")]
         options: Arc<str>,
     },
     Sleep {

@@ -9,7 +9,7 @@ use crate::Digest;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Value {
     /// In the entry itself.
-    Inline(Arc<str>),
+    Inline(#[serde(deserialize_with = "crate::text::text")] Arc<str>),
     /// A payload of the run, by its digest.
     Stored { digest: Digest, size_bytes: u64 },
 }
