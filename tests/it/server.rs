@@ -223,6 +223,12 @@ impl Server {
         self.try_answer(request.header("content-type", "application/json").body(body)).await
     }
 
+    /// DELETE from a server that may be dying: the status of the answer, or nothing, if it did not answer.
+    pub async fn try_delete(&self, path: &str) -> Option<reqwest::StatusCode> {
+        let request = self.client.delete(format!("{}/v1/{path}", self.url)).bearer_auth(KEY);
+        Some(request.send().await.ok()?.status())
+    }
+
     async fn try_answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Option<T> {
         let response = request.send().await.ok()?;
         if !response.status().is_success() {

@@ -60,6 +60,15 @@ pub enum Cancel {
     Unknown,
 }
 
+/// A run that had ended was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone, and stays so.
+    Acknowledged,
+    /// Nobody knows whether the host got it: it is gone, or stands as it was.
+    Unknown,
+}
+
 /// A run as it was seen last.
 #[derive(Debug)]
 pub struct Seen {
@@ -77,6 +86,7 @@ pub struct Ledger {
     /// What the server had said of a run, the last time before a kill.
     pub said: BTreeMap<RunId, Vec<model::Entry>>,
     pub seen: BTreeMap<RunId, Seen>,
+    pub removals: BTreeMap<RunId, Removal>,
     /// What `headlines` answers when nobody is killed.
     pub headlines: Option<String>,
 }
@@ -88,6 +98,18 @@ impl Ledger {
 
     pub fn acknowledged(&mut self, run: RunId, entries: Vec<model::Entry>) {
         self.said.insert(run, entries);
+    }
+
+    /// Whether nothing of it is there, as somebody wanted it.
+    pub fn is_removed(&self, run: RunId) -> bool {
+        self.removals.contains_key(&run) && !self.seen.contains_key(&run)
+    }
+
+    /// Of what nobody was told, the host that came next says what became of it, and it stays so.
+    pub fn settle_removals(&mut self) {
+        let seen = &self.seen;
+        self.removals.retain(|run, removal| *removal == Removal::Acknowledged || !seen.contains_key(run));
+        self.removals.values_mut().for_each(|removal| *removal = Removal::Acknowledged);
     }
 
     /// Waits until every run has ended or is stuck.

@@ -6,7 +6,7 @@ use std::fmt;
 use trackway::api::model::Entry;
 use trackway_replay::{RunId, Status};
 
-use super::ledger::{Cancel, Ending, Kill, Ledger, Seen, TAKEN_IN_AFTER, Work};
+use super::ledger::{Cancel, Ending, Kill, Ledger, Removal, Seen, TAKEN_IN_AFTER, Work};
 use super::{
     KILLS_IN_RECALL_MIN, KILLS_WITH_MANY_RUNS_MIN, KILLS_WITH_OPEN_EFFECT_MIN, KILLS_WITH_UNFLUSHED_FRAME_MIN, OF_KILLS,
 };
@@ -136,13 +136,21 @@ pub fn broken_so_far(ledger: &Ledger, asked: &[Asked]) -> Vec<String> {
 }
 
 fn broken_at_any_time(ledger: &Ledger, asked: &[Asked], effects: &BTreeMap<(String, String), Effect>) -> Vec<String> {
-    let gone = ledger.runs.keys().filter(|run| !ledger.seen.contains_key(run));
+    let gone = ledger.runs.keys().filter(|run| !ledger.seen.contains_key(run) && !ledger.is_removed(**run));
     let mut broken: Vec<_> = gone.map(|run| format!("run {run} was acknowledged and is gone")).collect();
+    what_was_removed_stays_gone(ledger, &mut broken);
     ledger.seen.values().for_each(|seen| journal_is_whole(seen, &mut broken));
     acknowledged_entries_stand(ledger, &mut broken);
     nothing_was_done_again(ledger, asked, effects, &mut broken);
     later_effects_follow_from_earlier_ones(asked, &mut broken);
     broken
+}
+
+/// One of which nobody was told may stand, and is then held to everything that others are held to.
+fn what_was_removed_stays_gone(ledger: &Ledger, broken: &mut Vec<String>) {
+    let removed = ledger.removals.iter().filter(|(_, removal)| **removal == Removal::Acknowledged);
+    let back = removed.filter(|(run, _)| ledger.seen.contains_key(run));
+    broken.extend(back.map(|(run, _)| format!("run {run} was said to be removed and is there")));
 }
 
 /// Positions without a gap, epochs and times that never go back, one beginning, one end.
@@ -296,7 +304,7 @@ fn receipts(buyer: &str, batches: u64, orders: u64, asked: &[Asked]) -> String {
 
 fn acknowledged_entries_stand(ledger: &Ledger, broken: &mut Vec<String>) {
     let text = |entry: &Entry| serde_json::to_string(entry).expect("an entry is JSON");
-    for (run, said) in &ledger.said {
+    for (run, said) in ledger.said.iter().filter(|(run, _)| !ledger.is_removed(**run)) {
         let journal = ledger.seen.get(run).map(|seen| seen.journal.as_slice()).unwrap_or_default();
         let stands = said.len() <= journal.len() && said.iter().zip(journal).all(|(said, is)| text(said) == text(is));
         if !stands {

@@ -8,7 +8,7 @@ use trackway::api::model;
 use trackway_replay::RunId;
 
 use super::disk::Disk;
-use crate::kill::ledger::{Cancel, Ending, Kill, Ledger, Work};
+use crate::kill::ledger::{Cancel, Ending, Kill, Ledger, Removal, Work};
 use crate::kill::verdict::{broken_at_the_end, broken_so_far};
 use crate::proof;
 use crate::server::{Environment, Server, check_store};
@@ -34,12 +34,18 @@ const BATCHES: u64 = 3;
 const ORDERS: u64 = 2;
 /// Longer than any round, so that it sleeps when the power goes.
 const NAP_MILLIS: u64 = 4_000;
+/// A value of at least so many bytes is kept as a file, which the disk is asked for more than once.
+const FILE_BYTES: u64 = 1_200_000;
+/// One of at least so many is rows of the log.
+const ROWS_BYTES: u64 = 90_000;
+/// Of the runs whose output is known, one in so many is removed once it has ended.
+const REMOVED_OF_ENDED: u64 = 3;
 
 /// What the host is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Load {
     Everything,
-    /// No payload files, no effects: on ext4 a sync of a file saves the others too, so a host that does
+    /// No payload files, no effects, nothing removed: on ext4 a sync of a file saves the others too, so a host that does
     /// not sync its store has to be met without any.
     SmallOnly,
 }
@@ -152,6 +158,13 @@ async fn rounds_on_a_disk(
         }
     }
     server.bury().await;
+    // What was removed left nothing, also where no cut came behind it.
+    if broken.is_empty()
+        && environment.is_empty()
+        && let Err(why) = check_store(&data).await
+    {
+        broken.push((first_round + rounds - 1, vec![why]));
+    }
     broken
 }
 
@@ -180,7 +193,9 @@ pub async fn judge(ledger: &mut Ledger, server: &Server, world: &World) -> Vec<S
 async fn judge_lost(ledger: &mut Ledger, server: &Server, world: &World) -> Vec<String> {
     take_in_unacknowledged(ledger, server).await;
     ledger.read_journals(server).await;
-    broken_so_far(ledger, &world.log())
+    let broken = broken_so_far(ledger, &world.log());
+    ledger.settle_removals();
+    broken
 }
 
 /// A start whose answer was lost with the host may stand or not. One that stands goes on, and what it
@@ -239,10 +254,11 @@ pub async fn load_until(
         _ = async { tokio::join!(futures_util::future::join_all(clients), std::future::pending::<()>()) } => {}
         () = cut => {}
     }
-    let Ledger { runs, said, .. } = shown.into_inner();
+    let Ledger { runs, said, removals, .. } = shown.into_inner();
     let entries = said.values().map(Vec::len).sum();
     ledger.runs.extend(runs);
     ledger.said.extend(said);
+    ledger.removals.extend(removals);
     entries
 }
 
@@ -250,28 +266,32 @@ struct Job {
     workflow: &'static str,
     input: serde_json::Value,
     work: Work,
+    /// Once it has ended.
+    is_removed: bool,
 }
 
 /// Small and large: inputs, answers and outputs in the frame, beside it, and as files; frames that are
 /// too large for the store; effects; sleepers that are cancelled, so that timers and inboxes are
-/// deleted.
+/// deleted; and runs that are removed, so that all of them is.
 fn job(load: Load, number: u64, world: &World) -> Job {
     use serde_json::json;
     let alone = |workflow, input: serde_json::Value, output: String| Job {
         workflow,
         input,
         work: Work::Alone(Ending::Succeeds(output)),
+        is_removed: load == Load::Everything && number.is_multiple_of(REMOVED_OF_ENDED),
     };
     let kinds = if load == Load::SmallOnly { 3 } else { 10 };
     match number % kinds {
         0 => alone("parallel/parallel", json!(3), "19".to_owned()),
         1 => alone("parallel/chain", json!({ "n": 20 }), "20".to_owned()),
         2 => alone("sleeper/naps", json!([1, 40, 300]), "3".to_owned()),
-        3 => alone(
-            "values/large_output",
-            json!({ "bytes": 90_000 + number % 9_000 }),
-            (90_000 + number % 9_000).to_string(),
-        ),
+        3 => {
+            // Two of that kind follow each other ten numbers apart.
+            let least_bytes = if number % 20 < 10 { FILE_BYTES } else { ROWS_BYTES };
+            let bytes = least_bytes + number % 9_000;
+            alone("values/large_output", json!({ "bytes": bytes }), bytes.to_string())
+        }
         // Each answer fits its entry, all together do not fit a frame.
         4 => alone("values/several", json!([30_000, 30_001, 30_002, 30_003]), "[30000,30001,30002,30003]".to_owned()),
         5 => {
@@ -279,7 +299,12 @@ fn job(load: Load, number: u64, world: &World) -> Job {
             alone("values/echo", json!(text), json!(text).to_string())
         }
         6 => alone("values/fan", json!({ "bytes": 70_000, "steps": 3 }), "[70000,70000,70000]".to_owned()),
-        7 => Job { workflow: "sleeper/naps", input: json!([1, NAP_MILLIS]), work: Work::Napping(Cancel::Unknown) },
+        7 => Job {
+            workflow: "sleeper/naps",
+            input: json!([1, NAP_MILLIS]),
+            work: Work::Napping(Cancel::Unknown),
+            is_removed: false,
+        },
         8 => alone("effects/succeeds_at", json!(3), "3".to_owned()),
         _ => {
             let buyer = format!("buyer-{number}");
@@ -288,6 +313,7 @@ fn job(load: Load, number: u64, world: &World) -> Job {
                 workflow: "orders/place_orders",
                 input,
                 work: Work::Orders { buyer, batches: BATCHES, orders: ORDERS },
+                is_removed: false,
             }
         }
     }
@@ -309,22 +335,49 @@ async fn client(server: &Server, job: &Job, shown: &RefCell<Ledger>, is_over: &C
         }
     }
     for _ in 0..LOOKS_MAX {
-        if is_over.get() || look(server, run, shown).await {
+        if is_over.get() {
             return;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        match look(server, run, shown).await {
+            Looked::GoesOn => tokio::time::sleep(LOOK_AGAIN).await,
+            Looked::Unanswered => return,
+            Looked::Ended if job.is_removed => return remove(server, run, shown).await,
+            Looked::Ended => return,
+        }
     }
 }
 
-/// Reads on in the journal. Whether there will be no more.
-async fn look(server: &Server, run: RunId, shown: &RefCell<Ledger>) -> bool {
+enum Looked {
+    GoesOn,
+    Ended,
+    Unanswered,
+}
+
+/// Reads on in the journal.
+async fn look(server: &Server, run: RunId, shown: &RefCell<Ledger>) -> Looked {
     let from = shown.borrow().said.get(&run).map_or(0, Vec::len);
     let Some(page) = server.try_get::<model::JournalPage>(&format!("runs/{run}/journal?from={from}")).await else {
-        return true;
+        return Looked::Unanswered;
     };
     let has_ended = page.entries.last().is_some_and(|entry| entry.kind == "Finished");
     shown.borrow_mut().said.entry(run).or_default().extend(page.entries);
-    has_ended
+    if has_ended { Looked::Ended } else { Looked::GoesOn }
+}
+
+/// Without an answer that says so nobody knows what became of it.
+async fn remove(server: &Server, run: RunId, shown: &RefCell<Ledger>) {
+    shown.borrow_mut().removals.insert(run, Removal::Unknown);
+    match server.try_delete(&format!("runs/{run}")).await {
+        Some(reqwest::StatusCode::NO_CONTENT) => {
+            shown.borrow_mut().removals.insert(run, Removal::Acknowledged);
+        }
+        // It has ended a moment ago, and the worker is not done with it: then it stays.
+        Some(reqwest::StatusCode::CONFLICT) => {
+            shown.borrow_mut().removals.remove(&run);
+        }
+        // As of a host whose disk is gone or full.
+        Some(_) | None => {}
+    }
 }
 
 /// A shop that takes orders.

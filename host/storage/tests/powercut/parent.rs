@@ -150,7 +150,7 @@ fn check_last_words(child: &mut Child, data: &Path) {
     child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{words}");
-    // Which file it was writing just then is chance: the log, or a payload.
+    // Which file it was writing just then is chance: the log, or a large payload.
     for part in ["TW0408", "hint:", &data.display().to_string()] {
         assert!(words.contains(part), "`{part}` is missing in: {words}");
     }

@@ -11,9 +11,13 @@ use trackway_storage::{Append, Appended, Hardening, Rows, RunKey, SledOptions, S
 /// Runs that are written at once.
 pub const RUNS: u64 = 8;
 const FRAME_BYTES: usize = 1_024;
-/// Larger than a row may be, so that it becomes a file.
-const PAYLOAD_BYTES: usize = 40_000;
-/// Every so many frames name such a payload.
+/// Of every other payload: as many pieces, each a row of the log.
+const CUT_PAYLOAD_BYTES: usize = 40_000;
+/// Of the others: more than is kept as pieces, so each is a file, which is written, synced, renamed, and its folder synced.
+const FILE_PAYLOAD_BYTES: usize = 1_200_000;
+/// Of a run: with more of them all runs together would fill the disk of the quickest machine.
+const FILE_PAYLOADS_MAX: u64 = 20;
+/// Every so many frames name a payload.
 const PAYLOAD_EVERY: u64 = 64;
 
 pub fn options(hardening: Hardening) -> SledOptions {
@@ -33,14 +37,26 @@ pub fn frame(run: u64, position: u64) -> Bytes {
     filled(FRAME_BYTES, run, position)
 }
 
+/// What has to be there before the frame is.
 pub fn payload(run: u64, position: u64) -> Option<Bytes> {
-    (position % PAYLOAD_EVERY == PAYLOAD_EVERY - 1).then(|| filled(PAYLOAD_BYTES, run, position))
+    // The runs are as far as each other, and their payloads are not to come all at once.
+    let turn = position + run * PAYLOAD_EVERY / RUNS;
+    if turn % PAYLOAD_EVERY != PAYLOAD_EVERY - 1 {
+        return None;
+    }
+    let nth = turn / PAYLOAD_EVERY;
+    let is_file = nth.is_multiple_of(2) && nth / 2 < FILE_PAYLOADS_MAX;
+    let size_bytes = if is_file { FILE_PAYLOAD_BYTES } else { CUT_PAYLOAD_BYTES };
+    Some(filled(size_bytes, run, position))
 }
 
 fn filled(size_bytes: usize, run: u64, position: u64) -> Bytes {
-    let words =
-        (0..size_bytes as u64 / 8).map(|place| (run << 48) ^ (position << 16) ^ place.wrapping_mul(0x9e37_79b9));
-    words.flat_map(u64::to_le_bytes).collect()
+    let mut bytes = Vec::with_capacity(size_bytes);
+    for place in 0..size_bytes as u64 / 8 {
+        let word = (run << 48) ^ (position << 16) ^ place.wrapping_mul(0x9e37_79b9);
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.into()
 }
 
 /// Never returns while the disk works.
@@ -66,8 +82,11 @@ async fn write_run(store: Arc<SledStorage>, run: u64, hardening: Hardening) {
     for position in 0.. {
         if hardening == Hardening::On
             && let Some(bytes) = payload(run, position)
+            && let Err(error) = store.put_payload(run_key(run), Digest::of(&bytes), bytes).await
         {
-            store.put_payload(run_key(run), Digest::of(&bytes), bytes).await.unwrap();
+            // The disk is gone: the frame meets that in the log, which ends the process. Else it is acknowledged without
+            // its payload, and counts as lost.
+            eprintln!("{error}");
         }
         let append = Append {
             run: run_key(run),
