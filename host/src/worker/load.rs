@@ -166,7 +166,7 @@ struct Tail {
 async fn tail(core: &Core, key: RunKey) -> Result<Tail> {
     let (state, Journal { last_frame, entries }) = read_stretch(&*core.storage, key).await?;
     let sequencer = sequencer_after(state.last(), core.storage.epoch());
-    let counted = counted(core, key, &entries).await?;
+    let counted = counted(core, key, &state, &entries).await?;
     Ok(Tail { last_frame, sequencer, state: Some(state), counted })
 }
 
@@ -346,7 +346,7 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
     let machine = machine_of(&state, &entries, core.sandbox.engine_name());
     let durable = state.last().0.plus(1);
     let sequencer = sequencer_after(state.last(), core.storage.epoch());
-    let counted = counted(core, key, &entries).await?;
+    let counted = counted(core, key, &state, &entries).await?;
     let loaded = Loaded {
         machine,
         state,
@@ -370,10 +370,9 @@ async fn load(core: &Arc<Core>, key: RunKey, recalls: u32) -> Result<Arc<Run>> {
 }
 
 /// What a run used whose stretch that is.
-async fn counted(core: &Core, key: RunKey, entries: &[Entry]) -> Result<Counted> {
+async fn counted(core: &Core, key: RunKey, state: &RunState, entries: &[Entry]) -> Result<Counted> {
     let limits = used::limits_of(core, key.tenant).await?;
-    let continued = entries.iter().find(|entry| matches!(entry.kind, Kind::Continued(_)));
-    let begun = continued.map_or(Position::FIRST, |entry| entry.position);
+    let begun = state.continued_at().unwrap_or(Position::FIRST);
     Ok(Counted::after(limits, used::catch_up(core, key, entries, begun).await?))
 }
 
