@@ -1,5 +1,5 @@
-//! Failed attempts to get in, counted by address: whoever guesses is made to wait. It never holds up who shows a key
-//! that is known, and its memory has an end.
+//! Failed attempts to get in, counted by address: whoever guesses is told to wait, and whoever runs the server is told
+//! of it. It never holds up who shows a key that is known, and its memory has an end.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,25 +18,60 @@ const ADDRESSES_MAX: usize = 10_000;
 const IPV6_NETWORK_BITS: u32 = 64;
 
 #[derive(Debug, Default)]
-pub struct Tries(Mutex<HashMap<IpAddr, Allowance>>);
+pub struct Tries(Mutex<HashMap<IpAddr, Count>>);
+
+/// Of one address.
+#[derive(Debug)]
+struct Count {
+    allowance: Allowance,
+    /// The log has a line about it. It gets another one when the address has been quiet until nothing was held against it.
+    is_told: bool,
+}
+
+/// What one more failed attempt comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    LetThrough,
+    Waits {
+        wait: Duration,
+        /// Nobody was told yet that this address guesses.
+        news: Option<IpAddr>,
+    },
+}
 
 impl Tries {
     /// What is said to whoever showed `error`: that, or to wait.
     pub fn refuse(&self, from: Option<IpAddr>, now: Timestamp, error: Error) -> Error {
+        let (wait, news) = match self.count(from, now) {
+            Verdict::LetThrough => return error,
+            Verdict::Waits { wait, news } => (wait, news),
+        };
+        if let Some(address) = news {
+            tracing::warn!(%address, "too many requests showed no key that is known: they are told to wait");
+        }
+        let why = "too many requests from this address showed no key that is known";
+        Error::new(Code::TooManyTries, why).hint("wait, and check the key").retry_after(wait)
+    }
+
+    fn count(&self, from: Option<IpAddr>, now: Timestamp) -> Verdict {
         let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut address = network_of(from);
         if !tries.contains_key(&address) && tries.len() >= ADDRESSES_MAX {
-            tries.retain(|_, allowance| !allowance.is_whole(now));
+            tries.retain(|_, count| !count.allowance.is_whole(now));
             if tries.len() >= ADDRESSES_MAX {
                 address = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
             }
         }
-        let allowance = tries.entry(address).or_insert_with(|| Allowance::new(TRIES_MAX, now));
-        match allowance.take(now) {
-            Ok(()) => error,
+        let new = || Count { allowance: Allowance::new(TRIES_MAX, now), is_told: false };
+        let count = tries.entry(address).or_insert_with(new);
+        if count.allowance.is_whole(now) {
+            count.is_told = false;
+        }
+        match count.allowance.take(now) {
+            Ok(()) => Verdict::LetThrough,
             Err(wait) => {
-                let why = "too many requests from this address showed no key that is known";
-                Error::new(Code::TooManyTries, why).hint("wait, and check the key").retry_after(wait)
+                let was_told = std::mem::replace(&mut count.is_told, true);
+                Verdict::Waits { wait, news: (!was_told).then_some(address) }
             }
         }
     }
@@ -79,6 +114,28 @@ mod tests {
         let later = now + TRIES_MAX.every;
         assert_eq!(tried(&tries, address("192.0.2.1"), later), Code::Unauthorized);
         assert_eq!(tried(&tries, address("192.0.2.1"), later), Code::TooManyTries);
+    }
+
+    #[test]
+    fn whoever_runs_the_server_is_told_once_of_an_address_until_it_was_quiet() {
+        let (tries, now) = (Tries::default(), Timestamp::from_millis(1_000_000));
+        let told = |text: &str, count: u32, now: Timestamp| -> Vec<IpAddr> {
+            let verdicts = (0..count).map(|_| tries.count(address(text), now));
+            let news = verdicts.filter_map(|verdict| match verdict {
+                Verdict::LetThrough => None,
+                Verdict::Waits { news, .. } => news,
+            });
+            news.collect()
+        };
+        assert_eq!(told("192.0.2.1", TRIES_MAX.in_a_row, now), [] as [IpAddr; 0], "nothing is wrong yet");
+        assert_eq!(told("192.0.2.1", 1_000, now), [address("192.0.2.1").expect("one")]);
+        for number in 1..=TRIES_MAX.in_a_row {
+            let later = now + TRIES_MAX.every * number;
+            assert_eq!(told("192.0.2.1", 10, later), [] as [IpAddr; 0], "it goes on");
+        }
+        let quiet = now + TRIES_MAX.every * (2 * TRIES_MAX.in_a_row);
+        assert_eq!(told("192.0.2.1", 1_000, quiet).len(), 1, "it began anew");
+        assert_eq!(told("2001:db8::1", 1_000, now), [address("2001:db8::").expect("its network")]);
     }
 
     #[test]
