@@ -161,3 +161,6 @@ fn decode(key: RunKey, stored: &StoredFrame) -> Result<Frame> {
 fn unreadable(key: RunKey, why: &str) -> Error {
     Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run))
 }
+
+#[cfg(test)]
+mod tests;
