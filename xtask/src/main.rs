@@ -29,8 +29,8 @@ cargo xtask TASK
   bench           measure Trackway, its peers and the floor, in turn on this machine
                   [--json FILE] [--only WORK,SYSTEM,...] [--quick] [--rounds N] [--with-obelisk] [--no-build]
                   --quick: one short round, without `neighbour` unless --only names it
-  prove NAME      run a proof at length: power, kill, simulate, fuzz, damage, limits, soak
-                  [--rounds N] [--seed S] [--minutes M]";
+  prove NAME      run a proof at length: power, kill, simulate, fuzz, api, damage, limits, soak
+                  [--rounds N] [--seed S] [--minutes M]; without a name it says what each does and which it minds";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

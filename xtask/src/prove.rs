@@ -19,8 +19,28 @@ struct Proof {
     what: &'static str,
     /// Rounds of the long form, where none are asked for. What a round is, the proof says.
     rounds: u64,
+    minutes: Minutes,
+    seed: Seed,
     suites: &'static [Suite],
     set_up: fn() -> Result<()>,
+}
+
+/// What `--minutes` does to a proof.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Minutes {
+    /// Nothing.
+    Unminded,
+    /// Behind its rounds it goes on until they are over.
+    More,
+    /// It goes on until they are over, whatever its rounds; those that are asked for may end it before.
+    Instead,
+}
+
+/// Whether `--seed` says where a proof begins to draw.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seed {
+    Unminded,
+    Minded,
 }
 
 /// Where the tests of a proof are.
@@ -36,13 +56,17 @@ const PROOFS: [Proof; 8] = [
         name: "power",
         what: "cuts the power under the store and under a busy host; needs root and loop devices",
         rounds: 20,
+        minutes: Minutes::More,
+        seed: Seed::Unminded,
         suites: &[Suite::Program("powercut"), Suite::Module],
         set_up: setup::file_systems,
     },
     Proof {
         name: "kill",
-        what: "kills a busy host with SIGKILL, and checks every promise after each kill",
+        what: "kills a busy host with SIGKILL, and checks every promise after four kills of five",
         rounds: 100,
+        minutes: Minutes::More,
+        seed: Seed::Unminded,
         suites: &[Suite::Module],
         set_up: nothing,
     },
@@ -50,6 +74,8 @@ const PROOFS: [Proof; 8] = [
         name: "simulate",
         what: "drives runs on a faulty store in virtual time, one seed a round",
         rounds: 10_000,
+        minutes: Minutes::Instead,
+        seed: Seed::Minded,
         suites: &[Suite::Module],
         set_up: nothing,
     },
@@ -57,6 +83,8 @@ const PROOFS: [Proof; 8] = [
         name: "fuzz",
         what: "feeds decoders, gates and the API with input that nobody meant",
         rounds: 100_000,
+        minutes: Minutes::Instead,
+        seed: Seed::Minded,
         suites: &[Suite::Module],
         set_up: nothing,
     },
@@ -64,6 +92,8 @@ const PROOFS: [Proof; 8] = [
         name: "api",
         what: "asks the API what its document allows and what it does not, with a program that others wrote",
         rounds: 1,
+        minutes: Minutes::Instead,
+        seed: Seed::Minded,
         suites: &[Suite::Module],
         set_up: setup::schemathesis,
     },
@@ -71,6 +101,8 @@ const PROOFS: [Proof; 8] = [
         name: "damage",
         what: "damages stores, payloads, code and backups; fails syncs and fills disks",
         rounds: 200,
+        minutes: Minutes::Unminded,
+        seed: Seed::Minded,
         suites: &[Suite::Module],
         set_up: setup::failing_disks,
     },
@@ -78,6 +110,8 @@ const PROOFS: [Proof; 8] = [
         name: "limits",
         what: "goes to the limits that the guide states, and measures",
         rounds: 1,
+        minutes: Minutes::Unminded,
+        seed: Seed::Unminded,
         suites: &[Suite::Module],
         set_up: nothing,
     },
@@ -85,6 +119,8 @@ const PROOFS: [Proof; 8] = [
         name: "soak",
         what: "serves twenty tenants, some of them hostile, for as long as --minutes says",
         rounds: 1,
+        minutes: Minutes::Instead,
+        seed: Seed::Unminded,
         suites: &[Suite::Module],
         set_up: nothing,
     },
@@ -141,8 +177,9 @@ pub fn prove(arguments: &[String]) -> Result<()> {
 pub fn help(unknown: Option<&str>) -> String {
     let mut text = unknown.map_or_else(String::new, |name| format!("there is no proof `{name}`\n\n"));
     text.push_str("cargo xtask prove NAME [--rounds N] [--seed S] [--minutes M]\n");
+    text.push_str("Each says how many rounds it has by itself, and which of --minutes and --seed it minds.\n");
     for proof in &PROOFS {
-        text.push_str(&format!("\n  {:9} {} (rounds: {})", proof.name, proof.what, proof.rounds));
+        text.push_str(&format!("\n  {:9} {} ({})", proof.name, proof.what, proof.minded()));
     }
     text
 }
@@ -151,6 +188,22 @@ fn cargo(task: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(task).current_dir(tree::root());
     command
+}
+
+impl Proof {
+    /// Of what may be said on the command line.
+    fn minded(&self) -> String {
+        let minutes = match self.minutes {
+            Minutes::Unminded => "",
+            Minutes::More => ", more for --minutes",
+            Minutes::Instead => ", or for --minutes",
+        };
+        let seed = match self.seed {
+            Seed::Unminded => "",
+            Seed::Minded => ", from --seed",
+        };
+        format!("rounds: {}{minutes}{seed}", self.rounds)
+    }
 }
 
 impl Wanted {
@@ -179,7 +232,11 @@ impl Wanted {
     }
 
     fn tell(&self, proof: &Proof, command: &mut Command) {
-        command.env("TRACKWAY_PROVE_ROUNDS", self.rounds.unwrap_or(proof.rounds).to_string());
+        let by_itself = match (proof.minutes, self.minutes) {
+            (Minutes::Instead, Some(_)) => u64::MAX,
+            (Minutes::Instead | Minutes::More | Minutes::Unminded, _) => proof.rounds,
+        };
+        command.env("TRACKWAY_PROVE_ROUNDS", self.rounds.unwrap_or(by_itself).to_string());
         for (name, value) in [("TRACKWAY_PROVE_SEED", self.seed), ("TRACKWAY_PROVE_MINUTES", self.minutes)] {
             if let Some(value) = value {
                 command.env(name, value.to_string());
@@ -293,6 +350,21 @@ mod tests {
         for line in ["--rounds", "--rounds x", "--round 3", "3"] {
             assert!(Wanted::parse(&words(line)).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn minutes_take_the_place_of_rounds_where_the_proof_says_so_and_nobody_asked_for_rounds() {
+        let told = |name: &str, line: &str| {
+            let proof = PROOFS.iter().find(|proof| proof.name == name).expect("there is such a proof");
+            let mut command = Command::new("true");
+            Wanted::parse(&words(line)).expect(line).tell(proof, &mut command);
+            let rounds = command.get_envs().find(|(variable, _)| *variable == "TRACKWAY_PROVE_ROUNDS");
+            rounds.and_then(|(_, value)| value?.to_str()?.parse::<u64>().ok())
+        };
+        assert_eq!(told("simulate", ""), Some(10_000));
+        assert_eq!(told("simulate", "--minutes 3"), Some(u64::MAX));
+        assert_eq!(told("simulate", "--minutes 3 --rounds 7"), Some(7));
+        assert_eq!(told("kill", "--minutes 3"), Some(100));
     }
 
     #[test]
