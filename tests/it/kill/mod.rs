@@ -2,8 +2,9 @@
 //! again whose answer was durable, and brings every run to its right end.
 //!
 //! The test kills the real binary again and again with runs in flight and judges by two records that
-//! the host cannot bend: what the world was asked, and the journals. It judges after every kill, and
-//! once more when all runs have ended. `cargo xtask prove kill` goes on for longer.
+//! the host cannot bend: what the world was asked, and the journals. It judges after every kill, but for
+//! one in five that is judged together with the next, which comes in a recall; and once more when all runs
+//! have ended. The store is looked through after each of them. `cargo xtask prove kill` goes on for longer.
 
 pub mod ledger;
 pub mod verdict;

@@ -148,9 +148,10 @@ async fn rounds_on_a_disk(
         };
         let found = judge(&mut ledger, &server, &world).await;
         println!(
-            "power cut {round}: {} runs acknowledged, {said} entries shown, {} promises broken",
+            "power cut {round}: {} runs acknowledged, {said} entries shown, {} promises broken; {} removed by now",
             ledger.runs.len() - before,
-            found.len()
+            found.len(),
+            ledger.removals.len()
         );
         if !found.is_empty() {
             broken.push((round, found));
@@ -158,6 +159,7 @@ async fn rounds_on_a_disk(
         }
     }
     server.bury().await;
+    assert!(load == Load::SmallOnly || !broken.is_empty() || !ledger.removals.is_empty(), "no run was removed at all");
     // What was removed left nothing, also where no cut came behind it.
     if broken.is_empty()
         && environment.is_empty()
@@ -287,7 +289,7 @@ fn job(load: Load, number: u64, world: &World) -> Job {
         1 => alone("parallel/chain", json!({ "n": 20 }), "20".to_owned()),
         2 => alone("sleeper/naps", json!([1, 40, 300]), "3".to_owned()),
         3 => {
-            // Two of that kind follow each other ten numbers apart.
+            // Every other run of this kind: the next one has a number that is ten higher.
             let least_bytes = if number % 20 < 10 { FILE_BYTES } else { ROWS_BYTES };
             let bytes = least_bytes + number % 9_000;
             alone("values/large_output", json!({ "bytes": bytes }), bytes.to_string())
