@@ -1,6 +1,7 @@
 //! Brings a run back from its journal: the frames are read, the entries folded, the machine told
 //! what is on record.
 
+use futures_util::future::join;
 use std::sync::Arc;
 use std::time::Duration;
 use trackway_fair::Permit;
@@ -8,7 +9,7 @@ use trackway_replay::{
     BadJournal, CancelReceived, Claimed, Digest, End, Entry, Finished, Frame, FrameId, Kind, Machine, Position,
     RunState, Sequencer, Status,
 };
-use trackway_storage::{Append, Deployment, InboxBody, Landmark, Owner, Rows, RunKey, Storage, Version};
+use trackway_storage::{Append, Deployment, InboxBody, Landmark, Owner, Rows, RunKey, Storage, StoredFrame, Version};
 
 use super::Core;
 use super::check::{self, REASON_MAX_BYTES};
@@ -26,8 +27,9 @@ use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
 use crate::{Code, Error, Result};
 
-/// Read in pieces of this size, so that a long journal does not stand in memory twice.
-const READ_MAX_BYTES: usize = 4 << 20;
+/// Read in pieces of this size, so that a long journal does not stand in memory twice, and little of it is waited for
+/// before the first is decoded.
+const READ_MAX_BYTES: usize = 1 << 20;
 /// Between two tries to take up a run on a disk that is full.
 const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A run whose recall brought the process down this often is left alone.
@@ -40,31 +42,45 @@ pub(crate) struct Journal {
 }
 
 pub(crate) async fn read_journal(storage: &dyn Storage, key: RunKey) -> Result<Journal> {
-    let unreadable = |why: String| Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run));
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut last_frame = None;
-    loop {
-        let next = Position(entries.len() as u64);
-        let frames = storage.frames(key, next, READ_MAX_BYTES).await?;
-        if frames.is_empty() {
-            break;
-        }
+    let mut whole = Whole { key, entries: Vec::new(), last_frame: None };
+    let mut frames = storage.frames(key, Position::FIRST, READ_MAX_BYTES).await?;
+    while let Some(last) = frames.last() {
+        let next = last.position.plus(u64::from(last.entries));
+        // A piece is decoded while the one behind it is read.
+        let (ahead, taken) = join(storage.frames(key, next, READ_MAX_BYTES), async { whole.take(frames) }).await;
+        taken?;
+        frames = ahead?;
+    }
+    match whole.last_frame {
+        Some(last_frame) => Ok(Journal { entries: whole.entries, last_frame }),
+        None => Err(Error::new(Code::NoSuchRun, format!("run {} has no journal", key.run))),
+    }
+}
+
+/// What was read of a journal, from its first entry on.
+struct Whole {
+    key: RunKey,
+    entries: Vec<Entry>,
+    last_frame: Option<FrameId>,
+}
+
+impl Whole {
+    fn take(&mut self, frames: Vec<StoredFrame>) -> Result<()> {
+        let unreadable = |why: String| Error::new(Code::JournalUnreadable, format!("run {}: {why}", self.key.run));
         for stored in frames {
             let frame = Frame::decode(&stored.frame).map_err(|error| unreadable(error.to_string()))?;
-            let expected = Position(entries.len() as u64);
-            if frame.position() != expected || stored.previous != last_frame {
+            let expected = Position(self.entries.len() as u64);
+            let is_whole = frame.entries.len() as u64 == u64::from(stored.entries);
+            if frame.position() != expected || stored.previous != self.last_frame || !is_whole {
                 return Err(unreadable(format!(
                     "the frame at {} does not follow position {expected}",
                     stored.position
                 )));
             }
-            entries.extend(frame.entries);
-            last_frame = Some(stored.id);
+            self.entries.extend(frame.entries);
+            self.last_frame = Some(stored.id);
         }
-    }
-    match last_frame {
-        Some(last_frame) => Ok(Journal { entries, last_frame }),
-        None => Err(Error::new(Code::NoSuchRun, format!("run {} has no journal", key.run))),
+        Ok(())
     }
 }
 
