@@ -42,7 +42,7 @@ fn guest(pages: usize, more: &str) -> Vec<u8> {
 }
 
 /// Many values that live through many branches: seconds of work for the compiler, each function.
-fn branches(functions: usize) -> Vec<u8> {
+pub fn branches(functions: usize) -> Vec<u8> {
     const LOCALS: usize = 1_000;
     const BRANCHES: usize = 2_000;
     let mut body = "(loop".to_owned();

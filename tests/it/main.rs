@@ -2,6 +2,7 @@
 //! about the tree itself. Unit tests stay beside their code.
 
 mod api;
+mod apart;
 mod check;
 mod compile;
 mod confine;
