@@ -4,9 +4,10 @@
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
-use trackway::confine::{Kernel, Verdict, is_root, probe};
+use trackway::confine::{Kernel, Verdict, is_root, probe, probe_server};
 use trackway_replay::Status;
 
+use crate::apart::Leaked;
 use crate::server::{Server, binary};
 
 /// `nobody`, which every system has.
@@ -29,10 +30,25 @@ fn a_process_that_compiles_is_refused_whatever_it_tries() {
     if !has_all() {
         return;
     }
+    let _leaked = Leaked::new();
     let tried = probe(&binary()).expect("it tries and tells");
     assert!(tried.len() >= 24, "it tried only {tried:?}");
     for attempt in &tried {
         assert_eq!(attempt.verdict, Verdict::Refused, "it can {}: {}", attempt.what, attempt.answer);
+    }
+}
+
+#[test]
+fn a_server_administers_nothing_and_lives_on_when_it_tries() {
+    if !can("filter of calls (seccomp)", Kernel::look().seccomp) {
+        return;
+    }
+    // It tells what became of all tries only where none ended it.
+    let tried = probe_server(&binary()).expect("it tries and tells");
+    assert!(tried.len() >= 19, "it tried only {tried:?}");
+    for attempt in &tried {
+        assert_eq!(attempt.verdict, Verdict::Refused, "it can {}: {}", attempt.what, attempt.answer);
+        assert!(attempt.answer.contains(&format!("os error {}", libc::EPERM)), "{attempt:?}");
     }
 }
 

@@ -16,7 +16,7 @@ mod server;
 mod user;
 
 pub use child::{Rations, child};
-pub use probe::{Attempt, PROBE_ARGUMENT, Verdict, probe, probe_child_main};
+pub use probe::{Attempt, PROBE_ARGUMENT, Verdict, probe, probe_child_main, probe_server};
 pub use process::{Dumps, forbid_dumps, is_root, raise_open_files};
 pub use server::{Confined, Landlock, Reach, server};
 pub use user::User;

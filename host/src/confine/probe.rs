@@ -1,5 +1,5 @@
 //! Whether a confined process really cannot do what it must not: this program, started anew and confined as one that
-//! compiles, tries. Each try would do no harm if it succeeded.
+//! compiles or as a server, tries. Each try would do no harm if it succeeded.
 
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _, Write as _};
@@ -7,9 +7,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use super::child::{Rations, child};
+use super::server::{Reach, server};
 
 /// The hidden first argument that makes this binary confine itself and try; see [`probe_child_main`].
 pub const PROBE_ARGUMENT: &str = "__confined";
+/// Behind it: to confine itself as a server does.
+const AS_A_SERVER: &str = "server";
 
 const RATIONS: Rations = Rations { cpu_seconds: 5, wall_seconds: 30, address_space_bytes: 4 << 30 };
 /// What it says about some twenty tries.
@@ -31,10 +34,20 @@ pub struct Attempt {
     pub answer: String,
 }
 
-/// Starts `program` and reads what became of each try. Blocks for a moment.
+/// Starts `program` and reads what became of each try of a process that compiles. Blocks for a moment.
 pub fn probe(program: &Path) -> io::Result<Vec<Attempt>> {
+    ask(program, &[PROBE_ARGUMENT])
+}
+
+/// The same of a server, which keeps its files and the network, and administers nothing. Where there is no filter of
+/// calls, open is what the rights of its user leave open.
+pub fn probe_server(program: &Path) -> io::Result<Vec<Attempt>> {
+    ask(program, &[PROBE_ARGUMENT, AS_A_SERVER])
+}
+
+fn ask(program: &Path, words: &[&str]) -> io::Result<Vec<Attempt>> {
     let mut process = Command::new(program)
-        .arg(PROBE_ARGUMENT)
+        .args(words)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
@@ -56,11 +69,10 @@ pub fn probe(program: &Path) -> io::Result<Vec<Attempt>> {
 pub fn probe_child_main() -> ExitCode {
     // Asked before: it is among what is forbidden then.
     let parent = std::os::unix::process::parent_id();
-    let tried = child(RATIONS).and_then(|()| {
-        // As a compiler does it: what is tried in a thread must be refused there too.
-        let trying = std::thread::Builder::new().spawn(move || try_all(parent))?;
-        trying.join().map_err(|_| io::Error::other("a try broke off"))
-    });
+    let tried = match std::env::args_os().nth(2).is_some_and(|as_whom| as_whom == AS_A_SERVER) {
+        true => server(&Reach::default()).and_then(|_| in_a_thread(move || try_to_administer(parent))),
+        false => child(RATIONS).and_then(|()| in_a_thread(move || try_all(parent))),
+    };
     let (report, code) = match tried {
         Ok(attempts) => (serde_json::to_string(&attempts).unwrap_or_default(), ExitCode::SUCCESS),
         Err(error) => (error.to_string(), ExitCode::FAILURE),
@@ -69,6 +81,11 @@ pub fn probe_child_main() -> ExitCode {
         Ok(()) => code,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// As a compiler does it, and a server: what is tried in a thread must be refused there too.
+fn in_a_thread(tries: impl FnOnce() -> Vec<Attempt> + Send + 'static) -> io::Result<Vec<Attempt>> {
+    std::thread::Builder::new().spawn(tries)?.join().map_err(|_| io::Error::other("a try broke off"))
 }
 
 fn try_all(parent: u32) -> Vec<Attempt> {
@@ -95,6 +112,18 @@ fn try_all(parent: u32) -> Vec<Attempt> {
     attempts
 }
 
+fn try_to_administer(parent: u32) -> Vec<Attempt> {
+    #[cfg(target_os = "linux")]
+    {
+        linux::try_to_administer(parent)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = parent;
+        Vec::new()
+    }
+}
+
 fn make_and_remove() -> io::Result<()> {
     let path = std::env::temp_dir().join(format!(".trackway-confined-{}", std::process::id()));
     std::fs::File::create_new(&path)?;
@@ -102,6 +131,10 @@ fn make_and_remove() -> io::Result<()> {
 }
 
 fn of(what: &str, outcome: io::Result<()>) -> Attempt {
+    judged(what, outcome, is_refusal)
+}
+
+fn judged(what: &str, outcome: io::Result<()>, is_refusal: fn(&io::Error) -> bool) -> Attempt {
     let (verdict, answer) = match outcome {
         Ok(()) => (Verdict::Open, "done".to_owned()),
         // It would have been done if it had been asked for in the right way.
@@ -121,7 +154,7 @@ fn is_refusal(error: &io::Error) -> bool {
 mod linux {
     //! Calls that the standard library does not make.
 
-    use super::{Attempt, io, of};
+    use super::{Attempt, io, judged, of};
 
     /// Beyond what a process on three pipes has.
     const DESCRIPTORS: std::ops::Range<libc::c_int> = 3..1_024;
@@ -165,6 +198,41 @@ mod linux {
             },
         ));
         attempts
+    }
+
+    /// What a server gives up. Nearly all is asked for so that a kernel that looks at it gives another answer than a
+    /// refusal, whoever asks: what is refused is refused by the filter, and not because its user may not.
+    pub fn try_to_administer(parent: u32) -> Vec<Attempt> {
+        /// No file is open under it, and no user or group has it.
+        const NOBODY: i64 = -1;
+        /// Asks what it is and changes nothing.
+        const AS_IT_IS: i64 = 0xffff_ffff;
+        let parent = i64::from(parent);
+        // Above the largest number that a process may have.
+        let no_process = i64::from(libc::c_int::MAX);
+        let tries: &[(&str, libc::c_long, [i64; 6])] = &[
+            ("trace another process", libc::SYS_ptrace, [i64::from(libc::PTRACE_SEIZE), no_process, 0, 0, 0, 0]),
+            ("read the memory of who started it", libc::SYS_process_vm_readv, [parent, 0, 0, 0, 0, 0]),
+            ("write to the memory of who started it", libc::SYS_process_vm_writev, [parent, 0, 0, 0, 0, 0]),
+            ("mount a file system", libc::SYS_mount, [0; 6]),
+            ("change its root", libc::SYS_chroot, [0; 6]),
+            ("load a module into the kernel", libc::SYS_init_module, [0; 6]),
+            ("load a module from a file into the kernel", libc::SYS_finit_module, [NOBODY, 0, 0, 0, 0, 0]),
+            ("load a program into the kernel", libc::SYS_bpf, [0; 6]),
+            ("enter a namespace of its own", libc::SYS_unshare, [0; 6]),
+            ("enter the namespace of another process", libc::SYS_setns, [NOBODY, 0, 0, 0, 0, 0]),
+            ("become another user", libc::SYS_setuid, [NOBODY, 0, 0, 0, 0, 0]),
+            ("become another group", libc::SYS_setgid, [NOBODY, 0, 0, 0, 0, 0]),
+            ("take back a user that it left", libc::SYS_setresuid, [NOBODY, NOBODY, NOBODY, 0, 0, 0]),
+            ("take rights", libc::SYS_capset, [0; 6]),
+            ("change how programs are laid out", libc::SYS_personality, [AS_IT_IS, 0, 0, 0, 0, 0]),
+            ("use the kernel's keys", libc::SYS_keyctl, [0, -3, 0, 0, 0, 0]),
+            ("measure with the kernel's counters", libc::SYS_perf_event_open, [0; 6]),
+            ("handle faults of memory", libc::SYS_userfaultfd, [1, 0, 0, 0, 0, 0]),
+            ("queue calls past the filter", libc::SYS_io_uring_setup, [1, 0, 0, 0, 0, 0]),
+        ];
+        let is_refusal = |error: &io::Error| error.raw_os_error() == Some(libc::EPERM);
+        tries.iter().map(|(what, call, words)| judged(what, raw(*call, words), is_refusal)).collect()
     }
 
     #[allow(unsafe_code, reason = "what is tried is what no safe function does")]
