@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use trackway_replay::{
-    EffectAsked, EffectRequest, EffectSettled, Frame, FrameId, Kind, MessageId, Outcome, Paused, Position, Resumed,
-    StepId, Timestamp, Value,
+    Answered, EffectAsked, EffectRequest, EffectSettled, Frame, FrameId, Kind, MessageId, Outcome, Paused, Position,
+    Resumed, StepId, Timestamp, Value,
 };
 use trackway_storage::{
     Append, Appended, InboxItem, MemoryStorage, Owner, RunKey, Snapshot, Storage, StorageError, StorageErrorKind,
@@ -65,6 +65,10 @@ pub enum Bug {
     AnotherAnswer,
     /// What an effect belongs to is not written down.
     LostSpan,
+    /// An append whose outcome was not known is carried out once more, behind what stands by then.
+    LateCommit,
+    /// What a function answered is written down with something more.
+    AnotherOutput,
 }
 
 /// How late an item is seen by [`Bug::TimerBeforeInbox`], and how much later a step fails by [`Bug::AnotherDeadline`].
@@ -80,6 +84,8 @@ struct State {
     in_flight: BTreeMap<RunKey, StoredFrame>,
     /// Who is on its way without anybody waiting for it.
     early: BTreeMap<RunKey, Arc<tokio::sync::Mutex<()>>>,
+    /// Whose outcome was not known, until the next one is durable.
+    unknown: BTreeMap<RunKey, Append>,
     sent: BTreeMap<MessageId, Instant>,
     lied: BTreeSet<FrameId>,
     before_the_lie: Option<Snapshot>,
@@ -93,6 +99,7 @@ impl Plant {
             dice: Dice::of(seed, "plant"),
             in_flight: BTreeMap::new(),
             early: BTreeMap::new(),
+            unknown: BTreeMap::new(),
             sent: BTreeMap::new(),
             lied: BTreeSet::new(),
             before_the_lie: None,
@@ -253,6 +260,15 @@ impl Plant {
                 });
                 store.append(append).await
             }
+            Bug::LateCommit => self.late(store, append).await,
+            Bug::AnotherOutput => {
+                rewrite(&mut append, |kind| {
+                    if let Kind::Answered(Answered { outcome: Outcome::Succeeded(output), .. }) = kind {
+                        *output = with_more(output);
+                    }
+                });
+                store.append(append).await
+            }
             Bug::AnotherGrace => {
                 rewrite(&mut append, |kind| {
                     if let Kind::GraceSet(set) = kind {
@@ -307,6 +323,26 @@ impl Plant {
         Appended::Durable
     }
 
+    /// What was answered with `Unknown` comes to stand once more, behind the next frame that is durable.
+    async fn late(&self, store: &Arc<MemoryStorage>, append: Append) -> Appended {
+        let run = append.run;
+        let appended = store.append(append.clone()).await;
+        match &appended {
+            Appended::Unknown => {
+                self.lock().unknown.insert(run, append);
+            }
+            Appended::Durable => {
+                let late = self.lock().unknown.remove(&run);
+                if let Some(late) = late {
+                    // Whatever comes of it, nobody is told.
+                    store.append(behind_the_last(store, late)).await;
+                }
+            }
+            Appended::Fenced | Appended::Missed(_) | Appended::KeyTaken(_) | Appended::Refused(_) => {}
+        }
+        appended
+    }
+
     pub fn frames(&self, run: RunKey, from: Position, mut frames: Vec<StoredFrame>) -> Vec<StoredFrame> {
         let state = self.lock();
         let Some(coming) = state.in_flight.get(&run) else { return frames };
@@ -353,6 +389,17 @@ fn rewrite(append: &mut Append, change: impl FnMut(&mut Kind)) {
     let Ok(mut frame) = Frame::decode(&append.frame) else { return };
     frame.entries.iter_mut().map(|entry| &mut entry.kind).for_each(change);
     append.frame = Frame::encode(&frame.entries).into();
+}
+
+/// The tokens that a function answered, and a word that it did not say; any other output as it is.
+fn with_more(output: &Value) -> Value {
+    const MORE: &str = r#","unsaid"]"#;
+    match output {
+        Value::Inline(text) if text.starts_with(r#"["~p"#) && !text.ends_with(MORE) => {
+            Value::inline(format!("{}{MORE}", text.trim_end_matches(']')))
+        }
+        Value::Inline(_) | Value::Stored { .. } => output.clone(),
+    }
 }
 
 /// The first signal in the frame is a word that says nothing.

@@ -28,7 +28,7 @@ fn is_found_from(first: u64, bug: Bug, by: &[Promise]) {
 
 #[test]
 fn fencing_that_is_removed_is_found() {
-    is_found(Bug::FencingRemoved, &[Promise::OneOrder, Promise::OneOwnerPerEpoch, Promise::Acknowledged]);
+    is_found(Bug::FencingRemoved, &[Promise::OneOrder, Promise::OneOwnerPerEpoch]);
 }
 
 #[test]
@@ -59,6 +59,16 @@ fn half_of_a_batch_is_found() {
 #[test]
 fn an_unknown_append_that_is_taken_as_refused_is_found() {
     is_found(Bug::UnknownTakenAsRefused, &[Promise::Refused]);
+}
+
+#[test]
+fn an_unknown_append_that_is_carried_out_behind_others_is_found() {
+    is_found(Bug::LateCommit, &[Promise::OneOrder, Promise::NotTwice, Promise::Acknowledged]);
+}
+
+#[test]
+fn an_output_of_a_function_that_it_did_not_give_is_found() {
+    is_found(Bug::AnotherOutput, &[Promise::SameEnd]);
 }
 
 #[test]
