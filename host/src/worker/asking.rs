@@ -180,7 +180,8 @@ fn shared_or_new(known: Option<&Arc<str>>, text: &str) -> Arc<str> {
 }
 
 impl Asking<'_> {
-    /// As it is held against the record. `likely`: what is on record next, whose texts it shares where they are the same.
+    /// As it is held against the record. `likely`: what is on record next, whose texts it shares where they are the
+    /// same.
     pub fn produced(&self, likely: Option<&Produced>) -> Produced {
         let known = likely.and_then(|likely| likely.act.name());
         let name = |name| shared_or_new(known, check::cut(name, check::NAME_MAX_BYTES));

@@ -119,8 +119,8 @@ struct Wanted {
     entry_bytes: u64,
 }
 
-/// The frames from that on which holds the first entry of the piece, and the piece before it. At least one frame, unless
-/// nothing is before the piece's end.
+/// The frames from that on which holds the first entry of the piece, and the piece before it. At least one frame,
+/// unless nothing is before the piece's end.
 async fn read_piece(storage: &dyn Storage, key: RunKey, wanted: Wanted) -> Result<(Vec<StoredFrame>, Wanted)> {
     let Wanted { to, mut entry_bytes } = wanted;
     let missing = |place: Position| unreadable(key, &format!("the frame at {place} is missing"));

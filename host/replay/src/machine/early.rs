@@ -1,5 +1,5 @@
-//! Answers on record for ids that the guest has not asked for yet. Most stand in the order of their ids, and are asked for
-//! in it. It never looks at what an answer says.
+//! Answers on record for ids that the guest has not asked for yet. Most stand in the order of their ids, and are
+//! asked for in it. It never looks at what an answer says.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -52,7 +52,7 @@ async fn a_journal_of_many_pieces_is_read_whole() {
 
 #[tokio::test]
 async fn entries_far_larger_or_smaller_than_those_behind_them_are_read_too() {
-    let (small, large) = ([(100, 1); 60], [(15, 3_000); 300]);
+    let (small, large) = ([(100_usize, 1_usize); 60], [(15_usize, 3_000_usize); 300]);
     check(&[&small[..], &large[..], &small[..]].concat()).await;
     check(&[&large[..], &small[..], &large[..]].concat()).await;
 }
