@@ -1,6 +1,7 @@
 //! Bits that change and files that are cut off, in everything that a data folder holds.
 
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use trackway::api::model;
 use trackway_replay::{Position, RunId, Status};
@@ -13,9 +14,11 @@ use crate::server::Server;
 /// Places in the files of a store that are damaged, one after the other.
 const ROUNDS: u64 = 12;
 
-/// A data folder that was closed well, and what was in it.
+/// A data folder whose server was killed, and what was in it.
 struct Sound {
     folder: tempfile::TempDir,
+    /// Where it is sealed: the file with the keys of its server.
+    keys: Option<PathBuf>,
     runs: Vec<(model::Run, Vec<model::Entry>)>,
 }
 
@@ -23,6 +26,20 @@ impl Sound {
     async fn new() -> Sound {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Server::start(folder.path(), &[]).await;
+        Sound::filled(folder, None, server).await
+    }
+
+    /// With a data key beside the store.
+    async fn sealed() -> Sound {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let keys = folder.path().join("keys");
+        let file = keys.display().to_string();
+        let flags = ["--seal", "--secrets-key-file", &file];
+        let server = Server::try_start_with(folder.path(), &folder.path().join("data"), &[], &flags).await;
+        Sound::filled(folder, Some(keys), server.expect("an empty folder can be opened")).await
+    }
+
+    async fn filled(folder: tempfile::TempDir, keys: Option<PathBuf>, server: Server) -> Sound {
         for guest in ["parallel", "values", "effects", "sleeper"] {
             server.deploy(guest, &[]).await;
         }
@@ -36,7 +53,47 @@ impl Sound {
             seen.push((server.find(run).await.expect("it is there"), server.journal(run).await));
         }
         server.kill().await;
-        Sound { folder, runs: seen }
+        Sound { folder, keys, runs: seen }
+    }
+
+    /// What a command needs that is to open it, after its other words.
+    fn words(&self) -> Vec<String> {
+        let keys = self.keys.iter();
+        keys.flat_map(|keys| ["--secrets-key-file".to_owned(), keys.display().to_string()]).collect()
+    }
+
+    /// Looks at everything in a copy that was spoiled, as `what` says: it is refused, or what is wrong is named, or nothing
+    /// is.
+    async fn judge(&self, copy: &Path, what: &str) -> Verdict {
+        let data = copy.join("data").display().to_string();
+        let of_store = self.words();
+        let words = ["doctor", "--deep", "--data", &data].into_iter().chain(of_store.iter().map(String::as_str));
+        let left = trackway(copy, None, &words.collect::<Vec<_>>()).await;
+        if left.exit == 1 && left.stdout.is_empty() {
+            assert!(left.stderr.contains("[TW04"), "{what}: {}", left.stderr);
+            return Verdict::Refused;
+        }
+        if left.exit == 1 {
+            return Verdict::Named;
+        }
+        // A page that a later one replaced, say. Then everything must be there.
+        assert_eq!(left.exit, 0, "{what}: {}", left.stderr);
+        self.everything_is_there(copy, what).await;
+        Verdict::Harmless
+    }
+
+    async fn everything_is_there(&self, copy: &Path, what: &str) {
+        let flags = self.words();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let server = Server::try_start_with(copy, &copy.join("data"), &[], &flags).await;
+        let server = server.unwrap_or_else(|why| panic!("{what}: nothing was found, and it cannot be served: {why}"));
+        for (run, journal) in &self.runs {
+            assert!(server.find(run.id).await.is_some(), "{what}: run {} was dropped", run.id);
+            let now = server.journal(run.id).await;
+            let text = |entries: &[model::Entry]| serde_json::to_string(entries).expect("JSON");
+            assert_eq!(text(&now), text(journal), "{what}: run {} lost something", run.id);
+        }
+        server.kill().await;
     }
 
     fn data(&self) -> PathBuf {
@@ -52,10 +109,51 @@ impl Sound {
     }
 }
 
+/// What came of damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Refused,
+    Named,
+    Harmless,
+}
+
+/// How often which.
+#[derive(Default)]
+struct Tally(BTreeMap<Verdict, u64>);
+
+impl Tally {
+    fn add(&mut self, verdict: Verdict) {
+        *self.0.entry(verdict).or_default() += 1;
+    }
+
+    fn tell(&self, places: &str) {
+        let of = |verdict: Verdict| self.0.get(&verdict).copied().unwrap_or_default();
+        let (refused, named, harmless) = (of(Verdict::Refused), of(Verdict::Named), of(Verdict::Harmless));
+        println!("{places}: {refused} refused, {named} named, {harmless} without effect");
+    }
+}
+
+/// Numbers that look random, the same from the same seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
 fn flip(file: &Path, place: usize, bit: u32) {
     let mut bytes = std::fs::read(file).expect("it is there");
     bytes[place] ^= 1 << bit;
     std::fs::write(file, bytes).expect("written");
+}
+
+fn cut_off(file: &Path, size_bytes: usize) {
+    let file = std::fs::File::options().write(true).open(file).expect("it is there");
+    file.set_len(size_bytes as u64).expect("cut off");
 }
 
 fn cut_in_half(file: &Path) {
@@ -163,48 +261,61 @@ async fn no_bit_of_the_store_itself_changes_without_being_noticed() {
     let written = std::fs::read(&log).expect("the log of the store");
     // What follows the last byte that was ever written is not in use.
     let used = written.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
-    let (mut harmless, mut named, mut refused) = (0_u64, 0_u64, 0_u64);
-    let mut random = proof::seed(7) | 1;
+    let mut random = Random(proof::seed(7) | 1);
+    let mut tally = Tally::default();
     for round in 0..rounds {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+        let place = random.next();
         let copy = sound.copy();
-        let data = copy.path().join("data");
-        let log = data.join("store/store/db");
+        let log = copy.path().join("data/store/store/db");
         match round % 6 {
-            5 => std::fs::File::options()
-                .write(true)
-                .open(&log)
-                .and_then(|file| file.set_len(random % used as u64))
-                .expect("cut off"),
-            _ => flip(&log, random as usize % used, (random >> 60) as u32 % 8),
+            5 => cut_off(&log, place as usize % used),
+            _ => flip(&log, place as usize % used, (place >> 60) as u32 % 8),
         }
-        let left = trackway(copy.path(), None, &["doctor", "--deep", "--data", &data.display().to_string()]).await;
-        if left.exit == 1 && left.stdout.is_empty() {
-            assert!(left.stderr.contains("[TW04"), "round {round}: {}", left.stderr);
-            refused += 1;
-        } else if left.exit == 1 {
-            named += 1;
-        } else {
-            // A page that a later one replaced, say. Then everything must be there.
-            everything_is_there(&sound, copy.path(), round).await;
-            harmless += 1;
-        }
+        tally.add(sound.judge(copy.path(), &format!("round {round}")).await);
     }
-    println!("{rounds} places in the log: {refused} refused, {named} named, {harmless} without effect");
+    tally.tell(&format!("{rounds} places in the log"));
     proof::checked("damaged places in the log of a store", rounds, 0);
 }
 
-async fn everything_is_there(sound: &Sound, copy: &Path, round: u64) {
-    let server = Server::start(copy, &[]).await;
-    for (run, journal) in &sound.runs {
-        assert!(server.find(run.id).await.is_some(), "round {round}: run {} was dropped", run.id);
-        let now = server.journal(run.id).await;
-        let text = |entries: &[model::Entry]| serde_json::to_string(entries).expect("JSON");
-        assert_eq!(text(&now), text(journal), "round {round}: run {} lost something", run.id);
+/// Files of a store that have tests of their own: the log, and what is checked against a digest.
+const TRIED_ELSEWHERE: [&str; 3] = ["store/store/db", "store/payloads", "store/components"];
+/// There are at least so many others: the format, the counter, a data key, and what the engine has beside its log.
+const OTHERS_MIN: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_bit_of_what_stands_beside_the_log_changes_without_being_noticed() {
+    let sound = Sound::sealed().await;
+    let whole = sound.copy();
+    assert_eq!(sound.judge(whole.path(), "a copy that nobody touched").await, Verdict::Harmless);
+    let inside = |file: PathBuf| file.strip_prefix(sound.data()).expect("it is below").to_owned();
+    let is_other = |file: &PathBuf| !TRIED_ELSEWHERE.iter().any(|tried| file.starts_with(tried));
+    let is_filled = |file: &PathBuf| std::fs::metadata(sound.data().join(file)).is_ok_and(|file| file.len() > 0);
+    let others: Vec<PathBuf> =
+        files(&sound.data().join("store")).into_iter().map(inside).filter(is_other).filter(is_filled).collect();
+    for part in ["store/format", "store/counter", "store/keys", "store/store/conf"] {
+        assert!(others.iter().any(|file| file.starts_with(part)), "there is no {part} among {others:?}");
     }
-    server.kill().await;
+    assert!(others.len() >= OTHERS_MIN, "{others:?}");
+    // Each is changed and cut off at least once.
+    let rounds = proof::rounds(ROUNDS).max(2 * others.len() as u64);
+    let mut random = Random(proof::seed(7) | 1);
+    let mut tally = Tally::default();
+    for round in 0..rounds as usize {
+        let (file, turn) = (&others[round % others.len()], round / others.len());
+        let copy = sound.copy();
+        let target = copy.path().join("data").join(file);
+        let place = random.next();
+        let size_bytes = std::fs::metadata(&target).expect("it is there").len() as usize;
+        let how = if turn % 2 == 0 { "changed" } else { "cut off" };
+        match how {
+            "changed" => flip(&target, place as usize % size_bytes, (place >> 60) as u32 % 8),
+            _ => cut_off(&target, place as usize % size_bytes),
+        }
+        let what = format!("{} {how} at {}", file.display(), place as usize % size_bytes);
+        tally.add(sound.judge(copy.path(), &what).await);
+    }
+    tally.tell(&format!("{rounds} places in {} files beside the log", others.len()));
+    proof::checked("damaged places beside the log of a store", rounds, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
