@@ -9,6 +9,7 @@ mod isolation;
 mod memory;
 mod policy;
 mod promises;
+mod reads;
 mod redaction;
 mod refusals;
 mod refused;

@@ -31,6 +31,14 @@ pub struct HostOptions {
 impl Host {
     /// Opens the data folder, making it where it is missing, and begins to drive its runs.
     pub async fn open(options: HostOptions) -> Result<Arc<Host>> {
+        Host::open_behind(options, |storage| storage).await
+    }
+
+    /// The same, with the store behind what `door` makes of it.
+    pub(crate) async fn open_behind(
+        options: HostOptions,
+        door: impl FnOnce(Arc<dyn Storage>) -> Arc<dyn Storage> + Send,
+    ) -> Result<Arc<Host>> {
         let HostOptions { data, compiler, worker, store, providers, secret_keys, seal } = options;
         let keys = ServerKeys::read(secret_keys)?;
         let (weights, threads) = (store.weights.clone(), tokio::runtime::Handle::current().metrics().num_workers());
@@ -44,6 +52,7 @@ impl Host {
         let opened = opening.await.map_err(|error| Error::new(Code::Internal, format!("opening the data: {error}")))?;
         let folder::Opened { storage, sandbox } = opened?;
         let storage: Arc<dyn Storage> = Arc::new(storage);
+        let storage = door(storage);
         let safe = Safe::new(Arc::clone(&storage), keys);
         let host = Host::from_parts(HostParts {
             storage,

@@ -1,10 +1,12 @@
 //! Tenants beside each other: what one has, another cannot see, touch or guess, on any path of the API.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use super::support::*;
-use crate::api::{Needs, ROUTES};
+use crate::api::{Door, JwtSetting, Keys, Needs, ROUTES, Tokens};
 use crate::host::Host;
 
 /// Makes a tenant and a key of it with that scope.
@@ -340,6 +342,49 @@ async fn whoever_guesses_keys_is_made_to_wait_and_who_has_one_is_not() {
         }
     }
     assert_eq!((statuses[0], *statuses.last().expect("many")), (401, 429));
+    assert_eq!(server.get("/v1/runs").await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_guesses_tokens_is_made_to_wait_by_the_same_count_and_who_has_a_key_is_not() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let jwks = folder.path().join("jwks.json");
+    let public = "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE";
+    let published = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "a", "x": public }] });
+    std::fs::write(&jwks, published.to_string()).expect("writable");
+    let setting = JwtSetting {
+        issuer: "https://id.test".to_owned(),
+        audience: "trackway".to_owned(),
+        jwks: jwks.to_str().expect("text").to_owned(),
+        tenant_claim: "tenant".to_owned(),
+        scopes_claim: "scope".to_owned(),
+    };
+    let mut door = Door::from(Keys::of([KEY]));
+    door.tokens = Some(Tokens::new(setting).expect("a file"));
+    let host = Host::open(options_of(&folder)).await.expect("the host opens");
+    let server = Server::serving(folder, host, door).await;
+    let one = tenant_with(&server, "one", &["read"]).await;
+
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"a"}"#);
+    let mut refused = Vec::new();
+    for number in 0..110 {
+        // None of them can be read, or none was signed by the provider.
+        let token = match number % 2 {
+            0 => format!("{number}.b.c"),
+            _ => format!("{header}.{}.{}", URL_SAFE_NO_PAD.encode(json!({ "n": number }).to_string()), "A".repeat(86)),
+        };
+        refused.push(server.with(&token, "GET", "/v1/runs", "").await.problem());
+    }
+    let (nobody, waits) = ((401, "TW0603".to_owned()), (429, "TW0706".to_owned()));
+    assert!(refused[..100].iter().all(|refused| *refused == nobody), "{refused:?}");
+    assert_eq!(refused.last(), Some(&waits));
+    // What is no token counts to the same address: with a count of its own none of these would wait.
+    let mut others = Vec::new();
+    for number in 0..10 {
+        others.push(server.with(&format!("tw_guess{number}"), "GET", "/v1/runs", "").await.problem());
+    }
+    assert!(others.contains(&waits), "{others:?}");
+    assert_eq!(server.with(&one, "GET", "/v1/runs", "").await.status, 200);
     assert_eq!(server.get("/v1/runs").await.status, 200);
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use trackway_storage::SledOptions;
 
 use crate::Result;
-use crate::api::{Keys, bind, serve};
+use crate::api::{Door, Keys, bind, serve};
 use crate::host::{Host, HostOptions};
 use crate::sandbox::Compiler;
 use crate::sandbox::tests::support::{NO_AT, TextGuest, Texts};
@@ -52,11 +52,16 @@ impl Server {
     /// On a data folder that may have been used before.
     pub async fn start_in(folder: tempfile::TempDir) -> Server {
         let host = Host::open(options_of(&folder)).await.expect("the host opens");
+        Server::serving(folder, host, Keys::of([KEY]).into()).await
+    }
+
+    /// That host, behind that door.
+    pub async fn serving(folder: tempfile::TempDir, host: Arc<Host>, door: Door) -> Server {
         let listener = bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let served = tokio::spawn(serve(host.clone(), listener, Keys::of([KEY]), shutdown));
+        let served = tokio::spawn(serve(host.clone(), listener, door, shutdown));
         Server { address, host, stop, served, folder }
     }
 
