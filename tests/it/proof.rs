@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-/// Rounds to go: the proof's own short form, unless a long one is asked for. `cargo xtask prove` asks for rounds without
-/// end where a proof is to go on for a time and nobody said how many they are.
+/// Rounds to go: the proof's own short form, unless a long one is asked for. `cargo xtask prove` asks for rounds
+/// without end where a proof is to go on for a time and nobody said how many they are.
 pub fn rounds(short: u64) -> u64 {
     number("TRACKWAY_PROVE_ROUNDS").unwrap_or(short)
 }

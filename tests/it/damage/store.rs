@@ -62,8 +62,8 @@ impl Sound {
         keys.flat_map(|keys| ["--secrets-key-file".to_owned(), keys.display().to_string()]).collect()
     }
 
-    /// Looks at everything in a copy that was spoiled, as `what` says: it is refused, or what is wrong is named, or nothing
-    /// is.
+    /// Looks at everything in a copy that was spoiled, as `what` says: it is refused, or what is wrong is named, or
+    /// nothing is.
     async fn judge(&self, copy: &Path, what: &str) -> Verdict {
         let data = copy.join("data").display().to_string();
         let of_store = self.words();

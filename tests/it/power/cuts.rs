@@ -45,8 +45,8 @@ const REMOVED_OF_ENDED: u64 = 3;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Load {
     Everything,
-    /// No payload files, no effects, nothing removed: on ext4 a sync of a file saves the others too, so a host that does
-    /// not sync its store has to be met without any.
+    /// No payload files, no effects, nothing removed: on ext4 a sync of a file saves the others too, so a host
+    /// that does not sync its store has to be met without any.
     SmallOnly,
 }
 

@@ -13,7 +13,8 @@ pub const RUNS: u64 = 8;
 const FRAME_BYTES: usize = 1_024;
 /// Of every other payload: as many pieces, each a row of the log.
 const CUT_PAYLOAD_BYTES: usize = 40_000;
-/// Of the others: more than is kept as pieces, so each is a file, which is written, synced, renamed, and its folder synced.
+/// Of the others: more than is kept as pieces, so each is a file, which is written, synced and renamed, and its folder
+/// synced.
 const FILE_PAYLOAD_BYTES: usize = 1_200_000;
 /// Of a run: with more of them all runs together would fill the disk of the quickest machine.
 const FILE_PAYLOADS_MAX: u64 = 20;
@@ -84,8 +85,8 @@ async fn write_run(store: Arc<SledStorage>, run: u64, hardening: Hardening) {
             && let Some(bytes) = payload(run, position)
             && let Err(error) = store.put_payload(run_key(run), Digest::of(&bytes), bytes).await
         {
-            // The disk is gone: the frame meets that in the log, which ends the process. Else it is acknowledged without
-            // its payload, and counts as lost.
+            // The disk is gone: the frame meets that in the log, which ends the process. Else it is acknowledged
+            // without its payload, and counts as lost.
             eprintln!("{error}");
         }
         let append = Append {
