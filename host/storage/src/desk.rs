@@ -13,6 +13,9 @@ use trackway_replay::{TenantId, Timestamp};
 
 use crate::{Claims, RunKey, StorageError};
 
+#[cfg(test)]
+mod tests;
+
 /// Timers that one claim reads: nobody is told anything meanwhile.
 const TIMERS_READ_MAX: usize = 512;
 

@@ -13,6 +13,9 @@ use super::draft::Draft;
 use super::shared::closed;
 use crate::{EntityRestore, InboxBody, LogLine, StorageError};
 
+#[cfg(test)]
+mod tests;
+
 /// In one batch: more would make the first of them wait for the last.
 const BATCH_VERBS_MAX: usize = 512;
 /// Of frames and payloads in one batch.
