@@ -78,7 +78,7 @@ fn a_limit_out_of_bounds_is_refused_with_the_bounds() {
 }
 
 #[test]
-fn what_is_said_of_a_weight_reaches_every_queue_at_once() {
+fn what_is_said_of_a_weight_is_what_the_queues_are_told_from_then_on() {
     let mut defaults = Quotas::default();
     defaults.set_text("weight", "50").expect("a limit");
     let weights = trackway_fair::Weights::default();

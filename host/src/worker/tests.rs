@@ -1,3 +1,5 @@
+mod weights;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;

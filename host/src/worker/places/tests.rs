@@ -2,7 +2,7 @@ use super::{Place, Places};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use trackway_fair::Weights;
+use trackway_fair::{Weight, Weights};
 use trackway_replay::{RunId, TenantId};
 use trackway_storage::RunKey;
 
@@ -183,4 +183,23 @@ fn whoever_is_at_its_cap_asks_for_places_of_its_own_only() {
     assert!(rest_of_others.iter_mut().all(|wanted| wanted.try_recv().is_err()), "and nobody for these");
     drop(own);
     assert!((&mut second).now_or_never().is_some());
+}
+
+#[test]
+fn tenants_that_wait_get_places_by_weight_whoever_came_first() {
+    let weights = Weights::default();
+    let places = Places::new(8, weights.clone(), Box::new(|_| u64::MAX));
+    let of = |tenant: u32, number: u128| RunKey { tenant: TenantId(tenant), run: RunId(number) };
+    let free = (0..16).filter_map(|number| places.take(of(8 + u32::from(number >= 8), number)).now_or_never());
+    let mut all: Vec<Place> = free.collect();
+    assert_eq!(all.len(), 8, "one tenant leaves some to the other");
+    let in_line = (0..20).map(|number| places.take(of(1 + u32::from(number >= 10), number)).boxed());
+    let mut waiting: Vec<_> = in_line.collect();
+    assert!(waiting.iter_mut().all(|waiting| waiting.now_or_never().is_none()));
+    weights.set(TenantId(2), Weight::new(300));
+    let held = || (places.gate.held(TenantId(1)), places.gate.held(TenantId(2)));
+    all.truncate(4);
+    assert_eq!(held(), (1, 3));
+    all.clear();
+    assert_eq!(held(), (2, 6));
 }
