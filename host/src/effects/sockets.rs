@@ -7,6 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trackway_fair::{Gate, Permit, Portion, Weights};
 use trackway_replay::TenantId;
 
+#[cfg(test)]
+pub(super) mod tests;
+
 /// Of one kind, of one tenant at a time. A machine's usual limit of open files is 1,024.
 pub(super) const PER_TENANT_MAX: usize = 256;
 /// Of one kind, of all tenants: what is left of the files that a process may have open is for clients and the store.

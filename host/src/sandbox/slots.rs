@@ -7,6 +7,9 @@ use trackway_fair::{Gate, Permit, Portion, Weights};
 use trackway_replay::TenantId;
 use wasmtime::component::Component;
 
+#[cfg(test)]
+mod tests;
+
 /// Each slot reserves 8 GiB of address space, of which a process has 128 TiB, and a few of the 65,530
 /// mappings that Linux gives a process by default.
 pub const SLOTS_DEFAULT: u32 = 2_000;

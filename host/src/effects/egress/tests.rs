@@ -13,6 +13,7 @@ use trackway_replay::TenantId;
 use self::scripted::{JumpingClock, Reply, Server, answer, redirect};
 use super::*;
 use crate::effects::exchange::ANSWER_MAX_BYTES;
+use crate::effects::sockets::tests::check_shares;
 use crate::effects::{Grants, HttpRequest, SystemClock};
 
 /// For the system's clock, so that a slow machine breaks no test.
@@ -116,6 +117,14 @@ async fn one_connection_serves_many_requests() {
         egress.http(call(&[server.grant()], &json!({"url": server.url("/")}), "")).await.expect("an answer");
     }
     assert_eq!(server.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn sockets_for_http_and_those_for_models_are_shared_by_the_weights_that_were_given() {
+    let weights = Weights::default();
+    let egress = with_lookup(system_lookup()).sharing(weights.clone());
+    check_shares(&egress.0.sockets, &weights);
+    check_shares(egress.0.models.sockets(), &weights);
 }
 
 #[tokio::test]

@@ -40,6 +40,11 @@ impl Models {
         Models { clock, providers, guarded, open, sockets: Sockets::new(weights) }
     }
 
+    #[cfg(test)]
+    pub(in crate::effects) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
     pub async fn ask(&self, call: &ModelCall) -> Result<ModelAnswer, Failure> {
         let provider = self.provider(call)?;
         let sent = sent(provider, call)?;
