@@ -9,6 +9,7 @@ mod fuel;
 mod gates;
 mod left;
 mod panics;
+mod stacks;
 pub(crate) mod support;
 mod traps;
 mod turns;
