@@ -373,8 +373,8 @@ async fn remove(server: &Server, run: RunId, shown: &RefCell<Ledger>) {
         Some(reqwest::StatusCode::NO_CONTENT) => {
             shown.borrow_mut().removals.insert(run, Removal::Acknowledged);
         }
-        // It has ended a moment ago, and the worker is not done with it: then it stays.
-        Some(reqwest::StatusCode::CONFLICT) => {
+        // It is just ending and stays, or is lost already: nothing was removed.
+        Some(reqwest::StatusCode::CONFLICT | reqwest::StatusCode::NOT_FOUND) => {
             shown.borrow_mut().removals.remove(&run);
         }
         // As of a host whose disk is gone or full.
