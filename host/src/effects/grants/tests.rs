@@ -91,6 +91,8 @@ fn patterns_print_in_their_shortest_form_and_read_back() {
         ("http://example.com:443", "http://example.com:443"),
         ("*.Example.com", "*.example.com"),
         ("http://127.1:8080", "http://127.0.0.1:8080"),
+        ("http://0x7f000001:8080", "http://127.0.0.1:8080"),
+        ("2852039166", "169.254.169.254"),
         ("[2606:4700::0:1]:444", "[2606:4700::1]:444"),
         ("http://localhost:8080", "http://localhost:8080"),
         ("bücher.example", "xn--bcher-kva.example"),
@@ -114,6 +116,8 @@ fn a_pattern_that_cannot_be_read_is_named_with_an_example() {
         ("api.*.example.com", "whole labels"),
         ("*example.com", "whole labels"),
         ("*.127.0.0.1", "nothing below"),
+        ("*.0x7f.1", "nothing below"),
+        ("*.1", "nothing below"),
         ("ftp://example.com", "neither `https` nor `http`"),
         ("example.com/path", "cannot be in it"),
         ("https://user@example.com", "cannot be in it"),
@@ -130,6 +134,9 @@ fn a_pattern_that_cannot_be_read_is_named_with_an_example() {
         ("0.0.0.0", "unspecified"),
         ("224.0.0.1", "multicast"),
         ("255.255.255.255", "broadcast"),
+        ("0", "unspecified"),
+        ("0xe0000001", "multicast"),
+        ("4294967295", "broadcast"),
         ("[::ffff:127.0.0.1]", "translated"),
     ];
     for (pattern, why) in table {

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::effects::address::AddressClass;
 use crate::effects::{ModelCall, ModelRequest, ProviderSetting};
 
 /// Short, so that a server that takes its time ends no later than the test does.
@@ -17,12 +18,19 @@ async fn granted() -> (Server, Vec<String>) {
 }
 
 /// A URL that is well formed, and that the gate refuses.
-async fn not_granted(url: &str) {
+async fn not_granted(url: &str) -> Failure {
     let (server, grants) = granted().await;
     let (result, _) = send(call(&grants, &json!({ "url": url }), "")).await;
     let failure = result.expect_err(url);
     assert_eq!((failure.code.as_str(), failure.retryable), (code::EGRESS_DENIED, false), "{url}: {failure}");
     assert!(server.seen().is_empty(), "{url}");
+    failure
+}
+
+/// A host that is refused as the address that it is, and not as a name that nobody granted.
+async fn not_granted_as(address: &str, host: &str) {
+    let failure = not_granted(&format!("http://{host}/latest/meta-data/")).await;
+    assert!(failure.message.contains(&format!("`http://{address}` is")), "{host}: {failure}");
 }
 
 /// An address that is reached neither as it is written nor by a granted name that leads to it.
@@ -158,12 +166,38 @@ async fn addresses_in_decimal_hexadecimal_and_octal() {
     for host in
         ["2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "127.1", "127.0.1", "0x7F.0x0.0x0.0x1"]
     {
-        not_granted(&format!("http://{host}/")).await;
+        not_granted_as("127.0.0.1", host).await;
     }
-    // 169.254.169.254
     for host in ["2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "0xa9.0xfe.43518"] {
-        not_granted(&format!("http://{host}/latest/meta-data/")).await;
+        not_granted_as("169.254.169.254", host).await;
     }
+    for (address, host) in [
+        ("0.0.0.0", "0"),
+        ("0.0.0.0", "0x0"),
+        ("224.0.0.1", "3758096385"),
+        ("255.255.255.255", "0xffffffff"),
+        ("255.255.255.255", "037777777777"),
+    ] {
+        let failure = not_granted(&format!("http://{host}/")).await;
+        assert_eq!(failure.message, format!("`http://{address}` is an address that no grant can open"), "{host}");
+        Grants::parse(&[format!("http://{host}")]).expect_err("nor is there a grant of it");
+    }
+}
+
+#[tokio::test]
+async fn an_address_in_another_spelling_that_was_granted_opens_that_address_alone() {
+    let server = Server::start(vec![Reply::Send(answer(200, "", "ok")), Reply::Send(answer(200, "", "ok"))]).await;
+    let port = server.address.port();
+    let grants = [format!("http://0x7f000001:{port}")];
+    for host in ["2130706433", "127.0.0.1"] {
+        let (result, _) = send(call(&grants, &json!({"url": format!("http://{host}:{port}/")}), "")).await;
+        assert_eq!(result.expect("it is the granted one")["status"], json!(200), "{host}");
+    }
+    for host in ["0x7f000002", "2130706434", "0xa9fea9fe", "localhost", "0x7f000001.granted.test"] {
+        let (result, _) = send(call(&grants, &json!({"url": format!("http://{host}:{port}/")}), "")).await;
+        check_failure(result, code::EGRESS_DENIED, false, &["not granted"]);
+    }
+    assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -176,7 +210,7 @@ async fn addresses_in_disguise() {
         "127\u{3002}0\u{3002}0\u{3002}1",
         "127.0.0.1.",
     ] {
-        not_granted(&format!("http://{host}/")).await;
+        not_granted_as("127.0.0.1", host).await;
     }
 }
 
@@ -195,24 +229,32 @@ async fn names_of_this_machine() {
 
 #[tokio::test]
 async fn a_name_that_leads_elsewhere_the_second_time() {
-    let server = Server::start(vec![]).await;
-    let (loopback, asked) = (server.address.ip(), Arc::new(AtomicUsize::new(0)));
-    let lookup: Lookup = {
-        let asked = asked.clone();
-        Arc::new(move |_| {
-            let answer = match asked.fetch_add(1, Ordering::SeqCst) {
-                0 => Err(std::io::Error::other("no answer this time")),
-                _ => Ok(vec![loopback]),
-            };
-            std::future::ready(answer).boxed()
-        })
-    };
-    let url = format!("http://granted.test:{}/", server.address.port());
-    let asking = call(&[format!("http://granted.test:{}", server.address.port())], &json!({ "url": url }), PATIENT);
-    let failure = with_lookup(lookup).http(asking).await.expect_err("it leads to this machine");
-    assert_eq!(failure.code, code::EGRESS_DENIED, "{failure}");
-    assert_eq!(asked.load(Ordering::SeqCst), 2, "each connection asks anew");
-    assert!(server.seen().is_empty());
+    // Public, and given to nobody: nothing is sent to it, or nothing comes back.
+    let public: IpAddr = "2000::1".parse().expect("an address");
+    assert_eq!(AddressClass::of(public), AddressClass::Public);
+    for first in [Ok(public), Err("no answer this time")] {
+        let server = Server::start(vec![]).await;
+        let (loopback, asked) = (server.address.ip(), Arc::new(AtomicUsize::new(0)));
+        let lookup: Lookup = {
+            let asked = asked.clone();
+            Arc::new(move |_| {
+                let answer = match asked.fetch_add(1, Ordering::SeqCst) {
+                    0 => first.map(|address| vec![address]).map_err(std::io::Error::other),
+                    _ => Ok(vec![loopback]),
+                };
+                std::future::ready(answer).boxed()
+            })
+        };
+        let grant = format!("http://granted.test:{}", server.address.port());
+        let asking = call(std::slice::from_ref(&grant), &json!({ "url": grant }), PATIENT);
+        let failure = with_lookup(lookup).http(asking).await.expect_err("it leads to this machine");
+        assert_eq!(failure.code, code::EGRESS_DENIED, "{failure}");
+        assert!(failure.message.contains("loopback"), "{failure}");
+        // The first was let out to where it led, and did not get there.
+        assert_eq!(tries_of(&failure), 1, "{failure}");
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "each connection asks anew");
+        assert!(server.seen().is_empty());
+    }
 }
 
 #[tokio::test]
