@@ -32,7 +32,7 @@ enum Minutes {
     Unminded,
     /// Behind its rounds it goes on until they are over.
     More,
-    /// It goes on until they are over, whatever its rounds; those that are asked for may end it before.
+    /// It goes on until they are over instead of for its rounds.
     Instead,
 }
 
