@@ -1,10 +1,12 @@
 //! Tenants and their keys, as they are typed; and TLS, for whoever serves strangers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::wire::Wire;
 use super::{KEY, LOOK_EVERY, PATIENCE, Place, Server, run, signal, wait_for};
 use crate::rig::guests;
 
@@ -79,6 +81,73 @@ fn tenants_and_keys_are_made_used_listed_and_ended_by_hand() {
     for key in [&admin, KEY] {
         assert!(!holds(&place.path().join("data"), key.as_bytes()), "a key is on the disk");
     }
+}
+
+/// Makes a key that counts for so many seconds, and shows it until it is refused: not before, and for that reason.
+fn ends_in_time(server: &Server, make: impl Fn(u64) -> String) {
+    // On a busy machine the time of the first one may be over before it is shown at all.
+    for time_s in [2, 8, 32] {
+        let begun = Instant::now();
+        let mut wire = Wire::with(server, &make(time_s));
+        let mut is_let_in = false;
+        loop {
+            let (status, problem) = wire.ask("GET", "runs", "", b"");
+            if status == 200 {
+                is_let_in = true;
+                assert!(begun.elapsed() < PATIENCE, "it is let in for ever");
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            }
+            assert_eq!((status, &problem["code"]), (401, &json!("TW0603")), "{problem}");
+            assert!(problem["detail"].as_str().is_some_and(|why| why.contains("expired")), "{problem}");
+            assert!(begun.elapsed() >= Duration::from_secs(time_s), "before its time");
+            break;
+        }
+        if is_let_in {
+            return;
+        }
+    }
+    panic!("no key was let in, however long it counts");
+}
+
+#[test]
+fn a_key_is_refused_once_its_time_is_over_and_so_is_a_rotated_one_after_its_overlap() {
+    let server = Server::start(Place::new(), "");
+    ends_in_time(&server, |time_s| server.key(&format!("--scope read --expires {time_s}s short")));
+
+    let fresh = RefCell::new(String::new());
+    ends_in_time(&server, |time_s| {
+        let made = |words: &str| run(&mut server.trackway(&format!("keys {words} -o json"))).expect(0).json();
+        let text = |made: &Value| made["bearer"].as_str().expect("its text").to_owned();
+        let old = made("create --scope read turning");
+        let id = old["key"]["id"].as_str().expect("an id");
+        fresh.replace(text(&made(&format!("rotate {id} --overlap {time_s}s"))));
+        text(&old)
+    });
+    let (status, runs) = Wire::with(&server, &fresh.borrow()).ask("GET", "runs", "", b"");
+    assert_eq!(status, 200, "the new one goes on: {runs}");
+}
+
+#[test]
+fn an_address_that_guesses_keys_stands_in_the_log_once_and_what_it_guessed_does_not() {
+    let server = Server::start(Place::new(), "");
+    let mut answered = Vec::new();
+    for number in 0..120 {
+        answered.push(Wire::with(&server, &format!("tw_guess{number}")).ask("GET", "runs", "", b"").0);
+    }
+    assert!(answered.contains(&429), "{answered:?}");
+    let begun = Instant::now();
+    let says = |log: &str| log.matches("too many requests showed no key").count();
+    while says(&server.log()) == 0 {
+        assert!(begun.elapsed() < PATIENCE, "{}", server.log());
+        std::thread::sleep(LOOK_EVERY);
+    }
+    signal(&server.child, "TERM");
+    let (code, place) = server.wait();
+    assert_eq!(code, Some(0));
+    let log = std::fs::read_to_string(place.path().join("log")).expect("a log");
+    assert_eq!(says(&log), 1, "{log}");
+    assert!(log.contains("127.0.0.1") && !log.contains("tw_guess"), "{log}");
 }
 
 /// Whether a file in the folder has those bytes in it.
