@@ -24,7 +24,7 @@ struct Body {
 }
 
 impl Host {
-    /// Of the current version.
+    /// Of the current version. What was approved of versions that made room for others is forgotten.
     pub(super) async fn keep_approval(&self, deployment: &Deployment) -> Result<()> {
         let Version { version, component, allow, .. } = current(deployment)?;
         let body = Body { component: *component, allow: allow.clone() };
@@ -56,7 +56,7 @@ impl Host {
         self.forget_up_to(name, u32::MAX).await
     }
 
-    /// And of this number.
+    /// Of all versions up to this one.
     async fn forget_up_to(&self, name: &str, version: u32) -> Result<()> {
         let (prefix, last) = (prefix_of(name), name_of(name, version));
         let found = self.storage.records(self.tenant, Shelf::Policies, Some(&prefix), PAGE).await?;
