@@ -51,6 +51,18 @@ fn what_reaches_more_is_shown_beforehand_and_waits_for_whoever_may_approve() {
     with(&admin, "deployments approve app 2").expect(0);
     assert_eq!(typed("deployments ls -o json").expect(0).json()[0]["current"], 2);
     typed("deployments reject app 2").refused(4, "TW0301");
+
+    // Back to what was let through while nobody had to approve: that waits, too. What somebody approved of does not.
+    std::fs::write(server.place.path().join("free.json"), "{}").expect("writable");
+    typed("policy set free.json").expect(0);
+    deploy(&effects, "--name app --allow-host b.example.com").expect(0);
+    deploy(&effects, "--name app").expect(0);
+    typed("policy set policy.json").expect(0);
+    let waits = with(&deployer, "deployments rollback app --to 3 -o text").expect(0);
+    assert!(waits.stderr.contains("trackway deployments approve app 5"), "{}", waits.stderr);
+    assert!(waits.stdout.starts_with("app is at version 4"), "{}", waits.stdout);
+    let back = with(&deployer, "deployments rollback app --to 2 -o text").expect(0);
+    assert!(back.stdout.starts_with("app is at version 2") && !back.stderr.contains("approve"), "{}", back.stderr);
 }
 
 #[test]
