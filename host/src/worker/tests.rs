@@ -1,3 +1,4 @@
+mod panics;
 mod weights;
 
 use bytes::Bytes;
@@ -108,13 +109,23 @@ impl Rig {
     }
 
     fn beginning(storage: Arc<MemoryStorage>, component: Digest, quotas: Quotas) -> Rig {
-        let cache = tempfile::tempdir().expect("a temporary folder");
         let clock = Hand(Arc::new(watch::Sender::new(BEGIN)));
+        Rig::looking_at(Arc::new(clock.clone()), clock, (storage, component), quotas)
+    }
+
+    /// Its worker looks at one clock, which shows the time of the other.
+    fn looking_at(
+        seen: Arc<dyn Clock>,
+        clock: Hand,
+        (storage, component): (Arc<MemoryStorage>, Digest),
+        quotas: Quotas,
+    ) -> Rig {
+        let cache = tempfile::tempdir().expect("a temporary folder");
         let worker = Worker::spawn(Parts {
             storage: storage.clone(),
             sandbox: Arc::new(Sandbox::new(options(cache.path())).expect("a sandbox")),
             effects: Arc::new(Nobody),
-            clock: Arc::new(clock.clone()),
+            clock: seen,
             randomness: Arc::new(SystemRandomness::new().expect("the system has randomness")),
             spawner: Arc::new(TokioSpawner::current()),
             shares: Shares::new(1, Weights::default()),
