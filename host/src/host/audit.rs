@@ -105,23 +105,40 @@ impl Host {
 
     /// Writes all lines that wait.
     pub async fn flush_audit(&self) -> Result<()> {
+        // In a task of its own: whoever asked may go away in the middle, and the lines are not its own alone.
+        let host = self.of(self.tenant);
+        let written = tokio::spawn(async move { host.write_audit().await });
+        written.await.unwrap_or_else(|error| Err(Error::new(Code::Internal, format!("writing the audit log: {error}"))))
+    }
+
+    async fn write_audit(&self) -> Result<()> {
         let _writing = self.audit.writing.lock().await;
+        // Before the lines are taken: where it cannot be read, they wait on.
+        let directory = self.directory().await?;
         let waiting = std::mem::take(&mut *self.audit.lock());
         let mut failed = None;
         for (tenant, lines) in waiting {
-            let there = self.directory().await?.tenant_of(tenant);
+            let there = directory.tenant_of(tenant);
             if there.is_none_or(|tenant| tenant.state == TenantState::Deleting) {
                 // With the tenant goes its log.
                 continue;
             }
-            let records = records_of(lines)?;
-            // All at once: they become durable together.
-            let puts: Vec<_> = records.iter().map(|record| self.put_audit(tenant, record)).collect();
-            for (put, record) in futures_util::future::join_all(puts).await.into_iter().zip(&records) {
-                if let Err(error) = put {
-                    tracing::error!(%error, lines = %String::from_utf8_lossy(&record.body), "not in the audit log");
-                    failed = Some(error);
-                }
+            if let Err(error) = self.write_lines(tenant, lines).await {
+                failed = Some(error);
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn write_lines(&self, tenant: TenantId, lines: Vec<AuditLine>) -> Result<()> {
+        let records = records_of(lines)?;
+        // All at once: they become durable together.
+        let puts: Vec<_> = records.iter().map(|record| self.put_audit(tenant, record)).collect();
+        let mut failed = None;
+        for (put, record) in futures_util::future::join_all(puts).await.into_iter().zip(&records) {
+            if let Err(error) = put {
+                tracing::error!(%error, lines = %String::from_utf8_lossy(&record.body), "not in the audit log");
+                failed = Some(error);
             }
         }
         failed.map_or(Ok(()), Err)

@@ -2,12 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use super::support::*;
 use crate::api::{Door, JwtSetting, Keys, Needs, ROUTES, Tokens};
-use crate::host::Host;
+use crate::host::{AuditLine, Host};
 
 /// Makes a tenant and a key of it with that scope.
 pub async fn tenant_with(server: &Server, name: &str, scopes: &[&str]) -> String {
@@ -429,6 +430,25 @@ fn has_file_named(folder: &std::path::Path, part: &str) -> bool {
         entry.file_name().to_string_lossy().contains(part)
             || entry.file_type().is_ok_and(|kind| kind.is_dir()) && has_file_named(&entry.path(), part)
     })
+}
+
+#[tokio::test]
+async fn lines_of_the_audit_log_are_written_also_where_whoever_was_writing_them_goes_away() {
+    let server = Server::start().await;
+    let what = "POST /v1/runs".to_owned();
+    let (time, who) = (trackway_replay::Timestamp(1), "somebody".to_owned());
+    server.host.audit_later(AuditLine {
+        time,
+        who,
+        name: None,
+        from: None,
+        what: what.clone(),
+        status: 200,
+        code: None,
+    });
+    assert!(server.host.flush_audit().now_or_never().is_none(), "it is given up while it writes");
+    let page = server.host.audit_log(None, None, 10).await.expect("the log is read");
+    assert_eq!(page.lines.iter().filter(|line| line.what == what).count(), 1, "{page:?}");
 }
 
 #[tokio::test]
