@@ -134,11 +134,12 @@ impl Asking<'_> {
 
 /// 202 where it waits for an approval.
 async fn answer(api: &Api, outcome: Outcome) -> Answer<(StatusCode, Json<Deployment>)> {
-    let status = match &outcome {
-        Outcome::Deployed(_) => StatusCode::OK,
-        Outcome::Proposed(..) => StatusCode::ACCEPTED,
+    let (status, waits) = match &outcome {
+        Outcome::Deployed(_) => (StatusCode::OK, None),
+        Outcome::Proposed(_, proposal) => (StatusCode::ACCEPTED, Some(proposal.version)),
     };
-    Ok((status, Json(view::deployment(&api.host, outcome.deployment()).await?)))
+    let shown = view::deployment(&api.host, outcome.deployment()).await?;
+    Ok((status, Json(Deployment { waits, ..shown })))
 }
 
 /// Points a name to a component or to what another deployment points to. What its functions may

@@ -95,6 +95,9 @@ pub struct Deployment {
     /// What waits for an approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposed: Vec<Proposed>,
+    /// Which of those is what this request asked for, where it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

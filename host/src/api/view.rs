@@ -54,6 +54,7 @@ pub async fn deployment(host: &Host, deployment: &Deployment) -> crate::Result<m
         current: deployment.current,
         versions,
         proposed,
+        waits: None,
     })
 }
 

@@ -50,20 +50,20 @@ pub async fn deploy(args: args::Deploy, context: &Context) -> Done {
         return Ok(if found.verdict == model::PlanVerdict::Refused { Exit::NotAllowed } else { Exit::Ok });
     }
     let deployment = client.deploy(&name, &deploy).await?;
-    let proposed = deployment.proposed.iter().find(|proposed| proposed.component == deploy.component);
-    match proposed {
-        Some(proposed) if current(&deployment).is_none_or(|version| version.component != deploy.component) => {
-            say_that_it_waits(&deployment.name, proposed, output);
-        }
-        Some(_) | None => say_what_is_missing(&manifest, &deployment, output),
+    if deployment.waits.is_some() {
+        say_that_it_waits(&deployment, output);
+    } else {
+        say_what_is_missing(&manifest, &deployment, output);
     }
     output.one(&deployment, &deployment.name, || deployed(&deployment))?;
     Ok(Exit::Ok)
 }
 
-/// Nothing runs it yet, and somebody else has to do something.
-fn say_that_it_waits(name: &str, proposed: &model::Proposed, output: &Output) {
-    let (name, number) = (clean(name), proposed.version);
+/// Where nothing runs yet what was asked for, and somebody else has to do something.
+fn say_that_it_waits(deployment: &model::Deployment, output: &Output) {
+    let is_asked_for = |proposed: &&model::Proposed| deployment.waits == Some(proposed.version);
+    let Some(proposed) = deployment.proposed.iter().find(is_asked_for) else { return };
+    let (name, number) = (clean(&deployment.name), proposed.version);
     let text = format!(
         "version {number} waits for an approval: it reaches what the version before does not: {}\n\
          with a key of scope admin: trackway deployments approve {name} {number}",
@@ -161,14 +161,10 @@ pub async fn deployments(command: args::Deployments, context: &Context) -> Done 
             context.client(args.connect)?.promote(&args.name, &promote).await?
         }
         args::Deployments::Rollback { name, to, connect } => {
-            let after = context.client(connect)?.rollback(&name, &model::Rollback { version: to }).await?;
-            // Where it is not there yet, this is why.
-            if let Some(proposed) = after.proposed.last().filter(|_| to.is_none_or(|to| after.current != to)) {
-                say_that_it_waits(&after.name, proposed, output);
-            }
-            after
+            context.client(connect)?.rollback(&name, &model::Rollback { version: to }).await?
         }
     };
+    say_that_it_waits(&changed, output);
     output.one(&changed, &changed.name, || deployed(&changed))?;
     Ok(Exit::Ok)
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use trackway_replay::Digest;
-use trackway_storage::{Deployment, Shelf, Version};
+use trackway_storage::{Deployment, Shelf, StorageErrorKind, Version};
 
 use super::Host;
 use super::deployments::current;
@@ -37,7 +37,10 @@ impl Host {
 
     /// Whether somebody approved of this very version. What cannot be read was approved by nobody.
     pub(super) async fn is_approved(&self, name: &str, version: &Version) -> Result<bool> {
-        let record = self.storage.record(self.tenant, Shelf::Policies, &name_of(name, version.version)).await?;
+        let record = match self.storage.record(self.tenant, Shelf::Policies, &name_of(name, version.version)).await {
+            Err(error) if error.kind == StorageErrorKind::Damaged => None,
+            record => record?,
+        };
         let approved = record.and_then(|record| serde_json::from_slice::<Body>(&record.body).ok());
         Ok(approved.is_some_and(|approved| approved.component == version.component && approved.allow == version.allow))
     }

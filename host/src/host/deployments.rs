@@ -213,10 +213,10 @@ impl Host {
         let target = target_of(&before, version)?.clone();
         let signature = self.signature_of(target.component, None).await?;
         policy.admit(&target.allow, target.component, signature.as_ref())?;
-        let is_approved = self.is_approved(name, &target).await?;
-        let wider = |deployment: &Deployment| match policy.widening {
-            Widening::NeedsApproval if !is_approved => widens(reached(deployment), &target.allow),
-            Widening::Free | Widening::NeedsApproval => Vec::new(),
+        let asks = policy.widening == Widening::NeedsApproval && !self.is_approved(name, &target).await?;
+        let wider = |deployment: &Deployment| match asks {
+            true => widens(reached(deployment), &target.allow),
+            false => Vec::new(),
         };
         let more = wider(&before);
         if !more.is_empty() {
@@ -269,7 +269,7 @@ impl Host {
         Err(Error::new(Code::DeploymentConflict, why).hint("try again"))
     }
 
-    /// Under `number` where it is given and free.
+    /// Under `number` where it is given and newer than all that are there.
     pub(super) fn add_version(
         &self,
         deployment: &mut Deployment,
@@ -281,12 +281,11 @@ impl Host {
         if current(deployment).ok().filter(same).is_some() {
             return;
         }
-        let is_free = |number: &u32| deployment.versions.iter().all(|known| known.version != *number);
         let next = deployment.versions.iter().map(|known| known.version).max().unwrap_or(0) + 1;
-        let version = number.filter(is_free).unwrap_or(next);
+        // The oldest make room: under an older number it would be thrown away at once.
+        let version = number.unwrap_or(next).max(next);
         let deployed = self.clock.now();
-        let at = deployment.versions.partition_point(|known| known.version < version);
-        deployment.versions.insert(at, Version { version, component, deployed, allow });
+        deployment.versions.push(Version { version, component, deployed, allow });
         deployment.current = version;
         let excess = versions_over_limit(&deployment.versions);
         deployment.versions.drain(..excess);

@@ -172,7 +172,7 @@ async fn a_rollback_to_what_reaches_more_waits_unless_somebody_approved_of_that_
     // It is from before the policy.
     let waits = back(&server, 1).await;
     let now: Value = waits.json();
-    assert_eq!((waits.status, &now["current"]), (202, &json!(2)), "{now}");
+    assert_eq!((waits.status, &now["current"], &now["waits"]), (202, &json!(2), &json!(3)), "{now}");
     assert_eq!((&now["proposed"][0]["version"], &now["proposed"][0]["widens"]), (&json!(3), &json!(["a.test"])));
     // Without a number it is the same version, and the same proposal.
     let waits = server.post("/v1/deployments/news/rollback", "").await;
@@ -228,4 +228,30 @@ async fn a_rollback_goes_only_to_what_is_signed_where_the_policy_wants_that() {
         let reply = back(&server, version).await;
         assert_eq!((reply.status, &reply.json::<Value>()["current"]), (200, &json!(version)), "{}", reply.text());
     }
+}
+
+#[tokio::test]
+async fn what_is_approved_late_is_the_newest_version_and_stays() {
+    let server = Server::start().await;
+    let (one, two) = (uploaded(&server, echo()).await, uploaded(&server, nap(1, "1")).await);
+    let put = async |component: &str, hosts: Value| {
+        let body = json!({ "component": component, "allow_hosts": hosts });
+        ask(&server, "PUT", "/v1/deployments/news", &body).await.json::<Value>()
+    };
+    put(&one, json!([])).await;
+    set_policy(&server, json!({ "widening": "needs-approval" })).await;
+    assert_eq!(put(&one, json!(["b.test"])).await["waits"], 2);
+    assert_eq!(put(&one, json!(["a.test"])).await["waits"], 3);
+    // The same again is the one that waits already, whatever else does.
+    assert_eq!(put(&one, json!(["b.test"])).await["waits"], 2);
+    // So many that the first ones made room.
+    for _ in 0..60 {
+        assert!(put(&two, json!([])).await["waits"].is_null());
+        put(&one, json!([])).await;
+    }
+    let approved = ask(&server, "POST", "/v1/deployments/news/approve", &json!({ "version": 2 })).await;
+    let now: Value = server.get("/v1/deployments/news").await.json();
+    assert_eq!((approved.status, &now["current"]), (200, &json!(122)), "{}", approved.text());
+    let newest = now["versions"].as_array().and_then(|versions| versions.last()).expect("versions");
+    assert_eq!((&newest["version"], &newest["allow_hosts"]), (&json!(122), &json!(["b.test"])));
 }
