@@ -84,7 +84,8 @@ impl Host {
         for ((quota, more), used) in asked.into_iter().zip([count, bytes]) {
             let limit = limits.get(quota);
             if used.saturating_add(more) > limit {
-                return Err(Crossing { quota, limit, used, again_after: None }.error());
+                let more = if used < limit { more } else { 0 };
+                return Err(Crossing { quota, limit, used, more, again_after: None }.error());
             }
         }
         Ok(())

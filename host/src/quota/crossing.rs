@@ -14,6 +14,8 @@ pub struct Crossing {
     pub quota: Quota,
     pub limit: u64,
     pub used: u64,
+    /// What was asked for beside that; nothing where nothing was left anyway.
+    pub more: u64,
     /// Where it is over by itself.
     pub again_after: Option<Duration>,
 }
@@ -22,7 +24,13 @@ impl fmt::Display for Crossing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = self.quota.unit();
         let (name, limit, used) = (self.quota.name(), shown(unit, self.limit), shown(unit, self.used));
-        write!(f, "quota `{name}` of this tenant is used up: {used} of {limit}")
+        match self.more {
+            0 => write!(f, "quota `{name}` of this tenant is used up: {used} of {limit}"),
+            more => {
+                let more = shown(unit, more);
+                write!(f, "quota `{name}` of this tenant has no room for {more} more: {used} of {limit} are used")
+            }
+        }
     }
 }
 
@@ -95,7 +103,9 @@ impl TenantLimits {
         let counted = if limit == UNLIMITED { None } else { self.in_use(quota, now) }?;
         let used = counted.saturating_add(uncounted);
         let again_after = (quota.kind() == Kind::OfDay).then(|| Day::of(now).next().begin().since(now));
-        (used >= limit || used.saturating_add(more) > limit).then_some(Crossing { quota, limit, used, again_after })
+        let is_used_up = used >= limit;
+        let more = if is_used_up { 0 } else { more };
+        (is_used_up || used.saturating_add(more) > limit).then_some(Crossing { quota, limit, used, more, again_after })
     }
 
     /// Before a run is started for the tenant by request.
@@ -115,7 +125,7 @@ impl TenantLimits {
             true => (Quota::Memory, memory, memory),
             false => (Quota::Instances, instances, held),
         };
-        Crossing { quota, limit, used, again_after: None }
+        Crossing { quota, limit, used, more: 0, again_after: None }
     }
 
     /// Before a run of the tenant starts another one.

@@ -113,6 +113,7 @@ impl Ledger {
             quota: Quota::StartsPerSecond,
             limit,
             used: limit,
+            more: 0,
             again_after: Some(wait),
         })
     }

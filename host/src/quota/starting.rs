@@ -17,7 +17,7 @@ impl Starting {
         let limit = limits.get(Quota::Runs);
         match limits.ledger().begin_start(limit) {
             Ok(()) => Ok(Starting { limits: Arc::clone(limits), is_counted: false }),
-            Err(used) => Err(Crossing { quota: Quota::Runs, limit, used, again_after: None }),
+            Err(used) => Err(Crossing { quota: Quota::Runs, limit, used, more: 0, again_after: None }),
         }
     }
 

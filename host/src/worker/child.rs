@@ -250,7 +250,7 @@ async fn try_start(run: &Run, step: StepId, request: &StepRequest, is_wanted: bo
 
 /// Whether a run that this one starts would stand too deep below the first one: one that was removed is none.
 async fn depth_below(run: &Run, limit: u64) -> Result<Option<Crossing>> {
-    let crossing = Crossing { quota: Quota::ChildDepth, limit, used: limit, again_after: None };
+    let crossing = Crossing { quota: Quota::ChildDepth, limit, used: limit, more: 0, again_after: None };
     if let Some(depth) = run.depth.get() {
         return Ok((*depth > limit).then_some(crossing));
     }
