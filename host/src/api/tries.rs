@@ -47,7 +47,11 @@ impl Tries {
             Verdict::Waits { wait, news } => (wait, news),
         };
         if let Some(address) = news {
-            tracing::warn!(%address, "too many requests showed no key that is known: they are told to wait");
+            let address = match address.is_unspecified() {
+                true => "many, or unknown".to_owned(),
+                false => address.to_string(),
+            };
+            tracing::warn!(address, "too many requests showed no key that is known: they are told to wait");
         }
         let why = "too many requests from this address showed no key that is known";
         Error::new(Code::TooManyTries, why).hint("wait, and check the key").retry_after(wait)

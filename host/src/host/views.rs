@@ -82,7 +82,7 @@ impl Host {
         let beginning = first.map_err(Error::from).and_then(|first| journal::of_frame(key, first.as_ref()));
         let beginning = match beginning {
             // What it is stuck on stands in the head, and that is what people ask for.
-            Err(error) if head.status == Status::Stuck && is_unreadable(&error) => Vec::new(),
+            Err(error) if may_be_unreadable(head.status) && is_unreadable(&error) => Vec::new(),
             beginning => beginning?,
         };
         let input = match journal::input_of(&*self.storage, key, &beginning).await {
