@@ -151,7 +151,7 @@ pub(super) async fn drive(active: Box<Active>) {
     core.registry.driving(&run);
     let mut active = active;
     loop {
-        let (stop, back) = Driver { active, writing: None }.activation().await;
+        let (stop, back) = Driver { active, writing: None, lines_refused: false }.activation().await;
         active = back;
         match stop {
             Stop::Parked => match core.registry.parked(active, core.clock.now()) {
@@ -184,6 +184,8 @@ pub(super) async fn drive(active: Box<Active>) {
 struct Driver {
     active: Box<Active>,
     writing: Option<Writing>,
+    /// Storage took no lines by themselves when it was asked last: frames do not wait for them.
+    lines_refused: bool,
 }
 
 impl Driver {
@@ -283,8 +285,15 @@ impl Driver {
         if !inner.sequencer.has_pending() {
             self.writing = if are_lines_due { write::begin_lines(&run, &inner) } else { None };
         } else if is_forced || ((has_news(&inner) || are_lines_due) && is_late()) {
-            self.writing = write::begin(&run, &mut inner, Owner::Keep);
+            self.writing = self.begin_next(&mut inner, Owner::Keep);
         }
+    }
+
+    /// Begins to write the next frame; before one that would bring along many lines of the log, some of those.
+    fn begin_next(&self, inner: &mut Inner, owner: Owner) -> Option<Writing> {
+        let run = &self.active.run;
+        let lines_first = !self.lines_refused && inner.sequencer.has_pending() && write::has_many_lines(run, inner);
+        if lines_first { write::begin_lines(run, inner) } else { write::begin(run, inner, owner) }
     }
 
     fn wrote(&mut self, written: Written) -> Option<Stop> {
@@ -292,6 +301,7 @@ impl Driver {
         run.lock().counted.went(&written);
         match written {
             Written::UpTo(position) => {
+                self.lines_refused = false;
                 run.set_durable(Durable::UpTo(position));
                 if let Some(ack) = self.active.ack.take() {
                     // Whoever asked may have gone away; the run goes on.
@@ -309,6 +319,7 @@ impl Driver {
                 None
             }
             Written::Lines(count) => {
+                self.lines_refused = count == 0;
                 let mut inner = run.lock();
                 let lines: Vec<_> = inner.logs.drain(..count).map(|(_, line)| line).collect();
                 inner.counted.lines(&lines);
@@ -340,7 +351,7 @@ impl Driver {
             if self.writing.is_none() {
                 let run = self.active.run.clone();
                 let mut inner = run.lock();
-                self.writing = write::begin(&run, &mut inner, owner);
+                self.writing = self.begin_next(&mut inner, owner);
             }
             let Some(writing) = &mut self.writing else { return None };
             let written = writing.await;

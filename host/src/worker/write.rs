@@ -110,15 +110,35 @@ fn head_of_first(inner: &Inner, entries: &[Entry]) -> Head {
     }
 }
 
-/// In one write: more would make frames of other runs wait.
-const LINES_MAX: usize = 256;
+/// In one write, of lines and of bytes: more would make frames of other runs wait.
+const LINES_MAX: usize = 64;
+const LINES_MAX_BYTES: usize = 64 << 10;
 
-/// Begins to write log lines by themselves. Only while nothing is pending or on its way: then all that
-/// they tell of is durable. `None` if there are no lines.
+/// How many of the lines go in the next write of lines, and whether more could. Only what they tell of is durable may
+/// be written without its frame.
+fn first_lines(logs: &[(Position, LogLine)], durable: Position) -> (usize, bool) {
+    let free = &logs[..logs.partition_point(|(cause, _)| *cause <= durable)];
+    let mut size_bytes = 0;
+    let fits = |(_, line): &&(Position, LogLine)| {
+        let is_first = size_bytes == 0;
+        size_bytes += line.message.len() + line.fields.len();
+        is_first || size_bytes <= LINES_MAX_BYTES
+    };
+    let count = free.iter().take(LINES_MAX).take_while(fits).count();
+    (count, count < free.len())
+}
+
+/// Whether a frame would bring so many lines along that some are written before it.
+pub(super) fn has_many_lines(run: &Run, inner: &Inner) -> bool {
+    inner.previous.is_some() && first_lines(&inner.logs, run.durable_position()).1
+}
+
+/// Begins to write log lines by themselves. Only while no frame is on its way. `None` if there are no lines that tell of
+/// nothing but what is durable.
 pub(super) fn begin_lines(run: &Run, inner: &Inner) -> Option<Writing> {
-    let lines: Vec<LogLine> = inner.logs.iter().take(LINES_MAX).map(|(_, line)| line.clone()).collect();
+    let (count, _) = first_lines(&inner.logs, run.durable_position());
+    let lines: Vec<LogLine> = inner.logs.iter().take(count).map(|(_, line)| line.clone()).collect();
     let (last, core, key) = (inner.previous?, run.core.clone(), run.key);
-    let count = lines.len();
     let used = used_by_lines(&lines);
     let write = async move {
         match core.storage.log(key, last, lines, used).await {

@@ -78,13 +78,16 @@ impl Driver {
         if is_pending {
             return Some(self.write_all(Owner::Park { due }).await.unwrap_or(parked));
         }
-        if self.writing.is_none() {
-            self.writing = write::begin_lines(&run, &run.lock());
-        }
-        if self.writing.is_some()
-            && let Some(stop) = self.write_all(Owner::Park { due }).await
-        {
-            return Some(stop);
+        loop {
+            if self.writing.is_none() && !self.lines_refused {
+                self.writing = write::begin_lines(&run, &run.lock());
+            }
+            if self.writing.is_none() {
+                break;
+            }
+            if let Some(stop) = self.write_all(Owner::Park { due }).await {
+                return Some(stop);
+            }
         }
         match in_reach(&run.core, run.key.run, || run.core.storage.park(run.key, due, None)).await {
             Ok(()) => Some(parked),
