@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use trackway_replay::{Digest, FrameId, Head, TenantId, Timestamp};
 
@@ -169,7 +170,8 @@ impl Committer {
         let _closing = Closing(self.shared.clone());
         loop {
             let next = intake.fill(&mut self.draft);
-            self.commit();
+            let flushing = self.commit();
+            intake.done(flushing);
             match next {
                 Next::Go => {}
                 Next::Stop => return,
@@ -186,8 +188,12 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self) {
-        let Some((commit, write)) = self.draft.write() else { return self.draft.publish(None) };
+    /// How long the flush took.
+    fn commit(&mut self) -> Duration {
+        let Some((commit, write)) = self.draft.write() else {
+            self.draft.publish(None);
+            return Duration::ZERO;
+        };
         let log = self.shared.folder.log();
         let is_marked = matches!(write, Write::Marked(_));
         let db = &self.shared.db;
@@ -199,19 +205,23 @@ impl Committer {
             sync::give_up(&log, "could not write", &error.to_string());
         }
         if self.options.hardening == Hardening::NoWait {
-            return self.draft.publish(Some(commit));
+            self.draft.publish(Some(commit));
+            return Duration::ZERO;
         }
         if let Some(hook) = &self.options.before_flush {
             hook();
         }
+        let begun = Instant::now();
         if let Err(error) = db.flush() {
             sync::give_up(&log, "could not make data durable", &error.to_string());
         }
+        let flushing = begun.elapsed();
         self.draft.publish(Some(commit));
         // After the answers: it may lag behind the store, and nobody should wait for it.
         if is_marked && let Err(error) = self.counter.raise(commit) {
             tracing::warn!(%error, "the commit counter lags: it could not be written");
         }
+        flushing
     }
 }
 

@@ -21,8 +21,10 @@ const BATCH_VERBS_MAX: usize = 512;
 /// Of frames and payloads in one batch.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// While there are several tenants: whoever comes when a batch has just begun waits for all of it.
+/// While there are several tenants: whoever comes when a batch has just begun waits for all of it. So a batch takes no
+/// longer to make than to flush, as far as it may be smaller; where flushes are slow it may be large.
 const SHARED_BATCH_COST_MAX: u64 = 256 << 10;
+const SHARED_BATCH_COST_MIN: u64 = 32 << 10;
 /// What a request costs beside its bytes: rows, indices and an answer.
 const VERB_COST: usize = 2 << 10;
 /// What a line of a log costs beside its text.
@@ -50,11 +52,35 @@ pub(super) struct Intake {
     met: Option<Instant>,
     /// Came behind all that waits.
     closing: Option<oneshot::Sender<Result<(), StorageError>>>,
+    shared_cost_max: u64,
+    /// Since when a batch of several tenants is made.
+    making: Option<Instant>,
 }
 
 impl Intake {
     pub fn new(requests: mpsc::Receiver<Request>, weights: Weights) -> Intake {
-        Intake { requests, weights, waiting: Queue::default(), last: None, met: None, closing: None }
+        Intake {
+            requests,
+            weights,
+            waiting: Queue::default(),
+            last: None,
+            met: None,
+            closing: None,
+            shared_cost_max: SHARED_BATCH_COST_MAX,
+            making: None,
+        }
+    }
+
+    /// The batch is durable and answered; so much of the time the flush took.
+    pub fn done(&mut self, flushing: Duration) {
+        if let Some(making) = self.making.take() {
+            self.adapt(making.elapsed().saturating_sub(flushing), flushing);
+        }
+    }
+
+    fn adapt(&mut self, making: Duration, flushing: Duration) {
+        let next = if making > flushing { self.shared_cost_max / 2 } else { self.shared_cost_max * 2 };
+        self.shared_cost_max = next.clamp(SHARED_BATCH_COST_MIN, SHARED_BATCH_COST_MAX);
     }
 
     /// Waits for something to do, and hands it to `draft`.
@@ -86,7 +112,8 @@ impl Intake {
         if self.drain(draft).is_err() {
             return Next::Stop;
         }
-        let mut left = SHARED_BATCH_COST_MAX;
+        self.making = Some(Instant::now());
+        let mut left = self.shared_cost_max;
         while left > 0
             && let Some((_, verb)) = self.waiting.pop(|tenant| self.weights.of(tenant))
         {

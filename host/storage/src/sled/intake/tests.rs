@@ -83,3 +83,20 @@ fn a_batch_holds_as_many_bytes_of_whoever_writes_much_at_a_time() {
     rig.ask(OTHER, 100, 0);
     assert_eq!(rig.batch(), (8, 64));
 }
+
+#[test]
+fn a_batch_of_several_takes_no_longer_to_make_than_to_flush() {
+    let mut intake = Intake::new(mpsc::channel().1, Weights::default());
+    let (short, long) = (Duration::from_micros(100), Duration::from_micros(101));
+    for half in [2, 4, 8, 8] {
+        intake.adapt(long, short);
+        assert_eq!(intake.shared_cost_max, SHARED_BATCH_COST_MAX / half);
+    }
+    for half in [4, 2, 1, 1] {
+        intake.adapt(short, short);
+        assert_eq!(intake.shared_cost_max, SHARED_BATCH_COST_MAX / half);
+    }
+    // Whoever is alone is not measured.
+    intake.done(Duration::ZERO);
+    assert_eq!(intake.shared_cost_max, SHARED_BATCH_COST_MAX);
+}
