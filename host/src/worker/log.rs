@@ -6,7 +6,7 @@ use trackway_storage::{LogKey, LogLine};
 
 /// Lines that one instance may log; the last one says that the rest is dropped.
 const LOG_LINES_MAX: u32 = 10_000;
-/// Bytes of all its lines together: they wait in memory for a frame, and go to the store in one piece.
+/// Bytes of all its lines together: they wait in memory until they are written.
 const LOG_MAX_BYTES: usize = 16 << 20;
 /// Bytes of a message, and of its fields.
 const LOG_TEXT_MAX_BYTES: usize = 16 << 10;

@@ -110,8 +110,9 @@ fn head_of_first(inner: &Inner, entries: &[Entry]) -> Head {
     }
 }
 
-/// In one write, of lines and of bytes: more would make frames of other runs wait.
+/// In one write: more would make frames of other runs wait.
 const LINES_MAX: usize = 64;
+/// Of their texts.
 const LINES_MAX_BYTES: usize = 64 << 10;
 
 /// How many of the lines go in the next write of lines, and whether more could. Only what they tell of is durable may
