@@ -1,8 +1,8 @@
 //! The promises that no single crate can keep alone, one module each: against the real binary, or
 //! about the tree itself. Unit tests stay beside their code.
 
-mod api;
 mod apart;
+mod api;
 mod check;
 mod compile;
 mod confine;

@@ -141,7 +141,7 @@ fn what_is_said_to_a_run_over_a_quota_is_refused_by_name_and_what_ends_it_is_not
     let start = || server.typed("run sleeps -i 80000000 --detach -o id").expect(0).line().to_owned();
     let runs = [start(), start()];
     let quota = |words: &str| server.typed(&format!("tenants quota default {words}")).expect(0);
-    let large = json!("x".repeat(100 << 10)).to_string();
+    let large = json!("x".repeat(1_200 << 10)).to_string();
     let payloads = server.place.path().join("data/store/payloads");
     let mut wire = Wire::to(&server);
     let mut ask = |method: &str, path: &str, body: &str| {
@@ -159,9 +159,9 @@ fn what_is_said_to_a_run_over_a_quota_is_refused_by_name_and_what_ends_it_is_not
     assert_eq!(ask("POST", &signals, "1").0, 202, "nothing of it stands beside the journal");
 
     // No journal has what nobody read, and it counts all the same.
-    quota("--set payload_bytes=250KiB");
+    quota("--set payload_bytes=3MiB");
     assert_eq!((ask("POST", &signals, &large).0, ask("POST", &signals, &large).0), (202, 202));
-    let used = json!({ "name": "payload_bytes", "limit": 250 << 10, "used": 2 * large.len() });
+    let used = json!({ "name": "payload_bytes", "limit": 3 << 20, "used": 2 * large.len() });
     assert_eq!(ask("POST", &signals, &large), (507, used));
     assert_eq!(files_below(&payloads), 1, "both are the same");
 
