@@ -443,13 +443,8 @@ impl Kind {
         }
     }
 
-    /// The values in it that may stand beside the journal.
-    pub fn values(&self) -> Vec<&Value> {
-        self.value().into_iter().collect()
-    }
-
-    /// The same: no entry has more than one.
-    pub(crate) fn value(&self) -> Option<&Value> {
+    /// The value in it that may stand beside the journal: no entry has more than one.
+    pub fn value(&self) -> Option<&Value> {
         match self {
             Kind::Started(started) => Some(&started.input),
             Kind::Asked(Asked {

@@ -144,7 +144,7 @@ pub struct Meter {
 impl Meter {
     /// What the entry adds, but for the bytes of its frame.
     pub fn count(&mut self, entry: &Entry) -> Used {
-        let payload_bytes = entry.kind.value().map_or(0, stored_bytes);
+        let payload_bytes = entry.kind.value().map_or(0, Value::stored_bytes);
         let used = Used { payload_bytes, ..self.count_kind(&entry.kind) };
         // Its deadline stands between what says that it is a fork and what it copies.
         if self.copies > 0 && !matches!(entry.kind, Kind::DeadlineSet(_)) {
@@ -233,13 +233,6 @@ impl Meter {
 fn answer_of(answered: &EffectAnswered) -> Used {
     let (Outcome::Succeeded(value) | Outcome::Failed(value)) = &answered.outcome;
     Used { egress_bytes: value.size_bytes(), ..Used::default() }
-}
-
-fn stored_bytes(value: &Value) -> u64 {
-    match value {
-        Value::Inline(_) => 0,
-        Value::Stored { size_bytes, .. } => *size_bytes,
-    }
 }
 
 #[cfg(test)]

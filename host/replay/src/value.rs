@@ -36,6 +36,14 @@ impl Value {
             Value::Stored { size_bytes, .. } => *size_bytes,
         }
     }
+
+    /// Of it that stand beside the journal.
+    pub fn stored_bytes(&self) -> u64 {
+        match self {
+            Value::Inline(_) => 0,
+            Value::Stored { size_bytes, .. } => *size_bytes,
+        }
+    }
 }
 
 /// How an attempt, an effect, a step or a workflow ended.

@@ -272,11 +272,9 @@ impl RunCheck {
                 return Err(format!("it is of epoch {}, after that of the backup", entry.epoch));
             }
             check::apply(&mut self.state, entry)?;
-            let stored = entry.kind.values().into_iter().filter_map(|value| match value {
-                Value::Stored { digest, .. } => Some(*digest),
-                Value::Inline(_) => None,
-            });
-            self.wanted.extend(stored);
+            if let Some(Value::Stored { digest, .. }) = entry.kind.value() {
+                self.wanted.insert(*digest);
+            }
         }
         self.next = position.plus(u64::from(count));
         self.previous = Some(id);

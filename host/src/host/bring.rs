@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use trackway_replay::{Outcome, RunId, Value};
-use trackway_storage::{INBOX_MAX, InboxBody, InboxItem};
+use trackway_replay::{RunId, Value};
+use trackway_storage::{INBOX_MAX, InboxItem};
 
 use super::{Host, inbox_full};
 use crate::Result;
@@ -44,33 +44,5 @@ fn refuse(crossing: Option<Crossing>) -> Result<()> {
 
 /// Bytes beside the journal that no journal names yet.
 fn unread_beside(unread: &[InboxItem]) -> u64 {
-    unread.iter().filter_map(|item| said(&item.body)).map(beside).sum()
-}
-
-fn beside(value: &Value) -> u64 {
-    match value {
-        Value::Inline(_) => 0,
-        Value::Stored { size_bytes, .. } => *size_bytes,
-    }
-}
-
-/// The value that an item brings, if it brings one.
-fn said(body: &InboxBody) -> Option<&Value> {
-    match body {
-        InboxBody::Signal { payload, .. }
-        | InboxBody::Update { payload, .. }
-        | InboxBody::UpdateWithin { payload, .. } => Some(payload),
-        InboxBody::Answer { answer, .. } | InboxBody::AnswerInAttempt { answer, .. } => Some(answer),
-        InboxBody::Promise { outcome, .. } => match outcome {
-            Outcome::Succeeded(value) | Outcome::Failed(value) => Some(value),
-        },
-        InboxBody::Cancel { .. }
-        | InboxBody::CancelWithin { .. }
-        | InboxBody::Terminate { .. }
-        | InboxBody::Pause { .. }
-        | InboxBody::Resume
-        | InboxBody::ChildEnded { .. }
-        | InboxBody::Retry { .. }
-        | InboxBody::Move { .. } => None,
-    }
+    unread.iter().filter_map(|item| item.body.value()).map(Value::stored_bytes).sum()
 }

@@ -334,31 +334,29 @@ impl<'a> Look<'a> {
                         self.flaw(Some(entry.position), why, ADVICE_JOURNAL);
                         return Ok(None);
                     }
-                    self.values(entry).await?;
+                    self.value(entry).await?;
                 }
             }
         }
     }
 
-    /// Whether the values beside the journal are there.
-    async fn values(&mut self, entry: &Entry) -> Result<()> {
-        for value in entry.kind.values() {
-            let Value::Stored { digest, size_bytes } = value else { continue };
-            if self.payloads.contains(digest) {
-                continue;
-            }
-            let found = match self.storage.payload(self.run, *digest).await {
-                Ok(Some(bytes)) if bytes.len() as u64 == *size_bytes && Digest::of(&bytes) == *digest => {
-                    self.payloads.insert(*digest);
-                    continue;
-                }
-                Ok(Some(_)) => format!("value {digest} is not what the entry says"),
-                Ok(None) => format!("value {digest} of {size_bytes} bytes is missing"),
-                Err(error) if error.kind == StorageErrorKind::Damaged => error.message,
-                Err(error) => return Err(error.into()),
-            };
-            self.flaw(Some(entry.position), found, ADVICE_PAYLOAD);
+    /// Whether the value beside the journal is there, if the entry names one.
+    async fn value(&mut self, entry: &Entry) -> Result<()> {
+        let Some(Value::Stored { digest, size_bytes }) = entry.kind.value() else { return Ok(()) };
+        if self.payloads.contains(digest) {
+            return Ok(());
         }
+        let found = match self.storage.payload(self.run, *digest).await {
+            Ok(Some(bytes)) if bytes.len() as u64 == *size_bytes && Digest::of(&bytes) == *digest => {
+                self.payloads.insert(*digest);
+                return Ok(());
+            }
+            Ok(Some(_)) => format!("value {digest} is not what the entry says"),
+            Ok(None) => format!("value {digest} of {size_bytes} bytes is missing"),
+            Err(error) if error.kind == StorageErrorKind::Damaged => error.message,
+            Err(error) => return Err(error.into()),
+        };
+        self.flaw(Some(entry.position), found, ADVICE_PAYLOAD);
         Ok(())
     }
 

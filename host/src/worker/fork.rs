@@ -151,7 +151,7 @@ pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: 
         }
         while sequencer.has_pending() {
             let entries = sequencer.take_frame();
-            let values: Vec<&Value> = entries.iter().flat_map(|entry| entry.kind.values()).collect();
+            let values: Vec<&Value> = entries.iter().flat_map(|entry| entry.kind.value()).collect();
             let files = payloads_of(core, source, &values).await?;
             let is_last = left.peek().is_none() && !sequencer.has_pending();
             let asked = if is_last { state.questions().collect() } else { Vec::new() };

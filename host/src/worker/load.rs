@@ -21,7 +21,7 @@ use super::fork;
 use super::moving::{self, Taken};
 use super::reach::in_reach;
 use super::run::{Given, Loaded, Run, sequencer_after};
-use super::stretch::read_stretch;
+use super::stretch::{self, read_stretch};
 use super::used::{self, Counted};
 use super::write::{self, Outgoing, Written};
 use crate::effects::Grants;
@@ -66,16 +66,13 @@ struct Whole {
 
 impl Whole {
     fn take(&mut self, frames: Vec<StoredFrame>) -> Result<()> {
-        let unreadable = |why: String| Error::new(Code::JournalUnreadable, format!("run {}: {why}", self.key.run));
         for stored in frames {
-            let frame = Frame::decode(&stored.frame).map_err(|error| unreadable(error.to_string()))?;
+            let frame = stretch::decode(self.key, &stored)?;
             let expected = Position(self.entries.len() as u64);
             let is_whole = frame.entries.len() as u64 == u64::from(stored.entries);
             if frame.position() != expected || stored.previous != self.last_frame || !is_whole {
-                return Err(unreadable(format!(
-                    "the frame at {} does not follow position {expected}",
-                    stored.position
-                )));
+                let why = format!("the frame at {} does not follow position {expected}", stored.position);
+                return Err(stretch::unreadable(self.key, &why));
             }
             self.entries.extend(frame.entries);
             self.last_frame = Some(stored.id);

@@ -154,11 +154,11 @@ async fn entry_frame(storage: &dyn Storage, key: RunKey, place: Position) -> Res
     Ok(decode(key, &stored)?.entries)
 }
 
-fn decode(key: RunKey, stored: &StoredFrame) -> Result<Frame> {
+pub(super) fn decode(key: RunKey, stored: &StoredFrame) -> Result<Frame> {
     Frame::decode(&stored.frame).map_err(|error| unreadable(key, &error.to_string()))
 }
 
-fn unreadable(key: RunKey, why: &str) -> Error {
+pub(super) fn unreadable(key: RunKey, why: &str) -> Error {
     Error::new(Code::JournalUnreadable, format!("run {}: {why}", key.run))
 }
 

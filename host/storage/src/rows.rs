@@ -149,6 +149,25 @@ impl InboxBody {
         self.share() == Share::Messages
     }
 
+    /// What it brings, if it brings a value.
+    pub fn value(&self) -> Option<&Value> {
+        match self {
+            InboxBody::Signal { payload, .. }
+            | InboxBody::Update { payload, .. }
+            | InboxBody::UpdateWithin { payload, .. } => Some(payload),
+            InboxBody::Answer { answer, .. } | InboxBody::AnswerInAttempt { answer, .. } => Some(answer),
+            InboxBody::Promise { outcome: Outcome::Succeeded(value) | Outcome::Failed(value), .. } => Some(value),
+            InboxBody::Cancel { .. }
+            | InboxBody::CancelWithin { .. }
+            | InboxBody::Terminate { .. }
+            | InboxBody::Pause { .. }
+            | InboxBody::Resume
+            | InboxBody::ChildEnded { .. }
+            | InboxBody::Retry { .. }
+            | InboxBody::Move { .. } => None,
+        }
+    }
+
     /// By what a message that is sent again under its id is told from another one, where that matters. Of the
     /// other kinds the first one counts, whatever the second one says.
     pub fn identity(&self) -> Option<Digest> {

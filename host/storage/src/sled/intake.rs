@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use trackway_fair::{Queue, Weights};
-use trackway_replay::{Outcome, TenantId, Value};
+use trackway_replay::{TenantId, Value};
 
 use super::committer::{Request, Verb};
 use super::draft::Draft;
@@ -213,24 +213,9 @@ fn cost(verb: &Verb) -> u64 {
 }
 
 fn item_bytes(body: &InboxBody) -> usize {
-    let value = match body {
-        InboxBody::Signal { payload, .. }
-        | InboxBody::Update { payload, .. }
-        | InboxBody::UpdateWithin { payload, .. } => payload,
-        InboxBody::Answer { answer, .. } | InboxBody::AnswerInAttempt { answer, .. } => answer,
-        InboxBody::Promise { outcome: Outcome::Succeeded(value) | Outcome::Failed(value), .. } => value,
-        InboxBody::Cancel { .. }
-        | InboxBody::CancelWithin { .. }
-        | InboxBody::Terminate { .. }
-        | InboxBody::Pause { .. }
-        | InboxBody::Resume
-        | InboxBody::ChildEnded { .. }
-        | InboxBody::Retry { .. }
-        | InboxBody::Move { .. } => return 0,
-    };
-    match value {
-        Value::Inline(text) => text.len(),
-        Value::Stored { .. } => 0,
+    match body.value() {
+        Some(Value::Inline(text)) => text.len(),
+        Some(Value::Stored { .. }) | None => 0,
     }
 }
 
