@@ -61,13 +61,13 @@ fn last_event(headers: &HeaderMap) -> Answer<Heard> {
     heard.ok_or_else(|| Refusal::new(Code::BadRequest, "Last-Event-ID is not the id of an event"))
 }
 
-/// `7` is the entry at 7; `7.3.41` the delta at place 41 of the process of epoch 3, after 7 entries.
+/// `7` is the entry at 7; `7.3.41` the delta at place 41 of the process of epoch 3, heard after 7 entries.
 fn heard_of(id: &str) -> Option<Heard> {
     let mut numbers = id.split('.').map(|number| number.parse::<u64>().ok());
     let first = Position(numbers.next()??);
     let heard = match (numbers.next(), numbers.next()) {
         (None, None) => Heard::Entry(first),
-        (Some(epoch), Some(place)) => Heard::Delta { cause: first, epoch: Epoch(epoch?), place: place? },
+        (Some(epoch), Some(place)) => Heard::Delta { at: first, epoch: Epoch(epoch?), place: place? },
         (Some(_), None) | (None, Some(_)) => return None,
     };
     numbers.next().is_none().then_some(heard)
@@ -77,7 +77,7 @@ fn id_of(heard: Heard) -> Option<String> {
     match heard {
         Heard::Nothing => None,
         Heard::Entry(position) => Some(position.to_string()),
-        Heard::Delta { cause, epoch, place } => Some(format!("{cause}.{}.{place}", epoch.0)),
+        Heard::Delta { at, epoch, place } => Some(format!("{at}.{}.{place}", epoch.0)),
     }
 }
 

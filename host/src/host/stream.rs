@@ -23,9 +23,9 @@ pub enum Heard {
     Nothing,
     /// The entry at this position, and all before it.
     Entry(Position),
-    /// A delta after so many entries: its place among those of the process of that epoch.
+    /// The entries before this position, and of what the process of that epoch told right now all up to this place.
     Delta {
-        cause: Position,
+        at: Position,
         epoch: Epoch,
         place: u64,
     },
@@ -92,10 +92,15 @@ impl Host {
         self.head(run).await?;
         let key = self.key_of(run);
         let epoch = self.storage.epoch();
-        let (at, place) = match heard {
-            Heard::Nothing => (Position::FIRST, 0),
-            Heard::Entry(position) => (Position(position.0.saturating_add(1)), 0),
-            Heard::Delta { cause, epoch: of, place } => (cause, if of == epoch { place } else { 0 }),
+        let (at, from, place) = match heard {
+            Heard::Nothing => (Position::FIRST, Position::FIRST, 0),
+            Heard::Entry(position) => {
+                let next = Position(position.0.saturating_add(1));
+                (next, next, 0)
+            }
+            // The place alone says what was heard: what follows it may be told after fewer entries than were heard.
+            Heard::Delta { at, epoch: of, place } if of == epoch => (at, Position::FIRST, place),
+            Heard::Delta { at, .. } => (at, at, 0),
         };
         let end = self.storage.end(key).await?;
         if at > end {
@@ -105,7 +110,7 @@ impl Host {
         let (entries, deltas) = (VecDeque::new(), VecDeque::new());
         let host = Arc::clone(self);
         let (since_missing, has_ended) = (None, false);
-        Ok(Streamer { host, run: key, epoch, watch, at, from: at, place, entries, deltas, since_missing, has_ended })
+        Ok(Streamer { host, run: key, epoch, watch, at, from, place, entries, deltas, since_missing, has_ended })
     }
 }
 
@@ -190,7 +195,7 @@ impl Streamer {
         }
         self.place = *place;
         let (place, delta) = self.deltas.pop_front()?;
-        let heard = Heard::Delta { cause: delta.cause, epoch: self.epoch, place };
+        let heard = Heard::Delta { at: self.at, epoch: self.epoch, place };
         Some(Streamed::Delta { heard, delta })
     }
 
