@@ -172,10 +172,13 @@ impl AttemptInner {
         Stop
     }
 
-    fn nth(&mut self, digest: Digest) -> u32 {
+    /// The digest of a request and how often it was made. Its options do not count: whoever is asked sees none of
+    /// them, and an attempt that begins anew can open its spans in another order.
+    fn made(&mut self, request: &str) -> (Digest, u32) {
+        let digest = Digest::of(request.as_bytes());
         let made = self.made.entry(digest).or_default();
         *made += 1;
-        *made
+        (digest, *made)
     }
 }
 
@@ -196,8 +199,8 @@ impl FunctionHost {
 
     fn http(&self, request: &str, options: &str, at: Option<&str>, fuel: u64) -> Result<u32, Stop> {
         let mut inner = self.attempt.lock();
+        let (made, nth) = inner.made(request);
         let digest = digest_of_http(request, options);
-        let nth = inner.nth(digest);
         let decision = self.ask(&mut inner, Act::Http, digest, at, fuel)?;
         let (id, proof) = match decision {
             Decision::Recall { id } => return Ok(id),
@@ -209,7 +212,7 @@ impl FunctionHost {
         let parsed = HttpRequest::parse(request, options);
         let parsed = parsed.and_then(|parsed| inner.check_span(parsed.span()).map(|()| parsed));
         let key = parsed.as_ref().ok().and_then(|parsed| {
-            let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, digest, nth).into();
+            let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, made, nth).into();
             parsed.author_key().or_else(|| parsed.wants_key().then(derived))
         });
         // Before it is on record, and counts itself.

@@ -137,6 +137,21 @@ fn the_next_attempt_goes_on_where_the_failed_one_was() {
 }
 
 #[test]
+fn an_attempt_that_begins_anew_asks_under_the_same_keys_however_patient_it_is() {
+    in_virtual_time(async {
+        let rig = Rig::new().await;
+        rig.deploy("mending").await;
+        let run = rig.start("mending", "begins_anew", r#"{"url": "http://world.test", "until": 3}"#).await;
+        rig.output(run).await;
+        let keys: Vec<_> = rig.world.asked().into_iter().map(|contact| contact.key).collect();
+        assert_eq!(keys.len(), 6, "{keys:?}");
+        assert_ne!(keys[0], keys[1], "two requests are two, though they are the same");
+        assert!(keys.chunks(2).all(|of_attempt| of_attempt == &keys[..2]), "{keys:?}");
+        rig.replays(run).await;
+    });
+}
+
+#[test]
 fn an_attempt_that_the_host_broke_off_keeps_all_it_had_done() {
     in_virtual_time(async {
         let rig = Rig::new().await;

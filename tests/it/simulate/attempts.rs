@@ -179,7 +179,6 @@ fn kept(stage: &Stage, journal: &Journal) {
         let contacts = steps.entry(step).or_default();
         match &entry.kind {
             Kind::EffectAsked(asked) => {
-                // Of attempts that begin anew each asks elsewhere.
                 let before = keys.insert((step, request_of(asked)), asked.key.clone());
                 if before.as_ref().is_some_and(|before| *before != asked.key) {
                     broken(format!("at {place} step {step} asks again under another key than {before:?}: {asked:?}"));

@@ -85,10 +85,12 @@ fn deadlines(stage: &Stage, journal: &Journal) {
     let is_late = |time: Timestamp, by: Timestamp| slack.is_some_and(|slack| time > by + slack);
     let mut timed: BTreeMap<StepId, StepTimed> = BTreeMap::new();
     let mut begun: BTreeSet<StepId> = BTreeSet::new();
+    let mut given_up: BTreeSet<StepId> = BTreeSet::new();
     for entry in &journal.entries {
         let (time, place) = (entry.time, entry.position);
         let Some(of) = entry.kind.step() else { continue };
         match (&entry.kind, timed.get(&of)) {
+            (Kind::StepCancelAsked(_), _) => _ = given_up.insert(of),
             (Kind::StepTimed(set), None) => _ = timed.insert(of, set.clone()),
             (Kind::StepTimed(_), Some(before)) => broken(format!("at {place} {before:?} is set anew")),
             (Kind::AttemptStarted(attempt), times) => {
@@ -105,6 +107,8 @@ fn deadlines(stage: &Stage, journal: &Journal) {
                 let is_right = match code.as_deref() {
                     Some(code::START_TIMEOUT) => start_by.is_some_and(|by| by <= time) && !begun.contains(&of),
                     Some(code::CLOSE_TIMEOUT) => close_by.is_some_and(|by| by <= time),
+                    // A workflow that was held up can give up a step that is late in the moment in which it goes on.
+                    Some(code::CANCELLED) if given_up.contains(&of) => true,
                     Some(_) | None => close_by.is_none_or(|by| !is_late(time, by)),
                 };
                 if !is_right {

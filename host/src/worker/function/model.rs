@@ -12,8 +12,8 @@ use crate::worker::deltas::Delta;
 impl FunctionHost {
     pub(super) fn model(&self, request: &str, options: &str, at: Option<&str>, fuel: u64) -> Result<u32, Stop> {
         let mut inner = self.attempt.lock();
+        let (made, nth) = inner.made(request);
         let digest = digest_of_model(request, options);
-        let nth = inner.nth(digest);
         let (id, proof) = match self.ask(&mut inner, Act::Model, digest, at, fuel)? {
             Decision::Recall { id } => return Ok(id),
             Decision::Resume { id } => (id, None),
@@ -24,7 +24,7 @@ impl FunctionHost {
         let parsed = ModelRequest::parse(request, options);
         let parsed = parsed.and_then(|parsed| inner.check_span(parsed.span()).map(|()| parsed));
         let key = parsed.as_ref().ok().map(|parsed| {
-            let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, digest, nth).into();
+            let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, made, nth).into();
             parsed.author_key().unwrap_or_else(derived)
         });
         // Before it is on record, and counts itself.

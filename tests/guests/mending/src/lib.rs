@@ -56,6 +56,12 @@ pub async fn resumes_parked(ctx: Ctx, job: Job) -> Result<u64, Failure> {
     ctx.step(three_requests, job).retry(Retry::none().park()).await
 }
 
+/// The same request twice in each attempt, with other patience in each, until an attempt that the job says.
+#[workflow]
+pub async fn begins_anew(ctx: Ctx, job: Job) -> Result<u64, Failure> {
+    ctx.step(two_requests, job).await
+}
+
 /// Two steps beside each other, of which one is parked.
 #[workflow]
 pub async fn parks_one(ctx: Ctx, job: Job) -> Result<(u32, u64), Failure> {
@@ -114,4 +120,30 @@ async fn three_requests(ctx: FnCtx, job: Job) -> Result<u64, Failure> {
     Ok(sum)
 }
 
-export!(tries, resumes, resumes_parked, parks_one, pays, fail_until, three_requests, pay, take_back);
+#[function(retries = 4, backoff = "10ms", hosts = ["http://127.0.0.1"])]
+async fn two_requests(ctx: FnCtx, job: Job) -> Result<u64, Failure> {
+    let mut sum = 0;
+    for _ in 0..2 {
+        let patience = Duration::from_secs(ctx.attempt().into());
+        let request = http::post(format!("{}/same", job.url)).timeout(patience);
+        sum += request.send().await?.error_for_status()?.json::<u64>()?;
+    }
+    if ctx.attempt() < job.until {
+        return Err(Failure::new(&job.code, format!("attempt {}", ctx.attempt())));
+    }
+    Ok(sum)
+}
+
+export!(
+    tries,
+    resumes,
+    resumes_parked,
+    begins_anew,
+    parks_one,
+    pays,
+    fail_until,
+    three_requests,
+    two_requests,
+    pay,
+    take_back
+);
