@@ -6,6 +6,7 @@ use super::draft::{Draft, News, Owned, Place, RunState};
 use super::entity::Changed;
 use super::inbox::Unread;
 use super::key::{self, Kind};
+use super::payload;
 use super::recent::Grown;
 use super::row::{OpenRow, Row, Tail};
 use crate::{Append, Appended, LogLine, Owner, Rows, RunKey, StartKey, StorageError, UsedByDay};
@@ -160,7 +161,7 @@ impl Draft {
             self.stage(&key::landmark(run, landmark), place)?;
         }
         for (digest, bytes) in &rows.payloads {
-            self.stage_payload(run, *digest, bytes)?;
+            self.stage_payload(run, &payload::rows(*digest, bytes))?;
         }
         for (message, identity) in &rows.brought {
             self.stage_message(run, *message, identity.as_ref())?;

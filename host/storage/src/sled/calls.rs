@@ -8,6 +8,7 @@ use trackway_replay::{Digest, Epoch, FrameId, Head, Position, QuestionName, RunI
 
 use super::committer::{Request, Verb};
 use super::owner::Claimed;
+use super::payload::{self, InParts};
 use super::shared::{Shared, closed};
 use super::{SledStorage, blocking};
 use crate::pieces::CUT_MAX_BYTES;
@@ -38,10 +39,18 @@ impl Storage for SledStorage {
     }
 
     fn put_payload(&self, run: RunKey, digest: Digest, bytes: Bytes) -> Answer<'_, ()> {
-        if bytes.len() <= CUT_MAX_BYTES {
-            return self.write(|answer| Verb::Payload { run, digest, bytes, answer });
+        if bytes.len() > CUT_MAX_BYTES {
+            return self.read(move |shared| shared.put_payload_file(run, digest, &bytes));
         }
-        self.read(move |shared| shared.put_payload_file(run, digest, &bytes))
+        let whole = Arc::new(InParts::default());
+        let put = |rows| self.write(|answer| Verb::Payload { run, rows, whole: whole.clone(), answer });
+        let written: Vec<_> = payload::parts(payload::rows(digest, &bytes)).into_iter().map(put).collect();
+        Box::pin(async move {
+            for written in written {
+                written.await?;
+            }
+            Ok(())
+        })
     }
 
     fn payload(&self, run: RunKey, digest: Digest) -> Answer<'_, Option<Bytes>> {

@@ -2,7 +2,6 @@
 //! everybody. The time of a flush is what forms the next batch, so there is nothing to tune; which requests that is
 //! where there are more, [`intake`](super::intake) knows. It must never answer before the flush.
 
-use bytes::Bytes;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use super::draft::{Draft, Write};
 use super::entity::Receipts;
 use super::folder::io_error;
 use super::intake::{Intake, Next};
+use super::payload::{InParts, PayloadRow};
 use super::shared::Shared;
 use super::{Hardening, SledOptions, sync};
 use crate::{
@@ -33,10 +33,11 @@ pub(super) enum Request {
 
 pub(super) enum Verb {
     Append(Box<Append>, oneshot::Sender<Appended>),
+    /// One, or a part of one.
     Payload {
         run: RunKey,
-        digest: Digest,
-        bytes: Bytes,
+        rows: Vec<PayloadRow>,
+        whole: Arc<InParts>,
         answer: Answerer<()>,
     },
     Release {

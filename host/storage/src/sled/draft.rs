@@ -136,8 +136,8 @@ impl Draft {
                 let appended = self.append(&append);
                 Reply::Appended(answer, self.settle(appended).unwrap_or_else(Appended::Refused))
             }
-            Verb::Payload { run, digest, bytes, answer } => {
-                let done = self.put_payload(run, digest, &bytes);
+            Verb::Payload { run, rows, whole, answer } => {
+                let done = self.put_payload(run, &rows, &whole);
                 Reply::Done(answer, self.settle(done))
             }
             Verb::Release { run, answer } => {

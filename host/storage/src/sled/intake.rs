@@ -10,6 +10,7 @@ use trackway_replay::{TenantId, Value};
 
 use super::committer::{Request, Verb};
 use super::draft::Draft;
+use super::payload::PayloadRow;
 use super::shared::closed;
 use crate::{EntityRestore, InboxBody, LogLine, StorageError};
 
@@ -185,7 +186,7 @@ fn cost(verb: &Verb) -> u64 {
             let payloads: usize = rows.payloads.iter().map(|(_, bytes)| bytes.len()).sum();
             append.frame.len() + payloads + lines_bytes(&rows.logs) + rows.send.len() * VERB_COST
         }
-        Verb::Payload { bytes, .. } => bytes.len(),
+        Verb::Payload { rows, .. } => rows.iter().map(PayloadRow::len).sum(),
         Verb::Log { lines, .. } => lines_bytes(lines),
         // It takes as many rows as a batch may.
         Verb::Erase { .. } => SHARED_BATCH_COST_MAX as usize,

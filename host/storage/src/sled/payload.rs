@@ -3,6 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use trackway_replay::Digest;
 
 use super::draft::Draft;
@@ -13,6 +14,8 @@ use crate::pieces::{is_cut, pieces};
 use crate::{RunKey, StorageError, StorageErrorKind};
 
 const DIGEST_BYTES: usize = 32;
+/// Of a payload in one request. A piece and a list of pieces are smaller.
+const PART_MAX_BYTES: usize = 48 << 10;
 
 impl Shared {
     pub fn payloads(&self, run: RunKey) -> PathBuf {
@@ -60,33 +63,80 @@ impl Shared {
     }
 }
 
+/// What is written for a payload.
+pub(super) enum PayloadRow {
+    Whole(Digest, Bytes),
+    Piece(Digest, Bytes),
+    /// Of the pieces, which stand before it.
+    List(Digest, Bytes),
+}
+
+/// A payload that is on its way in parts, so that nobody waits for all of it.
+#[derive(Default)]
+pub(super) struct InParts(OnceLock<StorageError>);
+
+impl PayloadRow {
+    pub fn len(&self) -> usize {
+        match self {
+            PayloadRow::Whole(_, bytes) | PayloadRow::Piece(_, bytes) | PayloadRow::List(_, bytes) => bytes.len(),
+        }
+    }
+}
+
+/// In the order in which they are written.
+pub(super) fn rows(digest: Digest, bytes: &Bytes) -> Vec<PayloadRow> {
+    if !is_cut(bytes.len()) {
+        return vec![PayloadRow::Whole(digest, bytes.clone())];
+    }
+    let mut list = BytesMut::new();
+    let pieces = pieces(bytes).map(|piece| {
+        let digest = Digest::of(piece);
+        list.extend_from_slice(&digest.0);
+        PayloadRow::Piece(digest, bytes.slice_ref(piece))
+    });
+    let mut rows: Vec<_> = pieces.collect();
+    rows.push(PayloadRow::List(digest, list.freeze()));
+    rows
+}
+
+/// The same in the same order, as many at a time as one request brings.
+pub(super) fn parts(rows: Vec<PayloadRow>) -> Vec<Vec<PayloadRow>> {
+    let mut parts: Vec<Vec<PayloadRow>> = Vec::new();
+    let mut room = 0;
+    for row in rows {
+        if room < row.len() || parts.is_empty() {
+            parts.push(Vec::new());
+            room = PART_MAX_BYTES;
+        }
+        room = room.saturating_sub(row.len());
+        parts.last_mut().expect("one was just pushed").push(row);
+    }
+    parts
+}
+
 impl Draft {
-    pub fn put_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
-        self.shared.room.check()?;
-        self.stage_payload(run, digest, bytes)
-    }
-
-    pub fn stage_payload(&mut self, run: RunKey, digest: Digest, bytes: &[u8]) -> Result<(), StorageError> {
-        if !is_cut(bytes.len()) {
-            return self.stage_bytes(&key::payload(run, digest), bytes);
+    pub fn put_payload(&mut self, run: RunKey, rows: &[PayloadRow], whole: &InParts) -> Result<(), StorageError> {
+        // No list may stand without its pieces.
+        if let Some(error) = whole.0.get() {
+            return Err(error.clone());
         }
-        let list = self.stage_pieces(run, bytes)?;
-        self.stage_bytes(&key::pieces(run, digest), &list)
+        let put = self.shared.room.check().and_then(|()| self.stage_payload(run, rows));
+        put.inspect_err(|error| _ = whole.0.set(error.clone()))
     }
 
-    /// Those that do not stand yet; gives the list of all.
-    fn stage_pieces(&mut self, run: RunKey, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
-        let mut list = Vec::new();
-        for piece in pieces(bytes) {
-            let digest = Digest::of(piece);
-            list.extend_from_slice(&digest.0);
-            let key = key::piece(run, digest);
-            // What an earlier batch wrote is durable. One that cannot be read is written anew.
-            if !matches!(self.shared.written(&key), Ok(Some(_))) {
-                self.stage_bytes(&key, piece)?;
+    pub fn stage_payload(&mut self, run: RunKey, rows: &[PayloadRow]) -> Result<(), StorageError> {
+        rows.iter().try_for_each(|row| match row {
+            PayloadRow::Whole(digest, bytes) => self.stage_bytes(&key::payload(run, *digest), bytes),
+            PayloadRow::List(digest, bytes) => self.stage_bytes(&key::pieces(run, *digest), bytes),
+            PayloadRow::Piece(digest, bytes) => {
+                let key = key::piece(run, *digest);
+                // What an earlier batch wrote is durable. One that cannot be read is written anew.
+                match self.shared.written(&key) {
+                    Ok(Some(_)) => Ok(()),
+                    Ok(None) | Err(_) => self.stage_bytes(&key, bytes),
+                }
             }
-        }
-        Ok(list)
+        })
     }
 }
 

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use std::sync::Arc;
 use trackway_fair::Weight;
 use trackway_replay::{Digest, RunId};
 
@@ -40,7 +41,8 @@ impl Rig {
         for _ in 0..times {
             let (answer, answered) = oneshot::channel();
             let run = RunKey { tenant, run: RunId(1) };
-            let verb = Verb::Payload { run, digest: Digest::of(b""), bytes: Bytes::from(vec![0; size_bytes]), answer };
+            let rows = vec![PayloadRow::Whole(Digest::of(b""), Bytes::from(vec![0; size_bytes]))];
+            let verb = Verb::Payload { run, rows, whole: Arc::default(), answer };
             self.requests.send(Request::Do(verb)).expect("the intake is there");
             self.asked.push((tenant, answered));
         }

@@ -1,6 +1,7 @@
 //! Payloads as they stand in the tree.
 
 use super::*;
+use crate::pieces::CUT_MAX_BYTES;
 use crate::sled::key::Kind;
 use crate::sled::spot::Spot;
 use crate::{SledOptions, SledStorage, Storage};
@@ -89,4 +90,36 @@ async fn what_is_said_again_in_each_call_is_kept_once() {
     let kept = stored_bytes(&store);
     println!("50 calls of {whole} bytes in all are kept in {kept}");
     assert!(kept * 8 < whole, "{kept} of {whole} bytes");
+}
+
+#[test]
+fn a_large_payload_is_written_in_small_parts_and_its_list_last() {
+    let bytes = text(1, CUT_MAX_BYTES);
+    let parts = parts(rows(Digest::of(&bytes), &bytes));
+    assert!(parts.len() > 20, "{}", parts.len());
+    let largest = parts.iter().map(|part| part.iter().map(PayloadRow::len).sum::<usize>()).max();
+    assert!(largest.is_some_and(|largest| largest <= PART_MAX_BYTES), "{largest:?}");
+    let mut rows = parts.into_iter().flatten();
+    assert!(matches!(rows.next_back(), Some(PayloadRow::List(..))));
+    let joined = rows.flat_map(|row| match row {
+        PayloadRow::Piece(_, bytes) => bytes,
+        PayloadRow::Whole(..) | PayloadRow::List(..) => panic!("only pieces stand before the list"),
+    });
+    assert_eq!(joined.collect::<Bytes>(), bytes);
+}
+
+#[tokio::test]
+async fn no_list_is_written_where_a_part_before_it_could_not_be() {
+    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let options = SledOptions { cache_bytes: 8 << 20, reserve_bytes: u64::MAX, ..SledOptions::default() };
+    let full = SledStorage::open(other.path(), options).expect("it opens");
+    let store = open(folder.path());
+    let bytes = text(1, 100_000);
+    let (whole, rows) = (InParts::default(), rows(Digest::of(&bytes), &bytes));
+    let (pieces, list) = rows.split_at(rows.len() - 1);
+    let error = Draft::new(full.shared.clone()).put_payload(RUN, pieces, &whole).expect_err("there is no room");
+    assert_eq!(error.kind, StorageErrorKind::Full);
+    let mut draft = Draft::new(store.shared.clone());
+    assert!(draft.put_payload(RUN, list, &whole).is_err(), "there is room, and nothing to list");
+    assert!(draft.put_payload(RUN, &rows, &InParts::default()).is_ok());
 }
