@@ -52,6 +52,14 @@ impl SlowLane {
         Ok(SlowLane { threads: Some(threads_of.build()?), turns })
     }
 
+    /// Work of some length that is none of a guest, on a thread that gives way as the slow ones do.
+    pub fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        match &self.threads {
+            Some(threads) => threads.spawn_blocking(work),
+            None => tokio::task::spawn_blocking(work),
+        }
+    }
+
     /// Drives a call to its end. Dropped, it ends the call: at once where it waits, at the next tick
     /// where it computes.
     pub async fn drive<T: Send + 'static>(&self, traveller: &Traveller, mut call: BoxFuture<'static, T>) -> T {

@@ -149,7 +149,7 @@ impl Sandbox {
     pub async fn gate(&self, bytes: Arc<[u8]>) -> Result<Gated> {
         let _at_once = at_once();
         let _place = self.gating.acquire().await;
-        let gated = blocking(move || gate::pass(&bytes)).await??;
+        let gated = self.runtime.lane.beside(move || gate::pass(&bytes)).await.map_err(lost)??;
         let bytes: Arc<[u8]> = gated.bytes.into();
         Ok(Gated { digest: Digest::of(&bytes), bytes, pure: !gated.world.imports_effect })
     }
@@ -266,6 +266,10 @@ fn no_thread(error: std::io::Error) -> Error {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let failed = |error| Error::new(crate::Code::Internal, format!("the work was lost: {error}"));
-    tokio::task::spawn_blocking(work).await.map_err(failed)
+    tokio::task::spawn_blocking(work).await.map_err(lost)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is a function for `map_err`")]
+fn lost(error: tokio::task::JoinError) -> Error {
+    Error::new(crate::Code::Internal, format!("the work was lost: {error}"))
 }
