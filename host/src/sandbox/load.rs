@@ -75,7 +75,7 @@ pub struct Sandbox {
     name: Arc<str>,
     cache: Arc<Cache>,
     compiler: Compiler,
-    gating: Semaphore,
+    gating: Arc<Semaphore>,
     compiling: Arc<Gate>,
     loading: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
     loaded: Mutex<Loaded>,
@@ -113,7 +113,7 @@ impl Sandbox {
             name: name.into(),
             cache: Arc::new(cache),
             compiler: options.compiler,
-            gating: Semaphore::new(options.cores.max(1)),
+            gating: Arc::new(Semaphore::new(options.cores.max(1))),
             compiling,
             loading: Mutex::default(),
             loaded: Mutex::default(),
@@ -148,10 +148,15 @@ impl Sandbox {
     /// The first part of it, which costs little: nothing is compiled and nothing of it runs.
     pub async fn gate(&self, bytes: Arc<[u8]>) -> Result<Gated> {
         let _at_once = at_once();
-        let _place = self.gating.acquire().await;
-        let gated = self.runtime.lane.beside(move || gate::pass(&bytes)).await.map_err(lost)??;
-        let bytes: Arc<[u8]> = gated.bytes.into();
-        Ok(Gated { digest: Digest::of(&bytes), bytes, pure: !gated.world.imports_effect })
+        let place = self.gating.clone().acquire_owned().await;
+        let gating = move || {
+            // Given back when it is read, not when whoever asked has a turn.
+            let _place = place;
+            let gated = gate::pass(&bytes)?;
+            let bytes: Arc<[u8]> = gated.bytes.into();
+            Ok(Gated { digest: Digest::of(&bytes), bytes, pure: !gated.world.imports_effect })
+        };
+        self.runtime.lane.beside(gating).await.map_err(lost)?
     }
 
     /// The rest of it, on the account of `tenant`.

@@ -63,7 +63,7 @@ impl Worker {
             component: kept.component,
             ..(**before.started()).clone()
         };
-        let files = payloads_of(core, source, &[&started.input]).await?;
+        let input = payloads_of(core, source, &[&started.input]).await?;
         let cut = Cut { commands: kept.commands, seed: core.random() };
         let forked = Forked {
             from: source.run,
@@ -82,7 +82,7 @@ impl Worker {
         }
         let start_key = wanted.as_ref().map(|it| StartKey { key: it.key.clone(), run: key.run, request: it.request });
         let rows = Rows { head: Some(state.head()), start_key, ..Rows::default() };
-        let (_, mut first) = outgoing(core, key, None, sequencer.take_frame(), files, rows);
+        let (_, mut first) = outgoing(core, key, None, sequencer.take_frame(), input, rows);
         let mut counted = Counted::starting(starting);
         counted.frame(&first.entries, first.append.frame.len(), &[]);
         let end = first.append.position.plus(u64::from(first.append.entries));
@@ -152,13 +152,13 @@ pub(super) async fn complete(core: &Core, key: RunKey, journal: Journal, state: 
         while sequencer.has_pending() {
             let entries = sequencer.take_frame();
             let values: Vec<&Value> = entries.iter().flat_map(|entry| entry.kind.value()).collect();
-            let files = payloads_of(core, source, &values).await?;
+            let large = payloads_of(core, source, &values).await?;
             let is_last = left.peek().is_none() && !sequencer.has_pending();
             let asked = if is_last { state.questions().collect() } else { Vec::new() };
             // What had no answer begins anew, so its write is this run's own.
             let entities = entity::writes_of(&entries, &closed, core.clock.now());
             let rows = Rows { head: is_last.then(|| state.head()), asked, entities, ..Rows::default() };
-            let (frame, outgoing) = outgoing(core, key, Some(last_frame), entries, files, rows);
+            let (frame, outgoing) = outgoing(core, key, Some(last_frame), entries, large, rows);
             match write::write(core, outgoing).await {
                 Written::UpTo(_) => last_frame = frame,
                 Written::Refused(error) => return Err(error.into()),
@@ -177,7 +177,7 @@ fn outgoing(
     key: RunKey,
     previous: Option<FrameId>,
     entries: Vec<Entry>,
-    files: Payloads,
+    values: Payloads,
     rows: Rows,
 ) -> (FrameId, Outgoing) {
     let id = FrameId(u128::from_le_bytes(core.random()));
@@ -190,7 +190,7 @@ fn outgoing(
         frame: Frame::encode(&entries).into(),
         rows: Rows { owner: Owner::Keep, landmarks: landmarks_in(&entries), ..rows },
     };
-    (id, Outgoing { append, files, entries })
+    (id, Outgoing { append, values, entries })
 }
 
 /// What stands beside the journal of `source` for these values. A payload belongs to one run.

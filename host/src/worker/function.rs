@@ -172,7 +172,7 @@ impl AttemptInner {
         Stop
     }
 
-    /// The digest of a request and how often it was made. Its options do not count: whoever is asked sees none of
+    /// The digest of a request and how often it was made. Its options do not count: whoever is asked does not see
     /// them, and an attempt that begins anew can open its spans in another order.
     fn made(&mut self, request: &str) -> (Digest, u32) {
         let digest = Digest::of(request.as_bytes());
@@ -211,10 +211,13 @@ impl FunctionHost {
         let effect = EffectId(id);
         let parsed = HttpRequest::parse(request, options);
         let parsed = parsed.and_then(|parsed| inner.check_span(parsed.span()).map(|()| parsed));
-        let key = parsed.as_ref().ok().and_then(|parsed| {
-            let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, made, nth).into();
-            parsed.author_key().or_else(|| parsed.wants_key().then(derived))
-        });
+        let key = match proof {
+            None => self.key_on_record(effect),
+            Some(_) => parsed.as_ref().ok().and_then(|parsed| {
+                let derived = || self.derived_key(made, nth);
+                parsed.author_key().or_else(|| parsed.wants_key().then(derived))
+            }),
+        };
         // Before it is on record, and counts itself.
         let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS));
         let cause = match proof {
@@ -295,6 +298,17 @@ impl FunctionHost {
             | Decision::Perform { .. }
             | Decision::Ignore) => Ok(decision),
         }
+    }
+
+    fn derived_key(&self, made: Digest, nth: u32) -> Arc<str> {
+        idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, made, nth).into()
+    }
+
+    /// Under which an effect that goes on was sent, in whatever way keys are made now.
+    fn key_on_record(&self, effect: EffectId) -> Option<Arc<str>> {
+        let journal = self.attempt.run.lock();
+        let asked = journal.attempt_state(self.attempt.step)?.open_effects().find(|asked| asked.effect == effect)?;
+        asked.key.clone()
     }
 
     /// Journals an effect; gives the position after its entry.

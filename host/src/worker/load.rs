@@ -277,7 +277,7 @@ async fn try_end(core: &Arc<Core>, key: RunKey, recallable: Recallable) -> Resul
         frame: frame.into(),
         rows: Rows { head, owner: Owner::End, read, send, used, landmarks, ..Rows::default() },
     };
-    let written = write::write(core, Outgoing { append, files: Vec::new(), entries }).await;
+    let written = write::write(core, Outgoing { append, values: Vec::new(), entries }).await;
     counted.went(&written);
     match written {
         Written::UpTo(_) => Ok(true),

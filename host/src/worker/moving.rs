@@ -103,7 +103,7 @@ pub(super) async fn take(
         // What brought the process down before was the other code.
         rows: Rows { head: Some(state.head()), read: messages, recalled: true, ..Rows::default() },
     };
-    match write::write(core, Outgoing { append, files: Vec::new(), entries: entries.clone() }).await {
+    match write::write(core, Outgoing { append, values: Vec::new(), entries: entries.clone() }).await {
         Written::UpTo(_) => {
             journal.entries.extend(entries);
             journal.last_frame = id;

@@ -1,10 +1,13 @@
 //! Brings a run's entries to storage, one frame at a time.
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use std::sync::PoisonError;
-use trackway_replay::{Entry, Frame, FrameId, Head, Kind, MessageId, Position, Status};
-use trackway_storage::{Append, Appended, FRAME_MAX_BYTES, Landmark, LogLine, Owner, Rows, StartKey, StorageError};
+use trackway_replay::{Digest, Entry, Frame, FrameId, Head, Kind, MessageId, Position, Status};
+use trackway_storage::{
+    Append, Appended, FRAME_MAX_BYTES, Landmark, LogLine, Owner, PAYLOAD_ROW_MAX_BYTES, Rows, RunKey, StartKey,
+    StorageError,
+};
 
 use super::Core;
 use super::child;
@@ -40,7 +43,7 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     let core = run.core.clone();
     let frame = Bytes::from(Frame::encode(&entries));
     let id = FrameId(u128::from_le_bytes(run.core.random()));
-    let (files, payloads) = inner.take_payloads();
+    let (values, payloads) = inner.take_payloads();
     let Along { asked, settled, logs, read, mut send, entities, entities_answered } =
         inner.take_rows(position.plus(u64::from(count)));
     send.extend(child::told_of_end(run.key, &inner.state, &entries, run.now()));
@@ -90,7 +93,7 @@ pub(super) fn begin(run: &Run, inner: &mut Inner, last: Owner) -> Option<Writing
     inner.recall_counted &= !rows.recalled;
     let append = Append { run: run.key, position, entries: count, previous: inner.previous, id, frame, rows };
     inner.previous = Some(id);
-    let frame = Outgoing { append, files, entries };
+    let frame = Outgoing { append, values, entries };
     Some(Box::pin(async move { write(&core, frame).await }))
 }
 
@@ -113,7 +116,7 @@ fn head_of_first(inner: &Inner, entries: &[Entry]) -> Head {
 /// In one write: more would make frames of other runs wait.
 const LINES_MAX: usize = 64;
 /// Of their texts.
-const LINES_MAX_BYTES: usize = 64 << 10;
+const LINES_MAX_BYTES: usize = 32 << 10;
 
 /// How many of the lines go in the next write of lines, and whether more could. Only what they tell of is durable may
 /// be written without its frame.
@@ -158,23 +161,38 @@ pub(super) fn begin_lines(run: &Run, inner: &Inner) -> Option<Writing> {
 /// A frame on its way, with what has to be there before it.
 pub(super) struct Outgoing {
     pub append: Append,
-    pub files: Payloads,
+    pub values: Payloads,
     /// What the frame holds.
     pub entries: Vec<Entry>,
 }
 
+/// Small values of one frame that are on their way at once, so that one flush does for several. Each of the larger ones is
+/// worth a flush of its own.
+const SMALL_AT_ONCE: usize = 16;
+
+async fn put(core: &Core, run: RunKey, values: &[(Digest, Bytes)]) -> Result<(), StorageError> {
+    let is_small = |(_, bytes): &&(Digest, Bytes)| bytes.len() <= PAYLOAD_ROW_MAX_BYTES;
+    let (small, large): (Vec<_>, Vec<_>) = values.iter().partition(is_small);
+    let at_once = large.chunks(1).chain(small.chunks(SMALL_AT_ONCE));
+    for values in at_once {
+        let put: Vec<_> =
+            values.iter().map(|(digest, bytes)| core.storage.put_payload(run, *digest, bytes.clone())).collect();
+        try_join_all(put).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn write(core: &Core, outgoing: Outgoing) -> Written {
-    let Outgoing { mut append, files, mut entries } = outgoing;
+    let Outgoing { mut append, values, mut entries } = outgoing;
     let end = append.position.plus(u64::from(append.entries));
     let is_first = append.position == Position::FIRST;
-    for (digest, bytes) in files {
-        while let Err(error) = core.storage.put_payload(append.run, digest, bytes.clone()).await {
-            if is_first {
-                return Written::Refused(error);
-            }
-            if wait_for_room(core, &append, error).await == Room::GaveUp {
-                return Written::GaveUp;
-            }
+    // What is written twice stands once.
+    while let Err(error) = put(core, append.run, &values).await {
+        if is_first {
+            return Written::Refused(error);
+        }
+        if wait_for_room(core, &append, error).await == Room::GaveUp {
+            return Written::GaveUp;
         }
     }
     // Once its outcome was unknown the frame may come to stand, whatever is said of it later.

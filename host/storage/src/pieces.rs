@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// A smaller payload costs less whole than as pieces and their list.
 const CUT_FROM_BYTES: usize = 4 << 10;
-/// More than any model reads at once. A larger payload would be more rows than one batch should hold.
+/// More than any model reads at once. The list of a larger payload would be more than one row.
 pub(crate) const CUT_MAX_BYTES: usize = 1 << 20;
 /// So that the list of all pieces stays one row.
 const PIECE_MIN_BYTES: usize = 1 << 10;

@@ -85,12 +85,12 @@ fn deadlines(stage: &Stage, journal: &Journal) {
     let is_late = |time: Timestamp, by: Timestamp| slack.is_some_and(|slack| time > by + slack);
     let mut timed: BTreeMap<StepId, StepTimed> = BTreeMap::new();
     let mut begun: BTreeSet<StepId> = BTreeSet::new();
-    let mut given_up: BTreeSet<StepId> = BTreeSet::new();
+    let mut given_up: BTreeMap<StepId, Timestamp> = BTreeMap::new();
     for entry in &journal.entries {
         let (time, place) = (entry.time, entry.position);
         let Some(of) = entry.kind.step() else { continue };
         match (&entry.kind, timed.get(&of)) {
-            (Kind::StepCancelAsked(_), _) => _ = given_up.insert(of),
+            (Kind::StepCancelAsked(_), _) => _ = given_up.insert(of, time),
             (Kind::StepTimed(set), None) => _ = timed.insert(of, set.clone()),
             (Kind::StepTimed(_), Some(before)) => broken(format!("at {place} {before:?} is set anew")),
             (Kind::AttemptStarted(attempt), times) => {
@@ -108,7 +108,10 @@ fn deadlines(stage: &Stage, journal: &Journal) {
                     Some(code::START_TIMEOUT) => start_by.is_some_and(|by| by <= time) && !begun.contains(&of),
                     Some(code::CLOSE_TIMEOUT) => close_by.is_some_and(|by| by <= time),
                     // A workflow that was held up can give up a step that is late in the moment in which it goes on.
-                    Some(code::CANCELLED) if given_up.contains(&of) => true,
+                    Some(code::CANCELLED) => {
+                        let asked = given_up.get(&of).copied().unwrap_or_default();
+                        close_by.is_none_or(|by| !is_late(time, by.max(asked)))
+                    }
                     Some(_) | None => close_by.is_none_or(|by| !is_late(time, by)),
                 };
                 if !is_right {

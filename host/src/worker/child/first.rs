@@ -60,7 +60,7 @@ pub(super) fn first_frame(
         state.apply(sequencer.push(now, grace)).expect("a grace may stand anywhere");
     }
     let entries = sequencer.take_frame();
-    let files = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
+    let values = if is_large { vec![(digest, Bytes::copy_from_slice(input.as_bytes()))] } else { Vec::new() };
     let frame = Frame::encode(&entries);
     let mut counted = Counted::starting(starting);
     counted.frame(&entries, frame.len(), &[]);
@@ -80,5 +80,5 @@ pub(super) fn first_frame(
             ..Rows::default()
         },
     };
-    (Outgoing { append, files, entries }, counted)
+    (Outgoing { append, values, entries }, counted)
 }

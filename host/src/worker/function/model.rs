@@ -2,7 +2,7 @@
 //! talks to a provider.
 
 use std::sync::Arc;
-use trackway_replay::{Act, Decision, EffectId, EffectRequest, Position, Value, digest_of_model, idempotency_key};
+use trackway_replay::{Act, Decision, EffectId, EffectRequest, Position, Value, digest_of_model};
 
 use super::{Attempt, FunctionHost, Job, OF_EGRESS, OF_MODELS};
 use crate::effects::ModelRequest;
@@ -23,10 +23,12 @@ impl FunctionHost {
         let effect = EffectId(id);
         let parsed = ModelRequest::parse(request, options);
         let parsed = parsed.and_then(|parsed| inner.check_span(parsed.span()).map(|()| parsed));
-        let key = parsed.as_ref().ok().map(|parsed| {
-            let derived = || idempotency_key(self.attempt.run.started.key_seed, self.attempt.step, made, nth).into();
-            parsed.author_key().unwrap_or_else(derived)
-        });
+        let key = match proof {
+            None => self.key_on_record(effect),
+            Some(_) => {
+                parsed.as_ref().ok().map(|parsed| parsed.author_key().unwrap_or_else(|| self.derived_key(made, nth)))
+            }
+        };
         // Before it is on record, and counts itself.
         let crossed = proof.and_then(|_| self.crossed(&OF_EGRESS).or_else(|| self.crossed(&OF_MODELS)));
         let cause = match proof {

@@ -1,5 +1,5 @@
 //! Large values of a run: kept in memory for their delivery, brought to the store with the frame that
-//! names them, read from there again. It never decides what is large.
+//! names them or before it, read from there again. It never decides what is large.
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -12,6 +12,10 @@ use crate::worker::Core;
 /// Large values that are kept in memory for their delivery; beyond it those that are durable are
 /// read from the store again.
 const HELD_MAX_BYTES: usize = 32 << 20;
+/// Of large values that go to the store with one frame, for which others may have to wait. The rest goes before it, in
+/// requests of its own.
+const FRAME_PAYLOADS_MAX_BYTES: usize = PAYLOAD_ROW_MAX_BYTES;
+
 pub(in crate::worker) async fn read_payload(core: &Core, key: RunKey, digest: Digest) -> crate::Result<Arc<str>> {
     let damaged = |what: &str| {
         crate::Error::new(crate::Code::DataDamaged, format!("payload {digest:.12} of run {} {what}", key.run))
@@ -55,13 +59,18 @@ impl Inner {
         self.held_bytes = self.held.values().map(|text| text.len()).sum();
     }
 
-    /// Splits what the next frame must bring along: files to write before it, rows to go with it.
+    /// Splits what must be there for the next frame: values to write before it, rows to go with it.
     pub fn take_payloads(&mut self) -> (Payloads, Payloads) {
         let payloads = std::mem::take(&mut self.payloads);
         self.payload_bytes = 0;
         let bytes = |(digest, text): (Digest, Arc<str>)| (digest, Bytes::copy_from_slice(text.as_bytes()));
-        let (files, rows): (Vec<_>, Vec<_>) =
-            payloads.into_iter().partition(|(_, text)| text.len() > PAYLOAD_ROW_MAX_BYTES);
-        (files.into_iter().map(bytes).collect(), rows.into_iter().map(bytes).collect())
+        let mut room = FRAME_PAYLOADS_MAX_BYTES;
+        let mut goes_along = |size_bytes: usize| {
+            let fits = size_bytes <= room;
+            room -= if fits { size_bytes } else { 0 };
+            fits
+        };
+        let (rows, before): (Vec<_>, Vec<_>) = payloads.into_iter().partition(|(_, text)| goes_along(text.len()));
+        (before.into_iter().map(bytes).collect(), rows.into_iter().map(bytes).collect())
     }
 }

@@ -14,8 +14,8 @@ use super::{SledStorage, blocking};
 use crate::pieces::CUT_MAX_BYTES;
 use crate::{
     Answer, Append, Appended, Claims, ComponentRecord, Deployment, Entity, EntityQuery, EntityRestore, EntityWrite,
-    EntityWritten, Glimpse, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, Record, Removed, RunKey, RunQuery,
-    RunRows, Seals, Sent, Shelf, StartKey, Storage, StorageErrorKind, StoredFrame, UsedByDay,
+    EntityWritten, Glimpse, InboxItem, Landmark, LogKey, LogLine, OpenQuestion, PAYLOAD_ROW_MAX_BYTES, Record, Removed,
+    RunKey, RunQuery, RunRows, Seals, Sent, Shelf, StartKey, Storage, StorageErrorKind, StoredFrame, UsedByDay,
 };
 
 impl Storage for SledStorage {
@@ -42,11 +42,18 @@ impl Storage for SledStorage {
         if bytes.len() > CUT_MAX_BYTES {
             return self.read(move |shared| shared.put_payload_file(run, digest, &bytes));
         }
-        let whole = Arc::new(InParts::default());
-        let put = |rows| self.write(|answer| Verb::Payload { run, rows, whole: whole.clone(), answer });
-        let written: Vec<_> = payload::parts(payload::rows(digest, &bytes)).into_iter().map(put).collect();
+        let is_large = bytes.len() > PAYLOAD_ROW_MAX_BYTES;
+        let parts = move || payload::parts(payload::rows(digest, &bytes));
         Box::pin(async move {
-            for written in written {
+            let parts = match is_large {
+                true => blocking(self.shared.clone(), move |_| Ok(parts())).await?,
+                false => parts(),
+            };
+            let whole = Arc::new(InParts::default());
+            let put = |rows| self.write(|answer| Verb::Payload { run, rows, whole: whole.clone(), answer });
+            // All are sent before the first is waited for, so that one flush does where nobody else writes.
+            let sent: Vec<_> = parts.into_iter().map(put).collect();
+            for written in sent {
                 written.await?;
             }
             Ok(())

@@ -28,6 +28,10 @@ const SHARED_BATCH_COST_MAX: u64 = 256 << 10;
 const SHARED_BATCH_COST_MIN: u64 = 32 << 10;
 /// What a request costs beside its bytes: rows, indices and an answer.
 const VERB_COST: usize = 2 << 10;
+/// So many bytes of a request cost what they are; each beyond costs several times as much, since a flush takes longer with
+/// them: a batch of several tenants has no more than one part of a large value, if it is at least 23 KiB.
+const SMALL_BYTES: usize = 2 << 10;
+const BULK_COST: usize = 12;
 /// What a line of a log costs beside its text.
 const LINE_COST: usize = 128;
 /// Taken in before a batch is made, so that it is made however quickly others come.
@@ -189,7 +193,7 @@ fn cost(verb: &Verb) -> u64 {
         Verb::Payload { rows, .. } => rows.iter().map(PayloadRow::len).sum(),
         Verb::Log { lines, .. } => lines_bytes(lines),
         // It takes as many rows as a batch may.
-        Verb::Erase { .. } => SHARED_BATCH_COST_MAX as usize,
+        Verb::Erase { .. } => return SHARED_BATCH_COST_MAX,
         Verb::Send { item, .. } => item_bytes(&item.body),
         Verb::PutRecord { record, .. } => record.body.len(),
         Verb::Entity { write, .. } => write.value.as_ref().map_or(0, |value| value.len()),
@@ -210,7 +214,7 @@ fn cost(verb: &Verb) -> u64 {
         | Verb::Forget { .. }
         | Verb::Settle { .. } => 0,
     };
-    (VERB_COST + bytes) as u64
+    (VERB_COST + bytes + bytes.saturating_sub(SMALL_BYTES) * (BULK_COST - 1)) as u64
 }
 
 fn item_bytes(body: &InboxBody) -> usize {

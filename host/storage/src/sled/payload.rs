@@ -14,8 +14,8 @@ use crate::pieces::{is_cut, pieces};
 use crate::{RunKey, StorageError, StorageErrorKind};
 
 const DIGEST_BYTES: usize = 32;
-/// Of a payload in one request. A piece and a list of pieces are smaller.
-const PART_MAX_BYTES: usize = 48 << 10;
+/// Of a payload in one request. Neither a piece nor a list of pieces is larger.
+const PART_MAX_BYTES: usize = 32 << 10;
 
 impl Shared {
     pub fn payloads(&self, run: RunKey) -> PathBuf {

@@ -81,9 +81,20 @@ fn a_batch_holds_what_tenants_wrote_by_weight_whoever_came_first() {
 #[test]
 fn a_batch_holds_as_many_bytes_of_whoever_writes_much_at_a_time() {
     let mut rig = Rig::new(Weights::default());
-    rig.ask(ONE, 100, 7 * VERB_COST);
+    // Eight times what a request without bytes costs.
+    rig.ask(ONE, 100, 3 << 10);
     rig.ask(OTHER, 100, 0);
     assert_eq!(rig.batch(), (8, 64));
+}
+
+#[test]
+fn a_batch_of_several_holds_one_part_of_a_large_value() {
+    let mut rig = Rig::new(Weights::default());
+    rig.ask(ONE, 10, 23 << 10);
+    rig.ask(OTHER, 100, 0);
+    assert_eq!(rig.batch(), (1, 0));
+    assert_eq!(rig.batch(), (0, 100), "what it cost is had by the other now");
+    assert_eq!(rig.batch(), (1, 0));
 }
 
 #[test]
