@@ -91,9 +91,9 @@ fn a_batch_holds_as_many_bytes_of_whoever_writes_much_at_a_time() {
 fn a_batch_of_several_holds_one_part_of_a_large_value() {
     let mut rig = Rig::new(Weights::default());
     rig.ask(ONE, 10, 23 << 10);
-    rig.ask(OTHER, 100, 0);
+    rig.ask(OTHER, 128, 0);
     assert_eq!(rig.batch(), (1, 0));
-    assert_eq!(rig.batch(), (0, 100), "what it cost is had by the other now");
+    assert_eq!(rig.batch(), (0, 128), "what it cost is had by the other now");
     assert_eq!(rig.batch(), (1, 0));
 }
 
