@@ -115,7 +115,7 @@ fn head_of_first(inner: &Inner, entries: &[Entry]) -> Head {
 
 /// In one write: more would make frames of other runs wait.
 const LINES_MAX: usize = 64;
-/// Of their texts.
+/// Of the texts of lines in one write: as much as of a large value.
 const LINES_MAX_BYTES: usize = 32 << 10;
 
 /// How many of the lines go in the next write of lines, and whether more could. Only what they tell of is durable may
