@@ -3,10 +3,14 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::tenant::Tenant;
 
+/// What is uploaded in halves. Read once: who builds the guests meanwhile writes the file anew.
+static UPLOADED: LazyLock<Vec<u8>> =
+    LazyLock::new(|| std::fs::read(crate::rig::guests().join("sleeper.wasm")).expect("it was built"));
 /// How many starts a flood sends at once.
 const AT_ONCE: usize = 16;
 /// Of a value that goes into a run, through a function and out again.
@@ -75,8 +79,7 @@ async fn once(tenant: &Tenant, attack: Attack, of_another: &str, count: u64) -> 
             tenant.run("values/echo", &json!(value)).await.map(drop)
         }
         Attack::Uploads => {
-            let bytes = std::fs::read(crate::rig::guests().join("sleeper.wasm")).expect("it was built");
-            let half = bytes[..bytes.len() - 1 - count as usize % 5_000].to_vec();
+            let half = UPLOADED[..UPLOADED.len() - 1 - count as usize % 5_000].to_vec();
             is_refused(tenant.upload(half).await?)?;
             is_refused(tenant.upload(vec![count as u8; 10_000]).await?)
         }
