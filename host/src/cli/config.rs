@@ -20,8 +20,8 @@ pub const PROJECT_FILE: &str = "trackway.toml";
 /// What `dev` keeps beside the project file.
 pub const STATE_FOLDER: &str = ".trackway";
 
-/// No file for people has nearly as many, in its strings and comments too.
-const NESTING_MAX: usize = 64;
+/// In a TOML file: each can take a kilobyte of the stack, of which a thread has two thousand.
+const BRACKETS_MAX: usize = 1_000;
 
 /// `trackway.toml`. It is shared with others, so it holds no keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -453,19 +453,12 @@ fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     })
 }
 
-/// Reads TOML that a stranger may have written: the parser goes down a level for each bracket, and where
-/// these are never closed it does not count them.
+/// Reads TOML that a stranger may have written: the parser goes down a level for each bracket, and where these are never
+/// closed it does not count them. Which are closed only a parser can say, so all that are opened are counted.
 pub(super) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
-    let mut depth: usize = 0;
-    for byte in text.bytes() {
-        match byte {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > NESTING_MAX {
-            return Err(format!("more than {NESTING_MAX} brackets are open at once"));
-        }
+    let opened = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if opened > BRACKETS_MAX {
+        return Err(format!("{opened} brackets are opened in it, {BRACKETS_MAX} at most may be"));
     }
     toml::from_str(text).map_err(|error| error.to_string())
 }

@@ -144,9 +144,15 @@ fn an_address_that_is_none_is_refused_with_its_source() {
 
 #[test]
 fn brackets_that_are_never_closed_are_an_error_and_no_crash() {
-    for text in ["a={".repeat(20_000), "a = ".to_owned() + &"[".repeat(20_000), "x={ a ={ [::1]m={".repeat(2_000)] {
+    let crossed = "a= [::1]l={ ::\"]\n".repeat(2_000);
+    let in_text = "a={x=\"}\",y=".repeat(2_000);
+    let opened = ["a={".repeat(20_000), "a = ".to_owned() + &"[".repeat(20_000), "x={ a ={ [::1]m={".repeat(2_000)];
+    for text in opened.into_iter().chain([crossed, in_text]) {
         let error = parse_toml::<ProjectFile>(&text).expect_err("nobody means that");
         assert!(error.contains("brackets"), "{error}");
+    }
+    for most in ["a={x=\"}\",y=".repeat(BRACKETS_MAX), "a= [::1]l={ ::\"]\n".repeat(BRACKETS_MAX / 2)] {
+        parse_toml::<ProjectFile>(&most).expect_err("it is read, and is no project");
     }
     let ours = "name = \"a\"\nallow_hosts = [\"[::1]:80\", \"b.example\"]\n";
     assert_eq!(parse_toml::<ProjectFile>(ours).map(|file| file.allow_hosts.len()), Ok(2));
